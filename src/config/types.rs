@@ -1,0 +1,339 @@
+//! The validated configuration: what the rest of the program may rely on.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::model::{HealthSet, Instance, Labels, Name, Protocol, Selector, SourceId};
+
+/// Everything that `muster.toml` and its zone files say.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from; `None` for the bundled demo.
+    pub path: Option<PathBuf>,
+    /// Where and how to listen.
+    pub listen: Listen,
+    /// Where the last known good is kept; `None`: not kept.
+    pub state: Option<PathBuf>,
+    /// How long a lost source's last word is answered from.
+    pub max_stale: Duration,
+    /// Consul sources, in the order of their names.
+    pub consul: Vec<ConsulSource>,
+    /// Kubernetes sources, in the order of their names.
+    pub kubernetes: Vec<KubernetesSource>,
+    /// Upstreams by suffix.
+    pub forward: Vec<Forward>,
+    /// Namespaces, in the order of their apexes.
+    pub namespaces: Vec<Namespace>,
+}
+
+/// `[listen]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// UDP and TCP addresses to answer on, at least one.
+    pub dns: Vec<SocketAddr>,
+    /// The admin port; `None`: no admin port.
+    pub admin: Option<SocketAddr>,
+    /// UDP workers for each address.
+    pub workers: usize,
+    /// How long a TCP connection may stay silent (RFC 7766 section 6.2.3).
+    pub tcp_idle: Duration,
+    /// TCP connections at one time, over all addresses.
+    pub tcp_connections: usize,
+    /// What `version.bind` and `version.server` in class CH are answered with; `None`: REFUSED.
+    pub version: Option<String>,
+}
+
+impl Listen {
+    /// UDP workers for each address where nothing is said: with one worker rotation is strict whoever asks.
+    pub const DEFAULT_WORKERS: usize = 1;
+    /// How long a silent TCP connection is kept where nothing is said.
+    pub const DEFAULT_TCP_IDLE: Duration = Duration::from_secs(10);
+    /// TCP connections at one time where nothing is said.
+    pub const DEFAULT_TCP_CONNECTIONS: usize = 1024;
+}
+
+/// `[forward]`: one suffix and its upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Names at or below it go to these upstreams; the longest suffix wins.
+    pub suffix: Name,
+    /// Resolvers, in order of preference.
+    pub upstreams: Vec<SocketAddr>,
+}
+
+/// `[consul.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsulSource {
+    /// The source's id.
+    pub id: SourceId,
+    /// The agent's or server's base URL, without a slash at the end.
+    pub address: String,
+    /// The datacenter to ask for; `None`: the agent's own.
+    pub datacenter: Option<String>,
+    /// A file with the ACL token; read anew for every connection attempt.
+    pub token_file: Option<PathBuf>,
+    /// PEM file of the authorities to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files of the certificate to show and its key (mTLS).
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// `wait` of blocking queries (Consul allows at most 10 minutes).
+    pub wait: Duration,
+    /// Connections at one time.
+    pub max_connections: usize,
+    /// Whether any server may answer, not only the leader.
+    pub stale: bool,
+    /// How far behind the leader a stale answer may be.
+    pub max_lag: Duration,
+}
+
+impl ConsulSource {
+    /// `wait` where nothing is said: Consul's own default.
+    pub const DEFAULT_WAIT: Duration = Duration::from_secs(300);
+    /// Longest `wait` that Consul honours.
+    pub const MAX_WAIT: Duration = Duration::from_secs(600);
+    /// Connections at one time where nothing is said.
+    pub const DEFAULT_MAX_CONNECTIONS: usize = 512;
+    /// Lag allowed where nothing is said.
+    pub const DEFAULT_MAX_LAG: Duration = Duration::from_secs(10);
+}
+
+/// `[kubernetes.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesSource {
+    /// The source's id.
+    pub id: SourceId,
+    /// The kubeconfig file; `None`: the in-cluster service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig's context; `None`: its current one.
+    pub context: Option<String>,
+}
+
+/// A namespace: one file under `zones`.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    /// The zone's name.
+    pub apex: Name,
+    /// The file it came from, as shown to people.
+    pub file: PathBuf,
+    /// TTL of positive answers where the service says nothing, in seconds.
+    pub ttl: u32,
+    /// TTL of negative answers (RFC 2308 section 5), in seconds.
+    pub negative_ttl: u32,
+    /// Names of its name servers; empty: `ns.<apex>`, which has the address that was asked.
+    pub ns: Vec<Name>,
+    /// The SOA's mailbox, as a name.
+    pub hostmaster: Name,
+    /// Whether an answer that does not fit into a datagram says TC, by type of question.
+    pub truncate: Truncate,
+    /// Services, in the order of their names.
+    pub services: Vec<Service>,
+    /// Services that follow a source's own list.
+    pub imports: Vec<ImportRule>,
+}
+
+/// Which types of answers say TC when they do not fit; the others give a rotating subset without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Truncate {
+    /// For A and AAAA. Off by default: some stub resolvers never retry over TCP.
+    pub addresses: bool,
+    /// For SRV. On by default.
+    pub srv: bool,
+}
+
+impl Default for Truncate {
+    fn default() -> Self {
+        Self { addresses: false, srv: true }
+    }
+}
+
+/// What a service's answers look like; a namespace's imports share one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// TTL of its answers, in seconds.
+    pub ttl: u32,
+    /// Which health states are answered.
+    pub accept: HealthSet,
+    /// What is answered when no instance is accepted.
+    pub when_all_unhealthy: WhenAllUnhealthy,
+    /// Records of one type in one answer.
+    pub max_answers: usize,
+}
+
+impl Shape {
+    /// Records of one type in one answer where nothing is said: Route 53's multivalue answers have up to eight.
+    pub const DEFAULT_MAX_ANSWERS: usize = 8;
+}
+
+/// What is answered when no instance of a service is accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenAllUnhealthy {
+    /// All of them but the draining ones, as Route 53 does it.
+    #[default]
+    All,
+    /// None: NODATA.
+    None,
+}
+
+/// `[services.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its full name.
+    pub name: Name,
+    /// What its answers look like.
+    pub shape: Shape,
+    /// Where its instances come from, at least one.
+    pub from: Vec<MemberRule>,
+    /// Whether it has `routes`, which are read but not applied yet.
+    pub has_routes: bool,
+}
+
+/// One entry of a service's `from`.
+#[derive(Clone, Debug)]
+pub struct MemberRule {
+    /// The source it names.
+    pub source: SourceId,
+    /// Labels that every instance of it gets, over its own.
+    pub labels: Labels,
+    /// The name of its instances' main port, for `_port._proto.svc.ns`, with its protocol.
+    pub port_name: Option<(Arc<str>, Protocol)>,
+    /// What to ask the source for.
+    pub query: Query,
+}
+
+/// What a member asks its source for.
+#[derive(Clone, Debug)]
+pub enum Query {
+    /// A Consul service.
+    Consul(ConsulQuery),
+    /// Pods, or the EndpointSlices of a Service.
+    Kubernetes(KubernetesQuery),
+    /// Instances from the file.
+    Static(StaticMember),
+}
+
+/// `{ consul = "vms", service = "nginx", … }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsulQuery {
+    /// The service's name in Consul.
+    pub service: String,
+    /// Tags that an instance must all have.
+    pub tags: Vec<String>,
+    /// A filter expression, which Consul evaluates.
+    pub filter: Option<String>,
+    /// The datacenter to ask for; `None`: the source's.
+    pub datacenter: Option<String>,
+    /// The port to answer with instead of the registered one.
+    pub port: Option<u16>,
+}
+
+/// `{ kubernetes = "eks", namespace = "my-apps", … }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesQuery {
+    /// The Kubernetes namespace.
+    pub namespace: String,
+    /// Which objects of it.
+    pub objects: KubernetesObjects,
+    /// Which port is the main one; `None`: the first that the object declares, if any.
+    pub port: Option<PortRef>,
+}
+
+/// What a Kubernetes member follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KubernetesObjects {
+    /// Pods, by their labels: `selector = "app=nginx"`.
+    Pods(Selector),
+    /// The EndpointSlices of a Service: `service = "nginx"`.
+    Service(String),
+}
+
+/// A port by number or by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortRef {
+    /// `port = 80`.
+    Number(u16),
+    /// `port = "http"`.
+    Name(String),
+}
+
+/// `{ static = [...], check = { … } }`.
+#[derive(Clone, Debug)]
+pub struct StaticMember {
+    /// The instances, at least one; healthy where there is no check, else of unknown health.
+    pub instances: Vec<Instance>,
+    /// How they are probed; `None`: they count as healthy.
+    pub check: Option<Check>,
+}
+
+/// `check = { … }`: how instances are probed.
+///
+/// Defaults and limits are those of Route 53's health checks:
+/// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-creating-values.html>
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What is tried.
+    pub kind: CheckKind,
+    /// Time from one probe's start to the next one's.
+    pub interval: Duration,
+    /// How long one probe may take.
+    pub timeout: Duration,
+    /// Successes in a row that make an unhealthy instance healthy.
+    pub rise: u32,
+    /// Failures in a row that make a healthy instance unhealthy.
+    pub fall: u32,
+    /// The port to probe; `None`: the instance's.
+    pub port: Option<u16>,
+}
+
+impl Check {
+    /// Time between probes where nothing is said: Route 53's standard interval.
+    pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+    /// Shortest time between probes.
+    pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
+    /// Successes and failures in a row where nothing is said: Route 53's failure threshold.
+    pub const DEFAULT_THRESHOLD: u32 = 3;
+    /// Most successes or failures in a row that can be asked for, as in Route 53.
+    pub const MAX_THRESHOLD: u32 = 10;
+    /// How long a TCP connection may take in Route 53, and the default `timeout`.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4);
+}
+
+/// What a probe tries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// That a TCP connection opens: `tcp = true`.
+    Tcp,
+    /// That a GET is answered as expected: `http = "/path"`.
+    Http(HttpCheck),
+}
+
+/// What an HTTP probe sends and expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// The path, with a slash at the beginning.
+    pub path: String,
+    /// The `Host` header; `None`: the instance's address and port.
+    pub host: Option<String>,
+    /// The status codes that pass, as an inclusive range; Route 53's is 200 to 399.
+    pub status: (u16, u16),
+    /// A text that must be within the first 5,120 bytes of the body, as in Route 53.
+    pub body: Option<String>,
+}
+
+impl HttpCheck {
+    /// Status codes that pass where nothing is said.
+    pub const DEFAULT_STATUS: (u16, u16) = (200, 399);
+    /// How much of a body is searched, in bytes.
+    pub const BODY_LIMIT: usize = 5120;
+}
+
+/// `[[import]]`: every service that a Consul source lists gets its name in the namespace.
+#[derive(Clone, Debug)]
+pub struct ImportRule {
+    /// The Consul source whose list is followed.
+    pub source: SourceId,
+    /// Patterns (`*` stands for any run of characters) of which one must match the service's name.
+    pub include: Vec<String>,
+    /// Patterns of which none may match.
+    pub exclude: Vec<String>,
+    /// What the answers look like.
+    pub shape: Shape,
+}

@@ -1,0 +1,4 @@
+//! muster
+pub mod config;
+pub mod model;
+pub mod source;

@@ -1,0 +1,21 @@
+//! The words of the program: names, instances, health, labels, updates, status.
+//!
+//! Everything here is plain data without I/O, so that sources, catalog, answers and admin can share it without
+//! knowing each other. It imports nothing from the crate. A `dyn Any`-shaped event per source was rejected: every
+//! source speaks [`Update`], which is what lets one battery of tests hold for all of them.
+
+mod health;
+mod instance;
+mod labels;
+mod name;
+mod selector;
+mod status;
+mod update;
+
+pub use health::{Health, HealthSet};
+pub use instance::{Instance, NamedPort, Protocol, Target};
+pub use labels::Labels;
+pub use name::{Name, NameError, instance_label};
+pub use selector::{Selector, SelectorError};
+pub use status::{Board, Failure, SourceReport, SourceStatus, WatchHandle, WatchState};
+pub use update::{Import, Member, SourceId, SourceKind, Update};

@@ -1,0 +1,326 @@
+//! Keeps watches alive: backoff, status, staleness.
+
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tracing::{info, warn};
+
+use crate::model::{Import, Member, SourceStatus, Update, WatchHandle};
+
+/// One connection's worth of following something at a source.
+///
+/// A watch is asked to run again after it failed; whatever it keeps in `self` (an index, a client) lives on.
+pub trait Watch: Send {
+    /// Follows the source until that fails. The first thing sent after every (re)connection is a
+    /// [`Update::Reset`] or [`Update::Imported`].
+    ///
+    /// # Errors
+    /// Whatever ends the connection; never a change that can be told by an update.
+    fn run(&mut self, out: &mut Output) -> impl Future<Output = Result<Infallible, WatchError>> + Send;
+}
+
+/// Why a watch ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The source could not be reached, or the connection broke.
+    #[error("cannot reach the source")]
+    Connect(#[source] anyhow::Error),
+    /// It did not answer in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// It refused us: token, certificate or permissions.
+    #[error("permission denied: {0}")]
+    Denied(String),
+    /// It answered with an error.
+    #[error("the source says: {0}")]
+    Refused(String),
+    /// It answered something that cannot be understood.
+    #[error("cannot understand the answer: {0}")]
+    Malformed(String),
+    /// Something that the configuration names cannot be used, such as a token file.
+    #[error("{0}")]
+    Setup(String),
+    /// The program is stopping: nobody takes updates any more.
+    #[error("stopping")]
+    Closed,
+}
+
+impl WatchError {
+    /// The error's kind as metrics and logs count it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Timeout(_) => "timeout",
+            Self::Denied(_) => "denied",
+            Self::Refused(_) => "refused",
+            Self::Malformed(_) => "malformed",
+            Self::Setup(_) => "setup",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// Makes a `Connect` of any error.
+    pub fn connect(error: impl Into<anyhow::Error>) -> Self {
+        Self::Connect(error.into())
+    }
+
+    /// The error with its causes, for status and logs.
+    fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// The way of updates to the catalog: bounded, so that a slow catalog slows sources down instead of filling memory.
+pub type Outbox = mpsc::Sender<Update>;
+
+/// What every watch of one source needs.
+#[derive(Clone, Debug)]
+pub struct SourceContext {
+    /// Where updates go.
+    pub outbox: Outbox,
+    /// Where the source's status is kept.
+    pub status: Arc<SourceStatus>,
+    /// How long a lost source's last word is answered from.
+    pub max_stale: Duration,
+}
+
+/// Whose updates a watch sends; said to be expired when the watch has failed for too long.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// Members: usually one; several where one watch feeds them all.
+    Members(Vec<Member>),
+    /// The list of an import.
+    Import(Import),
+}
+
+impl Subject {
+    /// The updates that say that its last word no longer counts.
+    fn expired(&self) -> Vec<Update> {
+        match self {
+            Self::Members(members) => {
+                members.iter().map(|member| Update::Expired { member: member.clone() }).collect()
+            }
+            Self::Import(import) => vec![Update::ImportExpired { import: import.clone() }],
+        }
+    }
+}
+
+/// Where a watch's updates go; notes that it is synced with the first one of each connection.
+#[derive(Debug)]
+pub struct Output {
+    outbox: Outbox,
+    handle: Arc<WatchHandle>,
+    word: watch::Sender<Word>,
+}
+
+/// How good the last word of a watch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// There is none: it has never synced, or what it said has expired.
+    None,
+    /// It hears every change.
+    Fresh,
+    /// It has lost the source at this time; what it said still counts.
+    Stale(Instant),
+}
+
+impl Output {
+    /// Sends one update; waits while the catalog is behind.
+    ///
+    /// # Errors
+    /// [`WatchError::Closed`] when the program is stopping.
+    pub async fn send(&mut self, update: Update) -> Result<(), WatchError> {
+        self.outbox.send(update).await.map_err(|_| WatchError::Closed)?;
+        self.handle.sent(1);
+        self.synced();
+        Ok(())
+    }
+
+    /// Notes that the watch hears every change now, also where nothing had to be sent.
+    pub fn synced(&mut self) {
+        let changed = self.word.send_if_modified(|word| std::mem::replace(word, Word::Fresh) != Word::Fresh);
+        if changed {
+            self.handle.synced();
+            info!(source = %self.handle.source(), watch = self.handle.name(), "synced");
+        }
+    }
+}
+
+/// Waiting times between tries: doubling, with full jitter, so that many watches do not come back in step.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_secs(15);
+
+    /// Returns how long to wait before the next try: between half and all of a time that doubles with each call.
+    pub fn wait(&mut self) -> Duration {
+        let wait = self.next.mul_f64(rand::random_range(0.5..=1.0));
+        self.next = (self.next * 2).min(Self::MOST);
+        wait
+    }
+
+    /// Begins anew, after a success.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: Self::FIRST }
+    }
+}
+
+/// Runs `watch` until the program stops: tries again after every failure, notes the status, and says that the last
+/// word has expired once the watch has been without the source for longer than `max_stale`.
+///
+/// `name` says in logs and status what is watched, such as `service nginx`. Dropping the future ends the watch.
+pub async fn supervise<W: Watch>(watch: W, name: String, subject: Subject, context: SourceContext) {
+    let word = watch::Sender::new(Word::None);
+    let handle = Arc::new(context.status.watch(name));
+    let output = Output { outbox: context.outbox.clone(), handle: Arc::clone(&handle), word: word.clone() };
+    // Both run in this one task, so that nothing comes between looking at the word and sending that it has expired.
+    tokio::select! {
+        () = keep_trying(watch, output) => {}
+        () = expire(&subject, &context, &handle, &word) => {}
+    }
+}
+
+/// Runs the watch again and again; returns when the program is stopping.
+async fn keep_trying<W: Watch>(mut watch: W, mut output: Output) {
+    let mut backoff = Backoff::default();
+    loop {
+        let Err(error) = watch.run(&mut output).await;
+        if matches!(error, WatchError::Closed) {
+            return;
+        }
+        if *output.word.borrow() == Word::Fresh {
+            output.word.send_replace(Word::Stale(Instant::now()));
+            backoff.reset();
+        }
+        let wait = backoff.wait();
+        let message = error.chain();
+        warn!(
+            source = %output.handle.source(), watch = output.handle.name(), kind = error.kind(),
+            retry_in = ?wait, "watch failed: {message}",
+        );
+        output.handle.failed(error.kind(), message);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Says that the last word has expired, whenever it has been stale for `max_stale`; returns when the program is stopping.
+async fn expire(
+    subject: &Subject,
+    context: &SourceContext,
+    handle: &WatchHandle,
+    word: &watch::Sender<Word>,
+) {
+    let mut heard = word.subscribe();
+    loop {
+        let current = *heard.borrow_and_update();
+        let Word::Stale(since) = current else {
+            if heard.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        if tokio::time::timeout_at(since + context.max_stale, heard.changed()).await.is_ok() {
+            continue;
+        }
+        let updates = subject.expired();
+        let Ok(permits) = context.outbox.reserve_many(updates.len()).await else { return };
+        if *word.borrow() != current {
+            continue; // it came back while the catalog was busy
+        }
+        warn!(source = %handle.source(), watch = handle.name(), "older than max_stale: no longer answered");
+        for (permit, update) in permits.zip(updates) {
+            permit.send(update);
+        }
+        word.send_replace(Word::None);
+        handle.expired();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Board, Name, SourceId, SourceKind};
+
+    /// A watch that syncs `syncs` times in a row and then never again.
+    struct Flaky {
+        member: Member,
+        syncs: usize,
+    }
+
+    impl Watch for Flaky {
+        async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if self.syncs > 0 {
+                self.syncs -= 1;
+                out.send(Update::Reset { member: self.member.clone(), instances: Vec::new() }).await?;
+            }
+            Err(WatchError::Refused("no".into()))
+        }
+    }
+
+    fn member() -> Member {
+        let source = SourceId { kind: SourceKind::Consul, name: "vms".into() };
+        Member { service: "nginx.test".parse::<Name>().unwrap(), source, place: 0 }
+    }
+
+    fn start(syncs: usize, max_stale: Duration) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
+        let (outbox, inbox) = mpsc::channel(8);
+        let status = Board::default().add(member().source);
+        let context = SourceContext { outbox, status: Arc::clone(&status), max_stale };
+        let watch = Flaky { member: member(), syncs };
+        tokio::spawn(supervise(watch, "service nginx".into(), Subject::Members(vec![member()]), context));
+        (inbox, status)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_stays_away_expires_once_and_not_before_max_stale() {
+        let (mut inbox, status) = start(2, Duration::from_secs(60));
+        assert!(matches!(inbox.recv().await, Some(Update::Reset { .. })));
+        assert!(matches!(inbox.recv().await, Some(Update::Reset { .. })));
+        let lost = Instant::now();
+        assert_eq!(inbox.recv().await, Some(Update::Expired { member: member() }));
+        assert!((60..62).contains(&lost.elapsed().as_secs()), "{:?}", lost.elapsed());
+        assert!(!status.report().is_ready());
+        let more = tokio::time::timeout(Duration::from_secs(600), inbox.recv()).await;
+        assert!(more.is_err(), "nothing more to say, got {more:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_never_synced_has_nothing_to_expire_and_keeps_trying() {
+        let (mut inbox, status) = start(0, Duration::from_secs(1));
+        let nothing = tokio::time::timeout(Duration::from_secs(600), inbox.recv()).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+        let tries = status.report().errors.get("refused").copied().unwrap_or_default();
+        assert!((40..120).contains(&tries), "about one in 7.5 to 15 s, got {tries}");
+    }
+
+    #[test]
+    fn backoff_doubles_with_jitter_up_to_its_limit() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..12).map(|_| backoff.wait()).collect();
+        assert!(waits[0] <= Backoff::FIRST && waits[0] >= Backoff::FIRST / 2);
+        assert!(waits[11] <= Backoff::MOST && waits[11] >= Backoff::MOST / 2);
+        backoff.reset();
+        assert!(backoff.wait() <= Backoff::FIRST);
+    }
+}
