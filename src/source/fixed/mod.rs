@@ -1,0 +1,89 @@
+//! The static source: instances that the configuration itself lists, and the probes that say how they are.
+//!
+//! What exists never changes while it runs, only health does: one `Reset` a member at the start, then one `Upsert` for
+//! each change of health. A member cannot fail, so [`supervise`](super::supervise) with its tries and its staleness was
+//! not taken: a watch's handle is all that status needs. One task that goes round all instances was rejected too: a
+//! dead instance would hold up the others for its whole timeout.
+//!
+//! Imports [`crate::model`], the settings in [`crate::config`], and [`super`].
+
+mod probe;
+mod probing;
+mod verdict;
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use self::{probe::Prober, probing::Probing};
+use super::{Followed, SourceContext};
+use crate::{
+    config::{Check, Query},
+    model::{Health, Instance, Update, WatchHandle},
+};
+
+/// Reports the instances of `members` and probes those that have a check; ends when nobody takes updates any more.
+///
+/// Every member is synced as soon as its one `Reset` is sent. Dropping the future stops every probe.
+pub async fn run(members: Vec<Followed>, context: SourceContext) {
+    let watched: Vec<(Followed, Arc<WatchHandle>)> = members
+        .into_iter()
+        .map(|followed| {
+            let handle = context.status.watch(format!("service {}", followed.member.service));
+            (followed, Arc::new(handle))
+        })
+        .collect();
+    let prober = Arc::new(Prober::new());
+    let mut probes = JoinSet::new();
+    for (followed, handle) in &watched {
+        let Query::Static(query) = &followed.rule.query else {
+            warn!(service = %followed.member.service, "not a static member: left out");
+            continue;
+        };
+        let instances: Vec<Instance> = query
+            .instances
+            .iter()
+            .map(|instance| at_start(followed.dress(instance.clone()), query.check.as_ref()))
+            .collect();
+        let reset = Update::Reset { member: followed.member.clone(), instances: instances.clone() };
+        if context.outbox.send(reset).await.is_err() {
+            return;
+        }
+        handle.sent(1);
+        handle.synced();
+        for (instance, check) in instances.into_iter().zip(query.check.iter().cycle()) {
+            let probing = Probing {
+                member: followed.member.clone(),
+                instance,
+                check: check.clone(),
+                outbox: context.outbox.clone(),
+                handle: Arc::clone(handle),
+            };
+            probes.spawn(probing.run(Arc::clone(&prober)));
+        }
+    }
+    info!(source = %context.status.id(), members = watched.len(), probed = probes.len(), "synced");
+    loop {
+        tokio::select! {
+            () = context.outbox.closed() => return,
+            Some(ended) = probes.join_next() => if let Err(failure) = ended {
+                error!("an instance is no longer probed, its health stays as it is: {failure}");
+            }
+        }
+    }
+}
+
+/// The instance as it is reported before any probe.
+fn at_start(mut instance: Instance, check: Option<&Check>) -> Instance {
+    let (health, reason) = match check {
+        Some(_) => (Health::Unknown, "not probed yet"),
+        None => (Health::Healthy, "no check"),
+    };
+    instance.health = health;
+    instance.reason = Some(reason.into());
+    instance
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Little servers on loopback for the tests of probes.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinSet,
+    time::timeout,
+};
+
+/// Longest wait for something that must happen; only a broken test gets there.
+pub(in super::super) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A server that is gone when it is dropped, and keeps the heads of the requests that it got.
+pub(in super::super) struct Server {
+    /// Where it listens.
+    pub(in super::super) address: SocketAddr,
+    heads: mpsc::UnboundedReceiver<String>,
+    connections: Arc<AtomicUsize>,
+    _task: JoinSet<()>,
+}
+
+impl Server {
+    /// Answers each connection by `answer`, which gets the stream after the request's head was read.
+    pub(in super::super) async fn new<A, F>(answer: A) -> Self
+    where
+        A: Fn(TcpStream) -> F + Clone + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (send_head, heads) = mpsc::unbounded_channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                let (answer, send_head) = (answer.clone(), send_head.clone());
+                open.spawn(async move {
+                    if let Some(head) = read_head(&mut stream).await {
+                        let _ = send_head.send(head);
+                        answer(stream).await;
+                    }
+                });
+                while open.try_join_next().is_some() {}
+            }
+        });
+        Self { address, heads, connections, _task: task }
+    }
+
+    /// Accepts and never says anything.
+    pub(in super::super) async fn silent() -> Self {
+        Self::new(async |stream| {
+            std::future::pending::<()>().await;
+            drop(stream);
+        })
+        .await
+    }
+
+    /// Answers with these pieces and closes the connection.
+    pub(in super::super) async fn raw<const N: usize>(pieces: [&str; N]) -> Self {
+        let pieces = Arc::new(pieces.map(str::to_owned));
+        Self::new(move |mut stream| {
+            let pieces = Arc::clone(&pieces);
+            async move {
+                for piece in pieces.iter() {
+                    let _ = stream.write_all(piece.as_bytes()).await;
+                    tokio::task::yield_now().await;
+                }
+                let _ = stream.shutdown().await;
+            }
+        })
+        .await
+    }
+
+    /// Answers with a status and a body.
+    pub(in super::super) async fn http(status: u16, body: &str) -> Self {
+        Self::raw([&format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len())]).await
+    }
+
+    /// Answers with the status that `status` has at that time.
+    pub(in super::super) async fn switched(status: Arc<AtomicU16>) -> Self {
+        Self::new(move |mut stream| {
+            let status = status.load(Ordering::Relaxed);
+            async move {
+                let head = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+                let _ = stream.write_all(head.as_bytes()).await;
+            }
+        })
+        .await
+    }
+
+    /// Answers 200 and leaves the connection open for the next request.
+    pub(in super::super) async fn keeping_alive() -> Self {
+        Self::new(async |mut stream| {
+            loop {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+                if read_head(&mut stream).await.is_none() {
+                    return;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Answers 200 and a body that goes on until the client has had enough.
+    pub(in super::super) async fn endless() -> Self {
+        Self::new(async |mut stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            while stream.write_all(&[b'-'; 1000]).await.is_ok() {}
+        })
+        .await
+    }
+
+    /// An address where a connection is refused: the same port, which nobody else is given, at another loopback address.
+    pub(in super::super) fn refused(&self) -> SocketAddr {
+        SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), self.address.port())
+    }
+
+    /// Connections so far.
+    pub(in super::super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// The head of the next request.
+    pub(in super::super) async fn request(&mut self) -> String {
+        timeout(DEADLINE, self.heads.recv()).await.expect("a request within the deadline").unwrap()
+    }
+
+    /// The value of a header of the next request.
+    pub(in super::super) async fn header(&mut self, name: &str) -> String {
+        let head = self.request().await;
+        let lines = head.lines().filter_map(|line| line.split_once(": "));
+        let found =
+            lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned());
+        found.collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Tells whether no request is left that was not looked at.
+    pub(in super::super) fn no_more_requests(&mut self) -> bool {
+        self.heads.try_recv().is_err()
+    }
+}
+
+/// Reads up to the empty line; `None` when the client has gone before.
+async fn read_head(stream: &mut TcpStream) -> Option<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    String::from_utf8(head).ok()
+}

@@ -1,0 +1,87 @@
+//! One instance's probes over time: when they start and what is said of their results.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{info, warn};
+
+use super::{
+    probe::{Finding, Prober},
+    verdict::Verdict,
+};
+use crate::{
+    config::Check,
+    model::{Health, Instance, Member, Update, WatchHandle},
+    source::Outbox,
+};
+
+/// One instance that is probed, and where changes of its health go.
+#[derive(Debug)]
+pub(super) struct Probing {
+    /// Whose instance it is.
+    pub(super) member: Member,
+    /// The instance as it was last reported.
+    pub(super) instance: Instance,
+    /// How it is probed.
+    pub(super) check: Check,
+    /// Where updates go.
+    pub(super) outbox: Outbox,
+    /// Counts the updates.
+    pub(super) handle: Arc<WatchHandle>,
+}
+
+impl Probing {
+    /// Latest start of the first probe: newcomers are judged soon, and many of them still not in step.
+    const SPREAD: Duration = Duration::from_millis(200);
+    /// How far from `interval` the time between two starts may be, as a share of it.
+    const JITTER: f64 = 0.05;
+
+    /// Probes again and again; returns when the program is stopping.
+    pub(super) async fn run(mut self, prober: Arc<Prober>) {
+        let spread = Self::SPREAD.min(self.check.interval / 10);
+        sleep(spread.mul_f64(rand::random_range(0.0..=1.0))).await;
+        let mut verdict = Verdict::new(self.check.rise, self.check.fall);
+        let mut could_try = true;
+        loop {
+            let jitter = rand::random_range(1.0 - Self::JITTER..=1.0 + Self::JITTER);
+            let next = Instant::now() + self.check.interval.mul_f64(jitter);
+            let finding = prober.probe(&self.instance, &self.check).await;
+            if let Finding::Untried(why) = &finding
+                && could_try
+            {
+                warn!(
+                    service = %self.member.service, instance = %self.instance.id,
+                    "cannot probe, health stays {}: {why}", self.instance.health,
+                );
+            }
+            could_try = !matches!(finding, Finding::Untried(_));
+            let change = match finding {
+                Finding::Passed(reason) => verdict.hear(true).map(|health| (health, reason)),
+                Finding::Failed(reason) => verdict.hear(false).map(|health| (health, reason)),
+                Finding::Untried(_) => None,
+            };
+            if let Some((health, reason)) = change
+                && !self.report(health, reason).await
+            {
+                return;
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    /// Tells the catalog of a change of health; returns false when the program is stopping.
+    async fn report(&mut self, health: Health, reason: String) -> bool {
+        info!(
+            service = %self.member.service, instance = %self.instance.id,
+            "{} -> {health}: {reason}", self.instance.health,
+        );
+        self.instance.health = health;
+        self.instance.reason = Some(reason.into());
+        let update = Update::Upsert { member: self.member.clone(), instance: self.instance.clone() };
+        if self.outbox.send(update).await.is_err() {
+            return false;
+        }
+        self.handle.sent(1);
+        true
+    }
+}

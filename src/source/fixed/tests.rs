@@ -1,0 +1,197 @@
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc::{self, Receiver},
+    time::timeout,
+};
+
+use super::{
+    probe::testing::{DEADLINE, Server},
+    *,
+};
+use crate::{
+    config::{CheckKind, HttpCheck, MemberRule, StaticMember},
+    model::{Board, Labels, Member, Protocol, SourceId, SourceKind, SourceStatus},
+};
+
+fn source() -> SourceId {
+    SourceId { kind: SourceKind::Static, name: "static".into() }
+}
+
+fn followed(service: &str, instances: Vec<Instance>, check: Option<Check>) -> Followed {
+    let member = Member { service: service.parse().unwrap(), source: source(), place: 0 };
+    let query = Query::Static(StaticMember { instances, check });
+    let rule = MemberRule { source: source(), labels: Labels::default(), port_name: None, query };
+    Followed { member, rule }
+}
+
+fn check(rise: u32, fall: u32) -> Check {
+    let http = HttpCheck { path: "/".into(), host: None, status: HttpCheck::DEFAULT_STATUS, body: None };
+    let interval = Duration::from_millis(5);
+    Check { kind: CheckKind::Http(http), interval, timeout: DEADLINE, rise, fall, port: None }
+}
+
+fn at(address: SocketAddr) -> Instance {
+    Instance::at("one", address.ip(), address.port())
+}
+
+/// The source, running; dropping `task` stops it.
+struct Running {
+    inbox: Receiver<Update>,
+    status: Arc<SourceStatus>,
+    task: JoinSet<()>,
+}
+
+impl Running {
+    fn new(members: Vec<Followed>) -> Self {
+        let (outbox, inbox) = mpsc::channel(64);
+        let status = Board::default().add(source());
+        let context = SourceContext { outbox, status: Arc::clone(&status), max_stale: DEADLINE };
+        let mut task = JoinSet::new();
+        task.spawn(run(members, context));
+        Self { inbox, status, task }
+    }
+
+    async fn update(&mut self) -> Option<Update> {
+        timeout(DEADLINE, self.inbox.recv()).await.expect("an update within the deadline")
+    }
+
+    async fn reset(&mut self) -> Vec<Instance> {
+        match self.update().await {
+            Some(Update::Reset { instances, .. }) => instances,
+            other => panic!("expected a reset, got {other:?}"),
+        }
+    }
+
+    /// Health and reason of the next update, which must be an upsert of `one`.
+    async fn upsert(&mut self) -> (Health, String) {
+        match self.update().await {
+            Some(Update::Upsert { instance, .. }) => {
+                assert_eq!(&*instance.id, "one");
+                (instance.health, instance.reason.unwrap().to_string())
+            }
+            other => panic!("expected an upsert, got {other:?}"),
+        }
+    }
+}
+
+async fn more_requests(server: &mut Server, count: usize) {
+    while !server.no_more_requests() {}
+    for _ in 0..count {
+        server.request().await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_check_instances_are_healthy_at_once_and_the_source_is_ready() {
+    let one = Instance::at("one", Ipv4Addr::LOCALHOST.into(), 80);
+    let members = ["a.test", "b.test"].map(|service| followed(service, vec![one.clone()], None));
+    let mut running = Running::new(members.into());
+    for _ in 0..2 {
+        let instances = running.reset().await;
+        assert_eq!(instances.len(), 1);
+        assert_eq!(instances[0].health, Health::Healthy);
+        assert_eq!(instances[0].reason.as_deref(), Some("no check"));
+    }
+    let synced = async {
+        while running.status.report().synced < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, synced).await.unwrap();
+    let report = running.status.report();
+    assert!(report.is_ready());
+    assert_eq!((report.connecting, report.updates), (0, 2));
+}
+
+#[tokio::test]
+async fn with_a_check_health_is_unknown_until_the_first_probe_which_comes_soon_and_decides() {
+    let up = Server::http(204, "").await;
+    let down = Server::http(503, "").await;
+    for (server, health, reason) in
+        [(&up, Health::Healthy, "http 204"), (&down, Health::Unhealthy, "http 503, expected 200-399")]
+    {
+        let rare = Check { interval: Duration::from_secs(3600), ..check(9, 9) };
+        let mut running = Running::new(vec![followed("a.test", vec![at(server.address)], Some(rare))]);
+        let first = running.reset().await.remove(0);
+        assert_eq!(first.health, Health::Unknown);
+        assert_eq!(first.reason.as_deref(), Some("not probed yet"));
+        assert_eq!(running.upsert().await, (health, reason.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn health_flips_after_fall_and_rise_and_only_flips_are_told() {
+    let status = Arc::new(AtomicU16::new(200));
+    let mut server = Server::switched(Arc::clone(&status)).await;
+    let mut running = Running::new(vec![followed("a.test", vec![at(server.address)], Some(check(2, 3)))]);
+    running.reset().await;
+    assert_eq!(running.upsert().await.0, Health::Healthy);
+    for (code, health, reason) in
+        [(500, Health::Unhealthy, "http 500, expected 200-399"), (201, Health::Healthy, "http 201")]
+    {
+        more_requests(&mut server, 5).await;
+        assert!(running.inbox.try_recv().is_err(), "nothing has changed");
+        status.store(code, Ordering::Relaxed);
+        assert_eq!(running.upsert().await, (health, reason.to_owned()));
+    }
+    status.store(202, Ordering::Relaxed);
+    more_requests(&mut server, 5).await;
+    assert!(running.inbox.try_recv().is_err(), "another reason is no change of health");
+    assert_eq!(running.status.report().updates, 4);
+}
+
+#[tokio::test]
+async fn every_instance_has_a_verdict_of_its_own() {
+    let (up, down) = (Server::http(200, "").await, Server::http(500, "").await);
+    let mut instances = vec![at(up.address), at(down.address)];
+    instances[1].id = "two".into();
+    let mut running = Running::new(vec![followed("a.test", instances, Some(check(1, 1)))]);
+    assert_eq!(running.reset().await.len(), 2);
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let Some(Update::Upsert { instance, .. }) = running.update().await else { panic!("an upsert") };
+        seen.push((instance.id.to_string(), instance.health));
+    }
+    seen.sort();
+    assert_eq!(seen, [("one".to_owned(), Health::Healthy), ("two".to_owned(), Health::Unhealthy)]);
+}
+
+#[tokio::test]
+async fn what_the_member_adds_is_on_every_update() {
+    let server = Server::http(200, "").await;
+    let mut member = followed("a.test", vec![at(server.address)], Some(check(1, 1)));
+    member.rule.labels = [("version", "v1")].into_iter().collect();
+    member.rule.port_name = Some(("http".into(), Protocol::Tcp));
+    let mut running = Running::new(vec![member]);
+    let reset = running.reset().await.remove(0);
+    let Some(Update::Upsert { instance, .. }) = running.update().await else { panic!("an upsert") };
+    for instance in [reset, instance] {
+        assert_eq!(instance.labels.get("version"), Some("v1"));
+        assert_eq!(instance.named_ports.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn dropping_it_stops_every_probe() {
+    let server = Server::silent().await;
+    let mut running = Running::new(vec![followed("a.test", vec![at(server.address)], Some(check(1, 1)))]);
+    running.reset().await;
+    running.task.shutdown().await;
+    // Every probe holds a sender: the channel ends when the last of them is gone.
+    assert_eq!(running.update().await, None);
+    assert_eq!(running.status.report().synced, 0);
+}
+
+#[tokio::test]
+async fn it_ends_when_nobody_takes_updates_any_more() {
+    let server = Server::silent().await;
+    let mut running = Running::new(vec![followed("a.test", vec![at(server.address)], Some(check(1, 1)))]);
+    running.reset().await;
+    drop(running.inbox);
+    timeout(DEADLINE, running.task.join_next()).await.expect("it ends").unwrap().unwrap();
+}
