@@ -1,0 +1,85 @@
+//! Logs: to stderr, as text or as JSON, one line an event.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// The environment variable that has the filter, such as `info,muster::source=debug`.
+pub const VARIABLE: &str = "MUSTER_LOG";
+
+/// The filter where nothing is said.
+const DEFAULT: &str = "info";
+
+/// Why logs could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter cannot be read.
+    #[error(
+        "the log filter \"{filter}\" cannot be read; write for example \"info\" or \"info,muster::source=debug\""
+    )]
+    Filter {
+        /// The filter as it was given.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Something in the process takes logs already.
+    #[error("logs are set up already")]
+    Again,
+}
+
+/// Sets up logs for the whole process. `filter` comes before the variable [`VARIABLE`], that before `info`; `json`
+/// writes one object a line instead of text. Colours only where stderr is a terminal and `NO_COLOR` is not set.
+///
+/// # Errors
+/// When the filter cannot be read, or logs are set up already.
+pub fn init(filter: Option<&str>, json: bool) -> Result<(), LogError> {
+    let variable = std::env::var(VARIABLE).ok();
+    let filter = choose(filter, variable.as_deref())?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
+    let done = if json {
+        registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init()
+    } else {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        registry.with(layer.with_ansi(io::stderr().is_terminal() && !no_color)).try_init()
+    };
+    done.map_err(|_| LogError::Again)
+}
+
+/// Reads the first filter that says anything.
+fn choose(argument: Option<&str>, variable: Option<&str>) -> Result<EnvFilter, LogError> {
+    let said = [argument, variable].into_iter().flatten().find(|filter| !filter.trim().is_empty());
+    let filter = said.unwrap_or(DEFAULT);
+    EnvFilter::builder()
+        .with_regex(false)
+        .parse(filter)
+        .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::nothing_said(None, None, "info")]
+    #[case::empty_says_nothing(Some(" "), Some(""), "info")]
+    #[case::the_variable(None, Some("warn"), "warn")]
+    #[case::the_argument_wins(Some("debug"), Some("warn"), "debug")]
+    #[case::by_module(Some("muster::source=trace"), None, "muster::source=trace")]
+    fn the_first_filter_that_says_anything_counts(
+        #[case] argument: Option<&str>,
+        #[case] variable: Option<&str>,
+        #[case] expected: &str,
+    ) {
+        assert_eq!(choose(argument, variable).unwrap().to_string(), expected);
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_named() {
+        let error = choose(Some("info,muster=loud"), None).unwrap_err();
+        assert!(error.to_string().contains("\"info,muster=loud\""), "{error}");
+    }
+}

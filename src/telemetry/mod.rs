@@ -1,0 +1,24 @@
+//! Telemetry: what the program says about itself, as logs and as metrics.
+//!
+//! Counting on the way of a query must cost one relaxed atomic addition, so every counter is made at the start and
+//! found by an index; what is known only when asked for (the sources) is added at each scrape. Imports
+//! [`crate::model`] only, so that every other module may count. The process-wide default registry of the metrics
+//! library was rejected: two servers in one test would add up.
+
+mod catalog;
+pub mod logging;
+pub mod metrics;
+mod queries;
+mod sources;
+
+pub use metrics::Metrics;
+pub use queries::{Outcome, Transport};
+
+/// The program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit that the program was built from, given at build time as `MUSTER_COMMIT`; else `unknown`.
+pub const COMMIT: &str = match option_env!("MUSTER_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};

@@ -1,0 +1,143 @@
+//! What is counted about queries, and by which labels.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// How a query came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// In a datagram.
+    Udp,
+    /// Over a TCP connection.
+    Tcp,
+}
+
+impl Transport {
+    /// Every transport.
+    pub const ALL: [Self; 2] = [Self::Udp, Self::Tcp];
+
+    /// Its name in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// What became of a query: the response code, or that there was no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Answered, with records or without.
+    NoError,
+    /// The name does not exist.
+    NxDomain,
+    /// The name cannot be answered now.
+    ServFail,
+    /// The query could not be understood.
+    FormErr,
+    /// The operation code is not known.
+    NotImp,
+    /// The name is none of ours, or the client may not ask.
+    Refused,
+    /// The EDNS version is not known (RFC 6891 section 6.1.3).
+    BadVers,
+    /// Nothing was sent: what came was no query, or too broken to answer.
+    Silence,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 8] = [
+        Self::NoError,
+        Self::NxDomain,
+        Self::ServFail,
+        Self::FormErr,
+        Self::NotImp,
+        Self::Refused,
+        Self::BadVers,
+        Self::Silence,
+    ];
+
+    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, or `silence`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoError => "NOERROR",
+            Self::NxDomain => "NXDOMAIN",
+            Self::ServFail => "SERVFAIL",
+            Self::FormErr => "FORMERR",
+            Self::NotImp => "NOTIMP",
+            Self::Refused => "REFUSED",
+            Self::BadVers => "BADVERS",
+            Self::Silence => "silence",
+        }
+    }
+}
+
+/// The metrics of the DNS side.
+#[derive(Debug)]
+pub(super) struct QueryMetrics {
+    counts: [[IntCounter; Outcome::ALL.len()]; Transport::ALL.len()],
+    pub(super) truncated: IntCounter,
+    pub(super) connections: IntGauge,
+    pub(super) refused: IntCounter,
+}
+
+impl QueryMetrics {
+    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counts = IntCounterVec::new(
+            Opts::new(
+                "muster_queries_total",
+                "Queries, by the transport they came over and the response code.",
+            ),
+            &["transport", "rcode"],
+        )?;
+        let truncated = IntCounter::new(
+            "muster_responses_truncated_total",
+            "Responses over UDP with the TC bit, after which a client asks again over TCP.",
+        )?;
+        let connections = IntGauge::new(
+            "muster_tcp_connections",
+            "TCP connections that are open now, over all addresses.",
+        )?;
+        let refused = IntCounter::new(
+            "muster_tcp_connections_refused_total",
+            "TCP connections that were closed at once because too many were open.",
+        )?;
+        registry.register(Box::new(counts.clone()))?;
+        registry.register(Box::new(truncated.clone()))?;
+        registry.register(Box::new(connections.clone()))?;
+        registry.register(Box::new(refused.clone()))?;
+        let counts = Transport::ALL.map(|transport| {
+            Outcome::ALL.map(|outcome| counts.with_label_values(&[transport.as_str(), outcome.as_str()]))
+        });
+        Ok(Self { counts, truncated, connections, refused })
+    }
+
+    #[inline]
+    pub(super) fn counter(&self, transport: Transport, outcome: Outcome) -> &IntCounter {
+        &self.counts[transport as usize][outcome as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_of_all_are_in_the_order_of_the_variants() {
+        assert!(Transport::ALL.iter().enumerate().all(|(at, transport)| *transport as usize == at));
+        assert!(Outcome::ALL.iter().enumerate().all(|(at, outcome)| *outcome as usize == at));
+    }
+
+    #[test]
+    fn every_pair_has_a_counter_of_its_own() {
+        let metrics = QueryMetrics::register(&Registry::new()).unwrap();
+        metrics.counter(Transport::Udp, Outcome::NxDomain).inc();
+        for transport in Transport::ALL {
+            for outcome in Outcome::ALL {
+                let expected = u64::from(transport == Transport::Udp && outcome == Outcome::NxDomain);
+                assert_eq!(metrics.counter(transport, outcome).get(), expected, "{transport:?} {outcome:?}");
+            }
+        }
+    }
+}
