@@ -1,4 +1,5 @@
 //! muster
+pub mod admin;
 pub mod config;
 pub mod model;
 pub mod source;

@@ -1,0 +1,179 @@
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
+};
+
+use super::*;
+use crate::{
+    model::{SourceId, SourceKind, SourceStatus},
+    telemetry::{Outcome, Transport},
+};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A server with two sources, `consul.vms` and `static`.
+struct Admin {
+    address: SocketAddr,
+    vms: Arc<SourceStatus>,
+    files: Arc<SourceStatus>,
+    metrics: Arc<Metrics>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// A whole answer.
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Admin {
+    async fn start() -> Self {
+        let mut board = Board::default();
+        let vms = board.add(SourceId { kind: SourceKind::Consul, name: "vms".into() });
+        let files = board.add(SourceId { kind: SourceKind::Static, name: "static".into() });
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let state = AdminState { board: Arc::new(board), metrics: Arc::clone(&metrics) };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(serve(listener, state, async {
+            let _ = stopped.await;
+        }));
+        Self { address, vms, files, metrics, stop, task }
+    }
+
+    async fn get(&self, path: &str, headers: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(DEADLINE, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+    }
+}
+
+#[tokio::test]
+async fn healthz_is_ok_whatever_the_sources_are() {
+    let admin = Admin::start().await;
+    let _watch = admin.vms.watch("service nginx");
+    let answer = admin.get("/healthz", "").await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+}
+
+#[tokio::test]
+async fn readyz_follows_the_sources() {
+    let admin = Admin::start().await;
+    let (nginx, files) = (admin.vms.watch("service nginx"), admin.files.watch("service db"));
+    files.synced();
+    let answer = admin.get("/readyz", "").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(
+        answer.body,
+        "consul.vms: not ready; watches: 0 synced, 1 connecting, 0 failing\n\
+         static: ready; watches: 1 synced, 0 connecting, 0 failing\n"
+    );
+    nginx.synced();
+    assert_eq!(admin.get("/readyz", "").await.status, 200);
+    nginx.failed("connect", "cannot reach the source: refused\r\nstatic: ready".into());
+    let stale = admin.get("/readyz", "").await;
+    assert_eq!(stale.status, 200, "stale data still answers");
+    let line = stale.body.lines().next().unwrap();
+    assert!(
+        line.starts_with("consul.vms: ready; watches: 0 synced, 0 connecting, 1 failing; last error "),
+        "{line}"
+    );
+    assert!(
+        line.ends_with(" (service nginx, connect): cannot reach the source: refused  static: ready"),
+        "{line}"
+    );
+    assert_eq!(stale.body.lines().count(), 2, "one line a source, whatever an error says");
+    nginx.expired();
+    assert_eq!(admin.get("/readyz", "").await.status, 503);
+}
+
+#[tokio::test]
+async fn readyz_is_json_for_those_who_ask_for_it() {
+    let admin = Admin::start().await;
+    let nginx = admin.vms.watch("service nginx");
+    nginx.synced();
+    nginx.sent(2);
+    nginx.failed("timeout", "no answer within 1s".into());
+    let answer = admin.get("/readyz", "Accept: text/html;q=0.5, Application/JSON;q=0.9\r\n").await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
+    let mut json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    json["sources"][0]["last_error"]["seconds_ago"] = 0.into();
+    let expected = serde_json::json!({
+        "ready": true,
+        "sources": [
+            {
+                "source": "consul.vms", "kind": "consul", "ready": true, "updates": 2,
+                "watches": { "connecting": 0, "synced": 0, "failing": 1, "with_data": 1 },
+                "errors": { "timeout": 1 },
+                "last_error": {
+                    "watch": "service nginx", "kind": "timeout",
+                    "message": "no answer within 1s", "seconds_ago": 0,
+                },
+            },
+            {
+                "source": "static", "kind": "static", "ready": true, "updates": 0,
+                "watches": { "connecting": 0, "synced": 0, "failing": 0, "with_data": 0 },
+                "errors": {}, "last_error": null,
+            },
+        ],
+    });
+    assert_eq!(json, expected);
+}
+
+#[tokio::test]
+async fn metrics_have_counters_and_sources_in_the_text_format() {
+    let admin = Admin::start().await;
+    let _watch = admin.vms.watch("service nginx");
+    admin.metrics.count(Transport::Udp, Outcome::NoError);
+    let answer = admin.get("/metrics", "").await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
+    for line in [
+        "# TYPE muster_queries_total counter",
+        "muster_queries_total{rcode=\"NOERROR\",transport=\"udp\"} 1",
+        "muster_source_watches{kind=\"consul\",source=\"vms\",state=\"connecting\"} 1",
+    ] {
+        assert!(answer.body.lines().any(|found| found == line), "no {line:?} in {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn the_index_lists_every_page_and_others_are_not_found() {
+    let admin = Admin::start().await;
+    let index = admin.get("/", "").await;
+    assert_eq!(index.status, 200);
+    let pages: Vec<_> = index.body.lines().filter_map(|line| line.split(' ').next()).collect();
+    for page in pages.iter().filter(|page| page.starts_with('/')) {
+        assert_eq!(admin.get(page, "").await.status, 200, "{page}");
+    }
+    assert_eq!(pages.iter().filter(|page| page.starts_with('/')).count(), 3);
+    let missing = admin.get("/metrix", "").await;
+    assert_eq!((missing.status, missing.body.as_str()), (404, "no such page; / lists what there is\n"));
+}
+
+#[tokio::test]
+async fn shutdown_ends_it_also_with_idle_connections() {
+    let admin = Admin::start().await;
+    let idle = TcpStream::connect(admin.address).await.unwrap();
+    assert_eq!(admin.get("/healthz", "").await.status, 200);
+    admin.stop.send(()).unwrap();
+    timeout(DEADLINE, admin.task).await.expect("it ends").unwrap();
+    drop(idle);
+}
