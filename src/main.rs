@@ -1,1 +1,3 @@
+//! The `muster` binary.
+
 fn main() {}

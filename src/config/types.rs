@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::model::{HealthSet, Instance, Labels, Name, Protocol, Selector, SourceId};
+use crate::model::{HealthSet, Import, Instance, Labels, Member, Name, Protocol, Selector, SourceId};
 
 /// Everything that `muster.toml` and its zone files say.
 #[derive(Clone, Debug)]
@@ -336,4 +336,24 @@ pub struct ImportRule {
     pub exclude: Vec<String>,
     /// What the answers look like.
     pub shape: Shape,
+}
+
+impl Service {
+    /// The service's members, with the numbers by which sources and catalog know them.
+    pub fn members(&self) -> impl Iterator<Item = (Member, &MemberRule)> {
+        (0..).zip(&self.from).map(|(place, rule)| {
+            let member = Member { service: self.name.clone(), source: rule.source.clone(), place };
+            (member, rule)
+        })
+    }
+}
+
+impl Namespace {
+    /// The namespace's imports, with the numbers by which sources and catalog know them.
+    pub fn imports(&self) -> impl Iterator<Item = (Import, &ImportRule)> {
+        (0..).zip(&self.imports).map(|(place, rule)| {
+            let import = Import { apex: self.apex.clone(), source: rule.source.clone(), place };
+            (import, rule)
+        })
+    }
 }

@@ -17,8 +17,5 @@ pub use queries::{Outcome, Transport};
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit that the program was built from, given at build time as `MUSTER_COMMIT`; else `unknown`.
-pub const COMMIT: &str = match option_env!("MUSTER_COMMIT") {
-    Some(commit) => commit,
-    None => "unknown",
-};
+/// The commit that the program was built from, as `build.rs` found it; `unknown` outside of a repository.
+pub const COMMIT: &str = env!("MUSTER_COMMIT");

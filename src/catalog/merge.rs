@@ -1,0 +1,250 @@
+//! Merging: what several members say of one service becomes one list of candidates.
+//!
+//! Instances of one service with an address and port in common are one instance. The result does not depend on the order
+//! in which members or instances are given: groups are the connected components of "shares an address and port", and
+//! whatever is chosen among reporters (label, locality) is chosen by the order of their keys.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use crate::{
+    model::{Instance, Member, Name, Target, instance_label},
+    policy::{Candidate, Place},
+};
+
+/// What makes two reports one instance.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Key {
+    Address(IpAddr, u16),
+    Host(Name, u16),
+}
+
+/// One report: who says it, and what.
+struct Report<'a> {
+    member: &'a Member,
+    instance: &'a Instance,
+}
+
+/// Merges the reports of all members of one service into candidates, sorted by where they are.
+pub(super) fn merge<'a>(reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>) -> Vec<Candidate> {
+    let mut reports: Vec<Report<'a>> =
+        reports.into_iter().map(|(member, instance)| Report { member, instance }).collect();
+    reports.sort_by(|a, b| (a.member, &a.instance.id).cmp(&(b.member, &b.instance.id)));
+    let mut groups: Vec<(Key, Vec<&Report<'a>>)> = components(&reports);
+    groups.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut candidates: Vec<Candidate> = groups.iter().map(|(_, group)| candidate(group)).collect();
+    settle_labels(&mut candidates, &groups);
+    candidates
+}
+
+/// Groups reports that share a key, directly or through others; each group with its smallest key.
+fn components<'r, 'a>(reports: &'r [Report<'a>]) -> Vec<(Key, Vec<&'r Report<'a>>)> {
+    let mut parent: Vec<usize> = (0..reports.len()).collect();
+    let mut owner: HashMap<Key, usize> = HashMap::with_capacity(reports.len());
+    for (at, report) in reports.iter().enumerate() {
+        for key in keys(report.instance) {
+            let other = *owner.entry(key).or_insert(at);
+            let (a, b) = (root(&mut parent, at), root(&mut parent, other));
+            if let Some(slot) = parent.get_mut(a.max(b)) {
+                *slot = a.min(b);
+            }
+        }
+    }
+    let mut groups: BTreeMap<usize, (Key, Vec<&'r Report<'a>>)> = BTreeMap::new();
+    for (at, report) in reports.iter().enumerate() {
+        let Some(smallest) = keys(report.instance).min() else { continue };
+        let (key, group) =
+            groups.entry(root(&mut parent, at)).or_insert_with(|| (smallest.clone(), Vec::new()));
+        if smallest < *key {
+            *key = smallest;
+        }
+        group.push(report);
+    }
+    groups.into_values().collect()
+}
+
+/// Finds the smallest index of `at`'s group, shortening the way for the next time.
+fn root(parent: &mut [usize], mut at: usize) -> usize {
+    while let Some(&up) = parent.get(at)
+        && up != at
+    {
+        let above = parent.get(up).copied().unwrap_or(up);
+        if let Some(slot) = parent.get_mut(at) {
+            *slot = above;
+        }
+        at = above;
+    }
+    at
+}
+
+fn keys(instance: &Instance) -> impl Iterator<Item = Key> + '_ {
+    let (addresses, host): (&[IpAddr], _) = match &instance.target {
+        Target::Addresses(addresses) => (addresses, None),
+        Target::Host(name) => (&[], Some(name)),
+    };
+    addresses
+        .iter()
+        .map(|address| Key::Address(*address, instance.port))
+        .chain(host.map(|name| Key::Host(name.clone(), instance.port)))
+}
+
+/// Makes one candidate of reports that are the same instance; there is at least one.
+fn candidate(group: &[&Report<'_>]) -> Candidate {
+    let instances = || group.iter().map(|report| report.instance);
+    let mut v4 = Vec::new();
+    let mut v6 = Vec::new();
+    let mut host = None;
+    for instance in instances() {
+        match &instance.target {
+            Target::Addresses(addresses) => {
+                for address in addresses {
+                    match address {
+                        IpAddr::V4(address) => v4.push(*address),
+                        IpAddr::V6(address) => v6.push(*address),
+                    }
+                }
+            }
+            Target::Host(name) => host = Some(name.clone()),
+        }
+    }
+    v4.sort_unstable();
+    v4.dedup();
+    v6.sort_unstable();
+    v6.dedup();
+    let mut named_ports: Vec<_> = instances().flat_map(|i| i.named_ports.iter().cloned()).collect();
+    named_ports.sort_unstable();
+    named_ports.dedup();
+    let mut labels: Vec<String> = Vec::new();
+    for instance in instances() {
+        let label = instance_label(&instance.id);
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    let mut labels = labels.into_iter();
+    Candidate {
+        label: labels.next().unwrap_or_default(),
+        aliases: labels.collect(),
+        place: host.map_or(Place::Addresses { v4, v6 }, Place::Host),
+        port: instances().next().map_or(0, |i| i.port),
+        named_ports,
+        health: instances().map(|i| i.health).max().unwrap_or_default(),
+        weight: instances().map(|i| i.weight).min().unwrap_or_default(),
+        labels: instances()
+            .map(|i| &i.labels)
+            .rfold(Default::default(), |all: crate::model::Labels, l| all.overlaid(l)),
+        locality: first(instances().map(|i| &i.locality)),
+        datacenter: first(instances().map(|i| &i.datacenter)),
+    }
+}
+
+fn first<'a>(mut values: impl Iterator<Item = &'a Option<Arc<str>>>) -> Option<Arc<str>> {
+    values.find_map(Clone::clone)
+}
+
+/// Makes labels unique within the service: where two candidates want one, each gets its reporter added, hashed.
+fn settle_labels(candidates: &mut [Candidate], groups: &[(Key, Vec<&Report<'_>>)]) {
+    let mut wanted: HashMap<String, usize> = HashMap::new();
+    for candidate in candidates.iter() {
+        for label in std::iter::once(&candidate.label).chain(&candidate.aliases) {
+            *wanted.entry(label.clone()).or_default() += 1;
+        }
+    }
+    let contested = |label: &String| wanted.get(label).is_some_and(|count| *count > 1);
+    for (candidate, (_, group)) in candidates.iter_mut().zip(groups) {
+        candidate.aliases.retain(|alias| !contested(alias));
+        if contested(&candidate.label)
+            && let Some(report) = group.first()
+        {
+            let Member { source, place, .. } = report.member;
+            // The dot is outside of what a plain label may hold, so the hash is always added.
+            candidate.label = instance_label(&format!("{}.{source}.{place}", report.instance.id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Health, SourceId, SourceKind};
+    use proptest::prelude::*;
+
+    fn member(kind: SourceKind, place: u16) -> Member {
+        Member { service: "nginx.test".parse().unwrap(), source: SourceId { kind, name: "x".into() }, place }
+    }
+
+    fn instance(id: &str, addresses: &[&str], port: u16, health: Health) -> Instance {
+        let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
+        Instance {
+            target: Target::Addresses(addresses),
+            health,
+            ..Instance::at(id, [127, 0, 0, 1].into(), port)
+        }
+    }
+
+    #[test]
+    fn one_address_and_port_from_two_sources_is_one_instance_of_the_worst_health() {
+        let (consul, kube) = (member(SourceKind::Consul, 0), member(SourceKind::Kubernetes, 1));
+        let a = instance("vm", &["10.0.0.1"], 80, Health::Healthy);
+        let b = instance("pod", &["10.0.0.1", "fd00::1"], 80, Health::Unhealthy);
+        let merged = merge([(&consul, &a), (&kube, &b)]);
+        assert_eq!(merged.len(), 1);
+        assert_eq!(merged[0].health, Health::Unhealthy);
+        assert_eq!((merged[0].label.as_str(), merged[0].aliases.as_slice()), ("vm", &["pod".to_owned()][..]));
+        let Place::Addresses { v4, v6 } = &merged[0].place else { panic!() };
+        assert_eq!((v4.len(), v6.len()), (1, 1));
+    }
+
+    #[test]
+    fn another_port_is_another_instance() {
+        let consul = member(SourceKind::Consul, 0);
+        let a = instance("a", &["10.0.0.1"], 80, Health::Healthy);
+        let b = instance("b", &["10.0.0.1"], 81, Health::Healthy);
+        assert_eq!(merge([(&consul, &a), (&consul, &b)]).len(), 2);
+    }
+
+    #[test]
+    fn two_instances_never_share_a_label() {
+        let (consul, kube) = (member(SourceKind::Consul, 0), member(SourceKind::Kubernetes, 1));
+        let a = instance("web", &["10.0.0.1"], 80, Health::Healthy);
+        let b = instance("web", &["10.0.0.2"], 80, Health::Healthy);
+        let merged = merge([(&consul, &a), (&kube, &b)]);
+        assert_ne!(merged[0].label, merged[1].label);
+        assert!(merged.iter().all(|c| c.label.starts_with("web-")), "{merged:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_reports_does_not_matter(
+            reports in prop::collection::vec((0u8..4, 0u8..6, 0u8..6, 0u16..2, 0usize..5, any::<bool>()), 0..12),
+            seed in any::<u64>(),
+        ) {
+            let reports: BTreeMap<_, _> = reports
+                .into_iter()
+                .enumerate()
+                .map(|(at, (place, v4, v6, port, health, dual))| {
+                    let mut addresses = vec![format!("10.0.0.{v4}")];
+                    if dual {
+                        addresses.push(format!("fd00::{v6}"));
+                    }
+                    let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+                    let id = format!("i{}", at % 5);
+                    let report = instance(&id, &addresses, 80 + port, Health::ALL[health]);
+                    ((member(SourceKind::Consul, u16::from(place)), id), report)
+                })
+                .collect();
+            let forward = merge(reports.iter().map(|((member, _), report)| (member, report)));
+            let mut shuffled: Vec<_> = reports.iter().collect();
+            let mut state = seed | 1;
+            for at in (1..shuffled.len()).rev() {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                shuffled.swap(at, (state >> 33) as usize % (at + 1));
+            }
+            let backward = merge(shuffled.into_iter().map(|((member, _), report)| (member, report)));
+            prop_assert_eq!(forward, backward);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Tests of the catalog's bookkeeping; what is answered is tested by `tests/scripts`.
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    catalog::{Lookup, Service},
+    config::{self, Shape},
+    model::{SourceId, SourceKind},
+};
+
+const SERVER: &str = "[consul.vms]\naddress = \"http://127.0.0.1:8500\"\n";
+
+fn catalog(services: usize) -> (Catalog, Arc<Zone>, Vec<Member>) {
+    let mut zone = String::from("namespace = \"shop\"\n");
+    for at in 0..services {
+        zone += &format!(
+            "[services.s{at}]\nfrom = [{{ consul = \"vms\", service = \"s{at}\" }}, {{ consul = \"vms\", service = \"t\" }}]\n"
+        );
+    }
+    zone += "[[import]]\nconsul = \"vms\"\n";
+    let files = [(PathBuf::from("muster.toml"), SERVER.to_owned()), (PathBuf::from("zones/a.toml"), zone)];
+    let config = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false))).config;
+    let catalog = Catalog::new(&config, 1);
+    let zone = catalog.zones.values().next().unwrap().clone();
+    let members =
+        config.namespaces[0].services.iter().flat_map(|s| s.members()).map(|(member, _)| member).collect();
+    (catalog, zone, members)
+}
+
+fn instance(id: u8, address: u8, health: Health) -> Instance {
+    Instance { health, ..Instance::at(&format!("i{id}"), [10, 0, 0, address].into(), 80) }
+}
+
+fn service(zone: &Zone, name: &str) -> Option<Arc<Service>> {
+    let name: Name = name.parse().unwrap();
+    match zone.lookup(name.as_wire()) {
+        Lookup::Service(service, 0) => Some(service),
+        _ => None,
+    }
+}
+
+fn import(zone: &Zone) -> Import {
+    let source = SourceId { kind: SourceKind::Consul, name: "vms".into() };
+    Import { apex: zone.apex.clone(), source, place: 0 }
+}
+
+/// What readers can tell about a service, without what may differ between two catalogs (cursor numbers).
+fn view(service: &Service) -> String {
+    let mut ports: Vec<_> = service.ports.keys().collect();
+    ports.sort();
+    let mut instances: Vec<_> = service.instances.keys().collect();
+    instances.sort();
+    format!(
+        "{} {} {} {} {:?} {:?} {:?} {ports:?} {instances:?}",
+        service.name,
+        service.complete,
+        service.failed_open,
+        service.total,
+        service.v4,
+        service.v6,
+        service.srv.records,
+    )
+}
+
+#[test]
+fn a_change_compiles_its_own_service_only_and_no_change_compiles_nothing() {
+    let (mut catalog, zone, members) = catalog(10);
+    for member in &members {
+        catalog.apply(Update::Reset {
+            member: member.clone(),
+            instances: vec![instance(1, 1, Health::Healthy)],
+        });
+    }
+    assert_eq!(catalog.publish(), 10);
+    let before: Vec<_> = zone.services();
+    catalog.apply(Update::Upsert { member: members[0].clone(), instance: instance(1, 1, Health::Unhealthy) });
+    assert_eq!(catalog.publish(), 1);
+    let kept = before.iter().zip(zone.services()).filter(|(old, new)| Arc::ptr_eq(old, new)).count();
+    assert_eq!(kept, 9, "the others are the same objects as before");
+    catalog.apply(Update::Upsert { member: members[0].clone(), instance: instance(1, 1, Health::Unhealthy) });
+    catalog.apply(Update::Reset {
+        member: members[1].clone(),
+        instances: vec![instance(1, 1, Health::Healthy)],
+    });
+    catalog.apply(Update::Remove { member: members[2].clone(), id: "unheard-of".into() });
+    assert_eq!(catalog.publish(), 0);
+}
+
+#[test]
+fn cursor_numbers_survive_changes_and_are_used_again_after_a_name_is_gone() {
+    let (mut catalog, zone, members) = catalog(1);
+    let before = service(&zone, "s0.shop").unwrap().v4_rotation;
+    catalog.apply(Update::Reset {
+        member: members[0].clone(),
+        instances: vec![instance(1, 1, Health::Healthy)],
+    });
+    catalog.publish();
+    assert_eq!(service(&zone, "s0.shop").unwrap().v4_rotation, before);
+
+    let mut highest = 0;
+    for round in 0..50 {
+        let name: Name = format!("n{round}.shop").parse().unwrap();
+        catalog.apply(Update::Imported { import: import(&zone), services: vec![name] });
+        catalog.publish();
+        highest = highest.max(service(&zone, &format!("n{round}.shop")).unwrap().srv.rotation.index());
+    }
+    assert!(highest < 16, "two services at a time need no {highest} cursors");
+}
+
+#[test]
+fn nothing_is_left_of_a_name_that_an_import_no_longer_lists() {
+    let (mut catalog, zone, _) = catalog(0);
+    let names = ["a.shop", "_x._tcp.shop"].map(|name| name.parse::<Name>().unwrap());
+    catalog.apply(Update::Imported { import: import(&zone), services: names.to_vec() });
+    catalog.publish();
+    assert!(service(&zone, "a.shop").is_some());
+    let below: Name = "_tcp.shop".parse().unwrap();
+    assert!(matches!(zone.lookup(below.as_wire()), Lookup::EmptyNonTerminal));
+    catalog.apply(Update::Imported { import: import(&zone), services: vec![] });
+    catalog.publish();
+    assert_eq!((catalog.service_count(), zone.services().len()), (0, 0));
+    assert!(matches!(zone.lookup(below.as_wire()), Lookup::Absent));
+    assert!(zone.empty_non_terminals.is_empty());
+}
+
+#[test]
+fn health_is_counted_over_all_services() {
+    let (mut catalog, _, members) = catalog(2);
+    let all = |health| (0..3).map(|at| instance(at, at, health)).collect::<Vec<_>>();
+    catalog.apply(Update::Reset { member: members[0].clone(), instances: all(Health::Healthy) });
+    catalog.apply(Update::Reset { member: members[2].clone(), instances: all(Health::Unhealthy) });
+    catalog.publish();
+    assert_eq!(catalog.health_counts(), [3, 0, 0, 3, 0]);
+    catalog.apply(Update::Expired { member: members[0].clone() });
+    catalog.publish();
+    assert_eq!(catalog.health_counts(), [0, 0, 0, 3, 0]);
+}
+
+#[test]
+fn defaults_of_a_service_are_those_of_consul_and_route_53() {
+    let shape = Shape::default();
+    assert_eq!((shape.ttl, shape.max_answers), (0, 8));
+}
+
+proptest! {
+    /// Whatever was said before, after a reset of every member only what the resets say is left.
+    #[test]
+    fn reset_leaves_nothing_behind(
+        noise in prop::collection::vec((0usize..4, 0u8..6, 0u8..6, 0usize..5, 0u8..4), 0..40),
+        last in prop::collection::vec((0usize..4, 0u8..6, 0u8..6, 0usize..5), 0..12),
+    ) {
+        let (mut used, used_zone, members) = catalog(2);
+        for (at, id, address, health, kind) in noise {
+            let member = members[at].clone();
+            let instance = instance(id, address, Health::ALL[health]);
+            used.apply(match kind {
+                0 => Update::Reset { member, instances: vec![instance] },
+                1 => Update::Remove { member, id: instance.id },
+                2 => Update::Expired { member },
+                _ => Update::Upsert { member, instance },
+            });
+            if id == 0 {
+                used.publish();
+            }
+        }
+        let (mut fresh, fresh_zone, _) = catalog(2);
+        for (at, member) in members.iter().enumerate() {
+            let instances: Vec<_> = last
+                .iter()
+                .filter(|(whose, ..)| *whose == at)
+                .map(|(_, id, address, health)| instance(*id, *address, Health::ALL[*health]))
+                .collect();
+            for catalog in [&mut used, &mut fresh] {
+                catalog.apply(Update::Reset { member: member.clone(), instances: instances.clone() });
+            }
+        }
+        used.publish();
+        fresh.publish();
+        let views = |zone: &Zone| zone.services().iter().map(|s| view(s)).collect::<Vec<_>>();
+        prop_assert_eq!(views(&used_zone), views(&fresh_zone));
+        prop_assert_eq!(used.health_counts(), fresh.health_counts());
+    }
+}

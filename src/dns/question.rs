@@ -1,0 +1,245 @@
+//! Reading requests.
+//!
+//! Our own reader takes what clients really send: one question, at most one OPT record behind it. Whatever has more in it is
+//! read by hickory-proto. What cannot be read gets FORMERR, or silence where not even the header makes sense.
+
+use hickory_proto::op::Message;
+
+/// Length of the header (RFC 1035 section 4.1.1).
+pub(super) const HEADER: usize = 12;
+
+/// Largest UDP answer to a client without EDNS (RFC 1035 section 2.3.4).
+pub(super) const PLAIN_UDP_LIMIT: u16 = 512;
+
+/// A request's header, of which answers repeat parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) id: [u8; 2],
+    /// 0 is QUERY.
+    pub(super) opcode: u8,
+    pub(super) recursion_desired: bool,
+    pub(super) checking_disabled: bool,
+}
+
+/// One question.
+#[derive(Clone, Debug)]
+pub(super) struct Question<'a> {
+    /// Name, type and class as they were asked, letter case included: answers repeat them.
+    pub(super) wire: &'a [u8],
+    /// The name in wire format, letters lower case.
+    pub(super) name: LowerName,
+    pub(super) qtype: u16,
+    pub(super) class: u16,
+}
+
+/// What a request's OPT record says (RFC 6891).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edns {
+    pub(super) udp_limit: u16,
+    pub(super) version: u8,
+    pub(super) dnssec_ok: bool,
+}
+
+/// What a packet turned out to be.
+#[derive(Debug)]
+pub(super) enum Request<'a> {
+    /// A question to be answered.
+    Query { header: Header, question: Question<'a>, edns: Option<Edns> },
+    /// Another operation than QUERY.
+    OtherOpcode(Header),
+    /// Something with a request's header that cannot be read.
+    Malformed(Header),
+    /// A response, or not even a header: nothing that may be answered.
+    Noise,
+}
+
+/// A name in wire format, lower case, without allocation.
+#[derive(Clone, Debug)]
+pub(super) struct LowerName {
+    bytes: [u8; 255],
+    length: u8,
+}
+
+impl LowerName {
+    pub(super) fn as_wire(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+/// Reads a packet.
+pub(super) fn read(packet: &[u8]) -> Request<'_> {
+    let Some(([id0, id1, flags, more_flags], rest)) = packet.split_first_chunk() else {
+        return Request::Noise;
+    };
+    let Some((counts, _)) = rest.split_first_chunk::<8>() else { return Request::Noise };
+    if flags & 0x80 != 0 {
+        return Request::Noise; // QR: answering responses makes loops
+    }
+    let header = Header {
+        id: [*id0, *id1],
+        opcode: flags >> 3 & 0x0f,
+        recursion_desired: flags & 0x01 != 0,
+        checking_disabled: more_flags & 0x10 != 0,
+    };
+    if header.opcode != 0 {
+        return Request::OtherOpcode(header);
+    }
+    // "a DNS message with OPCODE = 0 MUST NOT include a QDCOUNT parameter whose value is greater than 1" (RFC 9619)
+    let [0, 1, other_counts @ ..] = counts else { return Request::Malformed(header) };
+    let Some((question, behind)) = question(packet) else { return Request::Malformed(header) };
+    let edns = match other_counts {
+        [0, 0, 0, 0, 0, 0] => Ok(None),
+        [0, 0, 0, 0, 0, 1] => plain_opt(behind).map_or_else(|| uncommon(packet), |edns| Ok(Some(edns))),
+        _ => uncommon(packet),
+    };
+    match edns {
+        Ok(edns) => Request::Query { header, question, edns },
+        Err(()) => Request::Malformed(header),
+    }
+}
+
+/// Reads the question at its place; returns it and what stands behind it.
+fn question(packet: &[u8]) -> Option<(Question<'_>, &[u8])> {
+    let start = packet.get(HEADER..)?;
+    let mut name = LowerName { bytes: [0; 255], length: 0 };
+    let mut at = 0;
+    loop {
+        // Lengths above 63 are compression pointers or unknown label types: neither belongs into a first name.
+        let length = usize::from(*start.get(at)?);
+        if length > 63 || at + length + 1 > name.bytes.len() {
+            return None;
+        }
+        let label = start.get(at..at + length + 1)?;
+        name.bytes.get_mut(at..at + length + 1)?.copy_from_slice(label);
+        at += length + 1;
+        if length == 0 {
+            break;
+        }
+    }
+    // A length is at most 63 and so no upper-case letter: lowering the whole cannot change one.
+    name.bytes.get_mut(..at)?.make_ascii_lowercase();
+    name.length = u8::try_from(at).ok()?;
+    let (&[type0, type1, class0, class1], behind) = start.get(at..)?.split_first_chunk()?;
+    let question = Question {
+        wire: start.get(..at + 4)?,
+        name,
+        qtype: u16::from_be_bytes([type0, type1]),
+        class: u16::from_be_bytes([class0, class1]),
+    };
+    Some((question, behind))
+}
+
+/// Reads `behind` as exactly one well-formed OPT record with the root as its owner; `None` if it is anything else.
+fn plain_opt(behind: &[u8]) -> Option<Edns> {
+    let (fixed, mut options) = behind.split_first_chunk::<11>()?;
+    let [0, 0, 41, size0, size1, _extended_rcode, version, flags, _more_flags, length0, length1] = *fixed
+    else {
+        return None;
+    };
+    if options.len() != usize::from(u16::from_be_bytes([length0, length1])) {
+        return None;
+    }
+    while let Some((&[_, _, length0, length1], rest)) = options.split_first_chunk() {
+        options = rest.get(usize::from(u16::from_be_bytes([length0, length1]))..)?;
+    }
+    options.is_empty().then_some(Edns {
+        udp_limit: u16::from_be_bytes([size0, size1]).max(PLAIN_UDP_LIMIT),
+        version,
+        dnssec_ok: flags & 0x80 != 0,
+    })
+}
+
+/// Has hickory-proto read a packet with records in it.
+fn uncommon(packet: &[u8]) -> Result<Option<Edns>, ()> {
+    let message = Message::from_vec(packet).map_err(|_| ())?;
+    Ok(message.edns.as_ref().map(|edns| Edns {
+        udp_limit: edns.max_payload().max(PLAIN_UDP_LIMIT),
+        version: edns.version(),
+        dnssec_ok: edns.flags().dnssec_ok,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// `Nginx.Test. A IN`, with the counts given.
+    fn packet(counts: [u8; 8], behind: &[u8]) -> Vec<u8> {
+        let header = [0x12, 0x34, 0x01, 0x10];
+        [&header[..], &counts, b"\x05Nginx\x04Test\x00\x00\x01\x00\x01", behind].concat()
+    }
+
+    const PLAIN: [u8; 8] = [0, 1, 0, 0, 0, 0, 0, 0];
+    const WITH_ADDITIONAL: [u8; 8] = [0, 1, 0, 0, 0, 0, 0, 1];
+    const OPT: [u8; 11] = [0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 0];
+
+    #[test]
+    fn a_plain_query_keeps_its_case_for_the_answer_and_loses_it_for_the_look_up() {
+        let packet = packet(PLAIN, &[]);
+        let Request::Query { header, question, edns } = read(&packet) else { panic!() };
+        assert_eq!(header.id, [0x12, 0x34]);
+        assert!(header.recursion_desired && header.checking_disabled);
+        assert_eq!(question.name.as_wire(), b"\x05nginx\x04test\x00");
+        assert_eq!(question.wire, b"\x05Nginx\x04Test\x00\x00\x01\x00\x01");
+        assert_eq!((question.qtype, question.class), (1, 1));
+        assert_eq!(edns, None);
+    }
+
+    #[test]
+    fn an_opt_record_is_read() {
+        let packet = packet(WITH_ADDITIONAL, &OPT);
+        let Request::Query { edns, .. } = read(&packet) else { panic!() };
+        assert_eq!(edns, Some(Edns { udp_limit: 1232, version: 0, dnssec_ok: true }));
+    }
+
+    #[test]
+    fn our_own_reader_and_hickory_agree_on_opt() {
+        let cookie = [&OPT[..9], &[0, 12, 0, 10, 0, 8], &[7; 8]].concat();
+        for opt in [&OPT[..], &cookie] {
+            let packet = packet(WITH_ADDITIONAL, opt);
+            assert_eq!(plain_opt(opt).map(Some), uncommon(&packet).ok());
+        }
+    }
+
+    #[test]
+    fn unreadable_requests_are_malformed_and_the_rest_is_noise() {
+        let malformed = [
+            packet([0, 0, 0, 0, 0, 0, 0, 0], &[]),
+            packet([0, 2, 0, 0, 0, 0, 0, 0], &[]),
+            packet(WITH_ADDITIONAL, &[]),
+            packet(WITH_ADDITIONAL, &OPT[..10]),
+            packet(WITH_ADDITIONAL, &[&OPT[..9], &[0, 4, 0, 10, 0, 9]].concat()),
+            packet([0, 1, 0, 0, 0, 0, 0, 2], &[OPT, OPT].concat()),
+            packet(PLAIN, &[])[..20].to_vec(),
+            [&packet(PLAIN, &[])[..12], &[0xc0, 0x0c, 0, 1, 0, 1]].concat(),
+            [
+                &packet(PLAIN, &[])[..12],
+                &[b"\x3f".as_slice(), &[b'a'; 63]].concat().repeat(4),
+                &[0, 0, 1, 0, 1],
+            ]
+            .concat(),
+        ];
+        for packet in malformed {
+            assert!(matches!(read(&packet), Request::Malformed(_)), "{packet:02x?}");
+        }
+        let mut response = packet(PLAIN, &[]);
+        response[2] |= 0x80;
+        for noise in [&response[..], &response[..11], &[]] {
+            assert!(matches!(read(noise), Request::Noise), "{noise:02x?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn no_tail_panics(tail in prop::collection::vec(any::<u8>(), 0..80), counts in any::<[u8; 6]>()) {
+            let [a, b, c, d, e, f] = counts;
+            let _ = read(&packet([0, 1, a, b & 3, c & 1, d & 3, e & 1, f & 3], &tail));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! A candidate: one instance of a service after every source has been heard.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use crate::model::{Health, Labels, Name, NamedPort};
+
+/// An instance as merged from all members that report it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its label below the service's name; unique within the service.
+    pub label: String,
+    /// Further labels that name it too: those of its other reporters.
+    pub aliases: Vec<String>,
+    /// Where it is.
+    pub place: Place,
+    /// Its main port; 0 where no source knows one.
+    pub port: u16,
+    /// Its named ports, sorted, each once.
+    pub named_ports: Vec<NamedPort>,
+    /// The worst health that any reporter gives it.
+    pub health: Health,
+    /// The lowest weight that any reporter gives it.
+    pub weight: u16,
+    /// The labels of all reporters.
+    pub labels: Labels,
+    /// Its availability zone, if a reporter knows it.
+    pub locality: Option<Arc<str>>,
+    /// Its Consul datacenter, if a reporter knows it.
+    pub datacenter: Option<Arc<str>>,
+}
+
+/// Where a candidate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Its addresses, each list sorted, at least one of both not empty.
+    Addresses {
+        /// IPv4 addresses.
+        v4: Vec<Ipv4Addr>,
+        /// IPv6 addresses.
+        v6: Vec<Ipv6Addr>,
+    },
+    /// A host name outside the namespace.
+    Host(Name),
+}
