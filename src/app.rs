@@ -1,0 +1,231 @@
+//! Wiring: the only module that knows all the others.
+//!
+//! [`Server::start`] makes the parts in the order of the data and connects them: sources, one channel, the catalog's worker,
+//! the cell, the responder, the transports, the admin port. Nothing else starts tasks or threads of its own accord.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use tracing::{error, info};
+
+use crate::{
+    admin::{self, AdminState},
+    catalog::{self, Catalog, Cell},
+    config::{Config, Listen, Query},
+    dns::{Responder, tcp, udp},
+    model::{Board, SourceId, SourceKind},
+    source::{Followed, SourceContext, consul, fixed, kubernetes},
+    telemetry::Metrics,
+};
+
+/// Updates that may wait for the catalog; beyond that, sources wait.
+const CHANNEL: usize = 4096;
+
+/// A running server. Stop it with [`stop`](Self::stop); dropping it stops its tasks, and its threads soon after.
+#[derive(Debug)]
+pub struct Server {
+    tasks: JoinSet<()>,
+    workers: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    stop_admin: Option<oneshot::Sender<()>>,
+    dns: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+    cell: Arc<Cell>,
+    board: Arc<Board>,
+}
+
+impl Server {
+    /// Binds every address and starts everything.
+    ///
+    /// Sources are not waited for: names that depend on one that was never heard are answered with SERVFAIL.
+    ///
+    /// # Errors
+    /// When an address cannot be bound. A source that cannot be reached is no error.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new()?);
+        let catalog = Catalog::new(config, serial());
+        let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+        let responder =
+            Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), config.listen.version.clone()));
+        let mut server = Self {
+            tasks: JoinSet::new(),
+            workers: Vec::new(),
+            stop: Arc::default(),
+            stop_admin: None,
+            dns: Vec::new(),
+            admin: None,
+            cell,
+            board: Arc::default(),
+        };
+        // Bind first: a failed bind ends the process, and then no source should have been asked anything.
+        server.listen(&config.listen, &responder)?;
+        let admin_listener = bind_admin(config.listen.admin).await?;
+
+        let (outbox, inbox) = mpsc::channel(CHANNEL);
+        server.tasks.spawn(catalog::run(catalog, inbox, Arc::clone(&metrics)));
+        server.start_sources(config, &outbox);
+        if let Some(listener) = admin_listener {
+            server.admin = Some(listener.local_addr()?);
+            let (stop_admin, stopped) = oneshot::channel::<()>();
+            server.stop_admin = Some(stop_admin);
+            let state = AdminState { board: Arc::clone(&server.board), metrics };
+            server.tasks.spawn(async move {
+                let stopped = async {
+                    let _ = stopped.await;
+                };
+                admin::serve(listener, state, stopped).await;
+            });
+        }
+        Ok(server)
+    }
+
+    /// The addresses that DNS is answered on, UDP and TCP, with the ports that port 0 became.
+    pub fn dns(&self) -> &[SocketAddr] {
+        &self.dns
+    }
+
+    /// The admin port's address, if there is one.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// The cell that answers are read from.
+    pub fn cell(&self) -> &Arc<Cell> {
+        &self.cell
+    }
+
+    /// How the sources are.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Stops: answers what has been received, closes every socket, ends every task.
+    pub async fn stop(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.stop_admin.take();
+        let workers = std::mem::take(&mut self.workers);
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in workers {
+                if worker.join().is_err() {
+                    error!("a UDP worker had panicked");
+                }
+            }
+        });
+        if joined.await.is_err() {
+            error!("could not wait for the UDP workers");
+        }
+        self.tasks.shutdown().await;
+    }
+
+    fn listen(&mut self, listen: &Listen, responder: &Arc<Responder>) -> anyhow::Result<()> {
+        let limits = Arc::new(tcp::Limits::new(listen.tcp_idle, listen.tcp_connections));
+        for address in &listen.dns {
+            let sockets = udp::bind(*address, listen.workers)
+                .with_context(|| format!("cannot listen on {address} (UDP){}", hint(*address)))?;
+            let mut local = *address;
+            for socket in sockets {
+                local = socket.local_addr()?;
+                self.workers.push(udp::spawn(socket, Arc::clone(responder), Arc::clone(&self.stop))?);
+            }
+            let listener =
+                tcp::bind(local).with_context(|| format!("cannot listen on {local} (TCP){}", hint(local)))?;
+            self.tasks.spawn(tcp::serve(listener, Arc::clone(responder), Arc::clone(&limits)));
+            info!(address = %local, "answering on UDP and TCP");
+            self.dns.push(local);
+        }
+        Ok(())
+    }
+
+    fn start_sources(&mut self, config: &Config, outbox: &mpsc::Sender<crate::model::Update>) {
+        let mut board = Board::default();
+        let mut context = |id: &SourceId| SourceContext {
+            outbox: outbox.clone(),
+            status: board.add(id.clone()),
+            max_stale: config.max_stale,
+        };
+        for settings in &config.consul {
+            let members = members_of(config, &settings.id);
+            let imports = config
+                .namespaces
+                .iter()
+                .flat_map(|namespace| namespace.imports())
+                .filter(|(import, _)| import.source == settings.id)
+                .map(|(import, rule)| (import, rule.clone()))
+                .collect();
+            self.tasks.spawn(consul::run(settings.clone(), members, imports, context(&settings.id)));
+        }
+        for settings in &config.kubernetes {
+            let members = members_of(config, &settings.id);
+            self.tasks.spawn(kubernetes::run(settings.clone(), members, context(&settings.id)));
+        }
+        let fixed = SourceId { kind: SourceKind::Static, name: "static".into() };
+        let members: Vec<_> = members_of(config, &fixed);
+        if !members.is_empty() {
+            self.tasks.spawn(fixed::run(members, context(&fixed)));
+        }
+        self.board = Arc::new(board);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Everything that a source is asked to follow.
+fn members_of(config: &Config, source: &SourceId) -> Vec<Followed> {
+    config
+        .namespaces
+        .iter()
+        .flat_map(|namespace| &namespace.services)
+        .flat_map(|service| service.members())
+        .filter(|(member, rule)| match rule.query {
+            Query::Static(_) => source.kind == SourceKind::Static,
+            Query::Consul(_) | Query::Kubernetes(_) => member.source == *source,
+        })
+        .map(|(member, rule)| Followed { member, rule: rule.clone() })
+        .collect()
+}
+
+async fn bind_admin(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} (admin){}", hint(address)))?;
+    info!(address = %listener.local_addr()?, "admin port");
+    Ok(Some(listener))
+}
+
+/// What to do about an address that cannot be bound, for the usual reasons.
+fn hint(address: SocketAddr) -> String {
+    let port = address.port();
+    if (1..1024).contains(&port) {
+        return format!(": port {port} needs root or CAP_NET_BIND_SERVICE, and nobody else on it");
+    }
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED | Ipv4Addr::LOCALHOST) => {
+            format!(": is another server on port {port}? Choose another in [listen]")
+        }
+        _ => ": is it an address of this machine, and is the port free?".to_owned(),
+    }
+}
+
+/// The SOA serial: the time of start, in seconds (RFC 1912 section 2.2 allows any that grows).
+fn serial() -> u32 {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    u32::try_from(seconds & u64::from(u32::MAX)).unwrap_or(0)
+}

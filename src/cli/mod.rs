@@ -1,0 +1,109 @@
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 for success, 1 when something failed while running, 2 when arguments or configuration are wrong.
+
+mod check;
+mod serve;
+
+use std::{
+    io::{self, IsTerminal, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Loaded, Location, Report};
+
+/// The version with the commit that it was built from.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MUSTER_COMMIT"), ")");
+
+/// An authoritative DNS server for service discovery: one name over Consul, Kubernetes and static instances.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version = VERSION, max_term_width = 100, propagate_version = true)]
+#[command(
+    after_help = "Start with `muster serve`: without a configuration it serves a demo on 127.0.0.1:5300."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer DNS queries until stopped (SIGTERM or Ctrl-C)
+    Serve {
+        #[command(flatten)]
+        configuration: Configuration,
+        /// What to log, such as `info`, `debug` or `muster::source=debug` [default: info]
+        #[arg(long, env = "MUSTER_LOG", value_name = "FILTER")]
+        log: Option<String>,
+        /// Log one JSON object a line
+        #[arg(long)]
+        log_json: bool,
+    },
+    /// Validate the configuration and print what would be served; nothing is contacted
+    Check {
+        #[command(flatten)]
+        configuration: Configuration,
+    },
+}
+
+/// Which configuration.
+#[derive(Debug, clap::Args)]
+struct Configuration {
+    /// The server's file [default: ./muster.toml, then /etc/muster/muster.toml, then the bundled demo]
+    #[arg(short, long, env = "MUSTER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs a command; returns the process's exit code.
+pub fn run(arguments: Arguments) -> ExitCode {
+    match arguments.command {
+        Command::Serve { configuration, log, log_json } => {
+            serve::run(&configuration, log.as_deref(), log_json)
+        }
+        Command::Check { configuration } => check::run(&configuration),
+    }
+}
+
+/// Finds and loads the configuration; prints its errors and warnings.
+///
+/// # Errors
+/// The exit code, when the configuration cannot be used; what is wrong has been printed.
+fn load(configuration: &Configuration) -> Result<(Loaded, Location), ExitCode> {
+    let location = config::find(configuration.config.as_deref());
+    let loaded = match &location {
+        Location::File(path) => config::load(path),
+        Location::Demo => config::demo(),
+    };
+    match loaded {
+        Ok(loaded) => {
+            report(&loaded.warnings);
+            Ok((loaded, location))
+        }
+        Err(errors) => {
+            report(&errors);
+            Err(ExitCode::from(2))
+        }
+    }
+}
+
+/// Prints diagnostics to standard error, in colour if a person reads it.
+fn report(report: &Report) {
+    if !report.is_empty() {
+        let text = report.render(io::stderr().is_terminal());
+        let _ = writeln!(io::stderr(), "{}\n{}", text.trim_end(), report.summary());
+    }
+}
+
+/// Prints to standard output. That nobody reads it any more (a closed pipe) is no failure of ours.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints an error with its causes.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(io::stderr(), "muster: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,70 @@
+//! `muster serve`.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use super::{Configuration, VERSION, fail, load, print};
+use crate::{
+    app::Server,
+    config::{Config, Location},
+    telemetry::logging,
+};
+
+pub(super) fn run(configuration: &Configuration, log: Option<&str>, json: bool) -> ExitCode {
+    let (loaded, location) = match load(configuration) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    if let Err(error) = logging::init(log, json) {
+        let _ = fail(&error.into());
+        return ExitCode::from(2);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let served = runtime
+        .context("cannot start the runtime")
+        .and_then(|runtime| runtime.block_on(serve(&loaded.config, &location)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn serve(config: &Config, location: &Location) -> anyhow::Result<()> {
+    // Before anything is bound, so that a signal during the start is not lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    info!(version = VERSION, "muster starts");
+    let server = Server::start(config).await?;
+    if matches!(location, Location::Demo) {
+        print(&demo_hints(server.dns()));
+    }
+    let signal = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    info!(signal, "stopping");
+    server.stop().await;
+    Ok(())
+}
+
+/// What a newcomer can try.
+fn demo_hints(dns: &[SocketAddr]) -> String {
+    let Some(address) = dns.first() else { return String::new() };
+    let (ip, port) = (address.ip(), address.port());
+    format!(
+        "\n\
+         No configuration found (./muster.toml or /etc/muster/muster.toml): serving the bundled demo, namespace \"demo\".\n\
+         Its service web.demo has two instances, which are probed every second. One is this server's own admin port.\n\
+         \n\
+         Ask for it:\n    \
+             dig @{ip} -p {port} web.demo\n\
+         \n\
+         See health at work: start the other instance, ask again, stop it, ask again.\n    \
+             python3 -m http.server 8080 --bind 127.0.0.2 & sleep 2; \
+             dig @{ip} -p {port} +short web.demo SRV; kill $!; sleep 2; dig @{ip} -p {port} +short web.demo SRV\n\
+         \n"
+    )
+}

@@ -1,0 +1,130 @@
+//! How soon a change is seen in the answers, counted from when the source itself tells of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::{consul::Consul, kube::Kube, muster::Muster, rig::percentile};
+
+/// Flips measured of each source.
+const FLIPS: usize = 200;
+
+/// What a change may take at the median. Machines that run this are busy, so that single ones may take longer: the
+/// printed p99 is to be looked at, the assertion is for what is broken, such as polling.
+const BOUND: Duration = Duration::from_millis(50);
+
+fn report(what: &str, mut took: Vec<Duration>) {
+    took.sort_unstable();
+    let (p50, p99) = (percentile(&took, 0.5), percentile(&took, 0.99));
+    println!("{what}: {} flips, from the source's word to the answer: p50 {p50:?}, p99 {p99:?}", took.len());
+    assert!(p50 < BOUND, "{what}: half of all flips took longer than {p50:?}");
+    assert!(p99 < 20 * BOUND, "{what}: one in a hundred took longer than {p99:?}");
+}
+
+/// The answers were right before the source's word reached the test: that is as quick as can be.
+fn since(told: Instant, seen: Instant) -> Duration {
+    seen.saturating_duration_since(told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real servers: make e2e"]
+async fn consul_checks_flip_in_the_answers_when_consul_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let consul = Consul::start("consul", folder.path()).await;
+    consul.register_ttl("web", "web-1", "10.0.0.1", 80).await;
+    consul.register_ttl("web", "web-2", "10.0.0.2", 80).await;
+    let zone = "namespace = \"shop\"\n[services.web]\nfrom = [{ consul = \"vms\", service = \"web\" }]";
+    let sources = format!("[consul.vms]\naddress = \"{}\"", consul.address());
+    let muster = Muster::start(folder.path(), &sources, zone).await;
+    muster.wait_for_addresses("web.shop", &["10.0.0.1", "10.0.0.2"]).await;
+
+    let mut took = Vec::new();
+    for flip in 0..FLIPS {
+        let there = flip % 2 == 1;
+        let index = consul.index("web").await;
+        let (told, seen, ()) = tokio::join!(
+            consul.blocking("web", index),
+            muster.wait_for_address("web.shop", "10.0.0.1", there),
+            consul.flip("web-1", if there { "pass" } else { "fail" }),
+        );
+        took.push(since(told.1, seen));
+        // Real checks do not flip without a pause; a watch has a budget for those that do.
+        tokio::time::sleep(Duration::from_millis(120)).await;
+    }
+    report("Consul, TTL check", took);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs real servers: make e2e"]
+async fn pods_flip_in_the_answers_when_the_api_server_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let kube = Kube::start(folder.path()).await;
+    kube.namespace("apps").await;
+    kube.node("n1", "eu-1a").await;
+    let labels = json!({ "app": "web" });
+    kube.ready_pod("apps", "web-1", &labels, "10.1.0.1").await;
+    kube.ready_pod("apps", "web-2", &labels, "10.1.0.2").await;
+    let zone = "namespace = \"shop\"\n[services.web]\n\
+        from = [{ kubernetes = \"eks\", namespace = \"apps\", selector = \"app=web\", port = \"http\" }]";
+    let sources = format!("[kubernetes.eks]\nkubeconfig = \"{}\"", kube.kubeconfig("admin-token").display());
+    let muster = Muster::start(folder.path(), &sources, zone).await;
+    muster.wait_for_addresses("web.shop", &["10.1.0.1", "10.1.0.2"]).await;
+    let mut watch = kube.watch_pods("apps", "app%3Dweb").await;
+
+    let path = "/api/v1/namespaces/apps/pods/web-1";
+    let label = |value: &str| json!({ "metadata": { "labels": { "app": value } } });
+    let mut took: [Vec<Duration>; 4] = Default::default();
+    let [readiness, labelled, terminating, deleted] = &mut took;
+    for _ in 0..FLIPS / 8 {
+        for ready in [false, true] {
+            let (event, seen, ()) = tokio::join!(
+                watch.next(),
+                muster.wait_for_address("web.shop", "10.1.0.1", ready),
+                kube.set_ready("apps", "web-1", ready),
+            );
+            readiness.push(since(event.2, seen));
+        }
+        for (value, there) in [("other", false), ("web", true)] {
+            let patch = label(value);
+            let (event, seen, ()) = tokio::join!(
+                watch.next(),
+                muster.wait_for_address("web.shop", "10.1.0.1", there),
+                kube.patch(path, &patch),
+            );
+            assert_eq!(event.0, if there { "ADDED" } else { "DELETED" });
+            labelled.push(since(event.2, seen));
+        }
+        let (event, seen, ()) = tokio::join!(
+            watch.next(),
+            muster.wait_for_address("web.shop", "10.1.0.1", false),
+            kube.delete_pod("apps", "web-1", false),
+        );
+        assert_eq!(event.0, "MODIFIED", "it only got its deletionTimestamp");
+        terminating.push(since(event.2, seen));
+        kube.delete_pod("apps", "web-1", true).await;
+        assert_eq!(watch.next().await.0, "DELETED");
+        // Ready again under its old name: ADDED without an address, then MODIFIED.
+        kube.ready_pod("apps", "web-1", &labels, "10.1.0.1").await;
+        watch.next().await;
+        let event = watch.next().await;
+        deleted.push(since(event.2, muster.wait_for_address("web.shop", "10.1.0.1", true).await));
+        // Deleted at once, without a grace period.
+        let (event, seen, ()) = tokio::join!(
+            watch.next(),
+            muster.wait_for_address("web.shop", "10.1.0.1", false),
+            kube.delete_pod("apps", "web-1", true),
+        );
+        deleted.push(since(event.2, seen));
+        assert_eq!(event.1, "web-1");
+        kube.ready_pod("apps", "web-1", &labels, "10.1.0.1").await;
+        while watch.next().await.0 != "MODIFIED" {}
+        muster.wait_for_address("web.shop", "10.1.0.1", true).await;
+    }
+    let all: Vec<_> = took.iter().flatten().copied().collect();
+    let [readiness, labelled, terminating, deleted] = took;
+    report("Kubernetes, readiness", readiness);
+    report("Kubernetes, labels", labelled);
+    report("Kubernetes, deletionTimestamp", terminating);
+    report("Kubernetes, deleted and back", deleted);
+    report("Kubernetes, all", all);
+}

@@ -1,0 +1,165 @@
+//! Processes, ports, waiting: what every part of the rig needs.
+
+use std::{
+    fs::File,
+    future::Future,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener as StdListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::JoinHandle,
+};
+
+/// How long anything may take on a busy machine before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The path of a server that `tests/rig/install` has put there.
+pub fn server(name: &str) -> PathBuf {
+    let folder = std::env::var_os("MUSTER_RIG").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache/muster-rig"),
+        PathBuf::from,
+    );
+    let path = folder.join("bin").join(name);
+    assert!(path.exists(), "{} is not there: run tests/rig/install first", path.display());
+    path
+}
+
+/// A process that is killed when the test ends; its output is kept and shown if the test fails.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    pub fn start(command: &mut Command, log: PathBuf) -> Self {
+        let output = File::create(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, log }
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let tail = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n");
+            eprintln!("--- the end of {}:\n{tail}", self.log.display());
+        }
+    }
+}
+
+/// A TCP port that is free at the moment.
+pub fn free_port() -> u16 {
+    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until `condition` gives a value; looks every 20 ms.
+pub async fn wait_for<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A little HTTP server with one page for every path.
+pub struct Page {
+    task: JoinHandle<()>,
+}
+
+impl Page {
+    pub async fn serve(address: SocketAddr, text: &'static str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut request = [0; 4096];
+                    let _ = stream.read(&mut request).await;
+                    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n";
+                    let page = format!("{head}Content-Length: {}\r\n\r\n{text}", text.len());
+                    let _ = stream.write_all(page.as_bytes()).await;
+                    let _ = stream.shutdown().await;
+                });
+            }
+        });
+        Self { task }
+    }
+
+    /// Stops listening; returns when the port refuses connections.
+    pub async fn stop(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+/// Runs a program and returns its standard output.
+pub async fn output(program: &str, arguments: &[&str]) -> String {
+    let (program, arguments) =
+        (program.to_owned(), arguments.iter().map(|&a| a.to_owned()).collect::<Vec<_>>());
+    tokio::task::spawn_blocking(move || {
+        let output = Command::new(&program)
+            .args(&arguments)
+            .output()
+            .unwrap_or_else(|error| panic!("{program}: {error} (is it installed?)"));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    })
+    .await
+    .unwrap()
+}
+
+/// Runs a shell script in a mount namespace of its own whose only name server is `nameserver`, port 53.
+pub async fn with_resolv_conf(folder: &Path, nameserver: &str, script: &str) -> String {
+    let path = folder.join("resolv.conf");
+    File::create(&path).unwrap().write_all(format!("nameserver {nameserver}\n").as_bytes()).unwrap();
+    let script = format!(
+        "mount --make-rprivate / && mount --bind {} /etc/resolv.conf && {script}",
+        path.display()
+    );
+    output("unshare", &["--mount", "sh", "-c", &script]).await
+}
+
+/// The value below which `part` of the sorted durations lie.
+pub fn percentile(sorted: &[Duration], part: f64) -> Duration {
+    let at = ((sorted.len() as f64) * part).ceil() as usize;
+    sorted[at.clamp(1, sorted.len()) - 1]
+}
+
+/// Reads a whole file that a process may still be writing.
+pub fn read_file(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    Some(text)
+}

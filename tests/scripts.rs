@@ -1,0 +1,303 @@
+//! Runs `tests/scripts/*.toml`: updates in, questions, answers out, through the real configuration, catalog and responder.
+//!
+//! A script has a `zone` (a zone file's text) and steps, each either an update (`reset`, `upsert`, `remove`, `expire`,
+//! `import`) or a question (`ask`) with what is expected. Sources named `consul.vms` and `kubernetes.eks` exist.
+//! Every answer is decoded by hickory-proto, which knows nothing of how it was made.
+
+use std::{fmt::Write as _, net::IpAddr, path::Path, sync::Arc};
+
+use hickory_proto::{
+    op::{Edns, Message, MessageType, OpCode, Query},
+    rr::{Name as DnsName, RData, Record, RecordType},
+};
+use muster::{
+    catalog::{Catalog, Cell},
+    config,
+    dns::{Context, Responder, Rotation},
+    model::{
+        Health, Import, Instance, Member, Name, NamedPort, Protocol, SourceId, SourceKind, Target, Update,
+    },
+    telemetry::{Metrics, Transport},
+};
+use serde::Deserialize;
+
+const SERVER: &str = r#"
+[consul.vms]
+address = "http://127.0.0.1:8500"
+[kubernetes.eks]
+"#;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Script {
+    zone: String,
+    step: Vec<Step>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Step {
+    note: Option<String>,
+    reset: Option<String>,
+    upsert: Option<String>,
+    remove: Option<String>,
+    expire: Option<String>,
+    import: Option<Vec<String>>,
+    id: String,
+    instances: Vec<GivenInstance>,
+    generate: Option<u8>,
+    ask: Option<String>,
+    tcp: bool,
+    edns: Option<u16>,
+    rcode: Option<String>,
+    answer: Option<Vec<String>>,
+    answers: Option<usize>,
+    first: Option<String>,
+    authority: Vec<String>,
+    additional: Option<Vec<String>>,
+    additionals: Option<usize>,
+    tc: bool,
+    ttl: Option<u32>,
+    at_most: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenInstance {
+    id: String,
+    address: Option<IpAddr>,
+    address6: Option<IpAddr>,
+    host: Option<String>,
+    port: u16,
+    #[serde(default)]
+    ports: Vec<GivenPort>,
+    #[serde(default = "healthy")]
+    health: String,
+    weight: Option<u16>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenPort {
+    name: String,
+    port: u16,
+    #[serde(default)]
+    protocol: String,
+}
+
+fn healthy() -> String {
+    "healthy".to_owned()
+}
+
+impl GivenInstance {
+    fn into_instance(self) -> Instance {
+        let health = Health::ALL.into_iter().find(|h| h.as_str() == self.health).expect("a health state");
+        let addresses: Vec<_> = self.address.into_iter().chain(self.address6).collect();
+        let target = match self.host {
+            Some(host) => Target::Host(host.parse().unwrap()),
+            None => Target::Addresses(addresses.into()),
+        };
+        let named_ports = self
+            .ports
+            .into_iter()
+            .map(|given| NamedPort {
+                name: given.name.into(),
+                protocol: if given.protocol == "udp" { Protocol::Udp } else { Protocol::Tcp },
+                port: given.port,
+            })
+            .collect();
+        Instance {
+            target,
+            health,
+            named_ports,
+            weight: self.weight.unwrap_or(Instance::DEFAULT_WEIGHT),
+            ..Instance::at(&self.id, [127, 0, 0, 1].into(), self.port)
+        }
+    }
+}
+
+struct Rig {
+    apex: Name,
+    members: Vec<Member>,
+    catalog: Catalog,
+    responder: Responder,
+    rotation: Rotation,
+}
+
+impl Rig {
+    fn new(zone: &str) -> Self {
+        let files = [("muster.toml".into(), SERVER.to_owned()), ("zones/zone.toml".into(), zone.to_owned())];
+        let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
+        let catalog = Catalog::new(&loaded.config, 1);
+        let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+        let namespace = &loaded.config.namespaces[0];
+        Self {
+            apex: namespace.apex.clone(),
+            members: namespace.services.iter().flat_map(|s| s.members()).map(|(member, _)| member).collect(),
+            catalog,
+            responder: Responder::new(cell, Arc::new(Metrics::new().unwrap()), None),
+            rotation: Rotation::default(),
+        }
+    }
+
+    /// `web 0` is the first member of `web`; `web import` the one that an import brings.
+    fn member(&self, text: &str) -> Member {
+        let (service, place) = text.split_once(' ').expect("service and place");
+        let service = self.apex.join(service).unwrap();
+        if place == "import" {
+            return Member { service, source: vms(), place: Member::IMPORTED };
+        }
+        let place = place.parse().unwrap();
+        let found = self.members.iter().find(|m| m.service == service && m.place == place);
+        found.unwrap_or_else(|| panic!("no member {text:?}")).clone()
+    }
+
+    fn run(&mut self, mut step: Step) {
+        let mut instances: Vec<_> = step.instances.drain(..).map(GivenInstance::into_instance).collect();
+        instances.extend((0..step.generate.unwrap_or(0)).map(|at| Instance {
+            health: Health::Healthy,
+            ..Instance::at(&format!("generated-{at}"), [10, 0, 0, at].into(), 80)
+        }));
+        let mut updates = Vec::new();
+        if let Some(member) = &step.reset {
+            updates.push(Update::Reset {
+                member: self.member(member),
+                instances: std::mem::take(&mut instances),
+            });
+        }
+        if let Some(member) = &step.upsert {
+            let member = self.member(member);
+            updates.extend(
+                instances.drain(..).map(|instance| Update::Upsert { member: member.clone(), instance }),
+            );
+        }
+        if let Some(member) = &step.remove {
+            updates.push(Update::Remove { member: self.member(member), id: step.id.as_str().into() });
+        }
+        if let Some(member) = &step.expire {
+            updates.push(Update::Expired { member: self.member(member) });
+        }
+        if let Some(services) = &step.import {
+            let import = Import { apex: self.apex.clone(), source: vms(), place: 0 };
+            let services = services.iter().map(|name| name.parse().unwrap()).collect();
+            updates.push(Update::Imported { import, services });
+        }
+        assert!(instances.is_empty(), "instances without an update");
+        assert_eq!(updates.is_empty(), step.ask.is_some(), "a step is either updates or a question");
+        for update in updates {
+            self.catalog.apply(update);
+        }
+        self.catalog.publish();
+        if let Some(ask) = step.ask.take() {
+            self.ask(&ask, &step);
+        }
+    }
+
+    fn ask(&mut self, ask: &str, step: &Step) {
+        let (name, rtype) = ask.split_once(' ').expect("name and type");
+        let rtype = rtype
+            .strip_prefix("TYPE")
+            .map_or_else(|| rtype.parse().unwrap(), |code| RecordType::from(code.parse::<u16>().unwrap()));
+        let mut request = Message::new(0x4d55, MessageType::Query, OpCode::Query);
+        let mut query = Query::query(DnsName::from_ascii(format!("{name}.")).unwrap(), rtype);
+        query.set_query_class(hickory_proto::rr::DNSClass::IN);
+        request.add_query(query.clone());
+        if step.edns != Some(0) {
+            let mut edns = Edns::new();
+            edns.set_max_payload(step.edns.unwrap_or(1232));
+            request.edns = Some(edns);
+        }
+        let mut out = Vec::new();
+        let transport = if step.tcp { Transport::Tcp } else { Transport::Udp };
+        let context = Context { transport, asked: Some([127, 0, 0, 1].into()) };
+        let packet = request.to_vec().unwrap();
+        assert!(self.responder.respond(&packet, context, &mut self.rotation, &mut out), "silence");
+        let response = Message::from_vec(&out).unwrap_or_else(|error| panic!("{error}: {out:02x?}"));
+
+        assert_eq!(response.queries, [query], "the question comes back");
+        assert_eq!(
+            response.queries[0].name().to_ascii().trim_end_matches('.'),
+            name,
+            "in the letter case in which it came"
+        );
+        let rcode = step.rcode.as_deref().unwrap_or("NoError");
+        assert_eq!(format!("{:?}", response.metadata.response_code), rcode);
+        assert_eq!(response.metadata.authoritative, !matches!(rcode, "Refused" | "ServFail"), "AA");
+        assert_eq!(response.metadata.truncation, step.tc, "TC");
+        assert_eq!(response.edns.is_some(), step.edns != Some(0), "OPT");
+        let texts = |records: &[Record]| records.iter().map(|r| text(&r.data)).collect::<Vec<_>>();
+        let answers = texts(&response.answers);
+        if let Some(expected) = &step.answer {
+            assert_eq!(&answers, expected, "answers");
+        } else if rcode != "NoError" {
+            assert!(answers.is_empty(), "{answers:?}");
+        }
+        if let Some(count) = step.answers {
+            assert_eq!(answers.len(), count, "number of answers");
+        }
+        if let Some(first) = &step.first {
+            assert_eq!(answers.first(), Some(first), "first answer");
+        }
+        if let Some(ttl) = step.ttl {
+            assert!(response.answers.iter().all(|record| record.ttl == ttl), "TTL");
+        }
+        let authority: Vec<_> =
+            response.authorities.iter().map(|record| record.record_type().to_string()).collect();
+        assert_eq!(authority, step.authority, "authority section");
+        let additional = texts(&response.additionals);
+        match (&step.additional, step.additionals) {
+            (_, Some(count)) => assert_eq!(additional.len(), count, "number of additionals"),
+            (Some(expected), None) => assert_eq!(&additional, expected, "additionals"),
+            (None, None) => assert!(additional.is_empty(), "{additional:?}"),
+        }
+        if let Some(limit) = step.at_most {
+            assert!(out.len() <= limit, "{} bytes", out.len());
+        }
+    }
+}
+
+fn vms() -> SourceId {
+    SourceId { kind: SourceKind::Consul, name: "vms".into() }
+}
+
+fn text(data: &RData) -> String {
+    let mut text = data.record_type().to_string();
+    let plain = |name: &DnsName| name.to_ascii().trim_end_matches('.').to_owned();
+    match data {
+        RData::A(address) => write!(text, " {}", address.0),
+        RData::AAAA(address) => write!(text, " {}", address.0),
+        RData::SRV(srv) => {
+            write!(text, " {} {} {} {}", srv.priority, srv.weight, srv.port, plain(&srv.target))
+        }
+        RData::CNAME(target) => write!(text, " {}", plain(&target.0)),
+        RData::NS(target) => write!(text, " {}", plain(&target.0)),
+        RData::SOA(soa) => write!(text, " {} {} {}", plain(&soa.mname), plain(&soa.rname), soa.minimum),
+        other => write!(text, " {other}"),
+    }
+    .unwrap();
+    text
+}
+
+#[test]
+fn scripts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 7, "{files:?}");
+    let mut failures = Vec::new();
+    for file in &files {
+        let text = std::fs::read_to_string(file).unwrap();
+        let script: Script =
+            toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let mut rig = Rig::new(&script.zone);
+        for (number, step) in (1..).zip(script.step) {
+            let what = step.ask.clone().or(step.note.clone()).unwrap_or_default();
+            let run = std::panic::AssertUnwindSafe(|| rig.run(step));
+            if std::panic::catch_unwind(run).is_err() {
+                failures.push(format!("{}: step {number}: {what}", file.display()));
+                break;
+            }
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
