@@ -1,5 +1,15 @@
 //! Holds which module may import which: data flows one way, and nothing calls back up.
 
+#![allow(
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, prints what it measured, and has no outside"
+)]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -37,31 +47,27 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 fn imports(text: &str) -> BTreeSet<String> {
     let code: String =
         text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let first_word = |text: &str| -> String {
+        text.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
-        if let Some(group) = rest.strip_prefix('{') {
-            let mut depth = 0;
-            let mut word = String::new();
-            for c in group.chars() {
-                match c {
-                    '{' => depth += 1,
-                    '}' if depth == 0 => break,
-                    '}' => depth -= 1,
-                    _ => {}
-                }
-                if depth == 0 && (c.is_ascii_alphanumeric() || c == '_') {
-                    word.push(c);
-                } else if depth == 0 && c == ',' {
-                    word.clear();
-                } else if c == ':' && !word.is_empty() {
-                    found.insert(std::mem::take(&mut word));
-                    depth += 0;
-                }
+        let Some(group) = rest.strip_prefix('{') else {
+            found.insert(first_word(rest));
+            continue;
+        };
+        // Each name of the outer braces: behind the opening one and behind each comma that no inner brace holds.
+        found.insert(first_word(group));
+        let mut depth = 0;
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => drop(found.insert(first_word(&group[at + 1..]))),
+                _ => {}
             }
-            found.insert(word);
-        } else {
-            found.insert(rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect());
         }
     }
     found.into_iter().filter(|word| MAY_IMPORT.iter().any(|(module, _)| module == word)).collect()

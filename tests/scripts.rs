@@ -4,6 +4,16 @@
 //! `import`) or a question (`ask`) with what is expected. Sources named `consul.vms` and `kubernetes.eks` exist.
 //! Every answer is decoded by hickory-proto, which knows nothing of how it was made.
 
+#![allow(
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, prints what it measured, and has no outside"
+)]
+
 use std::{fmt::Write as _, net::IpAddr, path::Path, sync::Arc};
 
 use hickory_proto::{
@@ -147,7 +157,7 @@ impl Rig {
         if place == "import" {
             return Member { service, source: vms(), place: Member::IMPORTED };
         }
-        let place = place.parse().unwrap();
+        let place: u16 = place.parse().unwrap();
         let found = self.members.iter().find(|m| m.service == service && m.place == place);
         found.unwrap_or_else(|| panic!("no member {text:?}")).clone()
     }

@@ -1,5 +1,15 @@
 //! A whole server on loopback: transports, limits, RFC 8906's questions, the demo's kind of probed service.
 
+#![allow(
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, prints what it measured, and has no outside"
+)]
+
 use std::{
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
@@ -194,7 +204,8 @@ fn rfc_8906_questions_are_answered_as_it_says() {
                 edns.options_mut().insert(EdnsOption::Unknown(100, vec![1, 2, 3]));
             }
         }));
-        assert_eq!(answer.metadata.response_code, ResponseCode::BADVERS);
+        // hickory-proto calls it BADSIG, which has the same number in another place.
+        assert_eq!(u16::from(answer.metadata.response_code), u16::from(ResponseCode::BADVERS));
         assert_eq!(answer.edns.as_ref().map(Edns::version), Some(0));
         assert!(answer.answers.is_empty());
     }

@@ -4,11 +4,11 @@ use std::{net::SocketAddr, path::Path, process::Command, time::Instant};
 
 use serde_json::{Value, json};
 
-use crate::rig::{Process, free_port, server, wait_for};
+use crate::rig::{Process, free_port, http, server, wait_for};
 
 pub struct Consul {
     process: Process,
-    http: SocketAddr,
+    address: SocketAddr,
     client: reqwest::Client,
 }
 
@@ -37,8 +37,8 @@ impl Consul {
             command.arg("-hcl=ports { grpc_tls = -1 }");
         }
         let process = Process::start(&mut command, folder.join(format!("{binary}-{port}.log")));
-        let http = SocketAddr::from(([127, 0, 0, 1], port));
-        let consul = Self { process, http, client: reqwest::Client::new() };
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let consul = Self { process, address, client: http().build().unwrap() };
         wait_for("Consul has a leader", || async {
             let leader = consul.client.get(consul.url("/v1/status/leader")).send().await.ok()?;
             let leader = leader.text().await.ok()?;
@@ -50,7 +50,7 @@ impl Consul {
     }
 
     pub fn address(&self) -> String {
-        format!("http://{}", self.http)
+        format!("http://{}", self.address)
     }
 
     pub fn kill(&mut self) {
@@ -58,7 +58,7 @@ impl Consul {
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.http)
+        format!("http://{}{path}", self.address)
     }
 
     async fn get(&self, path: &str) -> Option<Value> {

@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::rig::{Process, free_port, server, wait_for};
+use crate::rig::{Process, free_port, http, server, wait_for};
 
 pub struct Kube {
     etcd: Process,
@@ -70,7 +70,7 @@ impl Kube {
         ]);
         let api = Process::start(&mut api, folder.join("api.log"));
         let authority = reqwest::Certificate::from_pem(authority.as_bytes()).unwrap();
-        let client = reqwest::Client::builder().tls_certs_only([authority]).build().unwrap();
+        let client = http().tls_certs_only([authority]).build().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let kube = Self { etcd, api, folder, address, client };
         wait_for("the API server is ready", || async {

@@ -4,6 +4,16 @@
 //! loopback addresses; every process is ended by the handle that started it. Needs root for the tests with a stub
 //! resolver, which get a mount namespace with a resolv.conf of their own.
 
+#![allow(
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, prints what it measured, and has no outside"
+)]
+
 mod consul;
 mod flips;
 mod kube;

@@ -13,13 +13,14 @@ use hickory_proto::{
 };
 use tokio::net::UdpSocket;
 
-use crate::rig::{PATIENCE, Process, free_port, wait_for};
+use crate::rig::{PATIENCE, Process, free_port, http, wait_for};
 
 pub struct Muster {
     process: Process,
     pub dns: SocketAddr,
     admin: SocketAddr,
     socket: UdpSocket,
+    client: reqwest::Client,
 }
 
 impl Muster {
@@ -44,7 +45,8 @@ impl Muster {
         command.args(["serve", "--log", "muster=debug,info", "--config"]).arg(&config);
         let process = Process::start(&mut command, folder.join(format!("muster-{}.log", dns.port())));
         let socket = UdpSocket::bind((dns.ip(), 0)).await.unwrap();
-        let mut muster = Self { process, dns, admin, socket };
+        let client = http().build().unwrap();
+        let mut muster = Self { process, dns, admin, socket, client };
         wait_for("muster answers", || {
             let ended = muster.process.has_ended();
             assert!(!ended, "muster has ended:\n{}", muster.process.log());
@@ -61,9 +63,9 @@ impl Muster {
 
     /// GETs a path of the admin port: the status and the body.
     pub fn get(&self, path: &str) -> impl Future<Output = Option<(u16, String)>> + use<> {
-        let url = format!("http://{}{path}", self.admin);
+        let request = self.client.get(format!("http://{}{path}", self.admin));
         async move {
-            let response = reqwest::get(url).await.ok()?;
+            let response = request.send().await.ok()?;
             let status = response.status().as_u16();
             Some((status, response.text().await.ok()?))
         }

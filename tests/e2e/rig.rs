@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     future::Future,
-    io::{Read as _, Write as _},
+    io::Write as _,
     net::{SocketAddr, TcpListener as StdListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -19,15 +19,30 @@ use tokio::{
 /// How long anything may take on a busy machine before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The path of a server that `tests/rig/install` has put there.
-pub fn server(name: &str) -> PathBuf {
+fn path_of(name: &str) -> PathBuf {
     let folder = std::env::var_os("MUSTER_RIG").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").expect("HOME")).join(".cache/muster-rig"),
         PathBuf::from,
     );
-    let path = folder.join("bin").join(name);
+    folder.join("bin").join(name)
+}
+
+/// Tells whether the rig has a server that some machines go without.
+pub fn is_installed(name: &str) -> bool {
+    path_of(name).exists()
+}
+
+/// The path of a server that `tests/rig/install` has put there.
+pub fn server(name: &str) -> PathBuf {
+    let path = path_of(name);
     assert!(path.exists(), "{} is not there: run tests/rig/install first", path.display());
     path
+}
+
+/// A builder of HTTP clients; the TLS provider is the process's, and every test may be the first to need it.
+pub fn http() -> reqwest::ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
 }
 
 /// A process that is killed when the test ends; its output is kept and shown if the test fails.
@@ -155,11 +170,4 @@ pub async fn with_resolv_conf(folder: &Path, nameserver: &str, script: &str) -> 
 pub fn percentile(sorted: &[Duration], part: f64) -> Duration {
     let at = ((sorted.len() as f64) * part).ceil() as usize;
     sorted[at.clamp(1, sorted.len()) - 1]
-}
-
-/// Reads a whole file that a process may still be writing.
-pub fn read_file(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    File::open(path).ok()?.read_to_string(&mut text).ok()?;
-    Some(text)
 }

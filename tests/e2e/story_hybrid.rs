@@ -8,7 +8,7 @@ use crate::{
     consul::Consul,
     kube::Kube,
     muster::Muster,
-    rig::{Page, output, with_resolv_conf},
+    rig::{Page, is_installed, output, with_resolv_conf},
 };
 
 const VM_PAGE: &str = "Welcome to Nginx I am run in ec2-server\n";
@@ -66,6 +66,7 @@ async fn start_pods(kube: &Kube) {
 
 /// Starts muster with just the rights that the project's own manifest gives.
 async fn kubernetes_source(kube: &Kube) -> String {
+    kube.namespace("muster").await;
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes/rbac.yaml");
     kube.create_manifest(&std::fs::read_to_string(manifest).unwrap()).await;
     let token = kube.token("muster", "muster").await;
@@ -162,5 +163,9 @@ async fn one_name_over_consul_and_kubernetes() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs real servers and root: make e2e"]
 async fn one_name_over_an_old_consul_and_kubernetes() {
+    if !is_installed("consul-old") {
+        println!("left out: the rig has no old Consul on this machine");
+        return;
+    }
     hybrid("consul-old").await;
 }
