@@ -159,7 +159,7 @@ mod tests {
             assert_eq!(connection.read_u8().await.unwrap(), b'x');
         }
         let start = Instant::now();
-        let error = connection.read_u8().await.unwrap_err();
+        let error = timeout(2 * SILENCE, connection.read_u8()).await.expect("it ends").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(start.elapsed() >= SILENCE, "{:?}", start.elapsed());
     }
@@ -167,7 +167,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_read_is_not_waited_for_without_end() {
         let (near, _far) = duplex(64);
-        let error = connection(near).write_all(&[0; 1000]).await.unwrap_err();
+        let mut connection = connection(near);
+        let written = timeout(2 * SILENCE, connection.write_all(&[0; 1000])).await;
+        let error = written.expect("it ends").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
