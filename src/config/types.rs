@@ -1,6 +1,11 @@
 //! The validated configuration: what the rest of the program may rely on.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::model::{HealthSet, Instance, Labels, Name, Protocol, Selector, SourceId};
 
@@ -19,16 +24,21 @@ pub struct Config {
     pub consul: Vec<ConsulSource>,
     /// Kubernetes sources, in the order of their names.
     pub kubernetes: Vec<KubernetesSource>,
-    /// Upstreams by suffix.
+    /// Upstreams by suffix, in the order of the suffixes. Checked only: nothing forwards yet.
     pub forward: Vec<Forward>,
     /// Namespaces, in the order of their apexes.
     pub namespaces: Vec<Namespace>,
 }
 
+impl Config {
+    /// How long a lost source's last word is answered from where nothing is said.
+    pub const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+}
+
 /// `[listen]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// UDP and TCP addresses to answer on, at least one.
+    /// UDP and TCP addresses to answer on, at least one; port 0 lets the system choose one.
     pub dns: Vec<SocketAddr>,
     /// The admin port; `None`: no admin port.
     pub admin: Option<SocketAddr>,
@@ -43,6 +53,8 @@ pub struct Listen {
 }
 
 impl Listen {
+    /// Where DNS is answered where nothing is said: for this machine only, on a port that needs no privilege.
+    pub const DEFAULT_DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5300);
     /// UDP workers for each address where nothing is said: with one worker rotation is strict whoever asks.
     pub const DEFAULT_WORKERS: usize = 1;
     /// How long a silent TCP connection is kept where nothing is said.
@@ -51,13 +63,27 @@ impl Listen {
     pub const DEFAULT_TCP_CONNECTIONS: usize = 1024;
 }
 
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            dns: vec![Self::DEFAULT_DNS],
+            admin: None,
+            workers: Self::DEFAULT_WORKERS,
+            tcp_idle: Self::DEFAULT_TCP_IDLE,
+            tcp_connections: Self::DEFAULT_TCP_CONNECTIONS,
+            version: None,
+        }
+    }
+}
+
 /// `[forward]`: one suffix and its upstreams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
     /// Names at or below it go to these upstreams; the longest suffix wins.
     pub suffix: Name,
-    /// Resolvers, in order of preference.
-    pub upstreams: Vec<SocketAddr>,
+    /// Resolvers as texts, in order of preference, at least one: `10.0.0.2:53` or `[fd00::2]:53` (always with a port),
+    /// `system`, `tls://1.1.1.1#name`, `https://…`.
+    pub upstreams: Vec<String>,
 }
 
 /// `[consul.NAME]`.
@@ -86,6 +112,8 @@ pub struct ConsulSource {
 }
 
 impl ConsulSource {
+    /// Where Consul is where nothing is said: an agent on this machine.
+    pub const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8500";
     /// `wait` where nothing is said: Consul's own default.
     pub const DEFAULT_WAIT: Duration = Duration::from_secs(300);
     /// Longest `wait` that Consul honours.
@@ -130,6 +158,11 @@ pub struct Namespace {
     pub imports: Vec<ImportRule>,
 }
 
+impl Namespace {
+    /// TTL of negative answers where nothing is said, in seconds.
+    pub const DEFAULT_NEGATIVE_TTL: u32 = 1;
+}
+
 /// Which types of answers say TC when they do not fit; the others give a rotating subset without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncate {
@@ -161,6 +194,18 @@ pub struct Shape {
 impl Shape {
     /// Records of one type in one answer where nothing is said: Route 53's multivalue answers have up to eight.
     pub const DEFAULT_MAX_ANSWERS: usize = 8;
+}
+
+impl Default for Shape {
+    /// TTL 0: every look-up sees the next truth.
+    fn default() -> Self {
+        Self {
+            ttl: 0,
+            accept: HealthSet::default(),
+            when_all_unhealthy: WhenAllUnhealthy::default(),
+            max_answers: Self::DEFAULT_MAX_ANSWERS,
+        }
+    }
 }
 
 /// What is answered when no instance of a service is accepted.
