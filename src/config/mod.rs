@@ -1,8 +1,31 @@
 //! Configuration: TOML in, validated types out.
 //!
-//! Every error of every file is reported at once, with file, line, column, a picture of the line and what would be right.
-//! Serde was rejected for reading: it stops at the first error and knows no place. Imports [`crate::model`] only.
+//! [`find`] says which file counts, [`load`] reads it with its zone files, [`load_from`] reads texts in memory. Every error
+//! of every file is reported at once, with file, line, column, a picture of the line and what would be right. Each
+//! submodule reads one kind of table with the table reader in `walk`: a reader looks at all of its keys before it gives
+//! up, so that one mistake does not hide the next. Serde was rejected for reading: it stops at the first error and
+//! knows no place. Imports [`crate::model`] only; docs/CONFIG.md is the reference for people.
 
+mod check;
+mod diagnostic;
+mod duration;
+mod load;
+mod log;
+mod member;
+mod route;
+mod server;
+mod service;
+mod shape;
+mod sources;
+mod statics;
 mod types;
+mod values;
+mod walk;
+mod zone;
 
+#[cfg(test)]
+mod tests;
+
+pub use diagnostic::{Diagnostic, Place, Report, Severity};
+pub use load::{Loaded, Location, demo, find, load, load_from};
 pub use types::*;

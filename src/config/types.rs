@@ -24,7 +24,7 @@ pub struct Config {
     pub consul: Vec<ConsulSource>,
     /// Kubernetes sources, in the order of their names.
     pub kubernetes: Vec<KubernetesSource>,
-    /// Upstreams by suffix.
+    /// Upstreams by suffix, in the order of the suffixes. Checked only: nothing forwards yet.
     pub forward: Vec<Forward>,
     /// Namespaces, in the order of their apexes.
     pub namespaces: Vec<Namespace>,

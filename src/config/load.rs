@@ -1,0 +1,326 @@
+//! Which files are read, and how their parts become one configuration.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use toml::de::DeTable;
+
+use super::{
+    diagnostic::{Cause, Report, SourceFile, Span},
+    log::{Log, Scope},
+    server::{self, Zones},
+    types::{Config, Namespace},
+    values::Base,
+    walk::{Item, Table},
+    zone,
+};
+use crate::model::Name;
+
+/// Where `muster.toml` is looked for, in this order.
+const PLACES: [&str; 2] = ["muster.toml", "/etc/muster/muster.toml"];
+
+/// The folder of zone files where nothing is said.
+const ZONES: &str = "zones";
+
+/// Longest file that is read, in bytes.
+const MAX_FILE: u64 = 64 << 20;
+
+/// Syntax errors shown of one file: behind so many there is no TOML.
+const MAX_SYNTAX_ERRORS: usize = 20;
+
+/// The server's part of the bundled demo; its namespace is the file of that name.
+const DEMO_SERVER: &str = "[listen]\ndns = [\"127.0.0.1:5300\"]\nadmin = \"127.0.0.1:5380\"\n";
+const DEMO_ZONE: &str = include_str!("../../zones/demo.toml");
+
+/// A configuration, and what else there is to say about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What to run with.
+    pub config: Config,
+    /// Warnings only.
+    pub warnings: Report,
+    /// The files that were read, `muster.toml` first; none for the bundled demo.
+    pub files: Vec<PathBuf>,
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// In this file.
+    File(PathBuf),
+    /// In the program: the bundled demo.
+    Demo,
+}
+
+impl Location {
+    /// Loads what is there.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn load(&self) -> Result<Loaded, Report> {
+        match self {
+            Self::File(path) => load(path),
+            Self::Demo => demo(),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Demo => f.pad("the bundled demo"),
+        }
+    }
+}
+
+/// Finds the configuration: the given file, else `./muster.toml`, else `/etc/muster/muster.toml`, else the demo.
+///
+/// A given file need not exist: [`load`] then says so.
+pub fn find(given: Option<&Path>) -> Location {
+    find_among(given, &PLACES.map(Path::new))
+}
+
+/// As [`find`], among other places.
+pub(super) fn find_among(given: Option<&Path>, places: &[&Path]) -> Location {
+    // A file that is there but cannot be read is an error to show, not one to pass over.
+    let found = given.or_else(|| places.iter().copied().find(|path| path.symlink_metadata().is_ok()));
+    found.map_or(Location::Demo, |path| Location::File(path.to_owned()))
+}
+
+/// Loads `muster.toml` at `path` and the zone files that it names.
+///
+/// # Errors
+/// Everything that is wrong in any of the files, warnings too. Warnings alone refuse nothing.
+pub fn load(path: &Path) -> Result<Loaded, Report> {
+    let base = Base { folder: folder_of(path), home: home() };
+    let log = Log::default();
+    let main = read(path, 0, &log, None);
+    let read = assemble(&log, main, &base, |zones, scope| zone_files(zones, &base, scope));
+    conclude(log, read)
+}
+
+/// As [`load`], from texts: the first is `muster.toml`, the others are its zone files, whatever its `zones` says.
+///
+/// # Errors
+/// As [`load`]; without any text, that there is none.
+pub fn load_from(files: &[(PathBuf, String)]) -> Result<Loaded, Report> {
+    let log = Log::default();
+    let read = read_texts(files, home(), &log);
+    conclude(log, read)
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
+}
+
+/// Reads the texts of [`load_from`].
+pub(super) fn read_texts(
+    files: &[(PathBuf, String)],
+    home: Option<PathBuf>,
+    log: &Log,
+) -> (Config, Vec<PathBuf>) {
+    let mut sources = files
+        .iter()
+        .enumerate()
+        .map(|(order, (path, text))| SourceFile::new(path.clone(), text.clone(), order));
+    let main = sources.next().unwrap_or_else(|| read_error(PathBuf::new(), 0, "there is no file", None, log));
+    let base = Base { folder: folder_of(&main.path), home };
+    assemble(log, main, &base, |_, _| sources.collect())
+}
+
+/// Loads the bundled demo: one namespace with two static instances, DNS on 127.0.0.1:5300, admin on 127.0.0.1:5380.
+///
+/// # Errors
+/// None that a test would not have found.
+pub fn demo() -> Result<Loaded, Report> {
+    let files = [("demo.toml", DEMO_SERVER), ("zones/demo.toml", DEMO_ZONE)];
+    let mut loaded = load_from(&files.map(|(path, text)| (path.into(), text.to_owned())))?;
+    loaded.config.path = None;
+    loaded.files.clear();
+    Ok(loaded)
+}
+
+/// Gives what was read, unless the log has an error.
+fn conclude(log: Log, (config, files): (Config, Vec<PathBuf>)) -> Result<Loaded, Report> {
+    let report = log.into_report();
+    if report.errors() > 0 {
+        return Err(report);
+    }
+    Ok(Loaded { config, warnings: report, files })
+}
+
+/// Reads all files and puts their parts together, as far as they could be read; gives their paths too.
+fn assemble(
+    log: &Log,
+    main: Arc<SourceFile>,
+    base: &Base,
+    zone_files: impl FnOnce(Zones<'_>, Scope<'_>) -> Vec<Arc<SourceFile>>,
+) -> (Config, Vec<PathBuf>) {
+    let scope = Scope { file: &main, log };
+    let document = parse(scope);
+    let mut server = server::server(Table::root("muster.toml", &document, scope), base);
+    server.sources.incomplete = log.is_broken(&main);
+    let files = zone_files(server.zones, scope);
+    let documents: Vec<_> = files.iter().map(|file| (file, parse(Scope { file, log }))).collect();
+    let read = documents.iter().filter_map(|(file, document)| {
+        zone::zone(Table::root("a zone file", document, Scope { file, log }), &server.sources)
+    });
+    let namespaces = unique(read.collect());
+    let config = Config {
+        path: Some(main.path.clone()),
+        listen: server.listen,
+        state: server.state,
+        max_stale: server.max_stale,
+        consul: server.sources.consul,
+        kubernetes: server.sources.kubernetes,
+        forward: server.forward,
+        namespaces,
+    };
+    let paths = std::iter::once(&main).chain(&files).map(|file| file.path.clone()).collect();
+    (config, paths)
+}
+
+/// Parses a file as far as it goes; what is wrong with it goes into the log.
+fn parse<'a>(scope: Scope<'a>) -> DeTable<'a> {
+    let (document, errors) = DeTable::parse_recoverable(&scope.file.text);
+    for error in errors.into_iter().take(MAX_SYNTAX_ERRORS) {
+        let span = error.span().map(Span::from).unwrap_or_default();
+        scope.error(span, format!("not TOML: {}", error.message())).cause(Cause::Syntax).report();
+    }
+    document.into_inner()
+}
+
+/// Refuses a second namespace of one name; the others in the order of their names.
+fn unique(read: Vec<(Namespace, Item<'_>)>) -> Vec<Namespace> {
+    let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
+    let mut namespaces = Vec::new();
+    for (namespace, item) in read {
+        if let Some(first) = seen.get(&namespace.apex) {
+            item.error(format!("the namespace {:?} is there twice", namespace.apex.to_string()))
+                .also(first.place(), "first here")
+                .help("one namespace is one file: put all of its services there")
+                .report();
+            continue;
+        }
+        seen.insert(namespace.apex.clone(), item);
+        namespaces.push(namespace);
+    }
+    for namespace in &namespaces {
+        let hidden = |other: &&Namespace| other.services.iter().any(|service| service.name == namespace.apex);
+        if let (Some(other), Some(item)) = (namespaces.iter().find(hidden), seen.get(&namespace.apex)) {
+            let apex = namespace.apex.to_string();
+            item.scope
+                .warning(item.span, format!("the namespace {apex:?} hides a service of that name"))
+                .label(format!("which is in the namespace {:?}", other.apex.to_string()))
+                .help("of two namespaces the longer one answers: move the service, or rename the namespace")
+                .report();
+        }
+    }
+    namespaces.sort_by_cached_key(|namespace| namespace.apex.to_string());
+    namespaces
+}
+
+/// Reads the zone files, those of a folder in the order of their names.
+fn zone_files(zones: Zones<'_>, base: &Base, scope: Scope<'_>) -> Vec<Arc<SourceFile>> {
+    let mut paths: Vec<(PathBuf, Span)> = Vec::new();
+    let (wanted, is_given) = match zones {
+        Zones::Default => (vec![(base.folder.join(ZONES), Span::default())], false),
+        Zones::Given(given) => (given.into_iter().map(|(path, item)| (path, item.span)).collect(), true),
+    };
+    for (path, span) in wanted {
+        match files_of(&path) {
+            Ok(files) => paths.extend(files.into_iter().map(|file| (file, span))),
+            Err(error) if is_given || error.kind() != io::ErrorKind::NotFound => {
+                scope
+                    .error(span, format!("cannot read {:?}: {error}", path.display().to_string()))
+                    .help("\"zones\" names a folder of zone files, or one such file, relative to muster.toml")
+                    .report();
+            }
+            Err(_) => {}
+        }
+    }
+    if paths.is_empty() {
+        scope
+            .warning(Span::default(), "there is no zone file, so every name is REFUSED")
+            .help("put a namespace into zones/NAME.toml beside muster.toml, or name its place with \"zones\"")
+            .cause(Cause::Missing)
+            .report();
+    }
+    let mut files: Vec<Arc<SourceFile>> = Vec::new();
+    for (path, span) in paths {
+        if files.iter().all(|file| file.path != path) {
+            files.push(read(&path, files.len() + 1, scope.log, Some((scope, span))));
+        }
+    }
+    files
+}
+
+/// The path itself if it is a file; of a folder its `*.toml`, without those that begin with a dot.
+fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !path.metadata()?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in path.read_dir()? {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !is_hidden && path.extension().is_some_and(|extension| extension == "toml") && !path.is_dir() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads a file; where that fails, gives an empty one and says so, at the place that names it or in the file itself.
+fn read(path: &Path, order: usize, log: &Log, named: Option<(Scope<'_>, Span)>) -> Arc<SourceFile> {
+    let mut bytes = Vec::new();
+    let result = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
+    let refuse = |why: &str| read_error(path.to_owned(), order, why, named, log);
+    match result {
+        Err(error) => refuse(&error.to_string()),
+        Ok(length) if length as u64 > MAX_FILE => refuse("it is longer than 64 MiB"),
+        Ok(_) => match String::from_utf8(bytes) {
+            Ok(text) => SourceFile::new(path.to_owned(), text, order),
+            Err(error) => not_utf8(path, order, &error, log),
+        },
+    }
+}
+
+fn read_error(
+    path: PathBuf,
+    order: usize,
+    why: &str,
+    named: Option<(Scope<'_>, Span)>,
+    log: &Log,
+) -> Arc<SourceFile> {
+    let message = format!("cannot read {:?}: {why}", path.display().to_string());
+    let file = SourceFile::new(path, String::new(), order);
+    let (scope, span) = named.unwrap_or((Scope { file: &file, log }, Span::default()));
+    scope.error(span, message).report();
+    log.mark_broken(&file);
+    file
+}
+
+/// Shows the first byte that is not UTF-8, and gives a file with nothing in it to be read.
+fn not_utf8(path: &Path, order: usize, error: &std::string::FromUtf8Error, log: &Log) -> Arc<SourceFile> {
+    let at = error.utf8_error().valid_up_to();
+    let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+    let shown = SourceFile::new(path.to_owned(), text, order);
+    Scope { file: &shown, log }
+        .error(Span { start: at, end: at + 1 }, "not TOML: the file must be UTF-8")
+        .label("not UTF-8 from here on")
+        .cause(Cause::Syntax)
+        .report();
+    SourceFile::new(path.to_owned(), String::new(), order)
+}

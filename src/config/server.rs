@@ -1,0 +1,178 @@
+//! `muster.toml`: the server's own settings.
+
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::{
+    duration::duration,
+    sources::{self, Sources},
+    types::{Config, Forward, Listen},
+    values::{self, Base, bare_address, listen_address},
+    walk::{Item, Table},
+};
+use crate::model::Name;
+
+/// Port of plain DNS.
+const DNS_PORT: u16 = 53;
+
+/// What `muster.toml` says.
+pub(super) struct Server<'a> {
+    pub(super) zones: Zones<'a>,
+    pub(super) listen: Listen,
+    pub(super) state: Option<PathBuf>,
+    pub(super) max_stale: Duration,
+    pub(super) sources: Sources,
+    pub(super) forward: Vec<Forward>,
+}
+
+/// Where the zone files are.
+pub(super) enum Zones<'a> {
+    /// `zones` is left out: the folder `zones`, which need not exist.
+    Default,
+    /// Folders and files, each with its place.
+    Given(Vec<(PathBuf, Item<'a>)>),
+}
+
+/// Reads a whole `muster.toml`.
+pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
+    let zones = match table.take("zones") {
+        None => Zones::Default,
+        Some(item) => {
+            Zones::Given(item.list(|element| values::path(element, base).map(|path| (path, element))))
+        }
+    };
+    let listen = table.take("listen").and_then(listen).unwrap_or_default();
+    let state = table.take("state");
+    if let Some(item) = &state {
+        item.scope
+            .warning(
+                item.key,
+                "not applied yet: \"state\" is checked, but the last known good is not kept on disk",
+            )
+            .report();
+    }
+    let state = state.and_then(|item| values::path(item, base));
+    let max_stale = table
+        .take("max_stale")
+        .and_then(|item| duration(item, Duration::from_secs(1), Duration::from_secs(365 * 24 * 3600)));
+    let sources = sources::sources(&mut table, base);
+    let forward = table.take("forward").and_then(forward).unwrap_or_default();
+    table.finish_with(|key| match key {
+        "namespace" | "services" | "import" | "ttl" => {
+            Some(format!("{key:?} belongs in a zone file, such as zones/shop.toml"))
+        }
+        _ => None,
+    });
+    let max_stale = max_stale.unwrap_or(Config::DEFAULT_MAX_STALE);
+    Server { zones, listen, state, max_stale, sources, forward }
+}
+
+fn listen(item: Item<'_>) -> Option<Listen> {
+    let default = Listen::default();
+    let mut table = Table::new("[listen]", &item)?;
+    let mut seen = HashMap::new();
+    let dns = table.take("dns").and_then(|item| {
+        item.non_empty_list("address", |element| {
+            let address = listen_address(element)?;
+            unique(&mut seen, address, element)?;
+            Some(address)
+        })
+    });
+    let admin = table.take("admin").and_then(|item| {
+        let address = listen_address(item)?;
+        // DNS is answered over TCP too, so the two cannot share a port.
+        unique(&mut seen, address, item)?;
+        Some(address)
+    });
+    let count = |item: Item<'_>, max| item.number(1, max).and_then(|count| usize::try_from(count).ok());
+    let workers = table.take("workers").and_then(|item| count(item, 1024));
+    let idle = |item| duration(item, Duration::from_millis(100), Duration::from_secs(3600));
+    let tcp_idle = table.take("tcp_idle").and_then(idle);
+    let tcp_connections = table.take("tcp_connections").and_then(|item| count(item, 1_000_000));
+    let version = table.take("version").and_then(version);
+    table.finish();
+    Some(Listen {
+        dns: dns.unwrap_or(default.dns),
+        admin,
+        workers: workers.unwrap_or(default.workers),
+        tcp_idle: tcp_idle.unwrap_or(default.tcp_idle),
+        tcp_connections: tcp_connections.unwrap_or(default.tcp_connections),
+        version,
+    })
+}
+
+/// Refuses a second socket on one address and port.
+fn unique<'a>(seen: &mut HashMap<SocketAddr, Item<'a>>, address: SocketAddr, item: Item<'a>) -> Option<()> {
+    if address.port() == 0 {
+        return Some(());
+    }
+    match seen.insert(address, item) {
+        None => Some(()),
+        Some(first) => item
+            .error(format!("{:?} has an address that is taken already", item.name))
+            .also(first.place(), "it is taken here")
+            .reject(),
+    }
+}
+
+/// Reads what must fit into one TXT character-string (RFC 1035 section 3.3).
+fn version(item: Item<'_>) -> Option<String> {
+    let text = item.text()?;
+    if text.len() <= 255 {
+        return Some(text.to_owned());
+    }
+    item.must_be("a text of at most 255 bytes").label("longer than that").reject()
+}
+
+fn forward(item: Item<'_>) -> Option<Vec<Forward>> {
+    let entries = item.entries("a table of suffixes and their upstreams, such as \".\" = [\"10.0.0.2\"]")?;
+    if !entries.is_empty() {
+        let message =
+            "not applied yet: \"forward\" is checked, but names outside of the namespaces are REFUSED";
+        item.scope.warning(item.key, message).report();
+    }
+    let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
+    let mut read = Vec::new();
+    for entry in entries {
+        let suffix = match entry.name.parse::<Name>() {
+            Ok(suffix) => suffix,
+            Err(error) => {
+                entry
+                    .error(format!("{:?} is not a suffix to forward", super::walk::shorten(entry.name)))
+                    .at(entry.key)
+                    .label(error.to_string())
+                    .help("a suffix is a domain name in quotes, such as \"consul\", or \".\" for all names")
+                    .report();
+                continue;
+            }
+        };
+        if let Some(first) = seen.insert(suffix.clone(), entry) {
+            entry
+                .error(format!("the suffix {:?} is there twice", suffix.to_string()))
+                .at(entry.key)
+                .also((first.scope.file, first.key), "first here")
+                .help("names are the same in upper and lower case, and with or without a final dot")
+                .report();
+        }
+        let upstreams = entry.non_empty_list("upstream", upstream).unwrap_or_default();
+        read.push(Forward { suffix, upstreams });
+    }
+    read.sort_by_cached_key(|forward| forward.suffix.to_string());
+    Some(read)
+}
+
+fn upstream(item: Item<'_>) -> Option<String> {
+    const WHAT: &str = "a resolver, such as \"10.0.0.2\", \"10.0.0.2:53\", \"tls://1.1.1.1#one.one.one.one\", \
+                        \"https://dns.example/dns-query\" or \"system\"";
+    let text = item.text_as(WHAT)?;
+    if let Some(address) = bare_address(text) {
+        return Some(SocketAddr::new(address, DNS_PORT).to_string());
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return if address.port() == 0 { item.must_be(WHAT).reject() } else { Some(address.to_string()) };
+    }
+    let encrypted = |scheme| text.strip_prefix(scheme).is_some_and(|rest: &str| !rest.is_empty());
+    if text == "system" || ((encrypted("tls://") || encrypted("https://")) && !text.contains(' ')) {
+        return Some(text.to_owned());
+    }
+    item.must_be(WHAT).reject()
+}

@@ -1,0 +1,158 @@
+//! Whatever is in the files: no panic, and every word has a place in one of them.
+
+use std::path::PathBuf;
+
+use proptest::{prelude::*, sample::Index};
+
+use super::{load_from, load_texts};
+
+const SERVER: &str = include_str!("../../../tests/fixtures/design/muster.toml");
+const ZONE: &str = include_str!("../../../tests/fixtures/design/zones/cloudmapdemo.toml");
+
+/// Pieces that TOML or a reader may trip over.
+const TOKENS: [&str; 30] = [
+    "\"",
+    "'",
+    "\"\"\"",
+    "'''",
+    "[",
+    "]",
+    "[[",
+    "]]",
+    "{",
+    "}",
+    "=",
+    ",",
+    ".",
+    "#",
+    "\n",
+    "\r\n",
+    "\r",
+    "\t",
+    "\\",
+    "\0",
+    "\u{feff}",
+    "\u{301}",
+    "ä",
+    "🦀",
+    "[services.nginx]",
+    "[[import]]",
+    "ttl = 1\n",
+    "1e9",
+    "-1",
+    "2020-01-01",
+];
+
+/// One change of a text.
+#[derive(Clone, Debug)]
+enum Change {
+    Cut(Index),
+    Remove(Index, usize),
+    Insert(Index, &'static str),
+    Replace(Index, char),
+    Swap(Index, Index),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        any::<Index>().prop_map(Change::Cut),
+        (any::<Index>(), 1usize..20).prop_map(|(at, length)| Change::Remove(at, length)),
+        (any::<Index>(), prop::sample::select(&TOKENS[..])).prop_map(|(at, token)| Change::Insert(at, token)),
+        (any::<Index>(), any::<char>()).prop_map(|(at, c)| Change::Replace(at, c)),
+        (any::<Index>(), any::<Index>()).prop_map(|(a, b)| Change::Swap(a, b)),
+    ]
+}
+
+fn mangle(text: &str, changes: &[Change]) -> String {
+    let mut text: Vec<char> = text.chars().collect();
+    for change in changes {
+        let length = text.len();
+        if length == 0 {
+            break;
+        }
+        match change {
+            Change::Cut(at) => text.truncate(at.index(length)),
+            Change::Remove(at, count) => {
+                let at = at.index(length);
+                text.drain(at..(at + count).min(length));
+            }
+            Change::Insert(at, token) => {
+                let at = at.index(length);
+                text.splice(at..at, token.chars());
+            }
+            Change::Replace(at, c) => text[at.index(length)] = *c,
+            Change::Swap(a, b) => text.swap(a.index(length), b.index(length)),
+        }
+    }
+    text.into_iter().collect()
+}
+
+/// Loads the texts and looks at everything that is said.
+fn look(server: &str, zone: &str) -> Result<(), TestCaseError> {
+    let report = match load_texts(server, zone) {
+        Ok(loaded) => loaded.warnings,
+        Err(report) => {
+            prop_assert!(report.errors() > 0);
+            report
+        }
+    };
+    let texts = [("muster.toml", server), ("zones/shop.toml", zone)];
+    for one in report.diagnostics() {
+        let place = one.place();
+        let text = texts.iter().find(|(path, _)| PathBuf::from(path) == place.file);
+        let text = text.ok_or_else(|| TestCaseError::fail(format!("{place}")))?.1;
+        let line = text.split('\n').nth(place.line - 1);
+        let line = line.ok_or_else(|| TestCaseError::fail(format!("no such line: {place}")))?;
+        prop_assert!((1..=line.chars().count() + 1).contains(&place.column), "{place} is beyond {line:?}");
+    }
+    for colour in [false, true] {
+        let drawn = report.render(colour);
+        prop_assert!(drawn.ends_with('\n'));
+    }
+    prop_assert!(!report.render(false).contains(|c: char| c.is_control() && c != '\n'), "{report}");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mangled_examples_never_panic(
+        server in prop::collection::vec(change(), 0..4),
+        zone in prop::collection::vec(change(), 1..8),
+    ) {
+        look(&mangle(SERVER, &server), &mangle(ZONE, &zone))?;
+    }
+
+    #[test]
+    fn random_texts_never_panic(server in any::<String>(), zone in any::<String>()) {
+        look(&server, &zone)?;
+    }
+
+    #[test]
+    fn random_tokens_never_panic(tokens in prop::collection::vec(prop::sample::select(&TOKENS[..]), 0..40)) {
+        look("", &tokens.concat())?;
+    }
+
+    #[test]
+    fn random_values_never_panic(key in prop::sample::select(&KEYS[..]), value in "[^\"\\\\\\x00-\\x1f\\x7f]{0,30}") {
+        let zone = format!("namespace = \"shop\"\n[services.web]\nfrom = [{{ static = \"10.0.0.5:80\", {key} = \"{value}\" }}]\n");
+        look("", &zone)?;
+        let zone = format!("namespace = \"{value}\"\n[services.\"{value}\"]\nfrom = [{{ static = [\"{value}\"] }}]\n");
+        look(&format!("[listen]\ndns = \"{value}\"\n[consul.a]\naddress = \"{value}\"\n[forward]\n\"{value}\" = \"{value}\""), &zone)?;
+        let zone = format!("namespace = \"shop\"\nttl = \"{value}\"\nhostmaster = \"{value}\"\n[services.web]\nfrom = \
+            [{{ kubernetes = \"eks\", namespace = \"x\", selector = \"{value}\" }}, {{ static = \"10.0.0.5\", check = {{ http = \"{value}\", status = \"{value}\", interval = \"{value}\" }} }}]\n");
+        look("[kubernetes.eks]", &zone)?;
+    }
+}
+
+const KEYS: [&str; 5] = ["port_name", "labels", "check", "static.x", "x"];
+
+#[test]
+fn deep_nesting_is_refused_and_not_followed() {
+    for text in ["[".repeat(100_000), "{a=".repeat(100_000), format!("a={}", "[".repeat(100_000))] {
+        assert!(load_from(&[("muster.toml".into(), text)]).is_err());
+    }
+    let dotted = format!("{}a = 1", "a.".repeat(20_000));
+    assert!(load_from(&[("muster.toml".into(), dotted)]).is_err());
+}

@@ -1,0 +1,147 @@
+//! A zone file: one namespace with its services and imports.
+
+use std::collections::HashMap;
+
+use super::{
+    log::Scope,
+    service,
+    shape::shape,
+    sources::Sources,
+    types::{ImportRule, Namespace, Service, Shape, Truncate},
+    values,
+    walk::{Item, Table},
+};
+use crate::model::{Name, SourceKind};
+
+/// Most imports of a namespace: their places are numbers of 16 bits.
+const MAX_IMPORTS: usize = 1000;
+
+/// Reads a whole zone file; gives the namespace with the place of its name.
+pub(super) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Option<(Namespace, Item<'a>)> {
+    let named = table.require(&["namespace"], "namespace = \"shop.internal\"");
+    let apex = named.and_then(apex);
+    let defaults = shape(&mut table, &Shape::default());
+    let negative_ttl = table.take("negative_ttl").and_then(values::ttl);
+    let ns = table.take("ns").map(|item| item.list(values::name)).unwrap_or_default();
+    let hostmaster = table.take("hostmaster").and_then(values::mailbox);
+    let truncate = table.take("truncate").and_then(truncate);
+    let services = table.take("services");
+    let imports = table.take("import");
+    let scope = table.scope;
+    table.finish_with(|key| match key {
+        "listen" | "zones" | "state" | "max_stale" | "consul" | "kubernetes" | "forward" => {
+            Some(format!("{key:?} belongs in muster.toml"))
+        }
+        _ => None,
+    });
+    // What is below is read under any apex, so that a bad one hides nothing.
+    let under = apex.clone().unwrap_or_else(Name::root);
+    let context = Context { apex: &under, defaults: &defaults, sources };
+    let services = services.map(|item| read_services(item, &context)).unwrap_or_default();
+    let imports = imports.map(|item| read_imports(item, &context)).unwrap_or_default();
+    let apex = apex?;
+    let hostmaster = hostmaster.or_else(|| apex.child(b"hostmaster").ok());
+    let namespace = Namespace {
+        file: scope.file.path.clone(),
+        ttl: defaults.ttl,
+        negative_ttl: negative_ttl.unwrap_or(Namespace::DEFAULT_NEGATIVE_TTL),
+        ns,
+        hostmaster: hostmaster.or_else(|| too_long(named?, scope))?,
+        truncate: truncate.unwrap_or_default(),
+        services,
+        imports,
+        apex,
+    };
+    Some((namespace, named?))
+}
+
+/// What a zone's tables are read with.
+pub(super) struct Context<'z> {
+    /// The zone's name; the root where it could not be read.
+    pub(super) apex: &'z Name,
+    /// What the answers of its services look like where they say nothing.
+    pub(super) defaults: &'z Shape,
+    /// The sources that there are.
+    pub(super) sources: &'z Sources,
+}
+
+fn apex(item: Item<'_>) -> Option<Name> {
+    let apex = values::name(item)?;
+    if apex == Name::root() {
+        return item
+            .must_be("a name below the root")
+            .help("one label is enough, such as \"internal\"")
+            .reject();
+    }
+    Some(apex)
+}
+
+fn too_long<T>(named: Item<'_>, scope: Scope<'_>) -> Option<T> {
+    scope
+        .error(named.span, "\"namespace\" leaves no room for names in it")
+        .label("with \"hostmaster\" before it, it is longer than 255 octets")
+        .reject()
+}
+
+fn truncate(item: Item<'_>) -> Option<Truncate> {
+    let types = item.list(|element| element.word(&[("A", "A"), ("AAAA", "AAAA"), ("SRV", "SRV")]));
+    let has = |kind| types.contains(&kind);
+    if has("A") != has("AAAA") {
+        return item
+            .error("\"truncate\" must have both \"A\" and \"AAAA\", or neither")
+            .help("clients ask for both at one time, and treat them alike")
+            .reject();
+    }
+    Some(Truncate { addresses: has("A"), srv: has("SRV") })
+}
+
+fn read_services(item: Item<'_>, context: &Context<'_>) -> Vec<Service> {
+    let entries = item.entries("a table of services, such as [services.web]").unwrap_or_default();
+    let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
+    let mut services = Vec::new();
+    for entry in entries {
+        let name = service::name(entry, context.apex);
+        if let Some(name) = &name
+            && let Some(first) = seen.insert(name.clone(), entry)
+        {
+            entry
+                .error(format!("the service {:?} is there twice", entry.name))
+                .at(entry.key)
+                .also((first.scope.file, first.key), "first here")
+                .help("names are the same in upper and lower case")
+                .report();
+        }
+        // Read it even under a bad name: its own errors count too.
+        let read = service::service(entry, name.clone().unwrap_or_else(Name::root), context);
+        services.extend(read.filter(|_| name.is_some()));
+    }
+    services.sort_by_cached_key(|service| service.name.to_string());
+    services
+}
+
+fn read_imports(item: Item<'_>, context: &Context<'_>) -> Vec<ImportRule> {
+    if item.value.as_array().is_some_and(|array| array.len() > MAX_IMPORTS) {
+        item.error(format!("a namespace has at most {MAX_IMPORTS} imports")).report();
+        return Vec::new();
+    }
+    item.list(|element| import(element, context))
+}
+
+fn import(item: Item<'_>, context: &Context<'_>) -> Option<ImportRule> {
+    let mut table = Table::new("[[import]]", &item)?;
+    let source = table.require(&["consul"], "consul = \"vms\"");
+    let source = source.and_then(|item| context.sources.named(item, SourceKind::Consul));
+    let patterns = |item: Item<'_>| item.list(|element| element.text().map(str::to_owned));
+    let include = table
+        .take("include")
+        .and_then(|item| item.non_empty_list("pattern", |element| element.text().map(str::to_owned)));
+    let exclude = table.take("exclude").map(patterns);
+    let shape = shape(&mut table, context.defaults);
+    table.finish();
+    Some(ImportRule {
+        source: source?,
+        include: include.unwrap_or_else(|| vec!["*".to_owned()]),
+        exclude: exclude.unwrap_or_default(),
+        shape,
+    })
+}
