@@ -118,8 +118,9 @@ impl ConsulSource {
     pub const DEFAULT_WAIT: Duration = Duration::from_secs(300);
     /// Longest `wait` that Consul honours.
     pub const MAX_WAIT: Duration = Duration::from_secs(600);
-    /// Connections at one time where nothing is said.
-    pub const DEFAULT_MAX_CONNECTIONS: usize = 512;
+    /// Connections at one time where nothing is said: Consul closes what one client address opens beyond its
+    /// `http_max_conns_per_client`, 200 by default, and other programs on the same host count as well.
+    pub const DEFAULT_MAX_CONNECTIONS: usize = 128;
     /// Lag allowed where nothing is said.
     pub const DEFAULT_MAX_LAG: Duration = Duration::from_secs(10);
 }

@@ -8,6 +8,7 @@
 //! Imports [`crate::model`] and the settings in [`crate::config`].
 
 pub mod fixed;
+pub mod consul;
 mod supervise;
 
 pub use supervise::{Backoff, Outbox, Output, SourceContext, Subject, Watch, WatchError, supervise};

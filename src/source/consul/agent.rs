@@ -1,0 +1,255 @@
+//! The Consul agent or server that is asked: client, token, one HTTP exchange.
+
+use std::{
+    io::Read as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use reqwest::{
+    Certificate, Client, Identity, Response, StatusCode, Url,
+    header::{HeaderMap, HeaderValue},
+};
+
+use super::{Timing, turns::Turns};
+use crate::{config::ConsulSource, source::WatchError};
+
+/// What all watches of one source share.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) settings: ConsulSource,
+    pub(super) timing: Timing,
+    pub(super) turns: Arc<Turns>,
+    client: Mutex<Option<(Trust, Client)>>,
+}
+
+/// The contents of the TLS files that a client was made with.
+#[derive(PartialEq, Eq)]
+struct Trust {
+    authorities: Option<Vec<u8>>,
+    identity: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Trust {
+    /// Says nothing, since there is a private key in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Trust")
+    }
+}
+
+/// What one connection attempt asks with.
+#[derive(Clone, Debug)]
+pub(super) struct Access {
+    client: Client,
+    token: Option<HeaderValue>,
+}
+
+/// What Consul said to one query, with status 200.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// `X-Consul-Index`, as it came.
+    pub(super) index: u64,
+    /// `X-Consul-LastContact`: how long ago the server that answered last heard from the leader.
+    ///
+    /// `X-Consul-KnownLeader` says no more than that, and an agent that answers from its stream always says `false`.
+    pub(super) lag: Duration,
+    /// `X-Consul-Results-Filtered-By-ACLs`: something was left out that the token may not read.
+    pub(super) filtered: bool,
+    /// The JSON.
+    pub(super) body: Vec<u8>,
+}
+
+impl Agent {
+    /// Largest body that is read: about 50,000 instances of one service.
+    const BODY_LIMIT: usize = 64 << 20;
+    /// Largest token, certificate or key file that is read.
+    const FILE_LIMIT: u64 = 1 << 20;
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+    pub(super) fn new(settings: ConsulSource, timing: Timing) -> Arc<Self> {
+        let turns = Turns::new(settings.max_connections, timing);
+        Arc::new(Self { settings, timing, turns, client: Mutex::default() })
+    }
+
+    /// The URL of an endpoint; `path` is escaped, segment by segment.
+    ///
+    /// # Errors
+    /// [`WatchError::Setup`] when the configured address is not a URL.
+    pub(super) fn url(&self, path: &[&str]) -> Result<Url, WatchError> {
+        let bad = || WatchError::Setup(format!("address {:?} is not an HTTP URL", self.settings.address));
+        let mut url = Url::parse(&self.settings.address).map_err(|_| bad())?;
+        url.path_segments_mut().map_err(|()| bad())?.pop_if_empty().extend(path);
+        Ok(url)
+    }
+
+    /// Reads the token and the TLS files anew; keeps the client, and so its connections, while the files are the same.
+    ///
+    /// # Errors
+    /// [`WatchError::Setup`], naming the file that cannot be used.
+    pub(super) fn access(&self) -> Result<Access, WatchError> {
+        let token = self.settings.token_file.as_deref().map(read_token).transpose()?;
+        let trust = self.trust()?;
+        let mut cached = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, client)) = cached.as_ref()
+            && *known == trust
+        {
+            return Ok(Access { client: client.clone(), token });
+        }
+        let client = self.build(&trust)?;
+        *cached = Some((trust, client.clone()));
+        Ok(Access { client, token })
+    }
+
+    fn trust(&self) -> Result<Trust, WatchError> {
+        let authorities = self.settings.ca_file.as_deref().map(read_file).transpose()?;
+        let identity = match &self.settings.client_certificate {
+            Some((certificate, key)) => {
+                let mut pem = read_file(certificate)?;
+                pem.push(b'\n');
+                pem.extend(read_file(key)?);
+                Some(pem)
+            }
+            None => None,
+        };
+        Ok(Trust { authorities, identity })
+    }
+
+    /// HTTP/1.1 only: on one HTTP/2 connection a lost peer would take every watch with it, and a query that timed out
+    /// would not rid us of the connection. No proxy: a local agent is not behind one. No redirects: the token is
+    /// not for others.
+    fn build(&self, trust: &Trust) -> Result<Client, WatchError> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Self::CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(self.settings.max_connections)
+            .redirect(reqwest::redirect::Policy::none())
+            .http1_only()
+            .no_proxy();
+        if let Some(pem) = &trust.authorities {
+            let file = self.settings.ca_file.as_deref().unwrap_or(Path::new(""));
+            let certificates = Certificate::from_pem_bundle(pem)
+                .ok()
+                .filter(|certificates| !certificates.is_empty())
+                .ok_or_else(|| setup(file, "there is no PEM certificate in it"))?;
+            builder = builder.tls_certs_only(certificates);
+        } else if !self.settings.address.starts_with("https:") {
+            // Without TLS the system's certificates need not even be there.
+            builder = builder.tls_certs_only([]);
+        }
+        if let (Some(pem), Some((file, _))) = (&trust.identity, &self.settings.client_certificate) {
+            let identity = Identity::from_pem(pem).map_err(|_| {
+                setup(file, "it and the key file must hold a PEM certificate and its PEM key")
+            })?;
+            builder = builder.identity(identity);
+        }
+        builder.build().map_err(|error| {
+            let cause =
+                std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            WatchError::Setup(format!("cannot set up TLS, check ca_file and client_certificate{cause}"))
+        })
+    }
+}
+
+impl Access {
+    /// Longest piece of an error's body that is shown, in characters.
+    const EXCERPT: usize = 200;
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// [`WatchError::Denied`] for 401 and 403, [`WatchError::Refused`] for any other status than 200,
+    /// [`WatchError::Malformed`] for a body that is too large or a 200 that has no index.
+    pub(super) async fn get(&self, url: Url) -> Result<Answer, WatchError> {
+        let mut request = self.client.get(url);
+        if let Some(token) = &self.token {
+            request = request.header("X-Consul-Token", token);
+        }
+        let mut response = request.send().await.map_err(WatchError::connect)?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                return Err(WatchError::Denied(excerpt(&mut response).await));
+            }
+            status => {
+                let text = excerpt(&mut response).await;
+                return Err(WatchError::Refused(format!("{}: {text}", status.as_u16())));
+            }
+        }
+        let headers = response.headers();
+        let index = number(headers, "X-Consul-Index").ok_or_else(|| {
+            WatchError::Malformed("there is no X-Consul-Index in it; is this Consul's HTTP port?".into())
+        })?;
+        let lag = Duration::from_millis(number(headers, "X-Consul-LastContact").unwrap_or(0));
+        let filtered =
+            headers.get("X-Consul-Results-Filtered-By-ACLs").is_some_and(|value| value.as_bytes() == b"true");
+        let body = read_body(&mut response).await?;
+        Ok(Answer { index, lag, filtered, body })
+    }
+}
+
+async fn read_body(response: &mut Response) -> Result<Vec<u8>, WatchError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(WatchError::connect)? {
+        if body.len() + chunk.len() > Agent::BODY_LIMIT {
+            return Err(WatchError::Malformed(format!("it is larger than {} bytes", Agent::BODY_LIMIT)));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The beginning of an error's body, on one line.
+async fn excerpt(response: &mut Response) -> String {
+    let mut body = Vec::new();
+    while body.len() < Access::EXCERPT * 4 {
+        let Ok(Some(chunk)) = response.chunk().await else { break };
+        body.extend_from_slice(&chunk);
+    }
+    let text: String = one_line(&String::from_utf8_lossy(&body), Access::EXCERPT);
+    if text.is_empty() { "(no text)".into() } else { text }
+}
+
+/// The first `most` characters of a text, with every run of spaces and control characters made one space.
+pub(super) fn one_line(text: &str, most: usize) -> String {
+    let mut line = String::new();
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    for (place, word) in words.enumerate().take(most) {
+        if place > 0 {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(most));
+        if line.len() >= most * 4 {
+            break;
+        }
+    }
+    line.chars().take(most).collect()
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn setup(file: &Path, what: &str) -> WatchError {
+    WatchError::Setup(format!("cannot use {}: {what}", file.display()))
+}
+
+fn read_file(file: &Path) -> Result<Vec<u8>, WatchError> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|open| open.take(Agent::FILE_LIMIT).read_to_end(&mut bytes))
+        .map_err(|error| WatchError::Setup(format!("cannot read {}: {error}", file.display())))?;
+    Ok(bytes)
+}
+
+fn read_token(file: &Path) -> Result<HeaderValue, WatchError> {
+    let bytes = read_file(file)?;
+    let token = bytes.trim_ascii();
+    if token.is_empty() {
+        return Err(setup(file, "it is empty; it should hold an ACL token"));
+    }
+    let mut value = HeaderValue::from_bytes(token)
+        .map_err(|_| setup(file, "it should hold one ACL token and nothing else"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,207 @@
+//! The watch of the list of services, which brings a watch for each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    sync::Arc,
+};
+
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use super::{
+    agent::{Agent, Answer},
+    blocking::BlockingQuery,
+    decode, pattern,
+    service::ServiceWatch,
+};
+use crate::{
+    config::{ConsulQuery, ImportRule, MemberRule, Query},
+    model::{Import, Labels, Member, Name, Update},
+    source::{Followed, Output, SourceContext, Subject, Watch, WatchError, supervise},
+};
+
+/// Follows `/v1/catalog/services` for one `[[import]]`, and each service that it brings.
+#[derive(Debug)]
+pub(super) struct ImportWatch {
+    blocking: BlockingQuery,
+    children: Children,
+    chooser: Chooser,
+}
+
+/// The names that an import brings, each with Consul's own name of the service.
+type Listed = BTreeMap<Name, String>;
+
+/// Chooses services from Consul's list and names them.
+#[derive(Debug)]
+struct Chooser {
+    import: Import,
+    rule: ImportRule,
+    /// Services that were left out of the last list and why, so that each is warned of once.
+    left_out: BTreeSet<String>,
+}
+
+/// The watches of imported services.
+#[derive(Debug)]
+struct Children {
+    agent: Arc<Agent>,
+    context: SourceContext,
+    running: BTreeMap<Name, Child>,
+}
+
+/// One of them; dropping it ends its task.
+#[derive(Debug)]
+struct Child {
+    service: String,
+    task: JoinHandle<()>,
+}
+
+impl ImportWatch {
+    pub(super) fn new(agent: &Arc<Agent>, import: Import, rule: ImportRule, context: SourceContext) -> Self {
+        let dc = agent.settings.datacenter.clone();
+        let parameters = dc.into_iter().map(|datacenter| ("dc", datacenter)).collect();
+        Self {
+            blocking: BlockingQuery::new(agent, &["v1", "catalog", "services"], parameters),
+            children: Children { agent: Arc::clone(agent), context, running: BTreeMap::new() },
+            chooser: Chooser { import, rule, left_out: BTreeSet::new() },
+        }
+    }
+
+    /// What it is called in status and logs.
+    pub(super) fn name(&self) -> String {
+        format!("import into {}", self.import().apex)
+    }
+
+    /// Whose list it reports.
+    pub(super) fn import(&self) -> &Import {
+        &self.chooser.import
+    }
+}
+
+impl Watch for ImportWatch {
+    async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+        let mut connection = self.blocking.connect().await?;
+        let mut last = None;
+        loop {
+            let listed = self.chooser.choose(&connection.next().await?)?;
+            if last.as_ref() == Some(&listed) {
+                continue;
+            }
+            // A name's last update comes before the list without it, its first one after the list with it.
+            self.children.stop_others(&listed).await;
+            let services = listed.keys().cloned().collect();
+            out.send(Update::Imported { import: self.chooser.import.clone(), services }).await?;
+            self.children.start(&listed, &self.chooser.import);
+            last = Some(listed);
+        }
+    }
+}
+
+impl Chooser {
+    fn choose(&mut self, answer: &Answer) -> Result<Listed, WatchError> {
+        let names =
+            decode::service_names(&answer.body).map_err(|error| WatchError::Malformed(error.to_string()))?;
+        if names.is_empty() && answer.filtered {
+            return Err(WatchError::Denied(
+                "the token may not read any service; give it service:read".into(),
+            ));
+        }
+        let mut listed = Listed::new();
+        let mut left_out = BTreeSet::new();
+        for service in names.into_iter().filter(|service| self.wants(service)) {
+            let problem = match self.name(&service) {
+                Ok(name) => match listed.get(&name) {
+                    Some(first) => format!("{first:?} has the same name"),
+                    None => {
+                        listed.insert(name, service);
+                        continue;
+                    }
+                },
+                Err(problem) => problem,
+            };
+            left_out.insert(format!("{service:?}: {problem}"));
+        }
+        self.warn_of(&left_out);
+        self.left_out = left_out;
+        Ok(listed)
+    }
+
+    fn wants(&self, service: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| pattern::matches(pattern, service));
+        any(&self.rule.include) && !any(&self.rule.exclude)
+    }
+
+    /// The service's name in the namespace: one label under the apex.
+    fn name(&self, service: &str) -> Result<Name, String> {
+        if service.contains('.') {
+            return Err("a dot cannot be part of a label".into());
+        }
+        self.import.apex.join(service).map_err(|error| error.to_string())
+    }
+
+    /// Warns of services that are left out and were not before.
+    fn warn_of(&self, left_out: &BTreeSet<String>) {
+        const SHOWN: usize = 20;
+        let new: Vec<&str> = left_out.difference(&self.left_out).map(String::as_str).collect();
+        if new.is_empty() {
+            return;
+        }
+        let shown = new.get(..new.len().min(SHOWN)).unwrap_or_default().join("; ");
+        warn!(
+            source = %self.import.source, namespace = %self.import.apex, count = new.len(),
+            "services cannot be imported: {shown}",
+        );
+    }
+}
+
+impl Children {
+    /// Ends the watches of names that are not listed or now mean another service; returns when they have ended.
+    async fn stop_others(&mut self, listed: &Listed) {
+        let is_other =
+            |(name, child): (&Name, &Child)| (listed.get(name) != Some(&child.service)).then(|| name.clone());
+        let others: Vec<Name> = self.running.iter().filter_map(is_other).collect();
+        let stopped: Vec<Child> = others.iter().filter_map(|name| self.running.remove(name)).collect();
+        for mut child in stopped {
+            child.task.abort();
+            // Its end is all that is waited for; that it was aborted is known.
+            let _ = (&mut child.task).await;
+        }
+    }
+
+    /// Starts a watch for each name that has none.
+    fn start(&mut self, listed: &Listed, import: &Import) {
+        let missing = listed.iter().filter(|(name, _)| !self.running.contains_key(*name));
+        let watches: Vec<_> = missing
+            .map(|(name, service)| {
+                let query = ConsulQuery {
+                    service: service.clone(),
+                    tags: Vec::new(),
+                    filter: None,
+                    datacenter: None,
+                    port: None,
+                };
+                let rule = MemberRule {
+                    source: import.source.clone(),
+                    labels: Labels::default(),
+                    port_name: None,
+                    query: Query::Consul(query.clone()),
+                };
+                let member =
+                    Member { service: name.clone(), source: import.source.clone(), place: Member::IMPORTED };
+                (name, service, ServiceWatch::new(&self.agent, Followed { member, rule }, query))
+            })
+            .collect();
+        for (name, service, watch) in watches {
+            let subject = Subject::Members(vec![watch.member().clone()]);
+            let task =
+                tokio::spawn(supervise(watch, format!("service {service}"), subject, self.context.clone()));
+            self.running.insert(name.clone(), Child { service: service.clone(), task });
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

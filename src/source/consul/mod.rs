@@ -1,0 +1,115 @@
+//! Consul: services by their health checks, over blocking queries.
+//!
+//! One supervised watch a service asks `/v1/health/service/<name>` without `?passing`, so that health is judged here and
+//! `explain` can tell why an instance is left out. Each answer holds every instance; what is sent is the difference.
+//!
+//! What a 200 may not be trusted in, each handled where it is read:
+//! - an index that goes back ([`blocking`]): the answer is asked for again without waiting before it counts, since an
+//!   agent whose stream to the servers broke answers a blocking query with an empty list and index 1;
+//! - an answer that ACLs have emptied ([`service`], [`import`]): no permission, not "no instances";
+//! - with `stale`, an answer from a server that has not heard from the leader for `max_lag` ([`blocking`]): it is asked
+//!   for again in the default consistency mode. Queries wait no longer than about `max_lag` then, since the lag is
+//!   told when a query begins to wait.
+//!
+//! More services than connections share them in turns ([`turns`]).
+//!
+//! Rejected: one watch on `/v1/health/state/any` (every flip of any check would return every check of the datacenter),
+//! and `?cached`, which an agent answers from memory however long it has been cut off.
+//!
+//! Imports [`crate::model`], the settings in [`crate::config`] and what all sources share.
+
+mod agent;
+mod blocking;
+mod bucket;
+mod changes;
+mod decode;
+#[cfg(test)]
+mod fake;
+mod import;
+mod pattern;
+mod reading;
+mod service;
+#[cfg(test)]
+mod tests;
+mod turns;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+use tracing::error;
+
+use self::{agent::Agent, import::ImportWatch, service::ServiceWatch};
+use super::{Followed, SourceContext, Subject, supervise};
+use crate::{
+    config::{ConsulSource, ImportRule, Query},
+    model::Import,
+};
+
+/// Follows the members and imports of one Consul source; returns when the program is stopping or nothing is followed.
+///
+/// Members of other kinds of sources are left out. Dropping the future stops every watch.
+pub async fn run(
+    settings: ConsulSource,
+    members: Vec<Followed>,
+    imports: Vec<(Import, ImportRule)>,
+    context: SourceContext,
+) {
+    run_with(Agent::new(settings, Timing::default()), members, imports, context).await;
+}
+
+/// Times that no configuration sets.
+#[derive(Clone, Copy, Debug)]
+struct Timing {
+    /// How long an answer may take beyond what the query waits for.
+    slack: Duration,
+    /// How long a watch may stand in line while there are more watches than connections.
+    line: Duration,
+    /// The shortest wait of a query, however many stand in line.
+    shortest_wait: Duration,
+}
+
+impl Default for Timing {
+    /// The slack is more than the 7 s for which Consul holds a query while there is no leader (`rpc_hold_timeout`).
+    fn default() -> Self {
+        Self {
+            slack: Duration::from_secs(10),
+            line: Duration::from_secs(4),
+            shortest_wait: Duration::from_millis(250),
+        }
+    }
+}
+
+async fn run_with(
+    agent: Arc<Agent>,
+    members: Vec<Followed>,
+    imports: Vec<(Import, ImportRule)>,
+    context: SourceContext,
+) {
+    // All are made before any runs, so that the first one knows how many there are to share connections with.
+    let services: Vec<_> = members
+        .into_iter()
+        .filter_map(|followed| match followed.rule.query.clone() {
+            Query::Consul(query) => Some(ServiceWatch::new(&agent, followed, query)),
+            _ => None,
+        })
+        .collect();
+    let imports: Vec<_> = imports
+        .into_iter()
+        .map(|(import, rule)| ImportWatch::new(&agent, import, rule, context.clone()))
+        .collect();
+
+    let mut watches = JoinSet::new();
+    for watch in imports {
+        let (name, subject) = (watch.name(), Subject::Import(watch.import().clone()));
+        watches.spawn(supervise(watch, name, subject, context.clone()));
+    }
+    for watch in services {
+        let (name, subject) = (watch.name(), Subject::Members(vec![watch.member().clone()]));
+        watches.spawn(supervise(watch, name, subject, context.clone()));
+    }
+    while let Some(ended) = watches.join_next().await {
+        if let Err(error) = ended {
+            error!(source = %agent.settings.id, %error, "a watch ended unexpectedly");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The source against a fake Consul: what is said after which answers; the rest in the files below.
+
+mod failures;
+mod imports;
+mod questions;
+mod sharing;
+mod tls;
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+
+use super::{
+    fake::{FakeConsul, Mood, entry},
+    *,
+};
+use crate::{
+    config::{ConsulQuery, MemberRule},
+    model::{
+        Board, Health, Instance, Labels, Member, Name, SourceId, SourceKind, SourceReport, SourceStatus,
+        Update,
+    },
+};
+
+/// The source under test; it stops when this is dropped.
+struct Source {
+    inbox: mpsc::Receiver<Update>,
+    status: Arc<SourceStatus>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn id() -> SourceId {
+    SourceId { kind: SourceKind::Consul, name: "vms".into() }
+}
+
+fn settings(address: &str) -> ConsulSource {
+    ConsulSource {
+        id: id(),
+        address: address.to_owned(),
+        datacenter: None,
+        token_file: None,
+        ca_file: None,
+        client_certificate: None,
+        wait: ConsulSource::DEFAULT_WAIT,
+        max_connections: ConsulSource::DEFAULT_MAX_CONNECTIONS,
+        stale: false,
+        max_lag: ConsulSource::DEFAULT_MAX_LAG,
+    }
+}
+
+fn query(service: &str) -> ConsulQuery {
+    ConsulQuery { service: service.into(), tags: Vec::new(), filter: None, datacenter: None, port: None }
+}
+
+fn followed(query: ConsulQuery) -> Followed {
+    let service: Name = format!("{}.test", query.service).parse().unwrap();
+    let rule =
+        MemberRule { source: id(), labels: Labels::default(), port_name: None, query: Query::Consul(query) };
+    Followed { member: Member { service, source: id(), place: 0 }, rule }
+}
+
+fn start(settings: ConsulSource, members: Vec<Followed>, imports: Vec<(Import, ImportRule)>) -> Source {
+    let timing = Timing { slack: Duration::from_secs(5), ..Timing::default() };
+    start_with(settings, timing, members, imports)
+}
+
+fn start_with(
+    settings: ConsulSource,
+    timing: Timing,
+    members: Vec<Followed>,
+    imports: Vec<(Import, ImportRule)>,
+) -> Source {
+    // Whichever test is first installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (outbox, inbox) = mpsc::channel(64);
+    let status = Board::default().add(id());
+    let context = SourceContext { outbox, status: Arc::clone(&status), max_stale: Duration::from_secs(3600) };
+    let task = tokio::spawn(run_with(Agent::new(settings, timing), members, imports, context));
+    Source { inbox, status, task }
+}
+
+impl Source {
+    /// Follows the service `web`.
+    fn of_web(consul: &FakeConsul) -> Self {
+        start(settings(&consul.address), vec![followed(query("web"))], Vec::new())
+    }
+
+    async fn next(&mut self) -> Update {
+        let next = tokio::time::timeout(Duration::from_secs(60), self.inbox.recv()).await;
+        next.unwrap_or_else(|_| panic!("no update; {:?}", self.report())).expect("the source has stopped")
+    }
+
+    /// The next update, which must be a `Reset`: its instances' ids.
+    async fn reset(&mut self) -> Vec<String> {
+        match self.next().await {
+            Update::Reset { instances, .. } => {
+                instances.iter().map(|instance| instance.id.to_string()).collect()
+            }
+            other => panic!("expected a reset, got {other:?}"),
+        }
+    }
+
+    /// Waits until an error of this kind is noted.
+    async fn error(&mut self, kind: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let report = self.report();
+            if report.errors.contains_key(kind) {
+                return report.last_error.unwrap().message;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "no {kind} error in {report:?}");
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    fn report(&self) -> SourceReport {
+        self.status.report()
+    }
+
+    /// Fails if there was an update that nobody has taken.
+    fn assert_silent(&mut self) {
+        if let Ok(update) = self.inbox.try_recv() {
+            panic!("nothing was to be said, got {update:?}");
+        }
+    }
+}
+
+fn many(count: u8) -> Vec<serde_json::Value> {
+    (0..count).map(|i| entry(&format!("w{i}"), &format!("10.0.0.{i}"), "passing")).collect()
+}
+
+#[tokio::test]
+async fn the_first_answer_is_a_reset_and_changes_are_differences() {
+    let consul = FakeConsul::start().await;
+    consul.set("web", many(20));
+    let mut source = Source::of_web(&consul);
+    assert_eq!(source.reset().await.len(), 20);
+    let mut changed = many(20);
+    changed[3] = entry("w3", "10.0.0.3", "critical");
+    consul.set("web", changed);
+    match source.next().await {
+        Update::Upsert { instance: Instance { id, health, reason, .. }, .. } => {
+            assert_eq!((&*id, health, reason.as_deref()), ("w3", Health::Unhealthy, Some("HTTP: said so")));
+        }
+        other => panic!("{other:?}"),
+    }
+    let mut fewer = many(20);
+    fewer.remove(0);
+    fewer[2] = entry("w3", "10.0.0.3", "critical");
+    consul.set("web", fewer);
+    assert!(matches!(source.next().await, Update::Remove { id, .. } if &*id == "w0"));
+}
+
+#[tokio::test]
+async fn a_service_without_instances_is_an_empty_reset() {
+    let consul = FakeConsul::start().await;
+    let mut source = Source::of_web(&consul);
+    assert!(source.reset().await.is_empty());
+    consul.set("web", many(1));
+    assert_eq!(source.reset().await, ["w0"]);
+}
+
+#[tokio::test]
+async fn a_return_is_not_a_change() {
+    let consul = FakeConsul::start().await;
+    consul.set("web", many(2));
+    let mut source = Source::of_web(&consul);
+    source.reset().await;
+    for returns in 2..6 {
+        consul.until("a query waits", |state| state.seen.len() == returns).await;
+        consul.set("web", many(2));
+    }
+    consul.until("the last one was heard", |state| state.seen.len() == 6).await;
+    source.assert_silent();
+}
+
+#[tokio::test]
+async fn only_blocking_queries_carry_an_index_and_it_is_the_one_last_seen() {
+    let consul = FakeConsul::start().await;
+    consul.set("web", many(1));
+    let mut source = Source::of_web(&consul);
+    source.reset().await;
+    consul.until("a query waits", |state| state.seen.len() == 2).await;
+    let seen = consul.seen();
+    assert_eq!((seen[0].get("index"), seen[0].get("wait")), (None, None));
+    assert_eq!((seen[1].get("index"), seen[1].get("wait")), (Some("41"), Some("300000ms")));
+    assert!(seen.iter().all(|seen| seen.get("passing").is_none()), "health is judged here");
+}
+
+#[tokio::test]
+async fn an_index_that_goes_back_starts_anew_and_changes_are_seen_again() {
+    let consul = FakeConsul::start().await;
+    consul.set("web", many(1));
+    let mut settings = settings(&consul.address);
+    settings.wait = Duration::from_millis(50);
+    let mut source = start(settings, vec![followed(query("web"))], Vec::new());
+    source.reset().await;
+    consul.change(|state| {
+        state.index = 7;
+        let web = state.services.get_mut("web").unwrap();
+        web.index = 7;
+        web.entries = many(3);
+    });
+    assert_eq!(source.reset().await.len(), 3);
+    consul
+        .until("it asks with the new index", |state| state.seen.last().unwrap().get("index") == Some("7"))
+        .await;
+    consul.set("web", many(4));
+    assert_eq!(source.reset().await.len(), 4);
+}
+
+#[tokio::test]
+async fn an_empty_answer_with_an_index_that_goes_back_is_asked_for_again_before_it_counts() {
+    let consul = FakeConsul::start().await;
+    consul.set("web", many(2));
+    let mut source = Source::of_web(&consul);
+    source.reset().await;
+    consul.mood(Mood::LostStream);
+    consul.until("it has met the empty answer often", |state| state.seen.len() > 12).await;
+    source.assert_silent();
+    consul.mood(Mood::Normal);
+    consul.set("web", many(3));
+    assert_eq!(source.reset().await.len(), 3);
+}
+
+#[tokio::test]
+async fn an_index_of_zero_does_not_make_the_next_query_return_at_once() {
+    let consul = FakeConsul::start().await;
+    consul.change(|state| state.list_index = 0);
+    let mut source = Source::of_web(&consul);
+    assert!(source.reset().await.is_empty());
+    consul.until("a query waits", |state| state.seen.len() == 2).await;
+    assert_eq!(consul.seen()[1].get("index"), Some("1"));
+}
+
+#[tokio::test]
+async fn a_stale_answer_that_lags_is_asked_of_the_leader() {
+    let consul = FakeConsul::start().await;
+    consul.set("web", many(1));
+    consul.change(|state| state.last_contact = 10_000);
+    let mut settings = settings(&consul.address);
+    settings.stale = true;
+    let mut source = start(settings, vec![followed(query("web"))], Vec::new());
+    assert_eq!(source.reset().await, ["w0"]);
+    consul.until("a query waits", |state| state.seen.len() == 2).await;
+    let seen = consul.seen();
+    assert!(seen.iter().all(|seen| seen.get("stale").is_some()), "a lag of max_lag is allowed: {seen:?}");
+    assert_eq!(seen[1].get("wait"), Some("10000ms"), "no longer than max_lag");
+    consul.change(|state| state.last_contact = 10_001);
+    consul.set("web", many(2));
+    assert_eq!(source.reset().await, ["w0", "w1"]);
+    let seen = consul.seen();
+    let leader = seen.iter().find(|seen| seen.get("stale").is_none()).expect("the leader was asked");
+    assert_eq!(leader.get("index"), None, "and at once");
+}
+
+#[tokio::test]
+async fn dropping_the_future_ends_every_query() {
+    let consul = FakeConsul::start().await;
+    consul.set("web", many(1));
+    consul.set("db", many(1));
+    let rule = imports::rule(&["web"], &[]);
+    let source =
+        start(settings(&consul.address), vec![followed(query("db"))], vec![(imports::import(), rule)]);
+    consul.until("three queries wait", |state| state.is_open(3) && state.seen.len() >= 6).await;
+    drop(source);
+    consul.until("none is left", |state| state.is_open(0)).await;
+    assert_eq!(consul.open(), 0);
+}
+
+#[tokio::test]
+async fn a_stopped_program_ends_the_source() {
+    let consul = FakeConsul::start().await;
+    let mut source = Source::of_web(&consul);
+    source.reset().await;
+    source.inbox.close();
+    consul.until("a query waits", |state| state.seen.len() == 2).await;
+    consul.set("web", vec![entry("w", "10.0.0.1", "passing"), json!({})]);
+    tokio::time::timeout(Duration::from_secs(60), &mut source.task).await.expect("it ends").unwrap();
+}
