@@ -7,6 +7,7 @@
 //!
 //! Imports [`crate::model`] and the settings in [`crate::config`].
 
+pub mod kubernetes;
 mod supervise;
 
 pub use supervise::{Backoff, Outbox, Output, SourceContext, Subject, Watch, WatchError, supervise};
