@@ -9,6 +9,7 @@
 
 pub mod fixed;
 pub mod consul;
+pub mod kubernetes;
 mod supervise;
 
 pub use supervise::{Backoff, Outbox, Output, SourceContext, Subject, Watch, WatchError, supervise};

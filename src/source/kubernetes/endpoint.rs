@@ -1,0 +1,160 @@
+//! Endpoints: what is kept of a pod, or of what EndpointSlices say of one.
+
+use std::{collections::HashSet, hash::Hash, sync::Arc};
+
+use crate::{
+    config::{PortRef, Query},
+    model::{Health, Instance, Labels, NamedPort, Protocol, Target},
+    source::Followed,
+};
+
+/// What an instance is made from; which port is the main one differs from member to member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    pub(super) id: Arc<str>,
+    pub(super) target: Target,
+    pub(super) ports: Ports,
+    pub(super) health: Health,
+    pub(super) reason: Option<Arc<str>>,
+    pub(super) weight: u16,
+    pub(super) labels: Labels,
+    /// The node that a pod is on.
+    pub(super) node: Option<Arc<str>>,
+    pub(super) zone: Option<Arc<str>>,
+}
+
+impl Endpoint {
+    /// Makes the instance that a member sees.
+    ///
+    /// One that lacks the port that the member names is unhealthy: nothing listens where clients are sent. A Service
+    /// sends nothing to such a pod either; here it stays visible, with the reason.
+    pub(super) fn instance(&self, followed: &Followed) -> Instance {
+        let wanted = match &followed.rule.query {
+            Query::Kubernetes(query) => query.port.as_ref(),
+            _ => None,
+        };
+        let port = self.ports.main(wanted);
+        let (health, reason) = match (wanted, port) {
+            (Some(PortRef::Name(name)), None) if self.health < Health::Unhealthy => {
+                (Health::Unhealthy, Some(format!("no port named \"{name}\"").into()))
+            }
+            _ => (self.health, self.reason.clone()),
+        };
+        followed.dress(Instance {
+            id: Arc::clone(&self.id),
+            target: self.target.clone(),
+            port: port.unwrap_or_default(),
+            named_ports: Arc::clone(&self.ports.named),
+            health,
+            reason,
+            weight: self.weight,
+            labels: self.labels.clone(),
+            locality: self.zone.clone(),
+            datacenter: None,
+        })
+    }
+}
+
+/// The TCP and UDP ports of an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ports {
+    /// The first one, with a name or without; 0: there is none.
+    pub(super) first: u16,
+    /// Those that have names, in the order of the object.
+    pub(super) named: Arc<[NamedPort]>,
+}
+
+impl Ports {
+    /// Collects ports from (name, protocol, number) as the API has them; what is neither TCP nor UDP is left out.
+    pub(super) fn collect<'a>(
+        ports: impl Iterator<Item = (Option<&'a str>, Option<&'a str>, Option<i64>)>,
+    ) -> Self {
+        let mut first = 0;
+        let mut named = Vec::new();
+        for (name, protocol, number) in ports {
+            let protocol = match protocol {
+                None | Some("TCP") => Protocol::Tcp,
+                Some("UDP") => Protocol::Udp,
+                Some(_) => continue,
+            };
+            let Some(port @ 1..) = number.and_then(|number| u16::try_from(number).ok()) else { continue };
+            if first == 0 {
+                first = port;
+            }
+            if let Some(name) = name.filter(|name| !name.is_empty()) {
+                let port = NamedPort { name: name.to_ascii_lowercase().into(), protocol, port };
+                if !named.contains(&port) {
+                    named.push(port);
+                }
+            }
+        }
+        Self { first, named: named.into() }
+    }
+
+    /// Returns the port that `wanted` stands for; `None` when it is a name that no port has.
+    fn main(&self, wanted: Option<&PortRef>) -> Option<u16> {
+        match wanted {
+            None => Some(self.first),
+            Some(PortRef::Number(number)) => Some(*number),
+            Some(PortRef::Name(name)) => {
+                let named = self.named.iter().find(|port| port.name.eq_ignore_ascii_case(name))?;
+                Some(named.port)
+            }
+        }
+    }
+}
+
+/// Lets endpoints share what is the same in many of them: the pods of one ReplicaSet differ in little.
+#[derive(Debug, Default)]
+pub(super) struct Interner {
+    texts: HashSet<Arc<str>>,
+    labels: HashSet<Labels>,
+    ports: HashSet<Arc<[NamedPort]>>,
+}
+
+impl Interner {
+    /// How many different values of a kind are remembered.
+    const MOST: usize = 1024;
+
+    /// Shares the parts of `endpoint` with those seen before.
+    pub(super) fn intern(&mut self, endpoint: &mut Endpoint) {
+        for text in [&mut endpoint.reason, &mut endpoint.node, &mut endpoint.zone].into_iter().flatten() {
+            share(&mut self.texts, text);
+        }
+        share(&mut self.labels, &mut endpoint.labels);
+        share(&mut self.ports, &mut endpoint.ports.named);
+    }
+}
+
+/// Replaces `value` by the equal one in `known`, or remembers it.
+fn share<T: Clone + Eq + Hash>(known: &mut HashSet<T>, value: &mut T) {
+    if let Some(same) = known.get(value) {
+        *value = same.clone();
+        return;
+    }
+    if known.len() >= Interner::MOST {
+        known.clear();
+    }
+    known.insert(value.clone());
+}
+
+/// A member that asks for pods, for tests.
+#[cfg(test)]
+pub(super) fn member(port: Option<PortRef>) -> Followed {
+    use crate::{
+        config::{KubernetesObjects, KubernetesQuery, MemberRule},
+        model::{Member, SourceId, SourceKind},
+    };
+    let source = SourceId { kind: SourceKind::Kubernetes, name: "eks".into() };
+    let objects = KubernetesObjects::Pods("app=web".parse().unwrap());
+    let query = KubernetesQuery { namespace: "shop".to_owned(), objects, port };
+    Followed {
+        member: Member { service: "web.test".parse().unwrap(), source: source.clone(), place: 0 },
+        rule: MemberRule {
+            source,
+            labels: Labels::default(),
+            port_name: None,
+            query: Query::Kubernetes(query),
+        },
+    }
+}

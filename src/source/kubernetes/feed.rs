@@ -1,0 +1,356 @@
+//! Feeds: list and watch of one collection of objects, as one stream of changes.
+//!
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use axum::body::BodyDataStream;
+use futures_util::{Stream, StreamExt, stream};
+use kube::{
+    api::{ListParams, WatchParams},
+    core::{Request, WatchEvent},
+};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::debug;
+
+use super::{
+    Timing,
+    client::{Answer, Clients, brief, collect},
+    lines::Lines,
+    table::Table,
+    wire::List,
+};
+use crate::source::WatchError;
+
+/// A kind of object, and how little of it is kept.
+pub(super) trait Object: Sized + Send + 'static {
+    /// The fields that are read.
+    type Json: DeserializeOwned + Send;
+
+    /// Returns the object's `resourceVersion`; empty where there is none.
+    fn version(json: &Self::Json) -> &str;
+
+    /// Converts what was read into what is kept.
+    fn from_json(json: Self::Json) -> Self;
+}
+
+/// Which objects are followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Collection {
+    /// The path of its URL, such as `/api/v1/nodes`.
+    path: String,
+    /// A label selector; `None`: all objects.
+    labels: Option<String>,
+    /// Whether only the metadata of objects is asked for.
+    metadata_only: bool,
+}
+
+impl Collection {
+    /// All objects with `labels` of a namespace; `api` is such as `/api/v1`.
+    pub(super) fn namespaced(api: &str, namespace: &str, plural: &str, labels: String) -> Self {
+        let labels = Some(labels).filter(|labels| !labels.is_empty());
+        let path = format!("{api}/namespaces/{}/{plural}", escaped(namespace));
+        Self { path, labels, metadata_only: false }
+    }
+
+    /// The metadata of all objects of the cluster.
+    pub(super) fn metadata(api: &str, plural: &str) -> Self {
+        Self { path: format!("{api}/{plural}"), labels: None, metadata_only: true }
+    }
+}
+
+/// Keeps a name from reaching out of its segment of a path.
+fn escaped(name: &str) -> String {
+    let escape = |byte: u8| match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    name.bytes().map(escape).collect()
+}
+
+/// A change of a collection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change<T> {
+    /// All objects there are.
+    All(Vec<T>),
+    /// One object, new or changed.
+    Applied(T),
+    /// One object is gone, or no longer meets the selector; as it was last.
+    Deleted(T),
+}
+
+/// Lists and watches a collection.
+#[derive(Debug)]
+pub(super) struct Feed<T> {
+    clients: Arc<Clients>,
+    collection: Collection,
+    timing: Timing,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Feed<T> {
+    fn clone(&self) -> Self {
+        Self {
+            clients: Arc::clone(&self.clients),
+            collection: self.collection.clone(),
+            timing: self.timing.clone(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<T: Object> Feed<T> {
+    /// Objects in one page of a list: what client-go asks for.
+    const PAGE: u32 = 500;
+    /// Longest page, in bytes. An object has at most 1.5 MiB, what etcd takes; usual pods have 5 to 20 KiB.
+    const LONGEST_PAGE: usize = 128 << 20;
+    /// Longest event, in bytes.
+    const LONGEST_EVENT: usize = 8 << 20;
+
+    pub(super) fn new(clients: Arc<Clients>, collection: Collection, timing: Timing) -> Self {
+        Self { clients, collection, timing, kind: PhantomData }
+    }
+
+    /// Returns the changes, beginning with [`Change::All`]; ends with the first error.
+    ///
+    /// Waiting for the next change can be given up and taken up again without losing any.
+    pub(super) fn changes(&self) -> impl Stream<Item = Result<Change<T>, WatchError>> + Send + use<T> {
+        let session = Session { feed: self.clone(), state: State::List, listed: None, watched: None };
+        stream::try_unfold(session, |mut session| async move {
+            let change = session.next().await?;
+            Ok(Some((change, session)))
+        })
+    }
+
+    fn request(&self) -> Request {
+        Request::new(self.collection.path.as_str())
+    }
+}
+
+/// One run of a feed, from a list on.
+struct Session<T> {
+    feed: Feed<T>,
+    state: State,
+    /// When the last list began.
+    listed: Option<Instant>,
+    /// When the last watch began.
+    watched: Option<Instant>,
+}
+
+enum State {
+    /// To list.
+    List,
+    /// To watch from this version on.
+    Watch(String),
+    /// Watching.
+    Open(Box<Events>),
+}
+
+/// An open watch.
+struct Events {
+    body: BodyDataStream,
+    lines: Lines,
+    /// The version reached.
+    version: String,
+    /// When it must have ended.
+    deadline: Instant,
+    limit: Duration,
+}
+
+/// One step of an open watch.
+enum Step {
+    Line(Vec<u8>),
+    End,
+}
+
+impl<T: Object> Session<T> {
+    async fn next(&mut self) -> Result<Change<T>, WatchError> {
+        loop {
+            match &mut self.state {
+                State::List => {
+                    pause(&mut self.listed, self.feed.timing.pause).await;
+                    if let Some((objects, version)) = self.feed.list().await? {
+                        self.state = State::Watch(version);
+                        return Ok(Change::All(objects));
+                    }
+                    debug!(path = self.feed.collection.path, "the list expired in the middle; listing anew");
+                }
+                State::Watch(version) => {
+                    let version = std::mem::take(version);
+                    pause(&mut self.watched, self.feed.timing.pause).await;
+                    self.state = self.feed.open(version).await?;
+                }
+                State::Open(events) => match events.next().await? {
+                    Step::End => self.state = State::Watch(std::mem::take(&mut events.version)),
+                    Step::Line(line) => match take::<T>(events, &line)? {
+                        Taken::Change(change) => return Ok(change),
+                        Taken::Nothing => {}
+                        Taken::Gone => self.state = State::List,
+                    },
+                },
+            }
+        }
+    }
+}
+
+impl<T: Object> Feed<T> {
+    /// Returns all objects and the version of the list; `None` when it has expired between two pages.
+    async fn list(&self) -> Result<Option<(Vec<T>, String)>, WatchError> {
+        let mut objects = Vec::new();
+        let mut rest = None;
+        // Pages may be empty, but not for ever.
+        for _ in 0..Table::MOST {
+            let Some(page) = self.page(rest.take()).await? else { return Ok(None) };
+            objects.extend(page.items.unwrap_or_default().into_iter().map(T::from_json));
+            if objects.len() > Table::MOST {
+                break;
+            }
+            rest = page.metadata.rest.filter(|rest| !rest.is_empty());
+            if rest.is_none() {
+                let version = page.metadata.resource_version.filter(|version| !version.is_empty());
+                let version = version.ok_or_else(|| {
+                    WatchError::Malformed("the list has no metadata.resourceVersion".to_owned())
+                })?;
+                return Ok(Some((objects, version)));
+            }
+        }
+        Err(WatchError::Refused(format!("more than {} objects; narrow the selector", Table::MOST)))
+    }
+
+    async fn page(&self, rest: Option<String>) -> Result<Option<List<T::Json>>, WatchError> {
+        let parameters = ListParams {
+            label_selector: self.collection.labels.clone(),
+            limit: Some(Self::PAGE),
+            continue_token: rest,
+            ..ListParams::default()
+        };
+        let request = match self.collection.metadata_only {
+            true => self.request().list_metadata(&parameters),
+            false => self.request().list(&parameters),
+        };
+        let limit = self.timing.answer;
+        let deadline = Instant::now() + limit;
+        let mut body = match self.clients.get(request, limit).await? {
+            Answer::Body(body) => body,
+            Answer::Gone => return Ok(None),
+        };
+        let bytes = timeout_at(deadline, collect(&mut body, Self::LONGEST_PAGE)).await;
+        let bytes = bytes.map_err(|_| WatchError::Timeout(limit))??;
+        let page = serde_json::from_slice(&bytes).map_err(|error| {
+            WatchError::Malformed(format!("a page of the list: {}", brief(&error.to_string())))
+        })?;
+        Ok(Some(page))
+    }
+
+    /// Opens a watch from `version` on, or says that a list is needed.
+    async fn open(&self, version: String) -> Result<State, WatchError> {
+        let seconds = rand::random_range(self.timing.watch_seconds.clone());
+        let parameters = WatchParams {
+            label_selector: self.collection.labels.clone(),
+            timeout: Some(seconds),
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        let request = match self.collection.metadata_only {
+            true => self.request().watch_metadata(&parameters, &version),
+            false => self.request().watch(&parameters, &version),
+        };
+        let limit = Duration::from_secs(u64::from(seconds)) + self.timing.grace;
+        let deadline = Instant::now() + limit;
+        Ok(match self.clients.get(request, limit).await? {
+            // Asking for this version again would be answered in the same way for ever.
+            Answer::Gone => State::List,
+            Answer::Body(body) => {
+                let lines = Lines::new(Self::LONGEST_EVENT);
+                State::Open(Box::new(Events { body, lines, version, deadline, limit }))
+            }
+        })
+    }
+}
+
+impl Events {
+    /// Returns the next line, or that the watch has ended as it should.
+    async fn next(&mut self) -> Result<Step, WatchError> {
+        loop {
+            match self.lines.next_line() {
+                Ok(Some([])) => continue,
+                Ok(Some(line)) => return Ok(Step::Line(line.to_vec())),
+                Ok(None) => {}
+                Err(_) => return Err(WatchError::Malformed("an event of the watch is too long".to_owned())),
+            }
+            // The server ends a watch after `timeoutSeconds`; one that lasts longer is a connection that has died, or
+            // an end that got lost.
+            let chunk = timeout_at(self.deadline, self.body.next()).await;
+            match chunk.map_err(|_| WatchError::Timeout(self.limit))? {
+                Some(Ok(chunk)) => self.lines.push(&chunk),
+                Some(Err(error)) => return Err(WatchError::connect(error)),
+                None if self.lines.is_empty() => return Ok(Step::End),
+                None => {
+                    let message = "the watch ended in the middle of an event".to_owned();
+                    return Err(WatchError::Malformed(message));
+                }
+            }
+        }
+    }
+}
+
+/// What came of one event.
+enum Taken<T> {
+    Change(Change<T>),
+    Nothing,
+    Gone,
+}
+
+/// Reads one event and notes the version that it reaches.
+fn take<T: Object>(events: &mut Events, line: &[u8]) -> Result<Taken<T>, WatchError> {
+    let malformed =
+        |error: String| WatchError::Malformed(format!("an event of the watch: {}", brief(&error)));
+    let event =
+        serde_json::from_slice::<WatchEvent<T::Json>>(line).map_err(|error| malformed(error.to_string()))?;
+    let mut reach = |json: &T::Json| {
+        let version = T::version(json);
+        if version.is_empty() {
+            return Err(malformed("its object has no metadata.resourceVersion".to_owned()));
+        }
+        version.clone_into(&mut events.version);
+        Ok(())
+    };
+    Ok(match event {
+        WatchEvent::Added(json) | WatchEvent::Modified(json) => {
+            reach(&json)?;
+            Taken::Change(Change::Applied(T::from_json(json)))
+        }
+        WatchEvent::Deleted(json) => {
+            reach(&json)?;
+            Taken::Change(Change::Deleted(T::from_json(json)))
+        }
+        WatchEvent::Bookmark(mark) => {
+            // An empty one would mean "from any version on", and what was deleted meanwhile would stay.
+            if !mark.metadata.resource_version.is_empty() {
+                events.version = mark.metadata.resource_version;
+            }
+            Taken::Nothing
+        }
+        WatchEvent::Error(status) => match status.code {
+            410 => Taken::Gone,
+            401 | 403 => {
+                return Err(WatchError::Denied(format!("{}: {}", status.code, brief(&status.message))));
+            }
+            code => return Err(WatchError::Refused(format!("{code}: {}", brief(&status.message)))),
+        },
+    })
+}
+
+/// What to say of a feed that ends without an error, which none does.
+pub(super) fn ended() -> WatchError {
+    WatchError::Connect(anyhow::anyhow!("the feed has ended"))
+}
+
+/// Waits until `least` has passed since the last time, so that a server that ends everything at once is not run over.
+async fn pause(last: &mut Option<Instant>, least: Duration) {
+    if let Some(last) = *last {
+        sleep_until(last + least).await;
+    }
+    *last = Some(Instant::now());
+}

@@ -1,0 +1,149 @@
+//! Kubernetes: pods by label selector, or the EndpointSlices of a Service.
+//!
+//! One watch for each (namespace, objects) that members ask for, however many members do; one client for them all; and
+//! one more watch, of nodes, that knows which zone a pod is in. The way of the data: [`client`] sends requests,
+//! [`feed`] turns list and watch into [`feed::Change`]s of small types ([`pod`], [`slice`], [`node`]), [`table`] keeps
+//! what is there now and says what changed.
+//!
+//! The loop over list and watch is our own, over kube's client (kubeconfig, exec plugins, TLS, tokens) and its request
+//! builder. `kube::runtime::watcher` was rejected: after an HTTP 410 at the start of a watch it asks for the same
+//! version for ever, it retries inside where [`supervise`](super::supervise) should see the failure, and the body of a
+//! list and a line of a watch have no limit. `kube::Api` was rejected for the same lack of limits, and because its
+//! `Resource` trait wants an `ObjectMeta` of several maps in every object.
+//!
+//! When a watch ends as it should (the server closes it after `timeoutSeconds`) it goes on from the version it has
+//! reached, without a gap and without a list. When the version is gone (410) it lists anew, while what was said
+//! before still serves. Any other end is a failure, after which everything is listed again.
+//!
+//! Imports [`crate::model`], the settings in [`crate::config`], and the supervision of [`super`].
+//!
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
+
+mod client;
+mod endpoint;
+mod feed;
+mod lines;
+mod node;
+mod nodes;
+mod pod;
+mod pods;
+mod slice;
+mod slices;
+mod table;
+mod wire;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+use tracing::error;
+
+use self::{
+    client::Clients,
+    nodes::{NodeWatch, Zones},
+    pods::PodWatch,
+    slices::SliceWatch,
+    table::Table,
+};
+use super::{Followed, SourceContext, supervise};
+use crate::config::{KubernetesObjects, KubernetesSource, Query};
+
+/// Follows everything that `members` ask a Kubernetes source for, until the program stops.
+///
+/// Members that do not ask a Kubernetes source are left out. Dropping the future ends all watches.
+pub async fn run(settings: KubernetesSource, members: Vec<Followed>, context: SourceContext) {
+    follow(settings, members, context, Timing::default()).await;
+}
+
+/// How long the parts of list and watch may take.
+#[derive(Clone, Debug)]
+struct Timing {
+    /// The range that a watch's `timeoutSeconds` is drawn from, so that many watches do not come back in step. Its end
+    /// bounds how long a connection that died silently goes unnoticed.
+    watch_seconds: RangeInclusive<u32>,
+    /// How much longer than `timeoutSeconds` a watch may take.
+    grace: Duration,
+    /// How long one page of a list may take.
+    answer: Duration,
+    /// Least time from one list, or one watch, to the next.
+    pause: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            watch_seconds: 60..=90,
+            grace: Duration::from_secs(5),
+            answer: Duration::from_secs(60),
+            pause: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Timing {
+    /// The longest time in which nothing may come on a connection: longer than any watch.
+    fn silence(&self) -> Duration {
+        Duration::from_secs(u64::from(*self.watch_seconds.end())) + 2 * self.grace
+    }
+}
+
+async fn follow(settings: KubernetesSource, members: Vec<Followed>, context: SourceContext, timing: Timing) {
+    let source = settings.id.clone();
+    let clients = Arc::new(Clients::new(settings, timing.silence()));
+    let zones = Zones::default();
+    let mut watches = JoinSet::new();
+    let mut aside = JoinSet::new();
+    for Group { namespace, objects, members } in groups(members) {
+        let table = Table::new(members);
+        let subject = table.subject();
+        let context = context.clone();
+        match objects {
+            KubernetesObjects::Pods(selector) => {
+                if aside.is_empty() {
+                    let nodes = NodeWatch::new(Arc::clone(&clients), timing.clone(), zones.clone());
+                    aside.spawn(nodes.run(source.clone()));
+                }
+                let name = format!("pods {selector} in {namespace}");
+                let pods = clients.feed(pods::collection(&namespace, &selector), timing.clone());
+                watches.spawn(supervise(PodWatch::new(pods, table, &zones), name, subject, context));
+            }
+            KubernetesObjects::Service(service) => {
+                let name = format!("service {service} in {namespace}");
+                let slices = clients.feed(slices::collection(&namespace, &service), timing.clone());
+                watches.spawn(supervise(SliceWatch::new(slices, table), name, subject, context));
+            }
+        }
+    }
+    while let Some(ended) = watches.join_next().await {
+        if let Err(failure) = ended {
+            error!(%source, "a watch has stopped for good: {failure}");
+        }
+    }
+}
+
+/// Members that one watch feeds.
+struct Group {
+    namespace: String,
+    objects: KubernetesObjects,
+    members: Vec<Followed>,
+}
+
+/// Puts members that ask for the same objects together.
+fn groups(members: Vec<Followed>) -> impl Iterator<Item = Group> {
+    let mut groups = BTreeMap::<_, Group>::new();
+    for followed in members {
+        let Query::Kubernetes(query) = &followed.rule.query else { continue };
+        let (namespace, objects) = (query.namespace.clone(), query.objects.clone());
+        let key = match &objects {
+            KubernetesObjects::Pods(selector) => (namespace.clone(), "pods", selector.to_string()),
+            KubernetesObjects::Service(service) => (namespace.clone(), "service", service.clone()),
+        };
+        let group = groups.entry(key).or_insert_with(|| Group { namespace, objects, members: Vec::new() });
+        group.members.push(followed);
+    }
+    groups.into_values()
+}

@@ -1,0 +1,97 @@
+//! The watch of pods.
+
+use std::{convert::Infallible, pin::pin, sync::Arc};
+
+use futures_util::TryStreamExt;
+use tokio::sync::watch;
+
+use super::{
+    endpoint::Endpoint,
+    feed::{Change, Collection, Feed, ended},
+    nodes::{ZoneOf, Zones},
+    pod::Pod,
+    table::Table,
+};
+use crate::{
+    model::Selector,
+    source::{Output, Watch, WatchError},
+};
+
+/// The pods of `namespace` whose labels meet `selector`.
+pub(super) fn collection(namespace: &str, selector: &Selector) -> Collection {
+    Collection::namespaced("/api/v1", namespace, "pods", selector.to_string())
+}
+
+/// Follows pods by their labels.
+///
+/// A pod's locality is its node's zone. Pods are said without one while their node is not known, and once more when
+/// it is.
+#[derive(Debug)]
+pub(super) struct PodWatch {
+    feed: Feed<Pod>,
+    table: Table,
+    zones: watch::Receiver<ZoneOf>,
+}
+
+impl PodWatch {
+    pub(super) fn new(feed: Feed<Pod>, table: Table, zones: &Zones) -> Self {
+        Self { feed, table, zones: zones.subscribe() }
+    }
+
+    async fn take(&mut self, change: Change<Pod>, out: &mut Output) -> Result<(), WatchError> {
+        match change {
+            Change::All(pods) => {
+                let endpoints = pods.into_iter().filter_map(|pod| pod.endpoint);
+                let zoned: Vec<_> = {
+                    let zones = self.zones.borrow_and_update();
+                    endpoints.map(|endpoint| in_zone(endpoint, &zones)).collect()
+                };
+                self.table.replace(zoned, out).await
+            }
+            Change::Applied(Pod { endpoint: Some(endpoint), .. }) => {
+                let endpoint = in_zone(endpoint, &self.zones.borrow());
+                self.table.put(endpoint, out).await
+            }
+            Change::Applied(Pod { name, endpoint: None }) | Change::Deleted(Pod { name, .. }) => {
+                self.table.remove(&name, out).await
+            }
+        }
+    }
+
+    /// Says pods anew whose node's zone has become known or has changed.
+    async fn move_to_zones(&mut self, out: &mut Output) -> Result<(), WatchError> {
+        let moved: Vec<_> = {
+            let zones = self.zones.borrow_and_update();
+            let moved =
+                self.table.endpoints().filter(|endpoint| zone_of(endpoint, &zones) != endpoint.zone.as_ref());
+            moved.map(|endpoint| in_zone(endpoint.clone(), &zones)).collect()
+        };
+        self.table.put_all(moved, out).await
+    }
+}
+
+impl Watch for PodWatch {
+    async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+        let mut changes = pin!(self.feed.changes());
+        let mut listed = false;
+        loop {
+            tokio::select! {
+                change = changes.try_next() => {
+                    self.take(change?.ok_or_else(ended)?, out).await?;
+                    listed = true;
+                }
+                // Before the list there is nobody to move: what is kept is what an earlier connection said.
+                Ok(()) = self.zones.changed(), if listed => self.move_to_zones(out).await?,
+            }
+        }
+    }
+}
+
+fn zone_of<'a>(endpoint: &Endpoint, zones: &'a ZoneOf) -> Option<&'a Arc<str>> {
+    zones.get(endpoint.node.as_deref()?)
+}
+
+fn in_zone(endpoint: Endpoint, zones: &ZoneOf) -> Endpoint {
+    let zone = zone_of(&endpoint, zones).cloned();
+    Endpoint { zone, ..endpoint }
+}

@@ -1,0 +1,68 @@
+//! The watch of a Service's EndpointSlices.
+
+use std::{collections::BTreeMap, convert::Infallible, pin::pin, sync::Arc};
+
+use futures_util::TryStreamExt;
+
+use super::{
+    feed::{Change, Collection, Feed, ended},
+    slice::{Slice, merged},
+    table::Table,
+};
+use crate::source::{Output, Watch, WatchError};
+
+/// The EndpointSlices of a Service.
+///
+/// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#ownership>
+pub(super) fn collection(namespace: &str, service: &str) -> Collection {
+    let labels = format!("kubernetes.io/service-name={service}");
+    Collection::namespaced("/apis/discovery.k8s.io/v1", namespace, "endpointslices", labels)
+}
+
+/// Follows the EndpointSlices of one Service.
+#[derive(Debug)]
+pub(super) struct SliceWatch {
+    feed: Feed<Slice>,
+    slices: BTreeMap<Arc<str>, Slice>,
+    table: Table,
+}
+
+impl SliceWatch {
+    pub(super) fn new(feed: Feed<Slice>, table: Table) -> Self {
+        Self { feed, slices: BTreeMap::new(), table }
+    }
+
+    async fn take(&mut self, change: Change<Slice>, out: &mut Output) -> Result<(), WatchError> {
+        let is_list = matches!(change, Change::All(_));
+        match change {
+            Change::All(slices) => {
+                self.slices = slices.into_iter().map(|slice| (Arc::clone(&slice.name), slice)).collect();
+            }
+            Change::Applied(slice) => {
+                self.slices.insert(Arc::clone(&slice.name), slice);
+            }
+            Change::Deleted(slice) => {
+                self.slices.remove(&slice.name);
+            }
+        }
+        let endpoints: usize = self.slices.values().map(|slice| slice.endpoints.len() + 1).sum();
+        if endpoints > Table::MOST {
+            return Err(WatchError::Refused(format!("more than {} endpoints in one Service", Table::MOST)));
+        }
+        let endpoints = merged(self.slices.values());
+        match is_list {
+            true => self.table.replace(endpoints.into_values(), out).await,
+            false => self.table.converge(endpoints, out).await,
+        }
+    }
+}
+
+impl Watch for SliceWatch {
+    async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+        let mut changes = pin!(self.feed.changes());
+        loop {
+            let change = changes.try_next().await?.ok_or_else(ended)?;
+            self.take(change, out).await?;
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Tables: which endpoints there are now, and what to say when that changes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::endpoint::{Endpoint, Interner};
+use crate::{
+    model::Update,
+    source::{Followed, Output, Subject, WatchError},
+};
+
+/// The endpoints of one watch and the members that it feeds.
+#[derive(Debug)]
+pub(super) struct Table {
+    members: Vec<Followed>,
+    endpoints: BTreeMap<Arc<str>, Endpoint>,
+    interner: Interner,
+}
+
+impl Table {
+    /// How many endpoints one watch may have.
+    pub(super) const MOST: usize = 100_000;
+    /// From how many changes at once on everything is said anew: less work for the catalog than one by one.
+    const BULK: usize = 32;
+
+    pub(super) fn new(members: Vec<Followed>) -> Self {
+        Self { members, endpoints: BTreeMap::new(), interner: Interner::default() }
+    }
+
+    /// Returns whose instances these are.
+    pub(super) fn subject(&self) -> Subject {
+        Subject::Members(self.members.iter().map(|followed| followed.member.clone()).collect())
+    }
+
+    /// Iterates over the endpoints, in the order of their ids.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.values()
+    }
+
+    /// Replaces all endpoints and says so to every member.
+    ///
+    /// # Errors
+    /// When there are more than [`Self::MOST`], or the program is stopping.
+    pub(super) async fn replace(
+        &mut self,
+        endpoints: impl IntoIterator<Item = Endpoint>,
+        out: &mut Output,
+    ) -> Result<(), WatchError> {
+        let mut all = BTreeMap::new();
+        for mut endpoint in endpoints {
+            self.interner.intern(&mut endpoint);
+            all.insert(Arc::clone(&endpoint.id), endpoint);
+        }
+        if all.len() > Self::MOST {
+            return Err(too_many());
+        }
+        self.endpoints = all;
+        self.reset(out).await
+    }
+
+    /// Adds or changes one endpoint; says nothing where nothing that counts has changed.
+    ///
+    /// # Errors
+    /// When there would be more than [`Self::MOST`], or the program is stopping.
+    pub(super) async fn put(&mut self, mut endpoint: Endpoint, out: &mut Output) -> Result<(), WatchError> {
+        match self.endpoints.get(&endpoint.id) {
+            Some(known) if *known == endpoint => return Ok(()),
+            None if self.endpoints.len() >= Self::MOST => return Err(too_many()),
+            _ => {}
+        }
+        self.interner.intern(&mut endpoint);
+        for followed in &self.members {
+            let instance = endpoint.instance(followed);
+            out.send(Update::Upsert { member: followed.member.clone(), instance }).await?;
+        }
+        self.endpoints.insert(Arc::clone(&endpoint.id), endpoint);
+        Ok(())
+    }
+
+    /// Removes one endpoint; says nothing where it was not there.
+    ///
+    /// # Errors
+    /// When the program is stopping.
+    pub(super) async fn remove(&mut self, id: &str, out: &mut Output) -> Result<(), WatchError> {
+        let Some(endpoint) = self.endpoints.remove(id) else { return Ok(()) };
+        for followed in &self.members {
+            let (member, id) = (followed.member.clone(), Arc::clone(&endpoint.id));
+            out.send(Update::Remove { member, id }).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts those of `endpoints` that are new or differ; keeps the others.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub(super) async fn put_all(
+        &mut self,
+        endpoints: Vec<Endpoint>,
+        out: &mut Output,
+    ) -> Result<(), WatchError> {
+        if endpoints.len() <= Self::BULK {
+            for endpoint in endpoints {
+                self.put(endpoint, out).await?;
+            }
+            return Ok(());
+        }
+        let mut all = std::mem::take(&mut self.endpoints);
+        all.extend(endpoints.into_iter().map(|endpoint| (Arc::clone(&endpoint.id), endpoint)));
+        self.replace(all.into_values(), out).await
+    }
+
+    /// Makes the table what `wanted` is, saying only what differs.
+    ///
+    /// # Errors
+    /// As [`Self::replace`].
+    pub(super) async fn converge(
+        &mut self,
+        wanted: BTreeMap<Arc<str>, Endpoint>,
+        out: &mut Output,
+    ) -> Result<(), WatchError> {
+        let gone: Vec<_> = self.endpoints.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
+        let changed = wanted.values().filter(|endpoint| self.endpoints.get(&endpoint.id) != Some(endpoint));
+        if gone.len() + changed.clone().count() > Self::BULK {
+            return self.replace(wanted.into_values(), out).await;
+        }
+        let changed: Vec<_> = changed.cloned().collect();
+        for endpoint in changed {
+            self.put(endpoint, out).await?;
+        }
+        for id in gone {
+            self.remove(&id, out).await?;
+        }
+        Ok(())
+    }
+
+    async fn reset(&self, out: &mut Output) -> Result<(), WatchError> {
+        for followed in &self.members {
+            let instances = self.endpoints.values().map(|endpoint| endpoint.instance(followed)).collect();
+            out.send(Update::Reset { member: followed.member.clone(), instances }).await?;
+        }
+        Ok(())
+    }
+}
+
+fn too_many() -> WatchError {
+    WatchError::Refused(format!("more than {} objects; narrow the selector", Table::MOST))
+}

@@ -1,0 +1,195 @@
+//! Connections, credentials and answers that fail.
+
+use std::time::Instant;
+
+use super::*;
+
+#[tokio::test]
+async fn a_connection_cut_in_the_middle_of_a_chunk_is_a_failure_and_brings_a_new_list() {
+    let mut server = ApiServer::start().await;
+    let mut source = Source::start(&server, web());
+    let watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
+    source.reset().await;
+    let event = line("ADDED", pod("b", 2, 2));
+    watch.cut(&event.as_bytes()[..event.len() / 2]).await;
+    let _watch = server.list_and_watch(PODS, 5, json!([pod("c", 5, 3)])).await;
+    assert_eq!(source.reset_ids().await, ["c"]);
+    source.failure("connect").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_in_the_middle_of_an_event_is_a_failure() {
+    let mut server = ApiServer::start().await;
+    let mut source = Source::start(&server, web());
+    let mut watch = server.list_and_watch(PODS, 1, json!([])).await;
+    source.reset().await;
+    watch.chunk(br#"{"type":"ADDED","object":{"metadata""#).await;
+    watch.end().await;
+    let _watch = server.list_and_watch(PODS, 5, json!([])).await;
+    assert!(source.failure("malformed").await.contains("in the middle of an event"));
+}
+
+#[tokio::test]
+async fn a_watch_that_outlasts_its_time_in_silence_is_given_up() {
+    let mut server = ApiServer::start().await;
+    let timing = Timing { watch_seconds: 0..=0, grace: Duration::from_millis(300), ..quick() };
+    let user = json!({});
+    let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, user));
+    let silent = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
+    assert_eq!(source.reset_ids().await, ["a"]);
+    source.failure("timeout").await;
+    silent.closed().await;
+    server.list(PODS).await.json(200, &list(2, json!([]))).await;
+    assert_eq!(source.reset().await, []);
+    // Nor is a server waited for that takes the request and never begins to answer.
+    let mute = server.watch(PODS, 2).await;
+    mute.closed().await;
+}
+
+#[tokio::test]
+async fn denied_permissions_are_a_failure_with_the_servers_words() {
+    let mut server = ApiServer::start().await;
+    let mut source = Source::start(&server, web());
+    server.list(PODS).await.fail(403, "pods is forbidden: User \"dns\" cannot list resource \"pods\"").await;
+    let message = source.failure("denied").await;
+    assert!(message.contains("cannot list resource"), "{message}");
+    assert!(!source.status.report().is_ready(), "denied is not the same as none");
+    let _watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
+    assert_eq!(source.reset_ids().await, ["a"], "and it tries again");
+}
+
+#[tokio::test]
+async fn refused_credentials_are_read_anew() {
+    let mut server = ApiServer::start().await;
+    let mut source = Source::start(&server, web());
+    let request = server.list(PODS).await;
+    assert_eq!(request.headers["authorization"], "Bearer first");
+    write_kubeconfig(&source.kubeconfig(), &server, json!({ "token": "second" }));
+    request.fail(401, "Unauthorized").await;
+    loop {
+        let request = server.list(PODS).await;
+        if request.headers["authorization"] == "Bearer second" {
+            request.json(200, &list(1, json!([]))).await;
+            break;
+        }
+        request.fail(401, "Unauthorized").await;
+    }
+    assert_eq!(source.reset().await, []);
+    assert!(source.failure("denied").await.contains("401"));
+}
+
+#[tokio::test]
+async fn garbage_is_a_failure_and_is_not_repeated_in_the_log() {
+    let mut server = ApiServer::start().await;
+    let mut source = Source::start(&server, web());
+    server.list(PODS).await.text(200, "<html>secret</html>").await;
+    let message = source.failure("malformed").await;
+    assert!(!message.contains("secret"), "{message}");
+    server.list(PODS).await.json(200, &json!({ "items": [] })).await; // no version to watch from
+    let mut watch = server.list_and_watch(PODS, 1, json!([])).await;
+    source.reset().await;
+    watch.chunk(b"{\"type\":\"SURPRISE\",\"object\":{}}\n").await;
+    let mut watch = server.list_and_watch(PODS, 2, json!([])).await;
+    source.reset().await;
+    watch.event("ADDED", json!({ "metadata": { "name": "a" } })).await; // no version to go on from
+    server.list(PODS).await.json(200, &list(3, json!([]))).await;
+    source.reset().await;
+    server.watch(PODS, 3).await.fail(500, "etcdserver: request timed out").await;
+    assert!(source.failure("refused").await.contains("500: etcdserver"));
+}
+
+#[tokio::test]
+async fn a_missing_kubeconfig_is_a_failure_until_it_is_there() {
+    let mut server = ApiServer::start().await;
+    let mut source = Source::start_as(web(), quick(), |_| ());
+    let message = source.failure("setup").await;
+    assert!(message.contains("kubeconfig of [kubernetes.eks]"), "{message}");
+    write_kubeconfig(&source.kubeconfig(), &server, json!({}));
+    let _watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
+    assert_eq!(source.reset_ids().await, ["a"]);
+}
+
+#[tokio::test]
+async fn credential_plugins_are_run() {
+    let mut server = ApiServer::start().await;
+    let credential = json!({
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": { "token": "from-plugin" },
+    });
+    let exec = json!({ "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": "/bin/echo",
+        "args": [credential.to_string()],
+        "interactiveMode": "Never",
+    } });
+    let _source = Source::start_as(web(), quick(), |path| write_kubeconfig(path, &server, exec));
+    assert_eq!(server.list(PODS).await.headers["authorization"], "Bearer from-plugin");
+}
+
+#[tokio::test]
+async fn a_credential_plugin_that_fails_is_a_setup_failure() {
+    let mut server = ApiServer::start().await;
+    let exec = json!({ "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/false", "interactiveMode": "Never",
+    } });
+    let source = Source::start_as(web(), quick(), |path| write_kubeconfig(path, &server, exec));
+    source.failure("setup").await;
+    write_kubeconfig(&source.kubeconfig(), &server, json!({}));
+    server.list(PODS).await;
+}
+
+#[tokio::test]
+async fn dropping_the_source_closes_its_connections() {
+    let mut server = ApiServer::start().await;
+    let mut source = Source::start(&server, web());
+    let watch = server.list_and_watch(PODS, 1, json!([])).await;
+    source.reset().await;
+    let nodes = server.list(NODES).await;
+    drop(source);
+    watch.closed().await;
+    nodes.closed().await;
+}
+
+#[tokio::test]
+async fn a_namespace_cannot_reach_another_path() {
+    let mut server = ApiServer::start().await;
+    let mut member = web().remove(0);
+    if let Query::Kubernetes(query) = &mut member.rule.query {
+        query.namespace = "../x?y".to_owned();
+    }
+    let _source = Source::start(&server, vec![member]);
+    server.list("/api/v1/namespaces/%2E%2E%2Fx%3Fy/pods").await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_not_answered_in_time_is_a_failure() {
+    let mut server = ApiServer::start().await;
+    let timing = Timing { answer: Duration::from_millis(200), ..quick() };
+    let source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, json!({})));
+    server.list(PODS).await.closed().await;
+    source.failure("timeout").await;
+}
+
+#[tokio::test]
+async fn a_server_that_ends_everything_at_once_is_not_run_over() {
+    const PAUSE: Duration = Duration::from_millis(200);
+    let mut server = ApiServer::start().await;
+    let timing = Timing { pause: PAUSE, ..quick() };
+    let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, json!({})));
+    let begun = Instant::now();
+    for _ in 0..4 {
+        let mut page = list(1, json!([]));
+        page["metadata"]["continue"] = json!("x");
+        server.list(PODS).await.json(200, &page).await;
+        server.list(PODS).await.fail(410, "The provided continue parameter is too old").await;
+    }
+    server.list(PODS).await.json(200, &list(1, json!([]))).await;
+    source.reset().await;
+    assert!(begun.elapsed() >= 4 * PAUSE, "four more lists: {:?}", begun.elapsed());
+    let begun = Instant::now();
+    for _ in 0..5 {
+        server.watch(PODS, 1).await.begin().await.end().await;
+    }
+    assert!(begun.elapsed() >= 4 * PAUSE, "four more watches: {:?}", begun.elapsed());
+}

@@ -1,0 +1,223 @@
+//! What the source says, asked of it as the program does, against a fake API server over real sockets.
+
+mod failures;
+mod following;
+
+use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+use super::{
+    Timing,
+    fake::{ApiServer, PATIENCE, line, list},
+    follow,
+};
+use crate::{
+    config::{KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, Query},
+    model::{Board, Health, Instance, Labels, Member, SourceId, SourceKind, SourceStatus, Target, Update},
+    source::{Followed, SourceContext},
+};
+
+const PODS: &str = "/api/v1/namespaces/shop/pods";
+const NODES: &str = "/api/v1/nodes";
+const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
+
+/// A running source and what it says.
+struct Source {
+    inbox: mpsc::Receiver<Update>,
+    status: Arc<SourceStatus>,
+    task: JoinHandle<()>,
+    folder: TempDir,
+}
+
+impl Source {
+    fn start(server: &ApiServer, members: Vec<Followed>) -> Self {
+        let user = json!({ "token": "first" });
+        Self::start_as(members, quick(), |path| write_kubeconfig(path, server, user))
+    }
+
+    fn start_as(members: Vec<Followed>, timing: Timing, prepare: impl FnOnce(&PathBuf)) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        prepare(&path);
+        let (outbox, inbox) = mpsc::channel(4);
+        let status = Board::default().add(id());
+        let context =
+            SourceContext { outbox, status: Arc::clone(&status), max_stale: Duration::from_secs(3600) };
+        let settings = KubernetesSource { id: id(), kubeconfig: Some(path), context: None };
+        let task = tokio::spawn(follow(settings, members, context, timing));
+        Self { inbox, status, task, folder }
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    async fn next(&mut self) -> Update {
+        timeout(PATIENCE, self.inbox.recv()).await.expect("no update").expect("the source has ended")
+    }
+
+    /// Returns the instances of the next update, which must be a reset.
+    async fn reset(&mut self) -> Vec<Instance> {
+        match self.next().await {
+            Update::Reset { instances, .. } => instances,
+            other => panic!("expected a reset, got {other:?}"),
+        }
+    }
+
+    /// Returns the ids of the next update, which must be a reset.
+    async fn reset_ids(&mut self) -> Vec<String> {
+        self.reset().await.iter().map(|instance| instance.id.to_string()).collect()
+    }
+
+    async fn upsert(&mut self) -> Instance {
+        match self.next().await {
+            Update::Upsert { instance, .. } => instance,
+            other => panic!("expected an upsert, got {other:?}"),
+        }
+    }
+
+    async fn removed(&mut self) -> String {
+        match self.next().await {
+            Update::Remove { id, .. } => id.to_string(),
+            other => panic!("expected a removal, got {other:?}"),
+        }
+    }
+
+    /// Waits until the source has counted a failure of `kind`, and returns what it says of the last one.
+    async fn failure(&self, kind: &str) -> String {
+        let seen = async {
+            loop {
+                let report = self.status.report();
+                if report.errors.contains_key(kind) {
+                    return report.last_error.unwrap().message;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let all = || self.status.report().errors;
+        timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("no {kind} failure, but {:?}", all()))
+    }
+
+    fn failures(&self) -> u64 {
+        self.status.report().errors.values().sum()
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Times that do not hold up a test, with watches that no test outlasts.
+fn quick() -> Timing {
+    Timing {
+        watch_seconds: 200..=200,
+        grace: Duration::from_secs(5),
+        answer: PATIENCE,
+        pause: Duration::from_millis(1),
+    }
+}
+
+fn id() -> SourceId {
+    SourceId { kind: SourceKind::Kubernetes, name: "eks".into() }
+}
+
+fn followed(service: &str, objects: KubernetesObjects, port: Option<PortRef>) -> Followed {
+    let query = KubernetesQuery { namespace: "shop".to_owned(), objects, port };
+    Followed {
+        member: Member { service: service.parse().unwrap(), source: id(), place: 0 },
+        rule: MemberRule {
+            source: id(),
+            labels: Labels::default(),
+            port_name: None,
+            query: Query::Kubernetes(query),
+        },
+    }
+}
+
+fn pods() -> KubernetesObjects {
+    KubernetesObjects::Pods("app=web".parse().unwrap())
+}
+
+fn web() -> Vec<Followed> {
+    vec![followed("web.test", pods(), Some(PortRef::Number(80)))]
+}
+
+fn write_kubeconfig(path: &PathBuf, server: &ApiServer, user: Value) {
+    let text = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "contexts": [{ "name": "here", "context": { "cluster": "c", "user": "u" } }],
+        "clusters": [{ "name": "c", "cluster": { "server": format!("http://{}", server.address) } }],
+        "users": [{ "name": "u", "user": user }],
+    });
+    // Replaced in one step, as kubectl and the kubelet do it: the source may be reading.
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+    file.write_all(text.to_string().as_bytes()).unwrap();
+    file.persist(path).unwrap();
+}
+
+/// A pod that is ready, at an address of 10.0.0.0/24.
+fn pod(name: &str, version: u64, host: u8) -> Value {
+    json!({
+        "metadata": { "name": name, "resourceVersion": version.to_string(), "labels": { "app": "web" } },
+        "spec": { "nodeName": "node-1", "containers": [{ "name": "c" }] },
+        "status": {
+            "phase": "Running",
+            "podIP": format!("10.0.0.{host}"),
+            "podIPs": [{ "ip": format!("10.0.0.{host}") }],
+            "conditions": [{ "type": "Ready", "status": "True" }],
+        },
+    })
+}
+
+fn with(mut object: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    object.pointer_mut(parent).unwrap()[key] = value;
+    object
+}
+
+fn not_ready(pod: Value) -> Value {
+    with(
+        pod,
+        "/status/conditions",
+        json!([{ "type": "Ready", "status": "False", "reason": "ContainersNotReady" }]),
+    )
+}
+
+fn bookmark(version: u64) -> Value {
+    json!({ "kind": "Pod", "apiVersion": "v1", "metadata": { "resourceVersion": version.to_string() } })
+}
+
+fn gone() -> Value {
+    json!({ "kind": "Status", "status": "Failure", "message": "too old resource version", "reason": "Expired", "code": 410 })
+}
+
+fn node(name: &str, version: u64, zone: &str) -> Value {
+    let labels = json!({ "topology.kubernetes.io/zone": zone });
+    json!({ "metadata": { "name": name, "resourceVersion": version.to_string(), "labels": labels } })
+}
+
+fn slice(name: &str, version: u64, endpoints: Value) -> Value {
+    json!({
+        "metadata": { "name": name, "resourceVersion": version.to_string() },
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": [{ "name": "http", "protocol": "TCP", "port": 8080 }],
+    })
+}
+
+fn endpoint(name: &str, host: u8, ready: bool) -> Value {
+    json!({
+        "addresses": [format!("10.0.0.{host}")],
+        "conditions": { "ready": ready, "serving": true, "terminating": false },
+        "targetRef": { "kind": "Pod", "name": name, "uid": format!("uid-{name}") },
+        "zone": "zone-a",
+    })
+}
