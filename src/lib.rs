@@ -10,15 +10,17 @@
 //! | [`policy`] | which instances may be answered: pure functions, run when a snapshot is compiled |
 //! | [`dns`] | the answer path: bytes in, one snapshot read, bytes out |
 //! | [`admin`] | metrics, health, readiness over HTTP |
-//! | `app` | wiring: the only module that knows all the others |
-//! | `cli` | the commands |
+//! | [`app`] | wiring: the only module that knows all the others |
+//! | [`cli`] | the commands |
 //! | [`model`] | the words that all of them share |
 //! | [`telemetry`] | metrics and logging |
 //!
 //! Who may import whom is held by a test, `tests/architecture.rs`.
 
 pub mod admin;
+pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod dns;
 pub mod model;
