@@ -151,30 +151,35 @@ impl Server {
 
     fn start_sources(&mut self, config: &Config, outbox: &mpsc::Sender<crate::model::Update>) {
         let mut board = Board::default();
-        let mut context = |id: &SourceId| SourceContext {
-            outbox: outbox.clone(),
-            status: board.add(id.clone()),
-            max_stale: config.max_stale,
+        let mut context = |id: &SourceId, watches: usize| {
+            let status = board.add(id.clone());
+            if watches > 0 {
+                status.expect_watches();
+            }
+            SourceContext { outbox: outbox.clone(), status, max_stale: config.max_stale }
         };
         for settings in &config.consul {
             let members = members_of(config, &settings.id);
-            let imports = config
+            let imports: Vec<_> = config
                 .namespaces
                 .iter()
                 .flat_map(|namespace| namespace.imports())
                 .filter(|(import, _)| import.source == settings.id)
                 .map(|(import, rule)| (import, rule.clone()))
                 .collect();
-            self.tasks.spawn(consul::run(settings.clone(), members, imports, context(&settings.id)));
+            let context = context(&settings.id, members.len() + imports.len());
+            self.tasks.spawn(consul::run(settings.clone(), members, imports, context));
         }
         for settings in &config.kubernetes {
             let members = members_of(config, &settings.id);
-            self.tasks.spawn(kubernetes::run(settings.clone(), members, context(&settings.id)));
+            let context = context(&settings.id, members.len());
+            self.tasks.spawn(kubernetes::run(settings.clone(), members, context));
         }
         let fixed = SourceId { kind: SourceKind::Static, name: "static".into() };
         let members: Vec<_> = members_of(config, &fixed);
         if !members.is_empty() {
-            self.tasks.spawn(fixed::run(members, context(&fixed)));
+            let context = context(&fixed, members.len());
+            self.tasks.spawn(fixed::run(members, context));
         }
         self.board = Arc::new(board);
     }

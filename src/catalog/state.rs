@@ -228,7 +228,12 @@ impl Catalog {
             place: Member::IMPORTED,
         };
         for name in before.difference(&services) {
-            self.drop_imported_member(&member_of(name));
+            let elsewhere = self.imports.iter().any(|(other, state)| {
+                other.source == import.source && other.apex == import.apex && state.services.contains(name)
+            });
+            if !elsewhere {
+                self.drop_imported_member(&member_of(name));
+            }
         }
         for name in &services {
             self.add_imported_member(member_of(name), &import.apex, &shape);

@@ -38,6 +38,8 @@ pub struct SourceStatus {
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
+    /// Watches are to come, and none has.
+    starting: bool,
     watches: BTreeMap<u64, Watch>,
     last_error: Option<Failure>,
     errors: BTreeMap<&'static str, u64>,
@@ -79,6 +81,8 @@ pub struct Failure {
 pub struct SourceReport {
     /// Which source.
     pub id: SourceId,
+    /// Whether its watches have not even been started.
+    pub starting: bool,
     /// Watches that have not heard from the source yet.
     pub connecting: usize,
     /// Watches that hear every change.
@@ -98,7 +102,7 @@ pub struct SourceReport {
 impl SourceReport {
     /// Tells whether every watch has synced once and still has data, stale or not.
     pub fn is_ready(&self) -> bool {
-        self.with_data == self.connecting + self.synced + self.failing
+        !self.starting && self.with_data == self.connecting + self.synced + self.failing
     }
 }
 
@@ -113,9 +117,15 @@ impl SourceStatus {
         let mut inner = self.lock();
         let key = inner.next;
         inner.next += 1;
+        inner.starting = false;
         inner.watches.insert(key, Watch { state: WatchState::Connecting, has_data: false });
         drop(inner);
         WatchHandle { status: Arc::clone(self), key, name: name.into() }
+    }
+
+    /// Notes that watches are to come: until the first one is there the source is not ready.
+    pub fn expect_watches(&self) {
+        self.lock().starting = true;
     }
 
     /// Reports on the source.
@@ -124,6 +134,7 @@ impl SourceStatus {
         let count = |state| inner.watches.values().filter(|watch| watch.state == state).count();
         SourceReport {
             id: self.id.clone(),
+            starting: inner.starting,
             connecting: count(WatchState::Connecting),
             synced: count(WatchState::Synced),
             failing: count(WatchState::Failing),
@@ -229,6 +240,18 @@ mod tests {
         assert!(!source.report().is_ready());
         drop(two);
         assert!(source.report().is_ready(), "a watch that is gone does not count");
+    }
+
+    #[test]
+    fn a_source_whose_watches_are_still_to_come_is_not_ready() {
+        let source = source();
+        assert!(source.report().is_ready(), "nothing is asked of it");
+        source.expect_watches();
+        assert!(!source.report().is_ready());
+        let watch = source.watch("service a");
+        assert!(!source.report().is_ready());
+        watch.synced();
+        assert!(source.report().is_ready());
     }
 
     #[test]

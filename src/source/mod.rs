@@ -7,8 +7,8 @@
 //!
 //! Imports [`crate::model`] and the settings in [`crate::config`].
 
-pub mod fixed;
 pub mod consul;
+pub mod fixed;
 pub mod kubernetes;
 mod supervise;
 

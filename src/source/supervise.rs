@@ -188,10 +188,21 @@ impl Default for Backoff {
 /// Runs `watch` until the program stops: tries again after every failure, notes the status, and says that the last
 /// word has expired once the watch has been without the source for longer than `max_stale`.
 ///
-/// `name` says in logs and status what is watched, such as `service nginx`. Dropping the future ends the watch.
-pub async fn supervise<W: Watch>(watch: W, name: String, subject: Subject, context: SourceContext) {
-    let word = watch::Sender::new(Word::None);
+/// `name` says in logs and status what is watched, such as `service nginx`. The watch is in the status from the call on,
+/// before the future runs, so that a source with many watches is not ready when the first of them is. Dropping the
+/// future ends the watch.
+pub fn supervise<W: Watch>(
+    watch: W,
+    name: String,
+    subject: Subject,
+    context: SourceContext,
+) -> impl Future<Output = ()> + Send {
     let handle = Arc::new(context.status.watch(name));
+    run(watch, handle, subject, context)
+}
+
+async fn run<W: Watch>(watch: W, handle: Arc<WatchHandle>, subject: Subject, context: SourceContext) {
+    let word = watch::Sender::new(Word::None);
     let output = Output { outbox: context.outbox.clone(), handle: Arc::clone(&handle), word: word.clone() };
     // Both run in this one task, so that nothing comes between looking at the word and sending that it has expired.
     tokio::select! {

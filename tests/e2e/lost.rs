@@ -131,7 +131,10 @@ async fn what_is_older_than_max_stale_is_no_longer_answered() {
     let muster = Muster::start(folder.path(), &sources, zone).await;
     muster.wait_for_addresses("web.shop", &["10.0.0.1"]).await;
     consul.kill();
-    wait_for("SERVFAIL", || async { (muster.code("web.shop").await == ResponseCode::ServFail).then_some(()) }).await;
+    wait_for("SERVFAIL", || async {
+        (muster.code("web.shop").await == ResponseCode::ServFail).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,8 @@ impl Muster {
         let zones = format!("zones-{}", dns.port());
         std::fs::create_dir_all(folder.join(&zones)).unwrap();
         std::fs::write(folder.join(&zones).join("zone.toml"), zone).unwrap();
-        let text = format!("zones = \"{zones}\"\n[listen]\ndns = [\"{dns}\"]\nadmin = \"{admin}\"\n{sources}\n");
+        let text =
+            format!("zones = \"{zones}\"\n[listen]\ndns = [\"{dns}\"]\nadmin = \"{admin}\"\n{sources}\n");
         // Top-level keys must stand before the first table.
         let (top, tables): (Vec<_>, Vec<_>) =
             text.lines().partition(|line| line.starts_with("max_stale") || line.starts_with("zones"));
@@ -81,8 +82,10 @@ impl Muster {
         message.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), rtype));
         self.socket.send_to(&message.to_vec().unwrap(), self.dns).await.unwrap();
         let mut buffer = [0; 4096];
-        let (length, _) =
-            tokio::time::timeout(PATIENCE, self.socket.recv_from(&mut buffer)).await.expect("an answer").unwrap();
+        let (length, _) = tokio::time::timeout(PATIENCE, self.socket.recv_from(&mut buffer))
+            .await
+            .expect("an answer")
+            .unwrap();
         let answer = Message::from_vec(&buffer[..length]).unwrap();
         assert_eq!(answer.metadata.id, message.metadata.id);
         answer
@@ -123,7 +126,11 @@ impl Muster {
             if self.addresses(name).await.contains(&address) == there {
                 return Instant::now();
             }
-            assert!(Instant::now() < deadline, "{name}: {address} should be {}", if there { "in" } else { "out" });
+            assert!(
+                Instant::now() < deadline,
+                "{name}: {address} should be {}",
+                if there { "in" } else { "out" }
+            );
         }
     }
 

@@ -159,10 +159,8 @@ pub async fn output(program: &str, arguments: &[&str]) -> String {
 pub async fn with_resolv_conf(folder: &Path, nameserver: &str, script: &str) -> String {
     let path = folder.join("resolv.conf");
     File::create(&path).unwrap().write_all(format!("nameserver {nameserver}\n").as_bytes()).unwrap();
-    let script = format!(
-        "mount --make-rprivate / && mount --bind {} /etc/resolv.conf && {script}",
-        path.display()
-    );
+    let script =
+        format!("mount --make-rprivate / && mount --bind {} /etc/resolv.conf && {script}", path.display());
     output("unshare", &["--mount", "sh", "-c", &script]).await
 }
 

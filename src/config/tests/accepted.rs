@@ -57,7 +57,7 @@ fn a_source_without_keys_has_the_documented_defaults() {
     assert_eq!(consul.id.to_string(), "consul.vms");
     assert_eq!(consul.address, "http://127.0.0.1:8500");
     assert_eq!((consul.wait, consul.max_lag), (Duration::from_secs(300), Duration::from_secs(10)));
-    assert_eq!((consul.max_connections, consul.stale), (512, true));
+    assert_eq!((consul.max_connections, consul.stale), (128, true));
     assert_eq!(consul.client_certificate, None);
     assert_eq!((&config.kubernetes[0].kubeconfig, &config.kubernetes[0].context), (&None, &None));
 }
