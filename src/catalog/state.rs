@@ -1,7 +1,7 @@
 //! The catalog's own state: each member's last word.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -251,8 +251,8 @@ impl Catalog {
         match self.services.get_mut(&name) {
             Some(service) if service.configured => {}
             Some(service) => {
-                if !service.members.contains_key(&member) {
-                    service.members.insert(member, MemberState::default());
+                if let btree_map::Entry::Vacant(place) = service.members.entry(member) {
+                    place.insert(MemberState::default());
                     self.touched.insert(name);
                 }
             }

@@ -4,7 +4,9 @@ use std::{fmt, sync::Arc};
 
 /// The labels of one instance: sorted by key, each key once, cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Labels(Option<Arc<[(Box<str>, Box<str>)]>>);
+pub struct Labels(Option<Pairs>);
+
+type Pairs = Arc<[(Box<str>, Box<str>)]>;
 
 impl Labels {
     /// Returns the value of `key`, if the instance has that label.
