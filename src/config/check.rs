@@ -70,7 +70,7 @@ fn kind(table: &mut Table<'_>) -> Option<CheckKind> {
             .help(FORMS)
             .reject(),
         (None, None) => {
-            table.lacks(&["tcp", "http"], "a check needs \"tcp\" or \"http\"", FORMS);
+            table.lacks(["tcp", "http"], "a check needs \"tcp\" or \"http\"", FORMS);
             None
         }
     }

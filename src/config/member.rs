@@ -70,7 +70,7 @@ impl Common {
 fn consul(item: Item<'_>, context: &Context<'_>) -> Option<MemberRule> {
     let mut table = Table::new("a consul member", &item)?;
     let source = table.take("consul").and_then(|item| context.sources.named(item, SourceKind::Consul));
-    let service = table.require(&["service"], "service = \"web\"").and_then(|item| item.text());
+    let service = table.require("service", "service = \"web\"").and_then(|item| item.text());
     let tags = table.take("tags").map(|item| item.list(|tag| tag.text().map(str::to_owned)));
     let filter = table.take("filter").and_then(|item| item.text()).map(str::to_owned);
     let datacenter = table.take("datacenter").and_then(values::datacenter);
@@ -86,8 +86,7 @@ fn kubernetes(item: Item<'_>, context: &Context<'_>) -> Option<MemberRule> {
     let mut table = Table::new("a kubernetes member", &item)?;
     let source =
         table.take("kubernetes").and_then(|item| context.sources.named(item, SourceKind::Kubernetes));
-    let namespace =
-        table.require(&["namespace"], "namespace = \"default\"").and_then(values::kubernetes_name);
+    let namespace = table.require("namespace", "namespace = \"default\"").and_then(values::kubernetes_name);
     let objects = objects(&mut table);
     let port = table.take("port").and_then(port_ref);
     let common = Common::take(&mut table);
@@ -110,7 +109,7 @@ fn objects(table: &mut Table<'_>) -> Option<KubernetesObjects> {
             .reject(),
         (None, None) => {
             let message = "a kubernetes member needs \"selector\" or \"service\"";
-            table.lacks(&["selector", "service"], message, FORMS);
+            table.lacks(["selector", "service"], message, FORMS);
             None
         }
     }

@@ -1,6 +1,6 @@
 //! Configuration: TOML in, validated types out.
 //!
-//! [`find`] says which file counts, [`load`] reads it with its zone files, [`load_from`] reads texts in memory. Every error
+//! [`find`] says which file counts, [`load()`] reads it with its zone files, [`load_from`] reads texts in memory. Every error
 //! of every file is reported at once, with file, line, column, a picture of the line and what would be right. Each
 //! submodule reads one kind of table with the table reader in `walk`: a reader looks at all of its keys before it gives
 //! up, so that one mistake does not hide the next. Serde was rejected for reading: it stops at the first error and

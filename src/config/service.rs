@@ -44,7 +44,7 @@ pub(super) fn service(item: Item<'_>, name: Name, context: &Context<'_>) -> Opti
             .help(format!("write [services.{:?}]", shorten(&whole)))
             .reject();
     }
-    let from = table.require(&["from"], "from = [{ static = [\"10.0.0.5:80\"] }]").and_then(|item| {
+    let from = table.require("from", "from = [{ static = [\"10.0.0.5:80\"] }]").and_then(|item| {
         if item.value.as_array().is_some_and(|array| array.len() > MAX_MEMBERS) {
             return item.error(format!("a service has at most {MAX_MEMBERS} members")).reject();
         }

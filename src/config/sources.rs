@@ -102,9 +102,11 @@ fn is_name(text: &str) -> bool {
 
 fn consul(id: SourceId, item: Item<'_>, base: &Base) -> Option<ConsulSource> {
     let mut table = Table::new("[consul.NAME]", &item)?;
-    let address = table.take("address").and_then(consul_address);
-    let address = address.unwrap_or_else(|| ConsulSource::DEFAULT_ADDRESS.to_owned());
-    let is_plain = address.starts_with("http:");
+    let address = match table.take("address") {
+        Some(item) => consul_address(item),
+        None => Some(ConsulSource::DEFAULT_ADDRESS.to_owned()),
+    };
+    let is_plain = address.as_ref().is_some_and(|address| address.starts_with("http:"));
     let datacenter = table.take("datacenter").and_then(values::datacenter);
     let token_file = table.take("token_file").and_then(|item| values::path(item, base));
     let [ca, cert, key] = ["ca_file", "cert_file", "key_file"].map(|key| table.take(key));
@@ -126,7 +128,7 @@ fn consul(id: SourceId, item: Item<'_>, base: &Base) -> Option<ConsulSource> {
     table.finish();
     Some(ConsulSource {
         id,
-        address,
+        address: address?,
         datacenter,
         token_file,
         ca_file: ca.and_then(|item| values::path(item, base)),

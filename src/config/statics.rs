@@ -115,7 +115,7 @@ fn id_of(target: &Target, port: u16) -> String {
 
 fn long_form(item: Item<'_>, apex: &Name) -> Option<Instance> {
     let mut table = Table::new("a static instance", &item)?;
-    let address = table.require(&["address"], "address = \"10.0.0.5\"");
+    let address = table.require("address", "address = \"10.0.0.5\"");
     let address = address.and_then(|item| addresses(item, apex).map(|read| (item, read)));
     let port_item = table.take("port");
     let port = port_item.and_then(values::port);

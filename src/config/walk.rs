@@ -176,7 +176,7 @@ pub(super) struct Table<'a> {
 /// Something that a table needs and has not, to be reported when all of its keys are known.
 struct Lack {
     /// The keys of which one would have been right.
-    keys: &'static [&'static str],
+    keys: Vec<&'static str>,
     message: String,
     help: String,
 }
@@ -218,10 +218,10 @@ impl<'a> Table<'a> {
     }
 
     /// As [`take`](Self::take), but a missing key is an error; `example` says how it could look.
-    pub(super) fn require(&mut self, key: &'static [&'static str; 1], example: &str) -> Option<Item<'a>> {
-        let item = self.take(key[0]);
+    pub(super) fn require(&mut self, key: &'static str, example: &str) -> Option<Item<'a>> {
+        let item = self.take(key);
         if item.is_none() {
-            self.lacks(key, format!("{} needs {:?}", self.kind, key[0]), format!("such as {example}"));
+            self.lacks([key], format!("{} needs {key:?}", self.kind), format!("such as {example}"));
         }
         item
     }
@@ -229,11 +229,11 @@ impl<'a> Table<'a> {
     /// Notes that one of `keys` should be there. That is an error when reading ends, but where a misspelt key says it.
     pub(super) fn lacks(
         &mut self,
-        keys: &'static [&'static str],
+        keys: impl Into<Vec<&'static str>>,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.lacks.push(Lack { keys, message: message.into(), help: help.into() });
+        self.lacks.push(Lack { keys: keys.into(), message: message.into(), help: help.into() });
     }
 
     /// The keys that are there, in any order.

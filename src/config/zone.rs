@@ -18,7 +18,7 @@ const MAX_IMPORTS: usize = 1000;
 
 /// Reads a whole zone file; gives the namespace with the place of its name.
 pub(super) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Option<(Namespace, Item<'a>)> {
-    let named = table.require(&["namespace"], "namespace = \"shop.internal\"");
+    let named = table.require("namespace", "namespace = \"shop.internal\"");
     let apex = named.and_then(apex);
     let defaults = shape(&mut table, &Shape::default());
     let negative_ttl = table.take("negative_ttl").and_then(values::ttl);
@@ -129,7 +129,7 @@ fn read_imports(item: Item<'_>, context: &Context<'_>) -> Vec<ImportRule> {
 
 fn import(item: Item<'_>, context: &Context<'_>) -> Option<ImportRule> {
     let mut table = Table::new("[[import]]", &item)?;
-    let source = table.require(&["consul"], "consul = \"vms\"");
+    let source = table.require("consul", "consul = \"vms\"");
     let source = source.and_then(|item| context.sources.named(item, SourceKind::Consul));
     let patterns = |item: Item<'_>| item.list(|element| element.text().map(str::to_owned));
     let include = table

@@ -63,6 +63,7 @@ fn assert_error(text: &str, words: &str) {
     "\"key_file\" needs \"cert_file\" beside it"
 )]
 #[case("consul.vms = { ca_file = \"c\" }", "\"ca_file\" is for https only")]
+#[case("consul.vms = { address = \"htps://c\", ca_file = \"c\" }", "its scheme is http or https")]
 #[case("consul.vms.wait = \"11m\"", "a duration from \"1s\" to \"10m\"")]
 #[case("consul.vms.max_connections = 0", "must be a number from 1 to 65535")]
 #[case("consul.vms.stale = \"no\"", "must be true or false, without quotes; found the text \"no\"")]
