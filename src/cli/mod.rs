@@ -73,11 +73,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 /// The exit code, when the configuration cannot be used; what is wrong has been printed.
 fn load(configuration: &Configuration) -> Result<(Loaded, Location), ExitCode> {
     let location = config::find(configuration.config.as_deref());
-    let loaded = match &location {
-        Location::File(path) => config::load(path),
-        Location::Demo => config::demo(),
-    };
-    match loaded {
+    match location.load() {
         Ok(loaded) => {
             report(&loaded.warnings);
             Ok((loaded, location))
@@ -93,7 +89,7 @@ fn load(configuration: &Configuration) -> Result<(Loaded, Location), ExitCode> {
 fn report(report: &Report) {
     if !report.is_empty() {
         let text = report.render(io::stderr().is_terminal());
-        let _ = writeln!(io::stderr(), "{}\n{}", text.trim_end(), report.summary());
+        let _ = writeln!(io::stderr(), "{}", text.trim_end());
     }
 }
 

@@ -42,7 +42,10 @@ pub(super) struct Edns {
 
 /// What a packet turned out to be.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "lives on the stack for one query; a box would be an allocation")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack for one query; a box would be an allocation"
+)]
 pub(super) enum Request<'a> {
     /// A question to be answered.
     Query { header: Header, question: Question<'a>, edns: Option<Edns> },

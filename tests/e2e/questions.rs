@@ -7,6 +7,9 @@ use crate::{muster::Muster, rig::output};
 const ZONE: &str = "namespace = \"shop\"\nmax_answers = 100\n\
     [services.web]\nfrom = [{ static = [\"10.0.0.1:80\", \"10.0.0.2:80\"] }]\n";
 
+/// Section of RFC 8906, what dig is asked, what its output must and must not have.
+type Row = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs dig: make e2e"]
 async fn dig_gets_what_rfc_8906_asks_for() {
@@ -17,8 +20,7 @@ async fn dig_gets_what_rfc_8906_asks_for() {
     let muster = Muster::start(folder.path(), "", &zone).await;
     muster.ready().await;
     let port = muster.dns.port().to_string();
-    // Section of RFC 8906, what dig is asked, what its output must and must not have.
-    let table: &[(&str, &[&str], &[&str], &[&str])] = &[
+    let table: &[Row] = &[
         (
             "8.1.1 SOA",
             &["+noedns", "+noad", "soa", "shop"],
