@@ -228,6 +228,14 @@ fn unreachable(error: kube::Error) -> WatchError {
     }
 }
 
+/// Makes a failure of a body that breaks off; only the root of the causes says something, the others repeat it.
+pub(super) fn broken(error: axum::Error) -> WatchError {
+    WatchError::Connect(match anyhow::Error::from(error).chain().last() {
+        Some(root) => anyhow::anyhow!("the connection broke: {root}"),
+        None => anyhow::anyhow!("the connection broke"),
+    })
+}
+
 /// Returns what the body of a failure says, next to its status.
 async fn message(status: StatusCode, body: &mut BodyDataStream) -> String {
     const LONGEST: usize = 64 << 10;
@@ -251,7 +259,7 @@ pub(super) fn brief(text: &str) -> String {
 pub(super) async fn collect(body: &mut BodyDataStream, longest: usize) -> Result<Vec<u8>, WatchError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(WatchError::connect)?;
+        let chunk = chunk.map_err(broken)?;
         if bytes.len() + chunk.len() > longest {
             return Err(WatchError::Malformed(format!("more than {} MiB in one answer", longest >> 20)));
         }

@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::{
     Timing,
-    client::{Answer, Clients, brief, collect},
+    client::{Answer, Clients, brief, broken, collect},
     lines::Lines,
     table::Table,
     wire::List,
@@ -284,7 +284,7 @@ impl Events {
             let chunk = timeout_at(self.deadline, self.body.next()).await;
             match chunk.map_err(|_| WatchError::Timeout(self.limit))? {
                 Some(Ok(chunk)) => self.lines.push(&chunk),
-                Some(Err(error)) => return Err(WatchError::connect(error)),
+                Some(Err(error)) => return Err(broken(error)),
                 None if self.lines.is_empty() => return Ok(Step::End),
                 None => {
                     let message = "the watch ended in the middle of an event".to_owned();

@@ -62,7 +62,7 @@ pub(super) struct NodeWatch {
 
 impl NodeWatch {
     /// How long to wait after having been denied: somebody has to change a role.
-    const DENIED: Duration = Duration::from_secs(300);
+    const DENIED: Duration = Duration::from_secs(60);
 
     pub(super) fn new(clients: Arc<Clients>, timing: Timing, zones: Zones) -> Self {
         let feed = clients.feed(Collection::metadata("/api/v1", "nodes"), timing);

@@ -14,7 +14,7 @@ async fn a_connection_cut_in_the_middle_of_a_chunk_is_a_failure_and_brings_a_new
     watch.cut(&event.as_bytes()[..event.len() / 2]).await;
     let _watch = server.list_and_watch(PODS, 5, json!([pod("c", 5, 3)])).await;
     assert_eq!(source.reset_ids().await, ["c"]);
-    source.failure("connect").await;
+    assert!(source.failure("connect").await.contains("the connection broke"));
 }
 
 #[tokio::test]
