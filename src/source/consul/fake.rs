@@ -11,6 +11,7 @@ use axum::{
     body::Body,
     extract::Request,
     http::{HeaderMap, Response, StatusCode},
+    serve::ListenerExt as _,
 };
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) filtered: bool,
     /// Every request so far.
     pub(super) seen: Vec<Seen>,
+    /// Connections that were opened so far.
+    pub(super) connections: usize,
     open: usize,
     /// Most requests that were open at one time.
     pub(super) peak: usize,
@@ -59,7 +62,7 @@ pub(super) enum Mood {
     /// As Consul does it.
     #[default]
     Normal,
-    /// Errors with this status and body and, as Consul has it, `X-Consul-Index: 1`.
+    /// This status and body, `X-Consul-Index: 1` as Consul has it with errors, and a redirection to the same place.
     Error(u16, &'static str),
     /// 200 with this body, the current index and nothing else right.
     Body(Vec<u8>),
@@ -106,6 +109,8 @@ impl FakeConsul {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let state = State { index: 40, list_index: 40, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changes: watch::Sender::new(()) });
+        let counted = Arc::clone(&shared);
+        let listener = listener.tap_io(move |_| counted.lock().connections += 1);
         let served = Arc::clone(&shared);
         let router = Router::new().fallback(move |request: Request| answer(Arc::clone(&served), request));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -244,7 +249,11 @@ impl State {
             None => return Some(response(404, None, "no such path".into())),
         };
         match &self.mood {
-            Mood::Error(status, body) => Some(response(*status, Some(1), (*body).into())),
+            Mood::Error(status, body) => {
+                let mut response = response(*status, Some(1), (*body).into());
+                response.headers_mut().insert("Location", seen.path.parse().unwrap());
+                Some(response)
+            }
             Mood::Body(body) => Some(response(200, Some(index), body.clone().into())),
             Mood::NoIndex => Some(response(200, None, "[]".into())),
             Mood::Hang => None,

@@ -17,6 +17,16 @@ async fn an_error_is_no_answer_whatever_its_index_and_the_next_answer_is_a_reset
 }
 
 #[tokio::test]
+async fn connections_outlive_errors() {
+    let consul = FakeConsul::start().await;
+    consul.mood(Mood::Error(500, "no"));
+    let _source = Source::of_web(&consul);
+    consul.until("several tries", |state| state.seen.len() >= 5).await;
+    let connections = consul.change(|state| state.connections);
+    assert!(connections <= 2, "{connections} connections");
+}
+
+#[tokio::test]
 async fn no_permission_is_an_error_and_not_an_empty_service() {
     let consul = FakeConsul::start().await;
     consul.mood(Mood::Error(403, "Permission denied: token lacks permission 'service:read' on \"web\""));
@@ -52,7 +62,8 @@ async fn other_statuses_are_refusals_and_their_text_is_cut() {
 
 #[tokio::test]
 async fn what_is_not_consuls_answer_is_malformed() {
-    let huge = vec![b' '; (64 << 20) + 1];
+    let mut huge = vec![b' '; 64 << 20];
+    huge.extend(b"[]");
     for mood in [Mood::Body(b"<html>".to_vec()), Mood::Body(b"[{".to_vec()), Mood::Body(huge), Mood::NoIndex]
     {
         let consul = FakeConsul::start().await;

@@ -73,6 +73,11 @@ async fn who_comes_late_gets_a_turn_from_those_who_wait_long() {
     consul.set("s2", many(1));
     assert!(matches!(source.next().await, Update::Imported { services, .. } if services.len() == 3));
     assert_eq!(source.reset().await, ["w0"]);
+    for service in ["s0", "s1"] {
+        let path = format!("/v1/health/service/{service}");
+        let gives_way = |seen: &fake::Seen| seen.path == path && seen.get("wait") == Some("4000ms");
+        consul.until("those who waited long give way", |state| state.seen.iter().any(gives_way)).await;
+    }
     assert!(
         started.elapsed() < Duration::from_secs(30),
         "not after a wait of 300 s: {:?}",

@@ -120,3 +120,16 @@ async fn a_tls_file_that_appears_later_is_used_without_a_restart() {
     std::fs::write(&ca, authority.pem()).unwrap();
     assert!(source.reset().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_tls_file_that_changes_makes_a_new_client() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings("https://127.0.0.1:9");
+    let ca = write(folder.path(), "ca.pem", &new_authority().pem());
+    settings.ca_file = Some(ca.clone());
+    let agent = Agent::new(settings, Timing::default());
+    agent.access().unwrap();
+    std::fs::write(&ca, "no longer a certificate").unwrap();
+    assert!(agent.access().unwrap_err().to_string().contains("no PEM certificate"));
+}
