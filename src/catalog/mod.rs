@@ -2,7 +2,7 @@
 //!
 //! One worker is the only writer. It keeps each member's last word, merges the members of a service
 //! ([`merge`](self::merge), independent of their order), applies policy and publishes the compiled [`Service`]. Only services
-//! that an update touched are compiled again, and publishing one replaces one entry of its zone's table: a change costs
+//! that an update touched are compiled again, and publishing one replaces one entry of a table: a change costs
 //! its service, never its namespace.
 //!
 //! Rejected: one immutable map of everything behind one pointer (a change to one instance of 100,000 services would copy a
@@ -13,13 +13,15 @@
 mod compile;
 mod merge;
 mod rotation;
+mod service;
 mod snapshot;
 mod state;
 mod worker;
 
 pub use rotation::{RotationId, RotationIds};
-pub use snapshot::{
-    Cell, InstanceAnswer, Lookup, PortAnswers, Service, Snapshot, SrvRecord, SrvTarget, Zone,
+pub use service::{
+    InstanceAnswer, InstanceId, Instances, NamedPortAnswers, PortAnswers, Service, SrvRecord,
 };
+pub use snapshot::{Cell, Lookup, Snapshot, View, Zone};
 pub use state::{Catalog, HealthCounts};
 pub use worker::run;

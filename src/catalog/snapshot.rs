@@ -1,59 +1,47 @@
 //! The snapshot: what answers are read from.
 //!
-//! A [`Zone`]'s table maps service names to compiled [`Service`]s. All that one answer needs is within one service, reached
-//! by one look-up, so an answer never mixes two states. Reading never waits: the table's readers are lock-free.
+//! One table maps service names to compiled [`Service`]s. All that one answer needs is within one service, reached by one
+//! look-up, so an answer never mixes two states. Reading never waits: the table's readers are lock-free, and a [`View`]
+//! keeps what it has found alive without counting references.
 
 use std::{
     collections::HashMap,
-    net::{Ipv4Addr, Ipv6Addr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use super::rotation::RotationId;
+use super::service::Service;
 use crate::{config::Truncate, model::Name};
 
 /// The cell that holds the current snapshot; replaced as a whole only when the configuration changes.
 pub type Cell = arc_swap::ArcSwap<Snapshot>;
 
-/// All zones that muster is authoritative for.
-#[derive(Debug, Default)]
+/// Names are hashed at every query, by a hash that is quick for short keys and seeded against chosen collisions.
+type Hasher = foldhash::fast::RandomState;
+
+type Table<V> = papaya::HashMap<Name, V, Hasher>;
+
+/// Everything that muster is authoritative for.
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    zones: HashMap<Name, Arc<Zone>>,
+    zones: HashMap<Name, Arc<Zone>, Hasher>,
+    tables: Arc<Tables>,
 }
 
-impl Snapshot {
-    /// Makes a snapshot of these zones.
-    pub fn new(zones: impl IntoIterator<Item = Arc<Zone>>) -> Self {
-        Self { zones: zones.into_iter().map(|zone| (zone.apex.clone(), zone)).collect() }
-    }
-
-    /// Finds the zone with the longest apex that `name` is at or below.
-    ///
-    /// `name` is in wire format, letters lower case. *Cost*: one hash look-up for each label of the name.
-    pub fn zone(&self, name: &[u8]) -> Option<&Arc<Zone>> {
-        let mut rest = name;
-        loop {
-            if let Some(zone) = self.zones.get(rest) {
-                return Some(zone);
-            }
-            let (&length, after) = rest.split_first()?;
-            if length == 0 {
-                return None;
-            }
-            rest = after.get(usize::from(length)..)?;
-        }
-    }
-
-    /// Iterates over the zones, in no particular order.
-    pub fn zones(&self) -> impl Iterator<Item = &Arc<Zone>> {
-        self.zones.values()
-    }
+/// The tables that change while the snapshot stays.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// By full name, over all zones.
+    services: Table<Service>,
+    /// How many services (or inner apexes) stand below a name that is itself none, such as `_tcp` below an apex.
+    empty_non_terminals: Table<usize>,
+    /// The sum of all zones' `unsynced_imports`.
+    unsynced_imports: AtomicUsize,
 }
 
-/// One namespace as it is answered.
+/// One namespace.
 #[derive(Debug)]
 pub struct Zone {
     /// The zone's name.
@@ -72,152 +60,175 @@ pub struct Zone {
     pub hostmaster: Name,
     /// Which answers say TC when they do not fit.
     pub truncate: Truncate,
-    pub(super) services: papaya::HashMap<Name, Arc<Service>>,
-    /// How many services stand below a name that is itself none, such as `_tcp` below the apex.
-    pub(super) empty_non_terminals: papaya::HashMap<Name, usize>,
     /// Imports whose list has not been heard: until then any name may exist.
     pub(super) unsynced_imports: AtomicUsize,
 }
 
-/// What a look-up of a service found.
-#[derive(Clone, Debug)]
-pub enum Lookup {
-    /// A service, and the labels in front of its name, as wire labels without an end.
-    Service(Arc<Service>, usize),
+/// What a look-up found.
+#[derive(Clone, Copy, Debug)]
+pub enum Lookup<'v> {
+    /// A service, and how many bytes of the name stand in front of the service's own.
+    Service(&'v Service, usize),
+    /// The apex of a zone.
+    Apex(&'v Zone),
     /// A name without records that others stand below (RFC 8020).
-    EmptyNonTerminal,
+    EmptyNonTerminal(&'v Zone),
     /// No such name.
-    Absent,
+    Absent(&'v Zone),
     /// No such name is known, but a source that could have it has never been heard.
-    Unknown,
+    Unknown(&'v Zone),
+    /// The name is in none of our zones.
+    Elsewhere,
 }
 
-impl Zone {
+/// A reader's hold on the snapshot's tables; what is looked up through it lives as long as it does.
+///
+/// Short-lived: what is replaced meanwhile is freed only after it is gone.
+pub struct View<'s> {
+    snapshot: &'s Snapshot,
+    services: papaya::HashMapRef<'s, Name, Service, Hasher, papaya::LocalGuard<'s>>,
+    /// Whether some import's list was still to be heard when reading began.
+    was_unsynced: bool,
+}
+
+impl Snapshot {
+    /// Makes a snapshot of these zones, without services.
+    pub(super) fn new(zones: impl IntoIterator<Item = Zone>) -> Self {
+        let zones: HashMap<_, _, Hasher> =
+            zones.into_iter().map(|zone| (zone.apex.clone(), Arc::new(zone))).collect();
+        let snapshot = Self { zones, tables: Arc::default() };
+        for zone in snapshot.zones.values() {
+            let unsynced = zone.unsynced_imports.load(Ordering::Relaxed);
+            snapshot.tables.unsynced_imports.fetch_add(unsynced, Ordering::Relaxed);
+            // Names between an inner zone's apex and the outer one's exist, since the inner apex does.
+            let outer = zone.apex.parent().and_then(|above| Some(snapshot.zone(above.as_wire())?.0.apex.clone()));
+            if let Some(outer) = outer {
+                snapshot.count_empty_non_terminals(&zone.apex, &outer, 1);
+            }
+        }
+        snapshot
+    }
+
+    /// Begins to read. *Cost*: a few stores; no lock, no reference count.
+    pub fn view(&self) -> View<'_> {
+        // Before the table is looked at: see `Lookup::Unknown` in `View::lookup`.
+        let was_unsynced = self.tables.unsynced_imports.load(Ordering::Acquire) > 0;
+        View { snapshot: self, services: self.tables.services.pin(), was_unsynced }
+    }
+
+    /// Finds the zone with the longest apex that `name` (wire format, lower case) is at or below, and how many bytes of it
+    /// stand before the apex. *Cost*: one hash look-up for each label of the name.
+    pub(super) fn zone(&self, name: &[u8]) -> Option<(&Arc<Zone>, usize)> {
+        let mut at = 0;
+        loop {
+            let rest = name.get(at..)?;
+            if let Some(zone) = self.zones.get(rest) {
+                return Some((zone, at));
+            }
+            match rest.first()? {
+                0 => return None,
+                length => at += usize::from(*length) + 1,
+            }
+        }
+    }
+
+    /// Notes that an import of `zone` has been heard. The names that it brought must have been put before.
+    pub(super) fn import_heard(&self, zone: &Zone) {
+        zone.unsynced_imports.fetch_sub(1, Ordering::Release);
+        self.tables.unsynced_imports.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Notes that what an import of `zone` said no longer counts.
+    pub(super) fn import_expired(&self, zone: &Zone) {
+        self.tables.unsynced_imports.fetch_add(1, Ordering::Release);
+        zone.unsynced_imports.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn put(&self, service: Service) {
+        self.tables.services.pin().insert(service.name.clone(), service);
+    }
+
+    pub(super) fn take_out(&self, name: &Name) {
+        self.tables.services.pin().remove(name);
+    }
+
+    /// Notes a service's arrival (`by` 1) or leaving (-1) at the names between it and its apex.
+    pub(super) fn count_empty_non_terminals(&self, name: &Name, apex: &Name, by: isize) {
+        let counts = self.tables.empty_non_terminals.pin();
+        let mut above = name.parent();
+        while let Some(name) = above
+            && name != *apex
+        {
+            let count = counts.get(&name).copied().unwrap_or(0).saturating_add_signed(by);
+            above = name.parent();
+            if count == 0 {
+                counts.remove(&name);
+            } else {
+                counts.insert(name, count);
+            }
+        }
+    }
+}
+
+impl View<'_> {
     /// Most labels that a service's name has below the apex: `_svc._proto`.
     const SERVICE_LABELS: usize = 2;
 
-    /// Looks up the service that `name` belongs to: the longest service name that is `name` or above it.
+    /// Looks up `name` (wire format, lower case): the longest service name that is `name` or above it, or what else it is.
     ///
-    /// `name` is in wire format, lower case, below this zone's apex. In [`Lookup::Service`] the number says how many bytes
-    /// of `name` stand in front of the service's name.
-    pub fn lookup(&self, name: &[u8]) -> Lookup {
-        let services = self.services.pin();
-        let below = name.len().saturating_sub(self.apex.as_wire().len());
-        let cuts = label_starts(name.get(..below).unwrap_or_default());
-        let deepest = cuts.len().saturating_sub(Self::SERVICE_LABELS);
-        for &at in cuts.get(deepest..).unwrap_or_default() {
-            if let Some(service) = name.get(at..).and_then(|owner| services.get(owner)) {
-                return Lookup::Service(Arc::clone(service), at);
-            }
+    /// *Cost*: one hash look-up for a service's own name; for others one for each label and service name tried.
+    pub fn lookup(&self, name: &[u8]) -> Lookup<'_> {
+        if let Some(service) = self.services.get(name) {
+            return Lookup::Service(service, 0);
         }
-        if self.empty_non_terminals.pin().get(name).is_some() {
-            Lookup::EmptyNonTerminal
-        } else if self.unsynced_imports.load(Ordering::Acquire) > 0 {
-            Lookup::Unknown
-        } else {
-            Lookup::Absent
+        let Some((zone, apex_at)) = self.snapshot.zone(name) else { return Lookup::Elsewhere };
+        if apex_at == 0 {
+            return Lookup::Apex(zone);
         }
+        if let Some(found) = self.service_above(name, apex_at) {
+            return found;
+        }
+        let non_terminals = &self.snapshot.tables.empty_non_terminals;
+        if !non_terminals.is_empty() && non_terminals.pin().contains_key(name) {
+            return Lookup::EmptyNonTerminal(zone);
+        }
+        if zone.unsynced_imports.load(Ordering::Acquire) > 0 {
+            return Lookup::Unknown(zone);
+        }
+        // A list that was heard since reading began may have put the name behind our back: then look again.
+        self.was_unsynced
+            .then(|| self.service_at_or_above(name, apex_at))
+            .flatten()
+            .unwrap_or(Lookup::Absent(zone))
     }
 
-    /// Every service of the zone, in the order of their names.
-    pub fn services(&self) -> Vec<Arc<Service>> {
-        let mut services: Vec<_> = self.services.pin().values().cloned().collect();
+    fn service_at_or_above(&self, name: &[u8], apex_at: usize) -> Option<Lookup<'_>> {
+        let at = self.services.get(name).map(|service| Lookup::Service(service, 0));
+        at.or_else(|| self.service_above(name, apex_at))
+    }
+
+    /// Tries the names above `name` that a service can have, the longest first.
+    fn service_above(&self, name: &[u8], apex_at: usize) -> Option<Lookup<'_>> {
+        // Where the last labels before the apex begin; names may have 127 labels, services never more than two.
+        let mut starts = [0; View::SERVICE_LABELS];
+        let mut at = 0;
+        while at < apex_at {
+            starts.rotate_left(1);
+            if let Some(last) = starts.last_mut() {
+                *last = at;
+            }
+            at += usize::from(*name.get(at)?) + 1;
+        }
+        starts.into_iter().filter(|at| *at > 0).find_map(|at| {
+            let service = self.services.get(name.get(at..)?)?;
+            Some(Lookup::Service(service, at))
+        })
+    }
+
+    /// Every service, in the order of their names.
+    pub fn services(&self) -> Vec<&Service> {
+        let mut services: Vec<_> = self.services.values().collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         services
     }
-}
-
-/// Where the labels of wire labels begin, leftmost first.
-fn label_starts(labels: &[u8]) -> Vec<usize> {
-    let mut starts = Vec::new();
-    let mut at = 0;
-    while let Some(&length) = labels.get(at) {
-        starts.push(at);
-        at += usize::from(length) + 1;
-    }
-    starts
-}
-
-/// One service as it is answered: everything that any question about it needs.
-#[derive(Debug)]
-pub struct Service {
-    /// The service's name.
-    pub name: Name,
-    /// TTL of its records, in seconds.
-    pub ttl: u32,
-    /// Records of one type in one answer.
-    pub max_answers: usize,
-    /// Whether every one of its members has been heard; if not, what is missing may still exist.
-    pub complete: bool,
-    /// Whether no instance is fit and the unfit ones are answered.
-    pub failed_open: bool,
-    /// How many instances there are, whatever their health.
-    pub total: usize,
-    /// IPv4 addresses that are answered, each once.
-    pub v4: Box<[Ipv4Addr]>,
-    /// IPv6 addresses that are answered, each once.
-    pub v6: Box<[Ipv6Addr]>,
-    /// Host names that take their turn as a CNAME.
-    pub hosts: Box<[Name]>,
-    /// The cursor for A (and for the turns of `hosts` there).
-    pub v4_rotation: RotationId,
-    /// The cursor for AAAA (and for the turns of `hosts` there).
-    pub v6_rotation: RotationId,
-    /// SRV records at the service's own name.
-    pub srv: PortAnswers,
-    /// SRV records below it, by `_port._proto` in wire labels.
-    pub ports: HashMap<Box<[u8]>, PortAnswers>,
-    /// Every instance, whatever its health, by its label.
-    pub instances: HashMap<Box<[u8]>, Arc<InstanceAnswer>>,
-}
-
-impl Service {
-    /// Tells whether any instance is answered at all.
-    pub fn has_eligible(&self) -> bool {
-        !(self.v4.is_empty() && self.v6.is_empty() && self.hosts.is_empty())
-    }
-}
-
-/// The SRV records of one owner name.
-#[derive(Debug)]
-pub struct PortAnswers {
-    /// The records, in a fixed order.
-    pub records: Box<[SrvRecord]>,
-    /// The cursor that turns them.
-    pub rotation: RotationId,
-}
-
-/// One SRV record (RFC 2782).
-#[derive(Clone, Debug)]
-pub struct SrvRecord {
-    /// Lower is tried first.
-    pub priority: u16,
-    /// Share among records of one priority.
-    pub weight: u16,
-    /// The port.
-    pub port: u16,
-    /// The target.
-    pub target: SrvTarget,
-}
-
-/// What an SRV record points to.
-#[derive(Clone, Debug)]
-pub enum SrvTarget {
-    /// An instance's name below the service's, with its addresses for the additional section.
-    Instance(Arc<InstanceAnswer>),
-    /// A host name outside.
-    Host(Name),
-}
-
-/// One instance as it is answered at its own name.
-#[derive(Debug)]
-pub struct InstanceAnswer {
-    /// Its name below the service's.
-    pub name: Name,
-    /// Its IPv4 addresses.
-    pub v4: Box<[Ipv4Addr]>,
-    /// Its IPv6 addresses.
-    pub v6: Box<[Ipv6Addr]>,
-    /// The host name that it is an alias of; then it has no addresses.
-    pub host: Option<Name>,
 }

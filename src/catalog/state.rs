@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 
 use super::{
@@ -21,7 +21,7 @@ use crate::{
 pub struct Catalog {
     services: HashMap<Name, ServiceState>,
     imports: HashMap<Import, ImportState>,
-    zones: HashMap<Name, Arc<Zone>>,
+    snapshot: Snapshot,
     rotation_ids: RotationIds,
     touched: BTreeSet<Name>,
     health: HealthCounts,
@@ -59,16 +59,17 @@ impl Catalog {
     ///
     /// `serial` is the SOA serial of all zones.
     pub fn new(config: &Config, serial: u32) -> Self {
+        let zones = config.namespaces.iter().map(|namespace| zone(namespace, serial));
         let mut catalog = Self {
             services: HashMap::new(),
             imports: HashMap::new(),
-            zones: HashMap::new(),
+            snapshot: Snapshot::new(zones),
             rotation_ids: RotationIds::default(),
             touched: BTreeSet::new(),
             health: HealthCounts::default(),
         };
         for namespace in &config.namespaces {
-            catalog.add_namespace(namespace, serial);
+            catalog.add_namespace(namespace);
         }
         catalog.publish();
         catalog
@@ -76,7 +77,7 @@ impl Catalog {
 
     /// The snapshot that this catalog publishes to.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.zones.values().cloned())
+        self.snapshot.clone()
     }
 
     /// How many services there are.
@@ -118,9 +119,9 @@ impl Catalog {
             Update::ImportExpired { import } => {
                 if let Some(state) = self.imports.get_mut(&import)
                     && std::mem::take(&mut state.heard)
-                    && let Some(zone) = self.zones.get(&import.apex)
+                    && let Some((zone, _)) = self.snapshot.zone(import.apex.as_wire())
                 {
-                    zone.unsynced_imports.fetch_add(1, Ordering::Release);
+                    self.snapshot.import_expired(zone);
                 }
             }
         }
@@ -137,26 +138,8 @@ impl Catalog {
         touched.len()
     }
 
-    fn add_namespace(&mut self, namespace: &Namespace, serial: u32) {
+    fn add_namespace(&mut self, namespace: &Namespace) {
         let apex = &namespace.apex;
-        let (ns, built_in_ns) = match namespace.ns.as_slice() {
-            [] => (apex.child(b"ns").ok().into_iter().collect(), true),
-            configured => (configured.to_vec(), false),
-        };
-        let zone = Zone {
-            apex: apex.clone(),
-            negative_ttl: namespace.negative_ttl,
-            ttl: namespace.ttl,
-            serial,
-            ns,
-            built_in_ns,
-            hostmaster: namespace.hostmaster.clone(),
-            truncate: namespace.truncate,
-            services: papaya::HashMap::new(),
-            empty_non_terminals: papaya::HashMap::new(),
-            unsynced_imports: namespace.imports.len().into(),
-        };
-        self.zones.insert(apex.clone(), Arc::new(zone));
         for service in &namespace.services {
             let members = service.members().map(|(member, _)| member);
             self.add_service(&service.name, apex, service.shape.clone(), true, members);
@@ -185,25 +168,7 @@ impl Catalog {
         };
         self.services.insert(name.clone(), state);
         self.touched.insert(name.clone());
-        self.count_empty_non_terminals(name, apex, 1);
-    }
-
-    /// Notes a service's arrival or leaving at the names between it and the apex.
-    fn count_empty_non_terminals(&self, name: &Name, apex: &Name, by: isize) {
-        let Some(zone) = self.zones.get(apex) else { return };
-        let counts = zone.empty_non_terminals.pin();
-        let mut above = parent(name);
-        while let Some(name) = above
-            && name != *apex
-        {
-            let count = counts.get(&name).copied().unwrap_or(0).saturating_add_signed(by);
-            if count == 0 {
-                counts.remove(&name);
-            } else {
-                counts.insert(name.clone(), count);
-            }
-            above = parent(&name);
-        }
+        self.snapshot.count_empty_non_terminals(name, apex, 1);
     }
 
     /// Lets `change` change what a member said; an update of a member that is not followed (any more) is dropped.
@@ -221,32 +186,56 @@ impl Catalog {
         let Some(state) = self.imports.get_mut(import) else { return };
         let before = std::mem::replace(&mut state.services, services.clone());
         let first_word = !std::mem::replace(&mut state.heard, true);
-        let shape = state.shape.clone();
         let member_of = |name: &Name| Member {
             service: name.clone(),
             source: import.source.clone(),
             place: Member::IMPORTED,
         };
         for name in before.difference(&services) {
-            let elsewhere = self.imports.iter().any(|(other, state)| {
-                other.source == import.source && other.apex == import.apex && state.services.contains(name)
-            });
+            let elsewhere = self.listed_by(name, import).any(|(other, _)| other.source == import.source);
             if !elsewhere {
                 self.drop_imported_member(&member_of(name));
             }
         }
         for name in &services {
-            self.add_imported_member(member_of(name), &import.apex, &shape);
+            self.add_imported_member(member_of(name), import);
+        }
+        for name in before.union(&services) {
+            self.settle_shape(name, import);
         }
         // Names first, then the end of not knowing: a reader in between sees SERVFAIL, never a wrong NXDOMAIN.
         self.publish();
-        if first_word && let Some(zone) = self.zones.get(&import.apex) {
-            zone.unsynced_imports.fetch_sub(1, Ordering::Release);
+        if first_word && let Some((zone, _)) = self.snapshot.zone(import.apex.as_wire()) {
+            self.snapshot.import_heard(zone);
+        }
+    }
+
+    /// The imports of `near`'s namespace that list `name`, in no particular order.
+    fn listed_by<'a>(
+        &'a self,
+        name: &'a Name,
+        near: &'a Import,
+    ) -> impl Iterator<Item = (&'a Import, &'a ImportState)> {
+        self.imports
+            .iter()
+            .filter(move |(import, state)| import.apex == near.apex && state.services.contains(name))
+    }
+
+    /// Where several imports list a name, the first of the file says what its answers look like, whoever was heard first.
+    fn settle_shape(&mut self, name: &Name, near: &Import) {
+        let first = self.listed_by(name, near).min_by_key(|(import, _)| (import.place, &import.source));
+        let Some(shape) = first.map(|(_, state)| state.shape.clone()) else { return };
+        if let Some(service) = self.services.get_mut(name)
+            && !service.configured
+            && service.shape != shape
+        {
+            service.shape = shape;
+            self.touched.insert(name.clone());
         }
     }
 
     /// Adds an import's member to a service; a service that the zone's file names is the file's alone.
-    fn add_imported_member(&mut self, member: Member, apex: &Name, shape: &Shape) {
+    fn add_imported_member(&mut self, member: Member, import: &Import) {
         let name = member.service.clone();
         match self.services.get_mut(&name) {
             Some(service) if service.configured => {}
@@ -256,7 +245,11 @@ impl Catalog {
                     self.touched.insert(name);
                 }
             }
-            None => self.add_service(&name, apex, shape.clone(), false, std::iter::once(member)),
+            None => {
+                let Some(state) = self.imports.get(import) else { return };
+                let shape = state.shape.clone();
+                self.add_service(&name, &import.apex, shape, false, std::iter::once(member));
+            }
         }
     }
 
@@ -271,16 +264,19 @@ impl Catalog {
 
     fn publish_one(&mut self, name: &Name) {
         let Some(service) = self.services.get_mut(name) else { return };
-        let Some(zone) = self.zones.get(&service.apex) else { return };
         if service.members.is_empty() {
-            zone.services.pin().remove(name);
+            self.snapshot.take_out(name);
             if let Some(service) = self.services.remove(name) {
                 replace_counts(&mut self.health, &service.health, &HealthCounts::default());
-                self.count_empty_non_terminals(name, &service.apex, -1);
+                self.snapshot.count_empty_non_terminals(name, &service.apex, -1);
                 service.rotations.give_back(&mut self.rotation_ids);
             }
             return;
         }
+        // The longest apex wins: a name that another namespace covers is that one's.
+        let Some((zone, _)) = self.snapshot.zone(name.as_wire()).filter(|(zone, _)| zone.apex == service.apex) else {
+            return;
+        };
         let reports = service
             .members
             .iter()
@@ -297,13 +293,14 @@ impl Catalog {
         service.health = counts;
         let compiled = compile(
             name,
+            zone,
             &service.shape,
             complete,
             &candidates,
             &mut service.rotations,
             &mut self.rotation_ids,
         );
-        zone.services.pin().insert(name.clone(), Arc::new(compiled));
+        self.snapshot.put(compiled);
     }
 }
 
@@ -314,11 +311,23 @@ fn replace_counts(total: &mut HealthCounts, old: &HealthCounts, new: &HealthCoun
     }
 }
 
-/// The name without its leftmost label; `None` for the root.
-fn parent(name: &Name) -> Option<Name> {
-    let wire = name.as_wire();
-    let length = usize::from(*wire.first()?);
-    (length > 0).then(|| Name::from_wire(wire.get(length + 1..)?).ok())?
+fn zone(namespace: &Namespace, serial: u32) -> Zone {
+    let apex = &namespace.apex;
+    let (ns, built_in_ns) = match namespace.ns.as_slice() {
+        [] => (apex.child(b"ns").ok().into_iter().collect(), true),
+        configured => (configured.to_vec(), false),
+    };
+    Zone {
+        apex: apex.clone(),
+        negative_ttl: namespace.negative_ttl,
+        ttl: namespace.ttl,
+        serial,
+        ns,
+        built_in_ns,
+        hostmaster: namespace.hostmaster.clone(),
+        truncate: namespace.truncate,
+        unsynced_imports: namespace.imports.len().into(),
+    }
 }
 
 #[cfg(test)]

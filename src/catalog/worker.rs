@@ -16,6 +16,7 @@ const BATCH: usize = 1024;
 /// update is published at once.
 pub async fn run(mut catalog: Catalog, mut inbox: mpsc::Receiver<Update>, metrics: Arc<Metrics>) {
     let mut batch = Vec::with_capacity(BATCH);
+    metrics.catalog_holds(catalog.service_count(), catalog.health_counts());
     while inbox.recv_many(&mut batch, BATCH).await > 0 {
         let started = Instant::now();
         let updates = batch.len() as u64;

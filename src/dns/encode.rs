@@ -1,7 +1,7 @@
 //! Writing answers within the client's limit.
 //!
 //! What does not fit is left out in this order: additional records, then answers (the rotation makes the subset another one
-//! each time). TC is set only where the zone says so.
+//! each time). TC is set where the zone says so, and wherever nothing at all was left.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,7 +16,7 @@ use super::{
     rotation::turned,
 };
 use crate::{
-    catalog::{InstanceAnswer, PortAnswers, Service, SrvRecord, SrvTarget, Zone},
+    catalog::{InstanceAnswer, PortAnswers, Service, SrvRecord, Zone},
     model::Name,
 };
 
@@ -31,6 +31,9 @@ const RECORD: usize = 12;
 
 /// A pointer to the question's name.
 const QUESTION_NAME: u16 = 0xc000 | HEADER as u16;
+
+/// Priority of every SRV record: policy decides who is answered, not who is tried first.
+const SRV_PRIORITY: u16 = 0;
 
 /// What became of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ pub(super) fn write(
     header: Header,
     question: &Question<'_>,
     edns: Option<Edns>,
-    answer: &Answer,
+    answer: &Answer<'_>,
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Written {
@@ -102,9 +105,6 @@ struct Flags {
 
 /// Writes the header over the first bytes of `out`. RA stays clear: nothing is forwarded.
 fn write_header(out: &mut Vec<u8>, header: Header, flags: Flags, code: ResponseCode, counts: [u16; 4]) {
-    if out.len() < HEADER {
-        out.resize(HEADER, 0);
-    }
     let bit = |set: bool, mask: u8| if set { mask } else { 0 };
     let first = 0x80
         | header.opcode << 3
@@ -112,10 +112,24 @@ fn write_header(out: &mut Vec<u8>, header: Header, flags: Flags, code: ResponseC
         | bit(flags.truncated, 0x02)
         | bit(header.recursion_desired, 0x01);
     let second = bit(header.checking_disabled, 0x10) | code.low();
-    let bytes = [header.id[0], header.id[1], first, second].into_iter();
-    let bytes = bytes.chain(counts.into_iter().flat_map(u16::to_be_bytes));
-    for (place, byte) in out.iter_mut().zip(bytes) {
-        *place = byte;
+    let [questions, answers, authority, additional] = counts.map(u16::to_be_bytes);
+    let bytes: [u8; HEADER] = [
+        header.id[0],
+        header.id[1],
+        first,
+        second,
+        questions[0],
+        questions[1],
+        answers[0],
+        answers[1],
+        authority[0],
+        authority[1],
+        additional[0],
+        additional[1],
+    ];
+    match out.first_chunk_mut() {
+        Some(place) => *place = bytes,
+        None => out.extend_from_slice(&bytes),
     }
 }
 
@@ -141,50 +155,31 @@ struct Writer<'o> {
 impl<'o> Writer<'o> {
     fn new(out: &'o mut Vec<u8>, question: &Question<'_>, limit: usize) -> Self {
         out.clear();
-        out.resize(HEADER, 0);
+        out.extend_from_slice(&[0; HEADER]);
         out.extend_from_slice(question.wire);
-        Self {
-            out,
-            limit,
-            name_length: question.name.as_wire().len(),
-            truncated: false,
-            answers: 0,
-            authority: 0,
-            additional: 0,
-        }
+        let name_length = question.name.len();
+        Self { out, limit, name_length, truncated: false, answers: 0, authority: 0, additional: 0 }
     }
 
-    fn records(&mut self, zone: &Zone, records: &Records) -> ResponseCode {
-        match records {
-            Records::Addresses(service, family, turn) => self.addresses(zone, service, *family, *turn),
-            Records::Services(service, key, turn) => {
-                if let Some(answers) = key.answers(service) {
-                    self.services(zone, service, answers, *turn);
-                }
-            }
-            Records::Instance(instance, family, ttl) => self.instance(instance, *family, *ttl),
+    fn records(&mut self, zone: &Zone, records: &Records<'_>) -> ResponseCode {
+        match *records {
+            Records::Addresses(service, family, turn) => self.addresses(zone, service, family, turn),
+            Records::Services(service, answers, turn) => self.services(zone, service, answers, turn),
+            Records::Instance(instance, family, ttl) => self.instance(zone, &instance, family, ttl),
             Records::Alias { target, ttl } => {
-                self.record(QUESTION_NAME, RecordType::CNAME, *ttl, |w| w.out.extend(target.as_wire()));
-                self.answers += 1;
+                self.answer(QUESTION_NAME, RecordType::CNAME, ttl, |w| w.out.extend(target.as_wire()));
             }
             Records::Soa => {
-                self.soa(zone, zone.ttl);
-                self.answers += 1;
+                self.answers += self.soa(zone, zone.ttl);
             }
             Records::Ns => {
+                let apex = self.apex_pointer(zone);
                 for ns in &zone.ns {
-                    let apex = self.apex_pointer(zone);
-                    self.record(apex, RecordType::NS, zone.ttl, |w| w.name_in_zone(zone, ns));
-                    self.answers += 1;
+                    self.answer(apex, RecordType::NS, zone.ttl, |w| w.name_in_zone(zone, ns));
                 }
             }
-            Records::BuiltInNs(address) => {
-                self.address(QUESTION_NAME, *address, zone.ttl);
-                self.answers += 1;
-            }
-            Records::NoData => {
-                self.negative(zone);
-            }
+            Records::BuiltInNs(address) => self.address(address, zone.ttl),
+            Records::NoData => self.negative(zone),
             Records::NoName => {
                 self.negative(zone);
                 return ResponseCode::NXDomain;
@@ -195,179 +190,194 @@ impl<'o> Writer<'o> {
 
     /// The SOA in the authority section, with the negative TTL (RFC 2308 section 3).
     fn negative(&mut self, zone: &Zone) {
-        self.soa(zone, zone.negative_ttl);
-        self.authority += 1;
+        self.authority += self.soa(zone, zone.negative_ttl);
     }
 
     fn addresses(&mut self, zone: &Zone, service: &Service, family: Family, turn: usize) {
-        let (count, size) = match family {
-            Family::V4 => (service.v4.len(), RECORD + 4),
-            Family::V6 => (service.v6.len(), RECORD + 16),
-        };
-        let wanted = count.min(service.max_answers);
-        let fitting = wanted.min(self.room() / size);
-        self.truncated = fitting < wanted && zone.truncate.addresses;
+        let most = usize::from(service.max_answers);
         match family {
-            Family::V4 => {
-                for address in turned(&service.v4, turn, fitting) {
-                    self.v4(QUESTION_NAME, *address, service.ttl);
-                }
-            }
-            Family::V6 => {
-                for address in turned(&service.v6, turn, fitting) {
-                    self.v6(QUESTION_NAME, *address, service.ttl);
-                }
-            }
+            Family::V4 => self.v4_answers(zone, &service.v4, turn, most, service.ttl),
+            Family::V6 => self.v6_answers(zone, &service.v6, turn, most, service.ttl),
         }
-        self.answers += count_of(fitting);
     }
 
-    fn instance(&mut self, instance: &InstanceAnswer, family: Family, ttl: u32) {
+    fn instance(&mut self, zone: &Zone, instance: &InstanceAnswer<'_>, family: Family, ttl: u32) {
         match family {
-            Family::V4 => {
-                for address in instance.v4.iter().take(self.room() / (RECORD + 4)) {
-                    self.v4(QUESTION_NAME, *address, ttl);
-                    self.answers += 1;
-                }
-            }
-            Family::V6 => {
-                for address in instance.v6.iter().take(self.room() / (RECORD + 16)) {
-                    self.v6(QUESTION_NAME, *address, ttl);
-                    self.answers += 1;
-                }
-            }
+            Family::V4 => self.v4_answers(zone, instance.v4, 0, usize::MAX, ttl),
+            Family::V6 => self.v6_answers(zone, instance.v6, 0, usize::MAX, ttl),
         }
+    }
+
+    fn v4_answers(&mut self, zone: &Zone, list: &[Ipv4Addr], turn: usize, most: usize, ttl: u32) {
+        let count = self.fitting(zone, list.len().min(most), RECORD + 4);
+        let head = record_head(QUESTION_NAME, RecordType::A, DNSClass::IN, ttl, 4);
+        for address in turned(list, turn, count) {
+            self.out.extend_from_slice(&v4_record(head, *address));
+        }
+        self.answers += count_of(count);
+    }
+
+    fn v6_answers(&mut self, zone: &Zone, list: &[Ipv6Addr], turn: usize, most: usize, ttl: u32) {
+        let count = self.fitting(zone, list.len().min(most), RECORD + 16);
+        let head = record_head(QUESTION_NAME, RecordType::AAAA, DNSClass::IN, ttl, 16);
+        for address in turned(list, turn, count) {
+            self.out.extend_from_slice(&v6_record(head, *address));
+        }
+        self.answers += count_of(count);
+    }
+
+    /// How many of `wanted` address records fit.
+    fn fitting(&mut self, zone: &Zone, wanted: usize, size: usize) -> usize {
+        let fitting = wanted.min(self.room() / size);
+        self.truncated = fitting < wanted && (zone.truncate.addresses || fitting == 0);
+        fitting
     }
 
     fn services(&mut self, zone: &Zone, service: &Service, answers: &PortAnswers, turn: usize) {
-        let wanted = answers.records.len().min(service.max_answers);
+        let wanted = answers.records.len().min(usize::from(service.max_answers));
         let records = turned(&answers.records, turn, wanted);
-        // Where each written target stands, so that its addresses can point to it.
-        let mut targets: Vec<(usize, &InstanceAnswer)> = Vec::with_capacity(wanted);
-        let mut fitting = 0;
-        for record in records {
-            let (name, instance) = match &record.target {
-                SrvTarget::Instance(instance) => (&instance.name, Some(instance.as_ref())),
-                SrvTarget::Host(host) => (host, None),
-            };
-            if self.room() < RECORD + 6 + name.as_wire().len() {
-                break;
-            }
-            let at = self.srv(record, name, service.ttl);
-            targets.extend(instance.map(|instance| (at, instance)));
-            fitting += 1;
-        }
+        // Where the first record begins, to find the targets' names again for the additional section.
+        let start = self.out.len();
+        let fitting = records.clone().take_while(|record| self.srv(service, record)).count();
         self.answers += count_of(fitting);
         if fitting < wanted {
-            self.truncated = zone.truncate.srv;
+            self.truncated = zone.truncate.srv || fitting == 0;
             return;
         }
-        for (at, instance) in targets {
-            self.additional_addresses(at, instance, service.ttl);
+        let mut target = start + RECORD + SRV_DATA;
+        let mut before = None;
+        for record in records {
+            let Some(instance) = service.instances.get(record.instance) else { continue };
+            let length = target_length(service, &instance);
+            // An instance with two ports of one name stands twice in a row; its addresses need not.
+            if before.replace(record.instance) != Some(record.instance) {
+                self.additional_addresses(target, &instance, service.ttl);
+            }
+            target += length + RECORD + SRV_DATA;
         }
     }
 
+    /// Writes an SRV record if it fits. Targets are not compressed (RFC 2782).
+    fn srv(&mut self, service: &Service, record: &SrvRecord) -> bool {
+        let Some(instance) = service.instances.get(record.instance) else { return true };
+        let length = target_length(service, &instance);
+        if self.room() < RECORD + SRV_DATA + length {
+            return false;
+        }
+        let size = count_of(SRV_DATA + length);
+        self.out.extend_from_slice(&record_head(
+            QUESTION_NAME,
+            RecordType::SRV,
+            DNSClass::IN,
+            service.ttl,
+            size,
+        ));
+        let [priority, weight, port] = [SRV_PRIORITY, record.weight, record.port].map(u16::to_be_bytes);
+        self.out.extend_from_slice(&[priority[0], priority[1], weight[0], weight[1], port[0], port[1]]);
+        match instance.host {
+            Some(host) => self.out.extend_from_slice(host.as_wire()),
+            None => {
+                self.out.extend_from_slice(instance.label);
+                self.out.extend_from_slice(service.name.as_wire());
+            }
+        }
+        true
+    }
+
     /// Adds the addresses of an SRV target if all of them fit; `at` is where its name stands.
-    fn additional_addresses(&mut self, at: usize, instance: &InstanceAnswer, ttl: u32) {
+    fn additional_addresses(&mut self, at: usize, instance: &InstanceAnswer<'_>, ttl: u32) {
         // Beyond what a pointer can reach (RFC 1035 section 4.1.4) the client can ask for itself.
         let Some(owner) = u16::try_from(at).ok().filter(|at| *at < 0x4000) else { return };
         let size = instance.v4.len() * (RECORD + 4) + instance.v6.len() * (RECORD + 16);
         if self.room() < size {
             return;
         }
-        for address in &instance.v4 {
-            self.v4(0xc000 | owner, *address, ttl);
+        let head = record_head(0xc000 | owner, RecordType::A, DNSClass::IN, ttl, 4);
+        for address in instance.v4 {
+            self.out.extend_from_slice(&v4_record(head, *address));
         }
-        for address in &instance.v6 {
-            self.v6(0xc000 | owner, *address, ttl);
+        let head = record_head(0xc000 | owner, RecordType::AAAA, DNSClass::IN, ttl, 16);
+        for address in instance.v6 {
+            self.out.extend_from_slice(&v6_record(head, *address));
         }
         self.additional += count_of(instance.v4.len() + instance.v6.len());
     }
 
-    /// Writes an SRV record; returns where its target stands. Targets are not compressed (RFC 2782).
-    fn srv(&mut self, record: &SrvRecord, target: &Name, ttl: u32) -> usize {
-        self.record(QUESTION_NAME, RecordType::SRV, ttl, |w| {
-            for field in [record.priority, record.weight, record.port] {
-                w.out.extend(field.to_be_bytes());
-            }
-            w.out.extend(target.as_wire());
-        });
-        self.out.len() - target.as_wire().len()
-    }
-
     /// Writes the SOA record at the apex (RFC 1035 section 3.3.13). Nobody transfers this zone: the times are formal.
-    fn soa(&mut self, zone: &Zone, ttl: u32) {
+    fn soa(&mut self, zone: &Zone, ttl: u32) -> u16 {
         const REFRESH: u32 = 3600;
         const RETRY: u32 = 600;
         const EXPIRE: u32 = 86400;
         let apex = self.apex_pointer(zone);
-        self.record(apex, RecordType::SOA, ttl, |w| {
+        let written = self.record(apex, RecordType::SOA, DNSClass::IN, ttl, |w| {
             w.name_in_zone(zone, zone.ns.first().unwrap_or(&zone.apex));
             w.name_in_zone(zone, &zone.hostmaster);
             for field in [zone.serial, REFRESH, RETRY, EXPIRE, zone.negative_ttl] {
-                w.out.extend(field.to_be_bytes());
+                w.out.extend_from_slice(&field.to_be_bytes());
             }
         });
+        u16::from(written)
     }
 
     fn chaos(&mut self, text: &str) {
         let text = text.as_bytes().get(..text.len().min(255)).unwrap_or_default();
-        self.class_record(QUESTION_NAME, RecordType::TXT, DNSClass::CH, 0, |w| {
+        let written = self.record(QUESTION_NAME, RecordType::TXT, DNSClass::CH, 0, |w| {
             w.out.extend(u8::try_from(text.len()));
             w.out.extend_from_slice(text);
         });
-        self.answers += 1;
+        self.answers += u16::from(written);
     }
 
-    fn address(&mut self, owner: u16, address: IpAddr, ttl: u32) {
+    fn address(&mut self, address: IpAddr, ttl: u32) {
         match address {
-            IpAddr::V4(address) => self.v4(owner, address, ttl),
-            IpAddr::V6(address) => self.v6(owner, address, ttl),
+            IpAddr::V4(v4) => {
+                self.answer(QUESTION_NAME, RecordType::A, ttl, |w| w.out.extend_from_slice(&v4.octets()));
+            }
+            IpAddr::V6(v6) => {
+                self.answer(QUESTION_NAME, RecordType::AAAA, ttl, |w| w.out.extend_from_slice(&v6.octets()));
+            }
         }
     }
 
-    fn v4(&mut self, owner: u16, address: Ipv4Addr, ttl: u32) {
-        self.record(owner, RecordType::A, ttl, |w| w.out.extend(address.octets()));
+    /// Writes a record into the answer section, if it fits.
+    fn answer(&mut self, owner: u16, rtype: RecordType, ttl: u32, data: impl FnOnce(&mut Self)) {
+        let written = self.record(owner, rtype, DNSClass::IN, ttl, data);
+        self.answers += u16::from(written);
     }
 
-    fn v6(&mut self, owner: u16, address: Ipv6Addr, ttl: u32) {
-        self.record(owner, RecordType::AAAA, ttl, |w| w.out.extend(address.octets()));
-    }
-
-    fn record(&mut self, owner: u16, rtype: RecordType, ttl: u32, data: impl FnOnce(&mut Self)) {
-        self.class_record(owner, rtype, DNSClass::IN, ttl, data);
-    }
-
-    fn class_record(
+    /// Writes a record whose length is known only when it is written; one that does not fit is taken back, and TC set.
+    fn record(
         &mut self,
         owner: u16,
         rtype: RecordType,
         class: DNSClass,
         ttl: u32,
         data: impl FnOnce(&mut Self),
-    ) {
-        self.out.extend(owner.to_be_bytes());
-        self.out.extend(u16::from(rtype).to_be_bytes());
-        self.out.extend(u16::from(class).to_be_bytes());
-        self.out.extend(ttl.to_be_bytes());
+    ) -> bool {
         let start = self.out.len();
-        self.out.extend([0, 0]);
+        self.out.extend_from_slice(&record_head(owner, rtype, class, ttl, 0));
         data(self);
-        let length = count_of(self.out.len() - start - 2).to_be_bytes();
-        if let Some(place) = self.out.get_mut(start..start + 2) {
+        if self.out.len() > self.limit {
+            self.out.truncate(start);
+            self.truncated = true;
+            return false;
+        }
+        let length = count_of(self.out.len() - start - RECORD).to_be_bytes();
+        if let Some(place) = self.out.get_mut(start + RECORD - 2..start + RECORD) {
             place.copy_from_slice(&length);
         }
+        true
     }
 
     /// Writes a name, its end as a pointer to the apex in the question where it is below it.
     fn name_in_zone(&mut self, zone: &Zone, name: &Name) {
         match name.below(&zone.apex) {
             Some(below) => {
-                self.out.extend(below);
+                self.out.extend_from_slice(below);
                 let apex = self.apex_pointer(zone);
-                self.out.extend(apex.to_be_bytes());
+                self.out.extend_from_slice(&apex.to_be_bytes());
             }
-            None => self.out.extend(name.as_wire()),
+            None => self.out.extend_from_slice(name.as_wire()),
         }
     }
 
@@ -380,6 +390,41 @@ impl<'o> Writer<'o> {
     fn room(&self) -> usize {
         self.limit.saturating_sub(self.out.len())
     }
+}
+
+/// Length of an SRV record's data before the target.
+const SRV_DATA: usize = 6;
+
+/// Length of an SRV target in wire format.
+fn target_length(service: &Service, instance: &InstanceAnswer<'_>) -> usize {
+    match instance.host {
+        Some(host) => host.as_wire().len(),
+        None => instance.label.len() + service.name.as_wire().len(),
+    }
+}
+
+/// A record up to its data, which is `length` bytes long.
+fn record_head(owner: u16, rtype: RecordType, class: DNSClass, ttl: u32, length: u16) -> [u8; RECORD] {
+    let [o, t, c] = [owner, u16::from(rtype), u16::from(class)].map(u16::to_be_bytes);
+    let ttl = ttl.to_be_bytes();
+    let length = length.to_be_bytes();
+    [o[0], o[1], t[0], t[1], c[0], c[1], ttl[0], ttl[1], ttl[2], ttl[3], length[0], length[1]]
+}
+
+fn v4_record(head: [u8; RECORD], address: Ipv4Addr) -> [u8; RECORD + 4] {
+    let mut record = [0; RECORD + 4];
+    let (start, end) = record.split_at_mut(RECORD);
+    start.copy_from_slice(&head);
+    end.copy_from_slice(&address.octets());
+    record
+}
+
+fn v6_record(head: [u8; RECORD], address: Ipv6Addr) -> [u8; RECORD + 16] {
+    let mut record = [0; RECORD + 16];
+    let (start, end) = record.split_at_mut(RECORD);
+    start.copy_from_slice(&head);
+    end.copy_from_slice(&address.octets());
+    record
 }
 
 /// A count or length for the wire; what is written here stays below 64 KiB.

@@ -8,6 +8,9 @@ use hickory_proto::op::Message;
 /// Length of the header (RFC 1035 section 4.1.1).
 pub(super) const HEADER: usize = 12;
 
+/// Longest name (RFC 1035 section 2.3.4).
+const MAX_NAME: usize = 255;
+
 /// Largest UDP answer to a client without EDNS (RFC 1035 section 2.3.4).
 pub(super) const PLAIN_UDP_LIMIT: u16 = 512;
 
@@ -22,15 +25,18 @@ pub(super) struct Header {
 }
 
 /// One question.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'a> {
     /// Name, type and class as they were asked, letter case included: answers repeat them.
     pub(super) wire: &'a [u8],
     /// The name in wire format, letters lower case.
-    pub(super) name: LowerName,
+    pub(super) name: &'a [u8],
     pub(super) qtype: u16,
     pub(super) class: u16,
 }
+
+/// Room for a question's name in lower case; the caller's, so that a batch of them needs no copying.
+pub(super) type NameRoom = [u8; 256];
 
 /// What a request's OPT record says (RFC 6891).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +47,7 @@ pub(super) struct Edns {
 }
 
 /// What a packet turned out to be.
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives on the stack for one query; a box would be an allocation"
-)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Request<'a> {
     /// A question to be answered.
     Query { header: Header, question: Question<'a>, edns: Option<Edns> },
@@ -57,21 +59,8 @@ pub(super) enum Request<'a> {
     Noise,
 }
 
-/// A name in wire format, lower case, without allocation.
-#[derive(Clone, Debug)]
-pub(super) struct LowerName {
-    bytes: [u8; 255],
-    length: u8,
-}
-
-impl LowerName {
-    pub(super) fn as_wire(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
-    }
-}
-
-/// Reads a packet.
-pub(super) fn read(packet: &[u8]) -> Request<'_> {
+/// Reads a packet; `room` takes the question's name.
+pub(super) fn read<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Request<'a> {
     let Some(([id0, id1, flags, more_flags], rest)) = packet.split_first_chunk() else {
         return Request::Noise;
     };
@@ -90,7 +79,7 @@ pub(super) fn read(packet: &[u8]) -> Request<'_> {
     }
     // "a DNS message with OPCODE = 0 MUST NOT include a QDCOUNT parameter whose value is greater than 1" (RFC 9619)
     let [0, 1, other_counts @ ..] = counts else { return Request::Malformed(header) };
-    let Some((question, behind)) = question(packet) else { return Request::Malformed(header) };
+    let Some((question, behind)) = question(packet, room) else { return Request::Malformed(header) };
     let edns = match other_counts {
         [0, 0, 0, 0, 0, 0] => Ok(None),
         [0, 0, 0, 0, 0, 1] => plain_opt(behind).map_or_else(|| uncommon(packet), |edns| Ok(Some(edns))),
@@ -103,30 +92,29 @@ pub(super) fn read(packet: &[u8]) -> Request<'_> {
 }
 
 /// Reads the question at its place; returns it and what stands behind it.
-fn question(packet: &[u8]) -> Option<(Question<'_>, &[u8])> {
+fn question<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Option<(Question<'a>, &'a [u8])> {
     let start = packet.get(HEADER..)?;
-    let mut name = LowerName { bytes: [0; 255], length: 0 };
     let mut at = 0;
     loop {
         // Lengths above 63 are compression pointers or unknown label types: neither belongs into a first name.
         let length = usize::from(*start.get(at)?);
-        if length > 63 || at + length + 1 > name.bytes.len() {
+        at += length + 1;
+        if length > 63 || at > MAX_NAME {
             return None;
         }
-        let label = start.get(at..at + length + 1)?;
-        name.bytes.get_mut(at..at + length + 1)?.copy_from_slice(label);
-        at += length + 1;
         if length == 0 {
             break;
         }
     }
+    let (name, rest) = start.split_at_checked(at)?;
+    let room = room.get_mut(..at)?;
+    room.copy_from_slice(name);
     // A length is at most 63 and so no upper-case letter: lowering the whole cannot change one.
-    name.bytes.get_mut(..at)?.make_ascii_lowercase();
-    name.length = u8::try_from(at).ok()?;
-    let (&[type0, type1, class0, class1], behind) = start.get(at..)?.split_first_chunk()?;
+    room.make_ascii_lowercase();
+    let (&[type0, type1, class0, class1], behind) = rest.split_first_chunk()?;
     let question = Question {
         wire: start.get(..at + 4)?,
-        name,
+        name: room,
         qtype: u16::from_be_bytes([type0, type1]),
         class: u16::from_be_bytes([class0, class1]),
     };
@@ -181,10 +169,11 @@ mod tests {
     #[test]
     fn a_plain_query_keeps_its_case_for_the_answer_and_loses_it_for_the_look_up() {
         let packet = packet(PLAIN, &[]);
-        let Request::Query { header, question, edns } = read(&packet) else { panic!() };
+        let mut room = [0; 256];
+        let Request::Query { header, question, edns } = read(&packet, &mut room) else { panic!() };
         assert_eq!(header.id, [0x12, 0x34]);
         assert!(header.recursion_desired && header.checking_disabled);
-        assert_eq!(question.name.as_wire(), b"\x05nginx\x04test\x00");
+        assert_eq!(question.name, b"\x05nginx\x04test\x00");
         assert_eq!(question.wire, b"\x05Nginx\x04Test\x00\x00\x01\x00\x01");
         assert_eq!((question.qtype, question.class), (1, 1));
         assert_eq!(edns, None);
@@ -193,7 +182,8 @@ mod tests {
     #[test]
     fn an_opt_record_is_read() {
         let packet = packet(WITH_ADDITIONAL, &OPT);
-        let Request::Query { edns, .. } = read(&packet) else { panic!() };
+        let mut room = [0; 256];
+        let Request::Query { edns, .. } = read(&packet, &mut room) else { panic!() };
         assert_eq!(edns, Some(Edns { udp_limit: 1232, version: 0, dnssec_ok: true }));
     }
 
@@ -225,25 +215,25 @@ mod tests {
             .concat(),
         ];
         for packet in malformed {
-            assert!(matches!(read(&packet), Request::Malformed(_)), "{packet:02x?}");
+            assert!(matches!(read(&packet, &mut [0; 256]), Request::Malformed(_)), "{packet:02x?}");
         }
         let mut response = packet(PLAIN, &[]);
         response[2] |= 0x80;
         for noise in [&response[..], &response[..11], &[]] {
-            assert!(matches!(read(noise), Request::Noise), "{noise:02x?}");
+            assert!(matches!(read(noise, &mut [0; 256]), Request::Noise), "{noise:02x?}");
         }
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-            let _ = read(&bytes);
+            let _ = read(&bytes, &mut [0; 256]);
         }
 
         #[test]
         fn no_tail_panics(tail in prop::collection::vec(any::<u8>(), 0..80), counts in any::<[u8; 6]>()) {
             let [a, b, c, d, e, f] = counts;
-            let _ = read(&packet([0, 1, a, b & 3, c & 1, d & 3, e & 1, f & 3], &tail));
+            let _ = read(&packet([0, 1, a, b & 3, c & 1, d & 3, e & 1, f & 3], &tail), &mut [0; 256]);
         }
     }
 }

@@ -1,17 +1,17 @@
-//! The responder: one request's bytes in, one answer's bytes out.
+//! The responder: requests' bytes in, answers' bytes out.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{array, net::IpAddr, sync::Arc};
 
 use hickory_proto::op::ResponseCode;
 
 use super::{
-    answer::find,
+    answer::{Facts, find},
     encode::{UDP_LIMIT, Written, write, write_bad_version, write_bare},
-    question::{PLAIN_UDP_LIMIT, Request, read},
+    question::{NameRoom, PLAIN_UDP_LIMIT, Request, read},
     rotation::Rotation,
 };
 use crate::{
-    catalog::Cell,
+    catalog::{Cell, Lookup, View},
     telemetry::{Metrics, Outcome, Transport},
 };
 
@@ -30,6 +30,21 @@ pub struct Context {
     pub transport: Transport,
     /// The address that was asked, where it is known.
     pub asked: Option<IpAddr>,
+}
+
+/// Most requests in one batch.
+pub(super) const BATCH: usize = 32;
+
+/// What a batch of answers needs while it is made; kept by the caller, so that nothing is allocated.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    names: [NameRoom; BATCH],
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { names: [[0; 256]; BATCH] }
+    }
 }
 
 impl Responder {
@@ -56,7 +71,52 @@ impl Responder {
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
     ) -> bool {
-        let Some(written) = self.write_answer(packet, context, rotation, out) else {
+        let mut room = [0; 256];
+        let request = read(packet, &mut room);
+        let snapshot = self.cell.load();
+        let view = snapshot.view();
+        let lookup = look_up(&view, &request);
+        self.answer(&request, lookup, context, rotation, out)
+    }
+
+    /// Answers a batch, at most [`BATCH`]: the answer to `packets[n]` goes into `answers[n]`, which is left empty if there
+    /// is nothing to send.
+    ///
+    /// Reads all, then looks all up, then writes all: what one look-up waits for from memory, the others' need not wait for.
+    pub(super) fn respond_all<const N: usize>(
+        &self,
+        packets: [&[u8]; N],
+        contexts: impl Fn(usize) -> Context,
+        scratch: &mut Scratch,
+        rotation: &mut Rotation,
+        answers: &mut [Vec<u8>],
+    ) {
+        let mut rooms = scratch.names.iter_mut();
+        let requests: [Request<'_>; N] = array::from_fn(|at| match rooms.next() {
+            Some(room) if !packets[at].is_empty() => read(packets[at], room),
+            _ => Request::Noise,
+        });
+        let snapshot = self.cell.load();
+        let view = snapshot.view();
+        let lookups: [Lookup<'_>; N] = array::from_fn(|at| look_up(&view, &requests[at]));
+        let each = requests.iter().zip(lookups).zip(answers).enumerate();
+        for (at, ((request, lookup), answer)) in each {
+            if !self.answer(request, lookup, contexts(at), rotation, answer) {
+                answer.clear();
+            }
+        }
+    }
+
+    /// Writes the answer to one request and counts it.
+    fn answer(
+        &self,
+        request: &Request<'_>,
+        lookup: Lookup<'_>,
+        context: Context,
+        rotation: &mut Rotation,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let Some(written) = self.write_answer(request, lookup, context, rotation, out) else {
             self.metrics.count(context.transport, Outcome::Silence);
             return false;
         };
@@ -69,12 +129,13 @@ impl Responder {
 
     fn write_answer(
         &self,
-        packet: &[u8],
+        request: &Request<'_>,
+        lookup: Lookup<'_>,
         context: Context,
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
     ) -> Option<Written> {
-        let (header, question, edns) = match read(packet) {
+        let (header, question, edns) = match *request {
             Request::Query { header, question, edns } => (header, question, edns),
             Request::OtherOpcode(header) => return Some(write_bare(header, ResponseCode::NotImp, out)),
             Request::Malformed(header) => return Some(write_bare(header, ResponseCode::FormErr, out)),
@@ -90,9 +151,16 @@ impl Responder {
         {
             return Some(write_bad_version(header, &question, edns, out));
         }
-        let snapshot = self.cell.load();
-        let answer = find(&snapshot, &question, self.version.as_deref(), context.asked, rotation);
+        let facts = Facts { version: self.version.as_deref(), asked: context.asked };
+        let answer = find(&question, lookup, facts, rotation);
         Some(write(header, &question, edns, &answer, limit, out))
+    }
+}
+
+fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
+    match request {
+        Request::Query { question, .. } => view.lookup(question.name),
+        _ => Lookup::Elsewhere,
     }
 }
 

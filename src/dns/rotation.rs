@@ -24,11 +24,6 @@ impl Rotation {
             turn as usize
         })
     }
-
-    /// As [`turn`](Self::turn), but only if there is something to turn.
-    pub(super) fn turn_if(&mut self, any: bool, id: RotationId) -> Option<usize> {
-        any.then(|| self.turn(id))
-    }
 }
 
 /// Iterates over `list` from `start` (modulo its length) on, all around, at most `limit` of it.

@@ -106,6 +106,12 @@ impl Name {
         Ok(Self(wire.into()))
     }
 
+    /// The name without its leftmost label; `None` for the root.
+    pub fn parent(&self) -> Option<Self> {
+        let length = usize::from(*self.0.first()?);
+        (length > 0).then(|| Some(Self(self.0.get(length + 1..)?.into())))?
+    }
+
     /// Tells whether this name is `apex` or below it.
     pub fn is_at_or_below(&self, apex: &Self) -> bool {
         self.below(apex).is_some()

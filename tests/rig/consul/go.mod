@@ -1,4 +1,5 @@
 // Builds a current Consul, the program that the end-to-end tests run against.
+// Its own go.mod names an api release that lacks fields it uses; v1.34.1 has them.
 module muster.test/rig/consul
 
 go 1.25.9
@@ -277,7 +278,7 @@ require (
 	sigs.k8s.io/yaml v1.3.0 // indirect
 )
 
-// As in Consul's own go.mod; a main module's exclusions are not inherited.
+// As in Consul's own go.mod: exclusions count only in the module that is built.
 exclude (
 	github.com/hashicorp/go-msgpack v1.1.5
 	github.com/hashicorp/go-msgpack v1.1.6

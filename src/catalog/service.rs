@@ -1,0 +1,242 @@
+//! One service as it is answered: everything that any question about it needs, in a few compact arrays.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    ops::Range,
+    sync::Arc,
+};
+
+use super::{rotation::RotationId, snapshot::Zone};
+use crate::model::Name;
+
+/// A compiled service.
+#[derive(Debug)]
+pub struct Service {
+    /// The service's name.
+    pub name: Name,
+    /// The zone that it belongs to.
+    pub zone: Arc<Zone>,
+    /// TTL of its records, in seconds.
+    pub ttl: u32,
+    /// Records of one type in one answer.
+    pub max_answers: u16,
+    /// Whether every one of its members has been heard; if not, what is missing may still exist.
+    pub complete: bool,
+    /// Whether no instance is fit and the unfit ones are answered.
+    pub failed_open: bool,
+    /// IPv4 addresses that are answered, each once.
+    pub v4: Box<[Ipv4Addr]>,
+    /// IPv6 addresses that are answered, each once.
+    pub v6: Box<[Ipv6Addr]>,
+    /// Host names that take their turn as a CNAME.
+    pub hosts: Box<[Name]>,
+    /// The cursor for A (and for the turns of `hosts` there).
+    pub v4_rotation: RotationId,
+    /// The cursor for AAAA (and for the turns of `hosts` there).
+    pub v6_rotation: RotationId,
+    /// SRV records at the service's own name.
+    pub srv: PortAnswers,
+    /// SRV records below it, by `_port._proto`.
+    pub ports: Box<[NamedPortAnswers]>,
+    /// Every instance, whatever its health.
+    pub instances: Instances,
+}
+
+impl Service {
+    /// Tells whether any instance is answered at all.
+    pub fn has_eligible(&self) -> bool {
+        !(self.v4.is_empty() && self.v6.is_empty() && self.hosts.is_empty())
+    }
+
+    /// The SRV records at `_port._proto`, given as wire labels.
+    pub fn port(&self, labels: &[u8]) -> Option<&PortAnswers> {
+        self.ports.iter().find(|port| *port.labels == *labels).map(|port| &port.answers)
+    }
+}
+
+/// The SRV records of one owner name.
+#[derive(Debug)]
+pub struct PortAnswers {
+    /// The records, in a fixed order.
+    pub records: Box<[SrvRecord]>,
+    /// The cursor that turns them.
+    pub rotation: RotationId,
+}
+
+/// The SRV records of a named port.
+#[derive(Debug)]
+pub struct NamedPortAnswers {
+    /// `_port._proto` as wire labels, without an end.
+    pub labels: Box<[u8]>,
+    /// Its records.
+    pub answers: PortAnswers,
+}
+
+/// One SRV record (RFC 2782); all have priority 0: policy decides who is answered, not who is tried first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SrvRecord {
+    /// Its share.
+    pub weight: u16,
+    /// The port.
+    pub port: u16,
+    /// The instance that it points to.
+    pub instance: InstanceId,
+}
+
+/// The number of an instance within its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstanceId(u32);
+
+/// The instances of one service: labels and addresses packed into one array each, since there may be a million.
+#[derive(Debug, Default)]
+pub struct Instances {
+    /// Sorted by label (aliases are rows of their own), so that a question's label can be searched for.
+    rows: Box<[Row]>,
+    /// Wire labels (length, then octets), one behind the other.
+    labels: Box<[u8]>,
+    v4: Box<[Ipv4Addr]>,
+    v6: Box<[Ipv6Addr]>,
+    hosts: Box<[Name]>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    label: u32,
+    v4: Span,
+    v6: Span,
+    /// Its place in `hosts`, if it has a host name instead of addresses.
+    host: Option<u32>,
+}
+
+/// A range within one of the arrays.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: u32,
+    length: u16,
+}
+
+impl Span {
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + usize::from(self.length)
+    }
+}
+
+/// One instance as it is answered at its own name.
+#[derive(Clone, Copy, Debug)]
+pub struct InstanceAnswer<'s> {
+    /// Its label below the service's name, in wire format.
+    pub label: &'s [u8],
+    /// Its IPv4 addresses.
+    pub v4: &'s [Ipv4Addr],
+    /// Its IPv6 addresses.
+    pub v6: &'s [Ipv6Addr],
+    /// The host name that it is an alias of; then it has no addresses.
+    pub host: Option<&'s Name>,
+}
+
+impl Instances {
+    /// Finds an instance by its label in wire format, lower case.
+    pub fn find(&self, label: &[u8]) -> Option<InstanceAnswer<'_>> {
+        let at = self.rows.binary_search_by(|row| self.label(row).cmp(label)).ok()?;
+        self.rows.get(at).map(|row| self.answer(row))
+    }
+
+    /// Returns an instance by its number.
+    pub fn get(&self, id: InstanceId) -> Option<InstanceAnswer<'_>> {
+        self.rows.get(id.0 as usize).map(|row| self.answer(row))
+    }
+
+    /// The number of the instance with this label, given as text.
+    pub(super) fn id(&self, label: &str) -> Option<InstanceId> {
+        // The length octet in front sorts as a label's first octet does.
+        let wanted = (label.len(), label.as_bytes());
+        let at = self.rows.binary_search_by(|row| {
+            let label = self.label(row).get(1..).unwrap_or_default();
+            (label.len(), label).cmp(&wanted)
+        });
+        at.ok().map(|at| InstanceId(index(at)))
+    }
+
+    /// Iterates over all names of instances, aliases too, in the order of their labels.
+    pub fn iter(&self) -> impl Iterator<Item = InstanceAnswer<'_>> {
+        self.rows.iter().map(|row| self.answer(row))
+    }
+
+    fn answer(&self, row: &Row) -> InstanceAnswer<'_> {
+        InstanceAnswer {
+            label: self.label(row),
+            v4: self.v4.get(row.v4.range()).unwrap_or_default(),
+            v6: self.v6.get(row.v6.range()).unwrap_or_default(),
+            host: row.host.and_then(|at| self.hosts.get(at as usize)),
+        }
+    }
+
+    fn label(&self, row: &Row) -> &[u8] {
+        let from = self.labels.get(row.label as usize..).unwrap_or_default();
+        let length = from.first().map_or(0, |length| usize::from(*length) + 1);
+        from.get(..length).unwrap_or_default()
+    }
+}
+
+/// Packs instances.
+#[derive(Debug, Default)]
+pub(super) struct InstancesBuilder {
+    rows: Vec<Row>,
+    labels: Vec<u8>,
+    v4: Vec<Ipv4Addr>,
+    v6: Vec<Ipv6Addr>,
+    hosts: Vec<Name>,
+}
+
+impl InstancesBuilder {
+    /// Adds an instance under several labels, each at most 63 octets; a label that is taken already is left out.
+    pub(super) fn add<'a>(
+        &mut self,
+        labels: impl IntoIterator<Item = &'a str>,
+        v4: &[Ipv4Addr],
+        v6: &[Ipv6Addr],
+        host: Option<&Name>,
+    ) {
+        let v4 = Span::append(&mut self.v4, v4);
+        let v6 = Span::append(&mut self.v6, v6);
+        let host = host.map(|name| {
+            self.hosts.push(name.clone());
+            index(self.hosts.len() - 1)
+        });
+        for label in labels {
+            let row = Row { label: index(self.labels.len()), v4, v6, host };
+            self.labels.push(u8::try_from(label.len()).unwrap_or(0));
+            self.labels.extend_from_slice(label.as_bytes());
+            self.rows.push(row);
+        }
+    }
+
+    pub(super) fn build(self) -> Instances {
+        let mut instances = Instances {
+            rows: Box::default(),
+            labels: self.labels.into(),
+            v4: self.v4.into(),
+            v6: self.v6.into(),
+            hosts: self.hosts.into(),
+        };
+        let mut rows = self.rows;
+        rows.sort_by(|a, b| instances.label(a).cmp(instances.label(b)));
+        rows.dedup_by(|a, b| instances.label(a) == instances.label(b));
+        instances.rows = rows.into();
+        instances
+    }
+}
+
+impl Span {
+    fn append<T: Copy>(all: &mut Vec<T>, some: &[T]) -> Self {
+        let start = index(all.len());
+        let length = u16::try_from(some.len()).unwrap_or(u16::MAX);
+        all.extend_from_slice(some.get(..usize::from(length)).unwrap_or_default());
+        Self { start, length }
+    }
+}
+
+/// An index into an array of one service, which never has four thousand million entries.
+fn index(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
