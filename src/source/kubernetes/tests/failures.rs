@@ -32,7 +32,7 @@ async fn an_answer_that_ends_in_the_middle_of_an_event_is_a_failure() {
 #[tokio::test]
 async fn a_watch_that_outlasts_its_time_in_silence_is_given_up() {
     let mut server = ApiServer::start().await;
-    let timing = Timing { watch_seconds: 0..=0, grace: Duration::from_millis(300), ..quick() };
+    let timing = Timing { watch_seconds: 0..=0, grace: Duration::from_secs(1), ..quick() };
     let user = json!({});
     let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, user));
     let silent = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
@@ -61,19 +61,25 @@ async fn denied_permissions_are_a_failure_with_the_servers_words() {
 #[tokio::test]
 async fn refused_credentials_are_read_anew() {
     let mut server = ApiServer::start().await;
-    let mut source = Source::start(&server, web());
+    // Longer than the test, so that no other failure makes the client doubtful.
+    let timing = Timing { answer: 10 * PATIENCE, ..quick() };
+    let user = json!({ "token": "first" });
+    let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, user));
     let request = server.list(PODS).await;
     assert_eq!(request.headers["authorization"], "Bearer first");
     write_kubeconfig(&source.kubeconfig(), &server, json!({ "token": "second" }));
     request.fail(401, "Unauthorized").await;
-    loop {
-        let request = server.list(PODS).await;
-        if request.headers["authorization"] == "Bearer second" {
-            request.json(200, &list(1, json!([]))).await;
-            break;
+    let accepted = async {
+        loop {
+            let request = server.list(PODS).await;
+            if request.headers["authorization"] == "Bearer second" {
+                return request;
+            }
+            request.fail(401, "Unauthorized").await;
         }
-        request.fail(401, "Unauthorized").await;
-    }
+    };
+    let request = timeout(PATIENCE, accepted).await.expect("the old credentials are kept");
+    request.json(200, &list(1, json!([]))).await;
     assert_eq!(source.reset().await, []);
     assert!(source.failure("denied").await.contains("401"));
 }
@@ -184,10 +190,11 @@ async fn a_server_that_ends_everything_at_once_is_not_run_over() {
         server.list(PODS).await.json(200, &page).await;
         server.list(PODS).await.fail(410, "The provided continue parameter is too old").await;
     }
-    server.list(PODS).await.json(200, &list(1, json!([]))).await;
-    source.reset().await;
+    let last = server.list(PODS).await;
     assert!(begun.elapsed() >= 4 * PAUSE, "four more lists: {:?}", begun.elapsed());
     let begun = Instant::now();
+    last.json(200, &list(1, json!([]))).await;
+    source.reset().await;
     for _ in 0..5 {
         server.watch(PODS, 1).await.begin().await.end().await;
     }

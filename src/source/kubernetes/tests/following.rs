@@ -67,13 +67,16 @@ async fn a_pod_is_said_when_it_gets_its_address() {
 }
 
 #[tokio::test]
-async fn a_watch_that_ends_goes_on_from_the_last_bookmark_without_a_list() {
+async fn a_watch_that_ends_goes_on_from_the_last_event_or_bookmark_without_a_list() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     let mut watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
     source.reset().await;
     watch.event("ADDED", pod("b", 5, 2)).await;
     source.upsert().await;
+    watch.end().await;
+
+    let mut watch = server.watch(PODS, 5).await.begin().await;
     watch.event("BOOKMARK", bookmark(9)).await;
     watch.end().await;
 
