@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -31,13 +31,18 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// How often it is looked whether a UDP worker has ended.
+const WORKER_CHECK: Duration = Duration::from_secs(1);
+
 /// Updates that may wait for the catalog; beyond that, sources wait.
 const CHANNEL: usize = 4096;
 
 /// A running server. Stop it with [`stop`](Self::stop); dropping it stops its tasks, and its threads soon after.
 #[derive(Debug)]
 pub struct Server {
-    tasks: JoinSet<()>,
+    sources: JoinSet<()>,
+    /// What must run as long as the server does, each with its name.
+    vital: JoinSet<&'static str>,
     workers: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     stop_admin: Option<oneshot::Sender<()>>,
@@ -61,7 +66,8 @@ impl Server {
         let responder =
             Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), config.listen.version.clone()));
         let mut server = Self {
-            tasks: JoinSet::new(),
+            sources: JoinSet::new(),
+            vital: JoinSet::new(),
             workers: Vec::new(),
             stop: Arc::default(),
             stop_admin: None,
@@ -75,19 +81,18 @@ impl Server {
         let admin_listener = bind_admin(config.listen.admin).await?;
 
         let (outbox, inbox) = mpsc::channel(CHANNEL);
-        server.tasks.spawn(catalog::run(catalog, inbox, Arc::clone(&metrics)));
+        let worker = catalog::run(catalog, inbox, Arc::clone(&metrics));
+        server.vital.spawn(named("the catalog", worker));
         server.start_sources(config, &outbox);
         if let Some(listener) = admin_listener {
             server.admin = Some(listener.local_addr()?);
             let (stop_admin, stopped) = oneshot::channel::<()>();
             server.stop_admin = Some(stop_admin);
             let state = AdminState { board: Arc::clone(&server.board), metrics };
-            server.tasks.spawn(async move {
-                let stopped = async {
-                    let _ = stopped.await;
-                };
-                admin::serve(listener, state, stopped).await;
-            });
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            server.vital.spawn(named("the admin port", admin::serve(listener, state, stopped)));
         }
         Ok(server)
     }
@@ -112,7 +117,26 @@ impl Server {
         &self.board
     }
 
-    /// Stops: answers what has been received, closes every socket, ends every task.
+    /// Waits until a part has ended that must not; returns what happened. While all is well it never returns.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        let mut look = tokio::time::interval(WORKER_CHECK);
+        loop {
+            tokio::select! {
+                Some(ended) = self.vital.join_next() => return match ended {
+                    Ok(name) => anyhow::anyhow!("{name} has ended"),
+                    Err(error) => anyhow::Error::new(error).context("a part of the server has failed"),
+                },
+                _ = look.tick() => {
+                    if let Some(worker) = self.workers.iter().find(|worker| worker.is_finished()) {
+                        let name = worker.thread().name().unwrap_or_default();
+                        return anyhow::anyhow!("the worker \"{name}\" has ended");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stops: answers the datagrams that have been received, closes every socket, ends every task.
     pub async fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.stop_admin.take();
@@ -127,7 +151,8 @@ impl Server {
         if joined.await.is_err() {
             error!("could not wait for the UDP workers");
         }
-        self.tasks.shutdown().await;
+        self.sources.shutdown().await;
+        self.vital.shutdown().await;
     }
 
     fn listen(&mut self, listen: &Listen, responder: &Arc<Responder>) -> anyhow::Result<()> {
@@ -142,7 +167,8 @@ impl Server {
             }
             let listener =
                 tcp::bind(local).with_context(|| format!("cannot listen on {local} (TCP){}", hint(local)))?;
-            self.tasks.spawn(tcp::serve(listener, Arc::clone(responder), Arc::clone(&limits)));
+            let serving = tcp::serve(listener, Arc::clone(responder), Arc::clone(&limits));
+            self.vital.spawn(named("a TCP listener", serving));
             info!(address = %local, "answering on UDP and TCP");
             self.dns.push(local);
         }
@@ -168,21 +194,26 @@ impl Server {
                 .map(|(import, rule)| (import, rule.clone()))
                 .collect();
             let context = context(&settings.id, members.len() + imports.len());
-            self.tasks.spawn(consul::run(settings.clone(), members, imports, context));
+            self.sources.spawn(consul::run(settings.clone(), members, imports, context));
         }
         for settings in &config.kubernetes {
             let members = members_of(config, &settings.id);
             let context = context(&settings.id, members.len());
-            self.tasks.spawn(kubernetes::run(settings.clone(), members, context));
+            self.sources.spawn(kubernetes::run(settings.clone(), members, context));
         }
         let fixed = SourceId { kind: SourceKind::Static, name: "static".into() };
         let members: Vec<_> = members_of(config, &fixed);
         if !members.is_empty() {
             let context = context(&fixed, members.len());
-            self.tasks.spawn(fixed::run(members, context));
+            self.sources.spawn(fixed::run(members, context));
         }
         self.board = Arc::new(board);
     }
+}
+
+async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static str {
+    part.await;
+    name
 }
 
 impl Drop for Server {

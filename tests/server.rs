@@ -70,7 +70,7 @@ impl Running {
     fn wait_until_synced(&self) {
         wait_for("every service is complete", || {
             let snapshot = self.server().cell().load();
-            snapshot.zones().flat_map(|zone| zone.services()).all(|service| service.complete)
+            snapshot.view().services().iter().all(|service| service.complete)
         });
     }
 }
@@ -344,6 +344,68 @@ fn tcp_closes_silent_connections_and_those_beyond_the_cap() {
         let packet = framed(&query("web.shop.", RecordType::A));
         stream.write_all(&packet).is_ok() && matches!(stream.read(&mut [0; 1]), Ok(1))
     });
+}
+
+#[test]
+fn a_server_under_load_stops_at_once() {
+    let running = Running::loopback(ZONE);
+    let dns = running.dns();
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let client = std::thread::spawn({
+        let done = std::sync::Arc::clone(&done);
+        move || {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let packet = query("web.shop.", RecordType::A).to_vec().unwrap();
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = socket.send_to(&packet, dns);
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+        }
+    });
+    let started = Instant::now();
+    drop(running);
+    let took = started.elapsed();
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    client.join().unwrap();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn ten_thousand_questions_from_one_port_are_all_answered() {
+    let running = Running::loopback(ZONE);
+    let socket = socket();
+    let mut message = query("web.shop.", RecordType::A);
+    let mut answered = std::collections::HashSet::new();
+    let mut buffer = [0; 4096];
+    // As many at once as a receive buffer surely holds, so that none is the kernel's to drop.
+    for burst in 0..100_u16 {
+        for at in 0..100 {
+            message.metadata.id = burst * 100 + at;
+            socket.send_to(&message.to_vec().unwrap(), running.dns()).unwrap();
+        }
+        for _ in 0..100 {
+            let length = socket.recv(&mut buffer).unwrap();
+            let answer = Message::from_vec(&buffer[..length]).unwrap();
+            assert_eq!(addresses(&answer).len(), 2);
+            answered.insert(answer.metadata.id);
+        }
+    }
+    assert_eq!(answered.len(), 10_000);
+}
+
+#[test]
+fn ipv6_sockets_answer_in_batches_too() {
+    let running = Running::start("dns = [\"[::1]:0\"]", ZONE);
+    let socket = UdpSocket::bind("[::1]:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    for _ in 0..50 {
+        socket.send_to(&query("web.shop.", RecordType::A).to_vec().unwrap(), running.dns()).unwrap();
+    }
+    let mut buffer = [0; 4096];
+    for _ in 0..50 {
+        let length = socket.recv(&mut buffer).unwrap();
+        assert_eq!(addresses(&Message::from_vec(&buffer[..length]).unwrap()).len(), 2);
+    }
 }
 
 #[test]

@@ -19,9 +19,7 @@ mod state;
 mod worker;
 
 pub use rotation::{RotationId, RotationIds};
-pub use service::{
-    InstanceAnswer, InstanceId, Instances, NamedPortAnswers, PortAnswers, Service, SrvRecord,
-};
+pub use service::{InstanceAnswer, InstanceId, Instances, NamedPortAnswers, PortAnswers, Service, SrvRecord};
 pub use snapshot::{Cell, Lookup, Snapshot, View, Zone};
 pub use state::{Catalog, HealthCounts};
 pub use worker::run;

@@ -101,7 +101,8 @@ impl Snapshot {
             let unsynced = zone.unsynced_imports.load(Ordering::Relaxed);
             snapshot.tables.unsynced_imports.fetch_add(unsynced, Ordering::Relaxed);
             // Names between an inner zone's apex and the outer one's exist, since the inner apex does.
-            let outer = zone.apex.parent().and_then(|above| Some(snapshot.zone(above.as_wire())?.0.apex.clone()));
+            let outer =
+                zone.apex.parent().and_then(|above| Some(snapshot.zone(above.as_wire())?.0.apex.clone()));
             if let Some(outer) = outer {
                 snapshot.count_empty_non_terminals(&zone.apex, &outer, 1);
             }

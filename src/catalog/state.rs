@@ -274,7 +274,9 @@ impl Catalog {
             return;
         }
         // The longest apex wins: a name that another namespace covers is that one's.
-        let Some((zone, _)) = self.snapshot.zone(name.as_wire()).filter(|(zone, _)| zone.apex == service.apex) else {
+        let Some((zone, _)) =
+            self.snapshot.zone(name.as_wire()).filter(|(zone, _)| zone.apex == service.apex)
+        else {
             return;
         };
         let reports = service

@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    catalog::{Lookup, Service},
+    catalog::{Lookup, Snapshot},
     config::{self, Shape},
     model::{SourceId, SourceKind},
 };
 
 const SERVER: &str = "[consul.vms]\naddress = \"http://127.0.0.1:8500\"\n";
 
-fn catalog(services: usize) -> (Catalog, Arc<Zone>, Vec<Member>) {
+fn catalog(services: usize) -> (Catalog, Snapshot, Vec<Member>) {
     let mut zone = String::from("namespace = \"shop\"\n");
     for at in 0..services {
         zone += &format!(
@@ -24,44 +24,48 @@ fn catalog(services: usize) -> (Catalog, Arc<Zone>, Vec<Member>) {
     let files = [(PathBuf::from("muster.toml"), SERVER.to_owned()), (PathBuf::from("zones/a.toml"), zone)];
     let config = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false))).config;
     let catalog = Catalog::new(&config, 1);
-    let zone = catalog.zones.values().next().unwrap().clone();
+    let snapshot = catalog.snapshot();
     let members =
         config.namespaces[0].services.iter().flat_map(|s| s.members()).map(|(member, _)| member).collect();
-    (catalog, zone, members)
+    (catalog, snapshot, members)
 }
 
 fn instance(id: u8, address: u8, health: Health) -> Instance {
     Instance { health, ..Instance::at(&format!("i{id}"), [10, 0, 0, address].into(), 80) }
 }
 
-fn service(zone: &Zone, name: &str) -> Option<Arc<Service>> {
+/// What `read` reads of a service; `None` if there is no such service.
+fn service<T>(snapshot: &Snapshot, name: &str, read: impl Fn(&Service) -> T) -> Option<T> {
     let name: Name = name.parse().unwrap();
-    match zone.lookup(name.as_wire()) {
-        Lookup::Service(service, 0) => Some(service),
+    let view = snapshot.view();
+    match view.lookup(name.as_wire()) {
+        Lookup::Service(service, 0) => Some(read(service)),
         _ => None,
     }
 }
 
-fn import(zone: &Zone) -> Import {
+fn is_absent(snapshot: &Snapshot, name: &str) -> bool {
+    let name: Name = name.parse().unwrap();
+    matches!(snapshot.view().lookup(name.as_wire()), Lookup::Absent(_))
+}
+
+fn is_empty_non_terminal(snapshot: &Snapshot, name: &str) -> bool {
+    let name: Name = name.parse().unwrap();
+    matches!(snapshot.view().lookup(name.as_wire()), Lookup::EmptyNonTerminal(_))
+}
+
+fn import() -> Import {
     let source = SourceId { kind: SourceKind::Consul, name: "vms".into() };
-    Import { apex: zone.apex.clone(), source, place: 0 }
+    Import { apex: "shop".parse().unwrap(), source, place: 0 }
 }
 
 /// What readers can tell about a service, without what may differ between two catalogs (cursor numbers).
 fn view(service: &Service) -> String {
-    let mut ports: Vec<_> = service.ports.keys().collect();
-    ports.sort();
-    let mut instances: Vec<_> = service.instances.keys().collect();
-    instances.sort();
+    let ports: Vec<_> = service.ports.iter().map(|port| (&port.labels, &port.answers.records)).collect();
+    let instances: Vec<_> = service.instances.iter().collect();
     format!(
-        "{} {} {} {} {:?} {:?} {:?} {ports:?} {instances:?}",
-        service.name,
-        service.complete,
-        service.failed_open,
-        service.total,
-        service.v4,
-        service.v6,
-        service.srv.records,
+        "{} {} {} {:?} {:?} {:?} {ports:?} {instances:?}",
+        service.name, service.complete, service.failed_open, service.v4, service.v6, service.srv.records,
     )
 }
 
@@ -75,10 +79,12 @@ fn a_change_compiles_its_own_service_only_and_no_change_compiles_nothing() {
         });
     }
     assert_eq!(catalog.publish(), 10);
-    let before: Vec<_> = zone.services();
+    let address = |service: &Service| std::ptr::from_ref(service).addr();
+    let before: Vec<_> = zone.view().services().into_iter().map(address).collect();
     catalog.apply(Update::Upsert { member: members[0].clone(), instance: instance(1, 1, Health::Unhealthy) });
     assert_eq!(catalog.publish(), 1);
-    let kept = before.iter().zip(zone.services()).filter(|(old, new)| Arc::ptr_eq(old, new)).count();
+    let after: Vec<_> = zone.view().services().into_iter().map(address).collect();
+    let kept = before.iter().zip(&after).filter(|(old, new)| old == new).count();
     assert_eq!(kept, 9, "the others are the same objects as before");
     catalog.apply(Update::Upsert { member: members[0].clone(), instance: instance(1, 1, Health::Unhealthy) });
     catalog.apply(Update::Reset {
@@ -92,20 +98,20 @@ fn a_change_compiles_its_own_service_only_and_no_change_compiles_nothing() {
 #[test]
 fn cursor_numbers_survive_changes_and_are_used_again_after_a_name_is_gone() {
     let (mut catalog, zone, members) = catalog(1);
-    let before = service(&zone, "s0.shop").unwrap().v4_rotation;
+    let before = service(&zone, "s0.shop", |s| s.v4_rotation).unwrap();
     catalog.apply(Update::Reset {
         member: members[0].clone(),
         instances: vec![instance(1, 1, Health::Healthy)],
     });
     catalog.publish();
-    assert_eq!(service(&zone, "s0.shop").unwrap().v4_rotation, before);
+    assert_eq!(service(&zone, "s0.shop", |s| s.v4_rotation).unwrap(), before);
 
     let mut highest = 0;
     for round in 0..50 {
         let name: Name = format!("n{round}.shop").parse().unwrap();
-        catalog.apply(Update::Imported { import: import(&zone), services: vec![name] });
+        catalog.apply(Update::Imported { import: import(), services: vec![name] });
         catalog.publish();
-        highest = highest.max(service(&zone, &format!("n{round}.shop")).unwrap().srv.rotation.index());
+        highest = highest.max(service(&zone, &format!("n{round}.shop"), |s| s.srv.rotation.index()).unwrap());
     }
     assert!(highest < 16, "two services at a time need no {highest} cursors");
 }
@@ -114,16 +120,15 @@ fn cursor_numbers_survive_changes_and_are_used_again_after_a_name_is_gone() {
 fn nothing_is_left_of_a_name_that_an_import_no_longer_lists() {
     let (mut catalog, zone, _) = catalog(0);
     let names = ["a.shop", "_x._tcp.shop"].map(|name| name.parse::<Name>().unwrap());
-    catalog.apply(Update::Imported { import: import(&zone), services: names.to_vec() });
+    catalog.apply(Update::Imported { import: import(), services: names.to_vec() });
     catalog.publish();
-    assert!(service(&zone, "a.shop").is_some());
-    let below: Name = "_tcp.shop".parse().unwrap();
-    assert!(matches!(zone.lookup(below.as_wire()), Lookup::EmptyNonTerminal));
-    catalog.apply(Update::Imported { import: import(&zone), services: vec![] });
+    assert!(service(&zone, "a.shop", |_| ()).is_some());
+    assert!(is_empty_non_terminal(&zone, "_tcp.shop"));
+    catalog.apply(Update::Imported { import: import(), services: vec![] });
     catalog.publish();
-    assert_eq!((catalog.service_count(), zone.services().len()), (0, 0));
-    assert!(matches!(zone.lookup(below.as_wire()), Lookup::Absent));
-    assert!(zone.empty_non_terminals.is_empty());
+    assert_eq!((catalog.service_count(), zone.view().services().len()), (0, 0));
+    assert!(is_absent(&zone, "_tcp.shop"));
+    assert!(is_absent(&zone, "a.shop"));
 }
 
 #[test]
@@ -179,7 +184,7 @@ proptest! {
         }
         used.publish();
         fresh.publish();
-        let views = |zone: &Zone| zone.services().iter().map(|s| view(s)).collect::<Vec<_>>();
+        let views = |zone: &Snapshot| zone.view().services().into_iter().map(view).collect::<Vec<_>>();
         prop_assert_eq!(views(&used_zone), views(&fresh_zone));
         prop_assert_eq!(used.health_counts(), fresh.health_counts());
     }

@@ -1,8 +1,7 @@
 //! `muster serve`.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
@@ -22,28 +21,35 @@ pub(super) fn run(configuration: &Configuration, log: Option<&str>, json: bool) 
         let _ = fail(&error.into());
         return ExitCode::from(2);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let served = runtime
-        .context("cannot start the runtime")
-        .and_then(|runtime| runtime.block_on(serve(&loaded.config, &location)));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the runtime")),
+    };
+    let served = runtime.block_on(serve(&loaded.config, &location));
+    // A name that is being looked up, or a credential plugin that hangs, must not hold the exit.
+    runtime.shutdown_timeout(EXIT_PATIENCE);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
 }
 
+/// How long blocking calls of libraries may hold the exit.
+const EXIT_PATIENCE: Duration = Duration::from_secs(1);
+
 async fn serve(config: &Config, location: &Location) -> anyhow::Result<()> {
     // Before anything is bound, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     info!(version = VERSION, "muster starts");
-    let server = Server::start(config).await?;
+    let mut server = Server::start(config).await?;
     if matches!(location, Location::Demo) {
         print(&demo_hints(server.dns()));
     }
     let signal = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
+        failure = server.failed() => return Err(failure),
     };
     info!(signal, "stopping");
     server.stop().await;

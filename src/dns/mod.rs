@@ -2,7 +2,7 @@
 //!
 //! [`question`](self::question) reads a request, [`answer`](self::answer) finds what is to be said, [`encode`](self::encode)
 //! writes it within the client's limit, [`Responder`] is the three in a row, and the transports carry its bytes. Between
-//! receiving and sending nothing waits, locks or logs.
+//! receiving and sending over UDP nothing waits, locks, allocates or logs.
 //!
 //! Rejected: hickory-server's own loop and `Catalog` (13 µs a query, a scan of the zone on NXDOMAIN, one query after the other
 //! on TCP). hickory-proto reads every request that is not plain, and is the oracle of the tests.

@@ -1,7 +1,8 @@
 //! The responder: requests' bytes in, answers' bytes out.
 
-use std::{array, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
+use arrayvec::ArrayVec;
 use hickory_proto::op::ResponseCode;
 
 use super::{
@@ -83,25 +84,23 @@ impl Responder {
     /// is nothing to send.
     ///
     /// Reads all, then looks all up, then writes all: what one look-up waits for from memory, the others' need not wait for.
-    pub(super) fn respond_all<const N: usize>(
+    pub(super) fn respond_all(
         &self,
-        packets: [&[u8]; N],
-        contexts: impl Fn(usize) -> Context,
+        packets: &[&[u8]],
+        context: Context,
         scratch: &mut Scratch,
         rotation: &mut Rotation,
         answers: &mut [Vec<u8>],
     ) {
-        let mut rooms = scratch.names.iter_mut();
-        let requests: [Request<'_>; N] = array::from_fn(|at| match rooms.next() {
-            Some(room) if !packets[at].is_empty() => read(packets[at], room),
-            _ => Request::Noise,
-        });
+        let rooms = scratch.names.iter_mut();
+        let requests: ArrayVec<Request<'_>, BATCH> =
+            packets.iter().zip(rooms).map(|(packet, room)| read(packet, room)).collect();
         let snapshot = self.cell.load();
         let view = snapshot.view();
-        let lookups: [Lookup<'_>; N] = array::from_fn(|at| look_up(&view, &requests[at]));
-        let each = requests.iter().zip(lookups).zip(answers).enumerate();
-        for (at, ((request, lookup), answer)) in each {
-            if !self.answer(request, lookup, contexts(at), rotation, answer) {
+        let lookups: ArrayVec<Lookup<'_>, BATCH> =
+            requests.iter().map(|request| look_up(&view, request)).collect();
+        for ((request, lookup), answer) in requests.iter().zip(lookups).zip(answers) {
+            if !self.answer(request, lookup, context, rotation, answer) {
                 answer.clear();
             }
         }

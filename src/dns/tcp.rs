@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{debug, warn};
 
@@ -120,8 +120,10 @@ async fn converse(
     let mut received: Vec<u8> = Vec::with_capacity(4096);
     let mut answer = Vec::new();
     let mut answers = Vec::new();
+    // Only whole messages keep a connection open: single bytes now and then must not hold a place for ever.
+    let mut deadline = Instant::now() + idle;
     loop {
-        if timeout(idle, stream.read_buf(&mut received)).await?? == 0 {
+        if timeout_at(deadline, stream.read_buf(&mut received)).await?? == 0 {
             return Ok(());
         }
         let mut rest = received.as_slice();
@@ -132,7 +134,8 @@ async fn converse(
                 responder.respond(query, context, &mut rotation, &mut answer)
             };
             if !any {
-                return Ok(()); // nothing that a client would send
+                // Nothing that a client would send; what it asked before is answered still.
+                return flush(&mut stream, &mut answers, idle).await;
             }
             let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
             answers.extend(length.to_be_bytes());
@@ -142,6 +145,9 @@ async fn converse(
             }
         }
         let used = received.len() - rest.len();
+        if used > 0 {
+            deadline = Instant::now() + idle;
+        }
         received.drain(..used);
         flush(&mut stream, &mut answers, idle).await?;
     }

@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn weight_zero_gets_nothing_while_another_that_is_accepted_has_more() {
         let weights = |given: &[(Health, u16)]| -> Vec<u16> {
-            let candidates: Vec<_> = given.iter().map(|(health, weight)| candidate(*health, *weight)).collect();
+            let candidates: Vec<_> =
+                given.iter().map(|(health, weight)| candidate(*health, *weight)).collect();
             let accepted = accept(&candidates, &shape(WhenAllUnhealthy::All));
             accepted.candidates.iter().map(|candidate| candidate.weight).collect()
         };

@@ -1,0 +1,163 @@
+//! A socket on one address: requests in and answers out in batches, so that many share the price of a system call.
+//!
+//! Receiving takes what is there and does not wait for more (`MSG_WAITFORONE`), so a single packet is answered as soon as
+//! by a plain `recv`. Answers of one size to one peer (a forwarder's load) go out as one buffer that the kernel cuts
+//! (UDP segmentation offload); all others by one `sendmmsg`.
+
+use std::{
+    array,
+    io::{self, IoSlice, IoSliceMut},
+    net::{SocketAddr, UdpSocket},
+    ops::Range,
+    os::fd::AsRawFd,
+    sync::Arc,
+};
+
+use arrayvec::ArrayVec;
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrLike, recvmmsg, sendmsg};
+use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
+
+use super::{REQUEST_ROOM, Step, may_be_answered};
+use crate::{
+    dns::{
+        responder::{BATCH, Context, Responder, Scratch},
+        rotation::Rotation,
+    },
+    telemetry::Transport,
+};
+
+/// The fewest answers that are worth a segmented send of their own.
+const SEGMENTS: usize = 4;
+
+/// An address of the socket's family.
+pub(super) trait Peer: SockaddrLike + Copy + PartialEq + Into<SocketAddr> {}
+
+impl<P: SockaddrLike + Copy + PartialEq + Into<SocketAddr>> Peer for P {}
+
+pub(super) struct Worker<P> {
+    socket: UdpSocket,
+    context: Context,
+    responder: Arc<Responder>,
+    rotation: Rotation,
+    scratch: Box<Scratch>,
+    headers: MultiHeaders<P>,
+    requests: Box<[[u8; REQUEST_ROOM]; BATCH]>,
+    answers: [Vec<u8>; BATCH],
+    /// Off once the kernel has refused a segmented send.
+    segmentation: bool,
+}
+
+impl<P: Peer> Worker<P> {
+    pub(super) fn new(socket: UdpSocket, local: SocketAddr, responder: Arc<Responder>) -> Self {
+        Self {
+            socket,
+            context: Context { transport: Transport::Udp, asked: Some(local.ip()) },
+            responder,
+            rotation: Rotation::default(),
+            scratch: Box::default(),
+            headers: MultiHeaders::preallocate(BATCH, None),
+            requests: Box::new([[0; REQUEST_ROOM]; BATCH]),
+            answers: array::from_fn(|_| Vec::with_capacity(REQUEST_ROOM)),
+            segmentation: true,
+        }
+    }
+
+    /// Receives at least one request; returns who sent how much into which buffer.
+    fn receive(&mut self) -> io::Result<ArrayVec<(usize, Option<P>), BATCH>> {
+        let mut parts = self.requests.each_mut().map(|room| [IoSliceMut::new(room)]);
+        let fd = self.socket.as_raw_fd();
+        let received = recvmmsg(fd, &mut self.headers, parts.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
+        Ok(received.map(|message| (message.bytes, message.address)).collect())
+    }
+
+    fn send(&mut self, peers: &[Option<P>]) {
+        let mut singles: ArrayVec<usize, BATCH> = ArrayVec::new();
+        let mut at = 0;
+        while at < peers.len() {
+            let run = self.run(peers, at);
+            at = run.end;
+            let segmented =
+                self.segmentation && run.len() >= SEGMENTS && self.send_segmented(peers, run.clone());
+            if !segmented {
+                singles.extend(run.filter(|at| self.answers.get(*at).is_some_and(|a| !a.is_empty())));
+            }
+        }
+        self.send_singles(peers, &singles);
+    }
+
+    /// The answers from `start` on that go to one peer and have one size; at least the first.
+    fn run(&self, peers: &[Option<P>], start: usize) -> Range<usize> {
+        let same = |at: &usize| {
+            peers.get(*at) == peers.get(start)
+                && self.answers.get(*at).map(Vec::len) == self.answers.get(start).map(Vec::len)
+        };
+        let more = (start + 1..peers.len()).take_while(same).count();
+        start..start + 1 + more
+    }
+
+    /// Sends a run of answers as one buffer that the kernel cuts into datagrams; tells whether it did.
+    fn send_segmented(&mut self, peers: &[Option<P>], run: Range<usize>) -> bool {
+        let answers = self.answers.get(run.clone()).unwrap_or_default();
+        let size = answers.first().map_or(0, Vec::len);
+        let (Some(Some(peer)), Ok(size @ 1..)) = (peers.get(run.start), u16::try_from(size)) else {
+            return false;
+        };
+        let parts: ArrayVec<IoSlice<'_>, BATCH> = answers.iter().map(|answer| IoSlice::new(answer)).collect();
+        let control = [ControlMessage::UdpGsoSegments(&size)];
+        let sent = sendmsg(self.socket.as_raw_fd(), &parts, &control, MsgFlags::empty(), Some(peer));
+        if let Err(error) = sent
+            && !super::is_harmless(&error.into())
+        {
+            self.segmentation = false;
+        }
+        sent.is_ok()
+    }
+
+    /// Sends answers one datagram each. What the kernel does not take is lost, as any datagram may be.
+    fn send_singles(&self, peers: &[Option<P>], which: &[usize]) {
+        let mut addresses: ArrayVec<SocketAddrAny, BATCH> = ArrayVec::new();
+        let mut parts: ArrayVec<[IoSlice<'_>; 1], BATCH> = ArrayVec::new();
+        for at in which {
+            if let (Some(Some(peer)), Some(answer)) = (peers.get(*at), self.answers.get(*at)) {
+                addresses.push((*peer).into().into());
+                parts.push([IoSlice::new(answer)]);
+            }
+        }
+        let mut control: [SendAncillaryBuffer<'_, '_, '_>; BATCH] =
+            array::from_fn(|_| SendAncillaryBuffer::default());
+        let mut messages: ArrayVec<MMsgHdr<'_>, BATCH> = addresses
+            .iter()
+            .zip(&parts)
+            .zip(&mut control)
+            .map(|((address, part), control)| MMsgHdr::new_with_addr(address, part, control))
+            .collect();
+        let mut rest = messages.as_mut_slice();
+        while !rest.is_empty() {
+            // An error is about the first message: leave it out and go on with the others.
+            let done = sendmmsg(&self.socket, rest, SendFlags::empty()).unwrap_or(1).max(1);
+            rest = rest.get_mut(done..).unwrap_or_default();
+        }
+    }
+}
+
+impl<P: Peer> Step for Worker<P> {
+    fn step(&mut self) -> io::Result<()> {
+        let received = self.receive()?;
+        let mut packets: ArrayVec<&[u8], BATCH> = ArrayVec::new();
+        let mut peers: ArrayVec<Option<P>, BATCH> = ArrayVec::new();
+        for ((length, peer), request) in received.into_iter().zip(self.requests.iter()) {
+            packets.push(request.get(..length).unwrap_or_default());
+            peers.push(peer.filter(|peer| may_be_answered((*peer).into())));
+        }
+        self.responder.respond_all(
+            &packets,
+            self.context,
+            &mut self.scratch,
+            &mut self.rotation,
+            &mut self.answers,
+        );
+        drop(packets);
+        self.send(&peers);
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! A wildcard socket: one packet at a time, each answered from the address that it was sent to.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::AsRawFd,
+    sync::Arc,
+};
+
+use nix::{
+    cmsg_space,
+    libc::{in_pktinfo, in6_pktinfo},
+    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg},
+};
+
+use super::{REQUEST_ROOM, Step, may_be_answered};
+use crate::{
+    dns::{
+        responder::{Context, Responder},
+        rotation::Rotation,
+    },
+    telemetry::Transport,
+};
+
+pub(super) struct Worker {
+    socket: UdpSocket,
+    responder: Arc<Responder>,
+    rotation: Rotation,
+    request: Box<[u8; REQUEST_ROOM]>,
+    answer: Vec<u8>,
+    control: Vec<u8>,
+}
+
+impl Worker {
+    pub(super) fn new(socket: UdpSocket, responder: Arc<Responder>) -> Self {
+        Self {
+            socket,
+            responder,
+            rotation: Rotation::default(),
+            request: Box::new([0; REQUEST_ROOM]),
+            answer: Vec::with_capacity(REQUEST_ROOM),
+            control: cmsg_space!(in_pktinfo, in6_pktinfo),
+        }
+    }
+}
+
+impl Step for Worker {
+    fn step(&mut self) -> io::Result<()> {
+        let fd = self.socket.as_raw_fd();
+        let mut parts = [IoSliceMut::new(self.request.as_mut_slice())];
+        let received =
+            recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), MsgFlags::empty())?;
+        let (length, peer) = (received.bytes, received.address);
+        let asked = received.cmsgs()?.find_map(Asked::from_control);
+        let Some(client) = peer.as_ref().and_then(socket_addr).filter(|client| may_be_answered(*client))
+        else {
+            return Ok(());
+        };
+        let packet = self.request.get(..length).unwrap_or_default();
+        let context = Context { transport: Transport::Udp, asked: asked.as_ref().map(Asked::address) };
+        if self.responder.respond(packet, context, &mut self.rotation, &mut self.answer) {
+            let parts = [IoSlice::new(&self.answer)];
+            let control: &[ControlMessage<'_>] = match &asked {
+                Some(Asked::V4(info)) => &[ControlMessage::Ipv4PacketInfo(info)],
+                Some(Asked::V6(info)) => &[ControlMessage::Ipv6PacketInfo(info)],
+                None => &[],
+            };
+            let client = SockaddrStorage::from(client);
+            let _ = sendmsg(fd, &parts, control, MsgFlags::empty(), Some(&client));
+        }
+        Ok(())
+    }
+}
+
+fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| SocketAddr::from(*address));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::from(*address)))
+}
+
+/// The address that a packet came to, in the form in which the answer's source is given.
+#[derive(Clone, Copy)]
+enum Asked {
+    V4(in_pktinfo),
+    V6(in6_pktinfo),
+}
+
+impl Asked {
+    fn from_control(message: ControlMessageOwned) -> Option<Self> {
+        match message {
+            // The interface is left to the routing table; only the source address is ours to say.
+            ControlMessageOwned::Ipv4PacketInfo(mut info) => {
+                info.ipi_ifindex = 0;
+                info.ipi_spec_dst = info.ipi_addr;
+                Some(Self::V4(info))
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => Some(Self::V6(info)),
+            _ => None,
+        }
+    }
+
+    fn address(&self) -> IpAddr {
+        match self {
+            Self::V4(info) => IpAddr::V4(u32::from_be(info.ipi_addr.s_addr).into()),
+            Self::V6(info) => IpAddr::V6(info.ipi6_addr.s6_addr.into()),
+        }
+    }
+}
