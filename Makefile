@@ -11,13 +11,13 @@ run: ## Serve the bundled demo on 127.0.0.1:5300
 check: ## Formatting, lints, documentation, licences
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --no-deps --document-private-items
 	cargo deny --all-features check licenses bans sources
 
 test: ## Everything that needs nothing but the toolchain
 	cargo test
 
-e2e: ## Against real Consul, etcd and kube-apiserver (needs Go 1.24+, root or sudo for Debian packages the first time)
+e2e: ## Against real Consul, etcd and kube-apiserver (needs Go 1.26, dig, curl, root or sudo for Debian packages the first time)
 	tests/rig/install
 	cargo test --test e2e -- --ignored --test-threads=1 --nocapture
 

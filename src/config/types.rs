@@ -321,9 +321,9 @@ pub struct Check {
     pub interval: Duration,
     /// How long one probe may take.
     pub timeout: Duration,
-    /// Successes in a row that make an unhealthy instance healthy.
+    /// Successes in a row that make an unhealthy instance healthy. The first result decides alone, at once.
     pub rise: u32,
-    /// Failures in a row that make a healthy instance unhealthy.
+    /// Failures in a row that make a healthy instance unhealthy. The first result decides alone, at once.
     pub fall: u32,
     /// The port to probe; `None`: the instance's.
     pub port: Option<u16>,

@@ -4,9 +4,6 @@ use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// The environment variable that has the filter, such as `info,muster::source=debug`.
-pub const VARIABLE: &str = "MUSTER_LOG";
-
 /// The filter where nothing is said.
 const DEFAULT: &str = "info";
 
@@ -28,14 +25,13 @@ pub enum LogError {
     Again,
 }
 
-/// Sets up logs for the whole process. `filter` comes before the variable [`VARIABLE`], that before `info`; `json`
-/// writes one object a line instead of text. Colours only where stderr is a terminal and `NO_COLOR` is not set.
+/// Sets up logs for the whole process. `filter` is such as `info,muster::source=debug`; `info` where it says nothing.
+/// `json` writes one object a line instead of text. Colours only where stderr is a terminal and `NO_COLOR` is not set.
 ///
 /// # Errors
 /// When the filter cannot be read, or logs are set up already.
 pub fn init(filter: Option<&str>, json: bool) -> Result<(), LogError> {
-    let variable = std::env::var(VARIABLE).ok();
-    let filter = choose(filter, variable.as_deref())?;
+    let filter = parse(filter)?;
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     let done = if json {
@@ -47,10 +43,9 @@ pub fn init(filter: Option<&str>, json: bool) -> Result<(), LogError> {
     done.map_err(|_| LogError::Again)
 }
 
-/// Reads the first filter that says anything.
-fn choose(argument: Option<&str>, variable: Option<&str>) -> Result<EnvFilter, LogError> {
-    let said = [argument, variable].into_iter().flatten().find(|filter| !filter.trim().is_empty());
-    let filter = said.unwrap_or(DEFAULT);
+/// Reads a filter; one that is empty, as an empty environment variable gives it, says nothing.
+fn parse(filter: Option<&str>) -> Result<EnvFilter, LogError> {
+    let filter = filter.filter(|filter| !filter.trim().is_empty()).unwrap_or(DEFAULT);
     EnvFilter::builder()
         .with_regex(false)
         .parse(filter)
@@ -64,22 +59,17 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::nothing_said(None, None, "info")]
-    #[case::empty_says_nothing(Some(" "), Some(""), "info")]
-    #[case::the_variable(None, Some("warn"), "warn")]
-    #[case::the_argument_wins(Some("debug"), Some("warn"), "debug")]
-    #[case::by_module(Some("muster::source=trace"), None, "muster::source=trace")]
-    fn the_first_filter_that_says_anything_counts(
-        #[case] argument: Option<&str>,
-        #[case] variable: Option<&str>,
-        #[case] expected: &str,
-    ) {
-        assert_eq!(choose(argument, variable).unwrap().to_string(), expected);
+    #[case::nothing_said(None, "info")]
+    #[case::empty_says_nothing(Some(" "), "info")]
+    #[case::a_level(Some("warn"), "warn")]
+    #[case::by_module(Some("muster::source=trace"), "muster::source=trace")]
+    fn the_filter_is_info_unless_one_is_said(#[case] filter: Option<&str>, #[case] expected: &str) {
+        assert_eq!(parse(filter).unwrap().to_string(), expected);
     }
 
     #[test]
     fn a_filter_that_cannot_be_read_is_named() {
-        let error = choose(Some("info,muster=loud"), None).unwrap_err();
+        let error = parse(Some("info,muster=loud")).unwrap_err();
         assert!(error.to_string().contains("\"info,muster=loud\""), "{error}");
     }
 }

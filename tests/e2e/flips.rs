@@ -6,19 +6,18 @@ use serde_json::json;
 
 use crate::{consul::Consul, kube::Kube, muster::Muster, rig::percentile};
 
-/// Flips measured of each source.
+/// Flips measured of each source, at least.
 const FLIPS: usize = 200;
 
-/// What a change may take at the median. Machines that run this are busy, so that single ones may take longer: the
-/// printed p99 is to be looked at, the assertion is for what is broken, such as polling.
-const BOUND: Duration = Duration::from_millis(50);
+/// What a change may take at the median: tells watching from polling, even on a busy machine. The p99 is printed only:
+/// of few flips it is the slowest one, and a single stall of the machine is no fault of ours.
+const BOUND: Duration = Duration::from_millis(250);
 
 fn report(what: &str, mut took: Vec<Duration>) {
     took.sort_unstable();
     let (p50, p99) = (percentile(&took, 0.5), percentile(&took, 0.99));
     println!("{what}: {} flips, from the source's word to the answer: p50 {p50:?}, p99 {p99:?}", took.len());
-    assert!(p50 < BOUND, "{what}: half of all flips took longer than {p50:?}");
-    assert!(p99 < 20 * BOUND, "{what}: one in a hundred took longer than {p99:?}");
+    assert!(p50 < BOUND, "{what}: half of all flips took {p50:?} or longer");
 }
 
 /// The answers were right before the source's word reached the test: that is as quick as can be.
@@ -75,6 +74,7 @@ async fn pods_flip_in_the_answers_when_the_api_server_tells() {
     let label = |value: &str| json!({ "metadata": { "labels": { "app": value } } });
     let mut took: [Vec<Duration>; 4] = Default::default();
     let [readiness, labelled, terminating, deleted] = &mut took;
+    // Seven flips a round.
     for _ in 0..FLIPS.div_ceil(7) {
         for ready in [false, true] {
             let (event, seen, ()) = tokio::join!(
@@ -121,6 +121,7 @@ async fn pods_flip_in_the_answers_when_the_api_server_tells() {
         muster.wait_for_address("web.shop", "10.1.0.1", true).await;
     }
     let all: Vec<_> = took.iter().flatten().copied().collect();
+    assert!(all.len() >= FLIPS, "{} flips", all.len());
     let [readiness, labelled, terminating, deleted] = took;
     report("Kubernetes, readiness", readiness);
     report("Kubernetes, labels", labelled);

@@ -2,7 +2,7 @@
 
 use std::process::ExitStatus;
 
-use crate::{muster::Muster, rig::output};
+use crate::{muster::Muster, rig::output_even_if_failed};
 
 const ZONE: &str = "namespace = \"shop\"\nmax_answers = 100\n\
     [services.web]\nfrom = [{ static = [\"10.0.0.1:80\", \"10.0.0.2:80\"] }]\n";
@@ -128,7 +128,8 @@ async fn dig_gets_what_rfc_8906_asks_for() {
     for (section, arguments, must, must_not) in table {
         let mut all = vec!["@127.0.0.1", "-p", port.as_str(), "+tries=1", "+time=10"];
         all.extend_from_slice(arguments);
-        let text = output("dig", &all).await;
+        // Whether a refused zone transfer is a failure of dig's depends on its version: the text counts.
+        let text = output_even_if_failed("dig", &all).await;
         for part in *must {
             assert!(text.contains(part), "{section}: no {part:?} in\n{text}");
         }
@@ -144,8 +145,7 @@ async fn dig_gets_what_rfc_8906_asks_for() {
 async fn sigterm_ends_the_server_cleanly() {
     let folder = tempfile::tempdir().unwrap();
     let mut muster = Muster::start(folder.path(), "", ZONE).await;
-    let pid = muster.process().id().to_string();
-    output("kill", &["-TERM", &pid]).await;
+    muster.process().terminate();
     let status: ExitStatus = tokio::task::block_in_place(|| muster.process().wait());
     assert!(status.success(), "{status}: {}", muster.process().log());
     assert!(muster.process().log().contains("SIGTERM"));

@@ -6,10 +6,14 @@ use std::{
     io::Write as _,
     net::{SocketAddr, TcpListener as StdListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -27,9 +31,12 @@ fn path_of(name: &str) -> PathBuf {
     folder.join("bin").join(name)
 }
 
-/// Tells whether the rig has a server that some machines go without.
+/// Tells whether the rig has a server that some machines go without; where `MUSTER_RIG_ALL` is set none may.
 pub fn is_installed(name: &str) -> bool {
-    path_of(name).exists()
+    let installed = path_of(name).exists();
+    let all_wanted = std::env::var_os("MUSTER_RIG_ALL").is_some_and(|value| !value.is_empty());
+    assert!(installed || !all_wanted, "{name} is not there, and MUSTER_RIG_ALL says that it must be");
+    installed
 }
 
 /// The path of a server that `tests/rig/install` has put there.
@@ -68,7 +75,13 @@ impl Process {
         self.child.id()
     }
 
-    pub fn wait(&mut self) -> std::process::ExitStatus {
+    /// Asks the process to end, as a service manager does.
+    pub fn terminate(&self) {
+        let id = Pid::from_raw(self.child.id().try_into().unwrap());
+        kill(id, Signal::SIGTERM).unwrap();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 
@@ -140,27 +153,37 @@ impl Page {
     }
 }
 
-/// Runs a program and returns its standard output.
+/// Runs a program that must succeed and returns its standard output.
 pub async fn output(program: &str, arguments: &[&str]) -> String {
-    let (program, arguments) =
-        (program.to_owned(), arguments.iter().map(|&a| a.to_owned()).collect::<Vec<_>>());
-    tokio::task::spawn_blocking(move || {
-        let output = Command::new(&program)
-            .args(&arguments)
-            .output()
-            .unwrap_or_else(|error| panic!("{program}: {error} (is it installed?)"));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    })
-    .await
-    .unwrap()
+    let (status, stdout, stderr) = run(program, arguments).await;
+    assert!(status.success(), "{program} {arguments:?}: {status}\n{stderr}{stdout}");
+    stdout
 }
 
-/// Runs a shell script in a mount namespace of its own whose only name server is `nameserver`, port 53.
+/// Runs a program that may fail, and returns its standard output and then its standard error.
+pub async fn output_even_if_failed(program: &str, arguments: &[&str]) -> String {
+    let (_, stdout, stderr) = run(program, arguments).await;
+    stdout + &stderr
+}
+
+async fn run(program: &str, arguments: &[&str]) -> (ExitStatus, String, String) {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error} (is it installed?)"));
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (output.status, text(output.stdout), text(output.stderr))
+}
+
+/// Runs a shell script in a mount namespace of its own whose only name server is `nameserver`, port 53. Each of its
+/// commands must succeed.
 pub async fn with_resolv_conf(folder: &Path, nameserver: &str, script: &str) -> String {
     let path = folder.join("resolv.conf");
     File::create(&path).unwrap().write_all(format!("nameserver {nameserver}\n").as_bytes()).unwrap();
-    let script =
-        format!("mount --make-rprivate / && mount --bind {} /etc/resolv.conf && {script}", path.display());
+    let script = format!(
+        "set -e; mount --make-rprivate /; mount --bind {} /etc/resolv.conf; {script}",
+        path.display()
+    );
     output("unshare", &["--mount", "sh", "-c", &script]).await
 }
 

@@ -147,7 +147,7 @@ async fn check_rotation(muster: &Muster, all: &[&str]) {
 }
 
 async fn check_stub_resolver(folder: &Path) {
-    let script = "getent ahostsv4 nginx.cloudmapdemo; for i in 1 2 3 4 5 6 7 8; do curl -s -m 5 http://nginx.cloudmapdemo; done";
+    let script = "getent ahostsv4 nginx.cloudmapdemo; for i in 1 2 3 4 5 6 7 8; do curl -sS -m 5 http://nginx.cloudmapdemo; done";
     let text = with_resolv_conf(folder, "127.0.53.53", script).await;
     println!("$ with nameserver 127.0.53.53: {script}\n{text}");
     assert!(text.contains(VM) && text.contains(PODS[0]), "getent shows both kinds:\n{text}");
