@@ -1,7 +1,7 @@
 //! The catalog: what every source said, merged and compiled into what is answered.
 //!
 //! One worker is the only writer. It keeps each member's last word, merges the members of a service
-//! ([`merge`](self::merge), independent of their order), applies policy and publishes the compiled [`Service`]. Only services
+//! ([`merge`], independent of their order), applies policy and publishes the compiled [`Service`]. Only services
 //! that an update touched are compiled again, and publishing one replaces one entry of a table: a change costs
 //! its service, never its namespace.
 //!

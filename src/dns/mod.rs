@@ -1,6 +1,6 @@
 //! The answer path: bytes in, bytes out.
 //!
-//! [`question`](self::question) reads a request, [`answer`](self::answer) finds what is to be said, [`encode`](self::encode)
+//! [`question`] reads a request, [`answer`] finds what is to be said, [`encode`]
 //! writes it within the client's limit, [`Responder`] is the three in a row, and the transports carry its bytes. Between
 //! receiving and sending over UDP nothing waits, locks, allocates or logs.
 //!

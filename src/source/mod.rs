@@ -2,7 +2,7 @@
 //!
 //! Each watch turns native events into [`Update`](crate::model::Update)s and sends them down one bounded channel; it
 //! never sees the catalog. A watch just runs until it fails: waiting, trying again, noting the status and giving up on
-//! what is too old is done in one place, [`supervise`]. A method per event on the catalog was rejected: a channel keeps
+//! what is too old is done in one place, [`supervise()`]. A method per event on the catalog was rejected: a channel keeps
 //! a slow catalog from being re-entered and a slow source from holding it up.
 //!
 //! Imports [`crate::model`] and the settings in [`crate::config`].

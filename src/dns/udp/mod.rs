@@ -1,8 +1,8 @@
 //! UDP: worker threads, each with a socket of its own.
 //!
 //! A worker is a plain thread in a plain loop, since between receiving and sending nothing waits. A socket on one address
-//! is served in batches ([`batch`](self::batch)). On a wildcard address the kernel says which address was asked, and each
-//! answer goes out from that one, packet by packet ([`wildcard`](self::wildcard)): clients drop answers from any other.
+//! is served in batches ([`batch`]). On a wildcard address the kernel says which address was asked, and each
+//! answer goes out from that one, packet by packet ([`wildcard`]): clients drop answers from any other.
 //!
 //! Rejected: io_uring and batches over 32 (no gain in trials), and one socket for all workers (they would wait for each
 //! other in the kernel).

@@ -1,7 +1,7 @@
 //! The static source: instances that the configuration itself lists, and the probes that say how they are.
 //!
 //! What exists never changes while it runs, only health does: one `Reset` a member at the start, then one `Upsert` for
-//! each change of health. A member cannot fail, so [`supervise`](super::supervise) with its tries and its staleness was
+//! each change of health. A member cannot fail, so [`supervise`](super::supervise()) with its tries and its staleness was
 //! not taken: a watch's handle is all that status needs. One task that goes round all instances was rejected too: a
 //! dead instance would hold up the others for its whole timeout.
 //!

@@ -2,12 +2,12 @@
 //!
 //! One watch for each (namespace, objects) that members ask for, however many members do; one client for them all; and
 //! one more watch, of nodes, that knows which zone a pod is in. The way of the data: [`client`] sends requests,
-//! [`feed`] turns list and watch into [`feed::Change`]s of small types ([`pod`], [`slice`], [`node`]), [`table`] keeps
+//! [`feed`] turns list and watch into [`feed::Change`]s of small types ([`pod`], [`slice`](mod@slice), [`node`]), [`table`] keeps
 //! what is there now and says what changed.
 //!
 //! The loop over list and watch is our own, over kube's client (kubeconfig, exec plugins, TLS, tokens) and its request
 //! builder. `kube::runtime::watcher` was rejected: after an HTTP 410 at the start of a watch it asks for the same
-//! version for ever, it retries inside where [`supervise`](super::supervise) should see the failure, and the body of a
+//! version for ever, it retries inside where [`supervise`](super::supervise()) should see the failure, and the body of a
 //! list and a line of a watch have no limit. `kube::Api` was rejected for the same lack of limits, and because its
 //! `Resource` trait wants an `ObjectMeta` of several maps in every object.
 //!
