@@ -52,6 +52,7 @@ struct Step {
     upsert: Option<String>,
     remove: Option<String>,
     expire: Option<String>,
+    expire_import: bool,
     import: Option<Vec<String>>,
     id: String,
     instances: Vec<GivenInstance>,
@@ -187,8 +188,11 @@ impl Rig {
         if let Some(member) = &step.expire {
             updates.push(Update::Expired { member: self.member(member) });
         }
+        let import = Import { apex: self.apex.clone(), source: vms(), place: 0 };
+        if step.expire_import {
+            updates.push(Update::ImportExpired { import: import.clone() });
+        }
         if let Some(services) = &step.import {
-            let import = Import { apex: self.apex.clone(), source: vms(), place: 0 };
             let services = services.iter().map(|name| name.parse().unwrap()).collect();
             updates.push(Update::Imported { import, services });
         }
@@ -237,10 +241,10 @@ impl Rig {
         assert_eq!(response.edns.is_some(), step.edns != Some(0), "OPT");
         let texts = |records: &[Record]| records.iter().map(|r| text(&r.data)).collect::<Vec<_>>();
         let answers = texts(&response.answers);
-        if let Some(expected) = &step.answer {
-            assert_eq!(&answers, expected, "answers");
-        } else if rcode != "NoError" {
-            assert!(answers.is_empty(), "{answers:?}");
+        match &step.answer {
+            Some(expected) => assert_eq!(&answers, expected, "answers"),
+            None if rcode != "NoError" => assert!(answers.is_empty(), "{answers:?}"),
+            None => assert!(step.answers.is_some(), "the step must say what is answered, or how many"),
         }
         if let Some(count) = step.answers {
             assert_eq!(answers.len(), count, "number of answers");

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    catalog::{Lookup, Snapshot},
+    catalog::{Lookup, Service, Snapshot},
     config::{self, Shape},
     model::{SourceId, SourceKind},
 };
@@ -129,6 +129,48 @@ fn nothing_is_left_of_a_name_that_an_import_no_longer_lists() {
     assert_eq!((catalog.service_count(), zone.view().services().len()), (0, 0));
     assert!(is_absent(&zone, "_tcp.shop"));
     assert!(is_absent(&zone, "a.shop"));
+}
+
+#[test]
+fn names_between_an_inner_apex_and_the_outer_one_exist() {
+    let zones = [
+        "namespace = \"corp\"",
+        "namespace = \"eu.shop.corp\"\n[services.web]\nfrom = [{ static = [\"10.0.0.1:80\"] }]",
+    ];
+    let files: Vec<_> = [("muster.toml".into(), String::new())]
+        .into_iter()
+        .chain(
+            (0..).zip(zones).map(|(at, text)| (PathBuf::from(format!("zones/{at}.toml")), text.to_owned())),
+        )
+        .collect();
+    let snapshot = Catalog::new(&config::load_from(&files).unwrap().config, 1).snapshot();
+    assert!(is_empty_non_terminal(&snapshot, "shop.corp"));
+    assert!(is_absent(&snapshot, "eu.corp"));
+    let apex: Name = "eu.shop.corp".parse().unwrap();
+    assert!(matches!(snapshot.view().lookup(apex.as_wire()), Lookup::Apex(zone) if zone.apex == apex));
+}
+
+#[test]
+fn the_first_import_of_the_file_says_what_answers_look_like_whoever_was_heard_first() {
+    let zone = "namespace = \"shop\"\n[[import]]\nconsul = \"vms\"\nttl = 7\n[[import]]\nconsul = \"vms\"\nttl = 60\n";
+    let files = [("muster.toml".into(), SERVER.to_owned()), ("zones/a.toml".into(), zone.to_owned())];
+    let config = config::load_from(&files).unwrap().config;
+    let imported = |place: u16, listed: bool| Update::Imported {
+        import: Import { place, ..import() },
+        services: listed.then(|| "api.shop".parse().unwrap()).into_iter().collect(),
+    };
+    for order in [[0, 1], [1, 0]] {
+        let mut catalog = Catalog::new(&config, 1);
+        let snapshot = catalog.snapshot();
+        for place in order {
+            catalog.apply(imported(place, true));
+        }
+        catalog.publish();
+        assert_eq!(service(&snapshot, "api.shop", |s| s.ttl), Some(7));
+        catalog.apply(imported(0, false));
+        catalog.publish();
+        assert_eq!(service(&snapshot, "api.shop", |s| s.ttl), Some(60), "the other one lists it still");
+    }
 }
 
 #[test]
