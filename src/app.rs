@@ -163,7 +163,10 @@ impl Server {
             let mut local = *address;
             for socket in sockets {
                 local = socket.local_addr()?;
-                self.workers.push(udp::spawn(socket, Arc::clone(responder), Arc::clone(&self.stop))?);
+                let cpu =
+                    self.workers.len().checked_rem(listen.cpus.len()).and_then(|at| listen.cpus.get(at));
+                let stop = Arc::clone(&self.stop);
+                self.workers.push(udp::spawn(socket, Arc::clone(responder), stop, cpu.copied())?);
             }
             let listener =
                 tcp::bind(local).with_context(|| format!("cannot listen on {local} (TCP){}", hint(local)))?;

@@ -85,6 +85,9 @@ fn listen(item: Item<'_>) -> Option<Listen> {
     });
     let count = |item: Item<'_>, max| item.number(1, max).and_then(|count| usize::try_from(count).ok());
     let workers = table.take("workers").and_then(|item| count(item, 1024));
+    let cpus = table
+        .take("cpus")
+        .map(|item| item.list(|element| element.number(0, 1023).and_then(|cpu| usize::try_from(cpu).ok())));
     let idle = |item| duration(item, Duration::from_millis(100), Duration::from_secs(3600));
     let tcp_idle = table.take("tcp_idle").and_then(idle);
     let tcp_connections = table.take("tcp_connections").and_then(|item| count(item, 1_000_000));
@@ -94,6 +97,7 @@ fn listen(item: Item<'_>) -> Option<Listen> {
         dns: dns.unwrap_or(default.dns),
         admin,
         workers: workers.unwrap_or(default.workers),
+        cpus: cpus.unwrap_or_default(),
         tcp_idle: tcp_idle.unwrap_or(default.tcp_idle),
         tcp_connections: tcp_connections.unwrap_or(default.tcp_connections),
         version,

@@ -44,6 +44,8 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// UDP workers for each address.
     pub workers: usize,
+    /// CPUs that UDP workers are pinned to, in turn; empty: the kernel places them.
+    pub cpus: Vec<usize>,
     /// How long a TCP connection may stay silent (RFC 7766 section 6.2.3).
     pub tcp_idle: Duration,
     /// TCP connections at one time, over all addresses.
@@ -69,6 +71,7 @@ impl Default for Listen {
             dns: vec![Self::DEFAULT_DNS],
             admin: None,
             workers: Self::DEFAULT_WORKERS,
+            cpus: Vec::new(),
             tcp_idle: Self::DEFAULT_TCP_IDLE,
             tcp_connections: Self::DEFAULT_TCP_CONNECTIONS,
             version: None,

@@ -21,7 +21,11 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::{SockaddrIn, SockaddrIn6, setsockopt, sockopt};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    sys::socket::{SockaddrIn, SockaddrIn6, setsockopt, sockopt},
+    unistd::Pid,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use tracing::warn;
 
@@ -66,7 +70,8 @@ pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
     Ok(sockets)
 }
 
-/// Starts a worker on `socket`; it ends soon after `stop` is set, having answered what it has received.
+/// Starts a worker on `socket`; it ends soon after `stop` is set, having answered what it has received. `cpu` is the one
+/// that it is pinned to; a CPU that cannot be had is warned about and done without.
 ///
 /// # Errors
 /// When the thread cannot be started or the socket has no address.
@@ -74,9 +79,15 @@ pub fn spawn(
     socket: UdpSocket,
     responder: Arc<Responder>,
     stop: Arc<AtomicBool>,
+    cpu: Option<usize>,
 ) -> io::Result<JoinHandle<()>> {
     let local = socket.local_addr()?;
     std::thread::Builder::new().name(format!("udp {local}")).spawn(move || {
+        if let Some(cpu) = cpu
+            && let Err(error) = pin(cpu)
+        {
+            warn!(address = %local, cpu, "cannot pin a UDP worker to the CPU: {error}");
+        }
         if local.ip().is_unspecified() {
             serve(&stop, local, wildcard::Worker::new(socket, responder));
         } else if local.is_ipv4() {
@@ -85,6 +96,13 @@ pub fn spawn(
             serve(&stop, local, batch::Worker::<SockaddrIn6>::new(socket, local, responder));
         }
     })
+}
+
+/// Lets the calling thread run on one CPU only.
+fn pin(cpu: usize) -> nix::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu)?;
+    sched_setaffinity(Pid::from_raw(0), &cpus)
 }
 
 /// A worker's one verb.
