@@ -7,12 +7,14 @@
 //!
 //! Imports [`crate::model`] and the settings in [`crate::config`].
 
+mod backoff;
 pub mod consul;
 pub mod fixed;
 pub mod kubernetes;
 mod supervise;
 
-pub use supervise::{Backoff, Outbox, Output, SourceContext, Subject, Watch, WatchError, supervise};
+pub use backoff::Backoff;
+pub use supervise::{Outbox, Output, SourceContext, Subject, Watch, WatchError, supervise};
 
 use crate::{
     config::MemberRule,

@@ -1,4 +1,4 @@
-//! Keeps watches alive: backoff, status, staleness.
+//! Keeps watches alive: tries, status, staleness.
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
@@ -8,6 +8,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use super::Backoff;
 use crate::model::{Import, Member, SourceStatus, Update, WatchHandle};
 
 /// One connection's worth of following something at a source.
@@ -128,8 +129,8 @@ pub struct Output {
 enum Word {
     /// There is none: it has never synced, or what it said has expired.
     None,
-    /// It hears every change.
-    Fresh,
+    /// It hears every change, since this time.
+    Fresh(Instant),
     /// It has lost the source at this time; what it said still counts.
     Stale(Instant),
 }
@@ -148,40 +149,17 @@ impl Output {
 
     /// Notes that the watch hears every change now, also where nothing had to be sent.
     pub fn synced(&mut self) {
-        let changed = self.word.send_if_modified(|word| std::mem::replace(word, Word::Fresh) != Word::Fresh);
+        let changed = self.word.send_if_modified(|word| {
+            let is_news = !matches!(word, Word::Fresh(_));
+            if is_news {
+                *word = Word::Fresh(Instant::now());
+            }
+            is_news
+        });
         if changed {
             self.handle.synced();
             info!(source = %self.handle.source(), watch = self.handle.name(), "synced");
         }
-    }
-}
-
-/// Waiting times between tries: doubling, with full jitter, so that many watches do not come back in step.
-#[derive(Clone, Debug)]
-pub struct Backoff {
-    next: Duration,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(100);
-    const MOST: Duration = Duration::from_secs(15);
-
-    /// Returns how long to wait before the next try: between half and all of a time that doubles with each call.
-    pub fn wait(&mut self) -> Duration {
-        let wait = self.next.mul_f64(rand::random_range(0.5..=1.0));
-        self.next = (self.next * 2).min(Self::MOST);
-        wait
-    }
-
-    /// Begins anew, after a success.
-    pub fn reset(&mut self) {
-        *self = Self::default();
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { next: Self::FIRST }
     }
 }
 
@@ -219,9 +197,10 @@ async fn keep_trying<W: Watch>(mut watch: W, mut output: Output) {
         if matches!(error, WatchError::Closed) {
             return;
         }
-        if *output.word.borrow() == Word::Fresh {
+        let current = *output.word.borrow();
+        if let Word::Fresh(since) = current {
             output.word.send_replace(Word::Stale(Instant::now()));
-            backoff.reset();
+            backoff.lost_after(since.elapsed());
         }
         let wait = backoff.wait();
         let message = error.chain();
@@ -294,11 +273,31 @@ mod tests {
         Member { service: "nginx.test".parse::<Name>().unwrap(), source, place: 0 }
     }
 
+    /// A watch that stays synced for these times, the last one first, and then never syncs again.
+    struct Staying {
+        stays: Vec<Duration>,
+    }
+
+    impl Watch for Staying {
+        async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+            let Some(stay) = self.stays.pop() else { return Err(WatchError::Refused("no".into())) };
+            out.send(Update::Reset { member: member(), instances: Vec::new() }).await?;
+            tokio::time::sleep(stay).await;
+            Err(WatchError::Refused("no".into()))
+        }
+    }
+
     fn start(syncs: usize, max_stale: Duration) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
+        start_watch(Flaky { member: member(), syncs }, max_stale)
+    }
+
+    fn start_watch(
+        watch: impl Watch + 'static,
+        max_stale: Duration,
+    ) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
         let (outbox, inbox) = mpsc::channel(8);
         let status = Board::default().add(member().source);
         let context = SourceContext { outbox, status: Arc::clone(&status), max_stale };
-        let watch = Flaky { member: member(), syncs };
         tokio::spawn(supervise(watch, "service nginx".into(), Subject::Members(vec![member()]), context));
         (inbox, status)
     }
@@ -325,13 +324,33 @@ mod tests {
         assert!((40..120).contains(&tries), "about one in 7.5 to 15 s, got {tries}");
     }
 
-    #[test]
-    fn backoff_doubles_with_jitter_up_to_its_limit() {
-        let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..12).map(|_| backoff.wait()).collect();
-        assert!(waits[0] <= Backoff::FIRST && waits[0] >= Backoff::FIRST / 2);
-        assert!(waits[11] <= Backoff::MOST && waits[11] >= Backoff::MOST / 2);
-        backoff.reset();
-        assert!(backoff.wait() <= Backoff::FIRST);
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_syncs_and_fails_at_once_is_not_run_again_at_once_for_ever() {
+        let (mut inbox, status) = start(usize::MAX, Duration::from_secs(60));
+        let mut resets = 0;
+        let all = async {
+            while let Some(update) = inbox.recv().await {
+                assert!(matches!(update, Update::Reset { .. }), "each try brings fresh data, got {update:?}");
+                resets += 1;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(600), all).await;
+        assert!((40..120).contains(&resets), "about one in 7.5 to 15 s, got {resets}");
+        assert_eq!(status.report().errors.get("refused"), Some(&resets));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_fails_after_a_calm_time_is_run_again_soon() {
+        let calm = Backoff::MOST;
+        let moments = Duration::from_millis(10);
+        let mut stays = vec![moments; 10];
+        stays.insert(1, calm);
+        let (mut inbox, _status) = start_watch(Staying { stays }, Duration::from_secs(3600));
+        for _ in 0..10 {
+            inbox.recv().await.unwrap();
+        }
+        let synced = Instant::now();
+        inbox.recv().await.unwrap();
+        assert!(synced.elapsed() <= calm + Backoff::FIRST + moments, "{:?}", synced.elapsed());
     }
 }
