@@ -12,9 +12,11 @@ pub mod consul;
 pub mod fixed;
 pub mod kubernetes;
 mod supervise;
+mod watch_error;
 
 pub use backoff::Backoff;
-pub use supervise::{Outbox, Output, SourceContext, Subject, Watch, WatchError, supervise};
+pub use supervise::{Outbox, Output, SourceContext, Subject, Watch, supervise};
+pub use watch_error::WatchError;
 
 use crate::{
     config::MemberRule,

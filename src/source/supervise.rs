@@ -8,12 +8,13 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::Backoff;
+use super::{Backoff, WatchError, watch_error::caught};
 use crate::model::{Import, Member, SourceStatus, Update, WatchHandle};
 
 /// One connection's worth of following something at a source.
 ///
-/// A watch is asked to run again after it failed; whatever it keeps in `self` (an index, a client) lives on.
+/// A watch is asked to run again after it failed, a panic included; whatever it keeps in `self` (an index, a client)
+/// lives on.
 pub trait Watch: Send {
     /// Follows the source until that fails. The first thing sent after every (re)connection is a
     /// [`Update::Reset`] or [`Update::Imported`].
@@ -21,64 +22,6 @@ pub trait Watch: Send {
     /// # Errors
     /// Whatever ends the connection; never a change that can be told by an update.
     fn run(&mut self, out: &mut Output) -> impl Future<Output = Result<Infallible, WatchError>> + Send;
-}
-
-/// Why a watch ended.
-#[derive(Debug, thiserror::Error)]
-pub enum WatchError {
-    /// The source could not be reached, or the connection broke.
-    #[error("cannot reach the source")]
-    Connect(#[source] anyhow::Error),
-    /// It did not answer in time.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// It refused us: token, certificate or permissions.
-    #[error("permission denied: {0}")]
-    Denied(String),
-    /// It answered with an error.
-    #[error("the source says: {0}")]
-    Refused(String),
-    /// It answered something that cannot be understood.
-    #[error("cannot understand the answer: {0}")]
-    Malformed(String),
-    /// Something that the configuration names cannot be used, such as a token file.
-    #[error("{0}")]
-    Setup(String),
-    /// The program is stopping: nobody takes updates any more.
-    #[error("stopping")]
-    Closed,
-}
-
-impl WatchError {
-    /// The error's kind as metrics and logs count it.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Connect(_) => "connect",
-            Self::Timeout(_) => "timeout",
-            Self::Denied(_) => "denied",
-            Self::Refused(_) => "refused",
-            Self::Malformed(_) => "malformed",
-            Self::Setup(_) => "setup",
-            Self::Closed => "closed",
-        }
-    }
-
-    /// Makes a `Connect` of any error.
-    pub fn connect(error: impl Into<anyhow::Error>) -> Self {
-        Self::Connect(error.into())
-    }
-
-    /// The error with its causes, for status and logs.
-    fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
 }
 
 /// The way of updates to the catalog: bounded, so that a slow catalog slows sources down instead of filling memory.
@@ -193,7 +136,7 @@ async fn run<W: Watch>(watch: W, handle: Arc<WatchHandle>, subject: Subject, con
 async fn keep_trying<W: Watch>(mut watch: W, mut output: Output) {
     let mut backoff = Backoff::default();
     loop {
-        let Err(error) = watch.run(&mut output).await;
+        let Err(error) = caught(watch.run(&mut output)).await;
         if matches!(error, WatchError::Closed) {
             return;
         }
@@ -322,6 +265,33 @@ mod tests {
         assert!(nothing.is_err(), "{nothing:?}");
         let tries = status.report().errors.get("refused").copied().unwrap_or_default();
         assert!((40..120).contains(&tries), "about one in 7.5 to 15 s, got {tries}");
+    }
+
+    /// A watch that panics this many times and then syncs.
+    struct Panicking(usize);
+
+    impl Watch for Panicking {
+        async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+            if self.0 > 0 {
+                self.0 -= 1;
+                panic!("{} more to come", self.0);
+            }
+            out.send(Update::Reset { member: member(), instances: Vec::new() }).await?;
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_panics_has_failed_and_is_run_again() {
+        let (mut inbox, status) = start_watch(Panicking(2), Duration::from_secs(3600));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let report = status.report();
+        assert_eq!((report.errors.get("panic"), report.failing), (Some(&1), 1));
+        assert!(!report.is_ready());
+        assert!(matches!(inbox.recv().await, Some(Update::Reset { .. })));
+        let report = status.report();
+        assert_eq!((report.errors.get("panic"), report.synced), (Some(&2), 1));
+        assert_eq!(report.last_error.unwrap().message, "a bug in muster: panicked: 0 more to come");
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     model::SourceId,
-    source::{Backoff, WatchError},
+    source::{Backoff, WatchError, watch_error::caught},
 };
 
 /// The zone of each node that has one.
@@ -75,7 +75,7 @@ impl NodeWatch {
         let mut said = None;
         loop {
             let mut listed = None;
-            let Err(error) = self.follow(&mut listed).await;
+            let Err(error) = caught(self.follow(&mut listed)).await;
             let kind = error.kind();
             if listed.is_some_and(|listed: Instant| backoff.lost_after(listed.elapsed())) {
                 said = None;
