@@ -38,8 +38,8 @@ pub struct SourceStatus {
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
-    /// Watches are to come, and none has.
-    starting: bool,
+    /// Whether there should be a watch.
+    expects_watches: bool,
     watches: BTreeMap<u64, Watch>,
     last_error: Option<Failure>,
     errors: BTreeMap<&'static str, u64>,
@@ -81,8 +81,8 @@ pub struct Failure {
 pub struct SourceReport {
     /// Which source.
     pub id: SourceId,
-    /// Whether its watches have not even been started.
-    pub starting: bool,
+    /// Whether it should have watches and has none: they are still to come, or all have ended.
+    pub unwatched: bool,
     /// Watches that have not heard from the source yet.
     pub connecting: usize,
     /// Watches that hear every change.
@@ -100,9 +100,10 @@ pub struct SourceReport {
 }
 
 impl SourceReport {
-    /// Tells whether every watch has synced once and still has data, stale or not.
+    /// Tells whether every watch has synced once and still has data, stale or not; never so without the watches that
+    /// were expected.
     pub fn is_ready(&self) -> bool {
-        !self.starting && self.with_data == self.connecting + self.synced + self.failing
+        !self.unwatched && self.with_data == self.connecting + self.synced + self.failing
     }
 }
 
@@ -117,15 +118,14 @@ impl SourceStatus {
         let mut inner = self.lock();
         let key = inner.next;
         inner.next += 1;
-        inner.starting = false;
         inner.watches.insert(key, Watch { state: WatchState::Connecting, has_data: false });
         drop(inner);
         WatchHandle { status: Arc::clone(self), key, name: name.into() }
     }
 
-    /// Notes that watches are to come: until the first one is there the source is not ready.
+    /// Notes that the source should have watches: while it has none it is not ready.
     pub fn expect_watches(&self) {
-        self.lock().starting = true;
+        self.lock().expects_watches = true;
     }
 
     /// Reports on the source.
@@ -134,7 +134,7 @@ impl SourceStatus {
         let count = |state| inner.watches.values().filter(|watch| watch.state == state).count();
         SourceReport {
             id: self.id.clone(),
-            starting: inner.starting,
+            unwatched: inner.expects_watches && inner.watches.is_empty(),
             connecting: count(WatchState::Connecting),
             synced: count(WatchState::Synced),
             failing: count(WatchState::Failing),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_whose_watches_are_still_to_come_is_not_ready() {
+    fn a_source_without_the_watches_that_were_expected_is_not_ready() {
         let source = source();
         assert!(source.report().is_ready(), "nothing is asked of it");
         source.expect_watches();
@@ -252,6 +252,12 @@ mod tests {
         assert!(!source.report().is_ready());
         watch.synced();
         assert!(source.report().is_ready());
+        let child = source.watch("service b");
+        child.synced();
+        drop(child);
+        assert!(source.report().is_ready(), "some come and go");
+        drop(watch);
+        assert!(!source.report().is_ready(), "the last one is gone");
     }
 
     #[test]

@@ -7,12 +7,16 @@
 //!
 //! Imports [`crate::model`] and the settings in [`crate::config`].
 
+mod backoff;
 pub mod consul;
 pub mod fixed;
 pub mod kubernetes;
 mod supervise;
+mod watch_error;
 
-pub use supervise::{Backoff, Outbox, Output, SourceContext, Subject, Watch, WatchError, supervise};
+pub use backoff::Backoff;
+pub use supervise::{Outbox, Output, SourceContext, Subject, Watch, supervise};
+pub use watch_error::WatchError;
 
 use crate::{
     config::MemberRule,

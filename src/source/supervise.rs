@@ -1,4 +1,4 @@
-//! Keeps watches alive: backoff, status, staleness.
+//! Keeps watches alive: tries, status, staleness.
 
 use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 
@@ -8,11 +8,13 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use super::{Backoff, WatchError, watch_error::caught};
 use crate::model::{Import, Member, SourceStatus, Update, WatchHandle};
 
 /// One connection's worth of following something at a source.
 ///
-/// A watch is asked to run again after it failed; whatever it keeps in `self` (an index, a client) lives on.
+/// A watch is asked to run again after it failed, a panic included; whatever it keeps in `self` (an index, a client)
+/// lives on.
 pub trait Watch: Send {
     /// Follows the source until that fails. The first thing sent after every (re)connection is a
     /// [`Update::Reset`] or [`Update::Imported`].
@@ -20,64 +22,6 @@ pub trait Watch: Send {
     /// # Errors
     /// Whatever ends the connection; never a change that can be told by an update.
     fn run(&mut self, out: &mut Output) -> impl Future<Output = Result<Infallible, WatchError>> + Send;
-}
-
-/// Why a watch ended.
-#[derive(Debug, thiserror::Error)]
-pub enum WatchError {
-    /// The source could not be reached, or the connection broke.
-    #[error("cannot reach the source")]
-    Connect(#[source] anyhow::Error),
-    /// It did not answer in time.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// It refused us: token, certificate or permissions.
-    #[error("permission denied: {0}")]
-    Denied(String),
-    /// It answered with an error.
-    #[error("the source says: {0}")]
-    Refused(String),
-    /// It answered something that cannot be understood.
-    #[error("cannot understand the answer: {0}")]
-    Malformed(String),
-    /// Something that the configuration names cannot be used, such as a token file.
-    #[error("{0}")]
-    Setup(String),
-    /// The program is stopping: nobody takes updates any more.
-    #[error("stopping")]
-    Closed,
-}
-
-impl WatchError {
-    /// The error's kind as metrics and logs count it.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Connect(_) => "connect",
-            Self::Timeout(_) => "timeout",
-            Self::Denied(_) => "denied",
-            Self::Refused(_) => "refused",
-            Self::Malformed(_) => "malformed",
-            Self::Setup(_) => "setup",
-            Self::Closed => "closed",
-        }
-    }
-
-    /// Makes a `Connect` of any error.
-    pub fn connect(error: impl Into<anyhow::Error>) -> Self {
-        Self::Connect(error.into())
-    }
-
-    /// The error with its causes, for status and logs.
-    fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
 }
 
 /// The way of updates to the catalog: bounded, so that a slow catalog slows sources down instead of filling memory.
@@ -128,8 +72,8 @@ pub struct Output {
 enum Word {
     /// There is none: it has never synced, or what it said has expired.
     None,
-    /// It hears every change.
-    Fresh,
+    /// It hears every change, since this time.
+    Fresh(Instant),
     /// It has lost the source at this time; what it said still counts.
     Stale(Instant),
 }
@@ -148,40 +92,17 @@ impl Output {
 
     /// Notes that the watch hears every change now, also where nothing had to be sent.
     pub fn synced(&mut self) {
-        let changed = self.word.send_if_modified(|word| std::mem::replace(word, Word::Fresh) != Word::Fresh);
+        let changed = self.word.send_if_modified(|word| {
+            let is_news = !matches!(word, Word::Fresh(_));
+            if is_news {
+                *word = Word::Fresh(Instant::now());
+            }
+            is_news
+        });
         if changed {
             self.handle.synced();
             info!(source = %self.handle.source(), watch = self.handle.name(), "synced");
         }
-    }
-}
-
-/// Waiting times between tries: doubling, with full jitter, so that many watches do not come back in step.
-#[derive(Clone, Debug)]
-pub struct Backoff {
-    next: Duration,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(100);
-    const MOST: Duration = Duration::from_secs(15);
-
-    /// Returns how long to wait before the next try: between half and all of a time that doubles with each call.
-    pub fn wait(&mut self) -> Duration {
-        let wait = self.next.mul_f64(rand::random_range(0.5..=1.0));
-        self.next = (self.next * 2).min(Self::MOST);
-        wait
-    }
-
-    /// Begins anew, after a success.
-    pub fn reset(&mut self) {
-        *self = Self::default();
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { next: Self::FIRST }
     }
 }
 
@@ -215,13 +136,14 @@ async fn run<W: Watch>(watch: W, handle: Arc<WatchHandle>, subject: Subject, con
 async fn keep_trying<W: Watch>(mut watch: W, mut output: Output) {
     let mut backoff = Backoff::default();
     loop {
-        let Err(error) = watch.run(&mut output).await;
+        let Err(error) = caught(watch.run(&mut output)).await;
         if matches!(error, WatchError::Closed) {
             return;
         }
-        if *output.word.borrow() == Word::Fresh {
+        let current = *output.word.borrow();
+        if let Word::Fresh(since) = current {
             output.word.send_replace(Word::Stale(Instant::now()));
-            backoff.reset();
+            backoff.lost_after(since.elapsed());
         }
         let wait = backoff.wait();
         let message = error.chain();
@@ -294,11 +216,31 @@ mod tests {
         Member { service: "nginx.test".parse::<Name>().unwrap(), source, place: 0 }
     }
 
+    /// A watch that stays synced for these times, the last one first, and then never syncs again.
+    struct Staying {
+        stays: Vec<Duration>,
+    }
+
+    impl Watch for Staying {
+        async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+            let Some(stay) = self.stays.pop() else { return Err(WatchError::Refused("no".into())) };
+            out.send(Update::Reset { member: member(), instances: Vec::new() }).await?;
+            tokio::time::sleep(stay).await;
+            Err(WatchError::Refused("no".into()))
+        }
+    }
+
     fn start(syncs: usize, max_stale: Duration) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
+        start_watch(Flaky { member: member(), syncs }, max_stale)
+    }
+
+    fn start_watch(
+        watch: impl Watch + 'static,
+        max_stale: Duration,
+    ) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
         let (outbox, inbox) = mpsc::channel(8);
         let status = Board::default().add(member().source);
         let context = SourceContext { outbox, status: Arc::clone(&status), max_stale };
-        let watch = Flaky { member: member(), syncs };
         tokio::spawn(supervise(watch, "service nginx".into(), Subject::Members(vec![member()]), context));
         (inbox, status)
     }
@@ -325,13 +267,60 @@ mod tests {
         assert!((40..120).contains(&tries), "about one in 7.5 to 15 s, got {tries}");
     }
 
-    #[test]
-    fn backoff_doubles_with_jitter_up_to_its_limit() {
-        let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..12).map(|_| backoff.wait()).collect();
-        assert!(waits[0] <= Backoff::FIRST && waits[0] >= Backoff::FIRST / 2);
-        assert!(waits[11] <= Backoff::MOST && waits[11] >= Backoff::MOST / 2);
-        backoff.reset();
-        assert!(backoff.wait() <= Backoff::FIRST);
+    /// A watch that panics this many times and then syncs.
+    struct Panicking(usize);
+
+    impl Watch for Panicking {
+        async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+            if self.0 > 0 {
+                self.0 -= 1;
+                panic!("{} more to come", self.0);
+            }
+            out.send(Update::Reset { member: member(), instances: Vec::new() }).await?;
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_panics_has_failed_and_is_run_again() {
+        let (mut inbox, status) = start_watch(Panicking(2), Duration::from_secs(3600));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let report = status.report();
+        assert_eq!((report.errors.get("panic"), report.failing), (Some(&1), 1));
+        assert!(!report.is_ready());
+        assert!(matches!(inbox.recv().await, Some(Update::Reset { .. })));
+        let report = status.report();
+        assert_eq!((report.errors.get("panic"), report.synced), (Some(&2), 1));
+        assert_eq!(report.last_error.unwrap().message, "a bug in muster: panicked: 0 more to come");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_syncs_and_fails_at_once_is_not_run_again_at_once_for_ever() {
+        let (mut inbox, status) = start(usize::MAX, Duration::from_secs(60));
+        let mut resets = 0;
+        let all = async {
+            while let Some(update) = inbox.recv().await {
+                assert!(matches!(update, Update::Reset { .. }), "each try brings fresh data, got {update:?}");
+                resets += 1;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(600), all).await;
+        assert!((40..120).contains(&resets), "about one in 7.5 to 15 s, got {resets}");
+        assert_eq!(status.report().errors.get("refused"), Some(&resets));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_fails_after_a_calm_time_is_run_again_soon() {
+        let calm = Backoff::MOST;
+        let moments = Duration::from_millis(10);
+        let mut stays = vec![moments; 10];
+        stays.insert(1, calm);
+        let (mut inbox, _status) = start_watch(Staying { stays }, Duration::from_secs(3600));
+        for _ in 0..10 {
+            inbox.recv().await.unwrap();
+        }
+        let synced = Instant::now();
+        inbox.recv().await.unwrap();
+        assert!(synced.elapsed() <= calm + Backoff::FIRST + moments, "{:?}", synced.elapsed());
     }
 }

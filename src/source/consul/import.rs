@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -42,6 +43,9 @@ struct Chooser {
 }
 
 /// The watches of imported services.
+///
+/// Two imports of one source into one namespace that both list a service each have a watch of it, for the same member:
+/// what both say is the same. Sharing them was not worth its bookkeeping.
 #[derive(Debug)]
 struct Children {
     agent: Arc<Agent>,
@@ -54,6 +58,13 @@ struct Children {
 struct Child {
     service: String,
     task: JoinHandle<()>,
+}
+
+/// A watch that is in the source's status and does not run yet.
+struct Prepared {
+    name: Name,
+    service: String,
+    watching: BoxFuture<'static, ()>,
 }
 
 impl ImportWatch {
@@ -90,8 +101,9 @@ impl Watch for ImportWatch {
             // A name's last update comes before the list without it, its first one after the list with it.
             self.children.stop_others(&listed).await;
             let services = listed.keys().cloned().collect();
+            let prepared = self.children.prepare(&listed, &self.chooser.import);
             out.send(Update::Imported { import: self.chooser.import.clone(), services }).await?;
-            self.children.start(&listed, &self.chooser.import);
+            self.children.start(prepared);
             last = Some(listed);
         }
     }
@@ -168,34 +180,41 @@ impl Children {
         }
     }
 
-    /// Starts a watch for each name that has none.
-    fn start(&mut self, listed: &Listed, import: &Import) {
+    /// Makes a watch for each name that has none. All of them are in the source's status from here on, so that an
+    /// import that has synced does not make the source ready before its services have.
+    fn prepare(&self, listed: &Listed, import: &Import) -> Vec<Prepared> {
         let missing = listed.iter().filter(|(name, _)| !self.running.contains_key(*name));
-        let watches: Vec<_> = missing
+        missing
             .map(|(name, service)| {
-                let query = ConsulQuery {
-                    service: service.clone(),
-                    tags: Vec::new(),
-                    filter: None,
-                    datacenter: None,
-                    port: None,
-                };
-                let rule = MemberRule {
-                    source: import.source.clone(),
-                    labels: Labels::default(),
-                    port_name: None,
-                    query: Query::Consul(query.clone()),
-                };
-                let member =
-                    Member { service: name.clone(), source: import.source.clone(), place: Member::IMPORTED };
-                (name, service, ServiceWatch::new(&self.agent, Followed { member, rule }, query))
+                let watch = self.watch(name, service, import);
+                let subject = Subject::Members(vec![watch.member().clone()]);
+                let watching = supervise(watch, format!("service {service}"), subject, self.context.clone());
+                Prepared { name: name.clone(), service: service.clone(), watching: watching.boxed() }
             })
-            .collect();
-        for (name, service, watch) in watches {
-            let subject = Subject::Members(vec![watch.member().clone()]);
-            let task =
-                tokio::spawn(supervise(watch, format!("service {service}"), subject, self.context.clone()));
-            self.running.insert(name.clone(), Child { service: service.clone(), task });
+            .collect()
+    }
+
+    fn watch(&self, name: &Name, service: &str, import: &Import) -> ServiceWatch {
+        let query = ConsulQuery {
+            service: service.to_owned(),
+            tags: Vec::new(),
+            filter: None,
+            datacenter: None,
+            port: None,
+        };
+        let rule = MemberRule {
+            source: import.source.clone(),
+            labels: Labels::default(),
+            port_name: None,
+            query: Query::Consul(query.clone()),
+        };
+        let member = Member { service: name.clone(), source: import.source.clone(), place: Member::IMPORTED };
+        ServiceWatch::new(&self.agent, Followed { member, rule }, query)
+    }
+
+    fn start(&mut self, prepared: Vec<Prepared>) {
+        for Prepared { name, service, watching } in prepared {
+            self.running.insert(name, Child { service, task: tokio::spawn(watching) });
         }
     }
 }

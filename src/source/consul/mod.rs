@@ -35,6 +35,7 @@ mod turns;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tracing::error;
 
@@ -98,15 +99,17 @@ async fn run_with(
         .map(|(import, rule)| ImportWatch::new(&agent, import, rule, context.clone()))
         .collect();
 
-    let mut watches = JoinSet::new();
-    for watch in imports {
+    // Nor does any run before all are in the status: the source is not ready when the first of them is.
+    let imports = imports.into_iter().map(|watch| {
         let (name, subject) = (watch.name(), Subject::Import(watch.import().clone()));
-        watches.spawn(supervise(watch, name, subject, context.clone()));
-    }
-    for watch in services {
+        supervise(watch, name, subject, context.clone()).boxed()
+    });
+    let services = services.into_iter().map(|watch| {
         let (name, subject) = (watch.name(), Subject::Members(vec![watch.member().clone()]));
-        watches.spawn(supervise(watch, name, subject, context.clone()));
-    }
+        supervise(watch, name, subject, context.clone()).boxed()
+    });
+    let all: Vec<_> = imports.chain(services).collect();
+    let mut watches: JoinSet<()> = all.into_iter().collect();
     while let Some(ended) = watches.join_next().await {
         if let Err(error) = ended {
             error!(source = %agent.settings.id, %error, "a watch ended unexpectedly");

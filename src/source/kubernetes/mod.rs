@@ -39,6 +39,7 @@ mod tests;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tracing::error;
 
@@ -95,7 +96,7 @@ async fn follow(settings: KubernetesSource, members: Vec<Followed>, context: Sou
     let source = settings.id.clone();
     let clients = Arc::new(Clients::new(settings, timing.silence()));
     let zones = Zones::default();
-    let mut watches = JoinSet::new();
+    let mut supervised = Vec::new();
     let mut aside = JoinSet::new();
     for Group { namespace, objects, members } in groups(members) {
         let table = Table::new(members);
@@ -109,15 +110,19 @@ async fn follow(settings: KubernetesSource, members: Vec<Followed>, context: Sou
                 }
                 let name = format!("pods {selector} in {namespace}");
                 let pods = clients.feed(pods::collection(&namespace, &selector), timing.clone());
-                watches.spawn(supervise(PodWatch::new(pods, table, &zones), name, subject, context));
+                let watch = PodWatch::new(pods, table, &zones);
+                supervised.push(supervise(watch, name, subject, context).boxed());
             }
             KubernetesObjects::Service(service) => {
                 let name = format!("service {service} in {namespace}");
                 let slices = clients.feed(slices::collection(&namespace, &service), timing.clone());
-                watches.spawn(supervise(SliceWatch::new(slices, table), name, subject, context));
+                let watch = SliceWatch::new(slices, table);
+                supervised.push(supervise(watch, name, subject, context).boxed());
             }
         }
     }
+    // All are in the status before any runs: the source is not ready when the first of them is.
+    let mut watches: JoinSet<()> = supervised.into_iter().collect();
     while let Some(ended) = watches.join_next().await {
         if let Err(failure) = ended {
             error!(%source, "a watch has stopped for good: {failure}");

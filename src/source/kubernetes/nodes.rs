@@ -6,7 +6,7 @@
 use std::{collections::HashMap, convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     model::SourceId,
-    source::{Backoff, WatchError},
+    source::{Backoff, WatchError, watch_error::caught},
 };
 
 /// The zone of each node that has one.
@@ -74,11 +74,10 @@ impl NodeWatch {
         let mut backoff = Backoff::default();
         let mut said = None;
         loop {
-            let mut listed = false;
-            let Err(error) = self.follow(&mut listed).await;
+            let mut listed = None;
+            let Err(error) = caught(self.follow(&mut listed)).await;
             let kind = error.kind();
-            if listed {
-                backoff.reset();
+            if listed.is_some_and(|listed: Instant| backoff.lost_after(listed.elapsed())) {
                 said = None;
             }
             let is_denied = matches!(error, WatchError::Denied(_));
@@ -98,12 +97,13 @@ impl NodeWatch {
         }
     }
 
-    async fn follow(&self, listed: &mut bool) -> Result<Infallible, WatchError> {
+    /// Follows nodes until that fails; notes when the list came.
+    async fn follow(&self, listed: &mut Option<Instant>) -> Result<Infallible, WatchError> {
         let mut changes = pin!(self.feed.changes());
         loop {
             let change = changes.try_next().await?.ok_or_else(ended)?;
             self.zones.take(change);
-            *listed = true;
+            listed.get_or_insert_with(Instant::now);
         }
     }
 }

@@ -200,3 +200,17 @@ async fn a_server_that_ends_everything_at_once_is_not_run_over() {
     }
     assert!(begun.elapsed() >= 4 * PAUSE, "four more watches: {:?}", begun.elapsed());
 }
+
+#[tokio::test]
+async fn nodes_that_are_listed_and_cannot_be_watched_are_not_listed_at_once_for_ever() {
+    let mut server = ApiServer::start().await;
+    let begun = Instant::now();
+    let _source = Source::start(&server, web());
+    for version in 1..=5 {
+        server.list(NODES).await.json(200, &list(version, json!([node("node-1", version, "zone-a")]))).await;
+        server.watch(NODES, version).await.fail(500, "no").await;
+    }
+    server.list(NODES).await;
+    // The least waits are 50, 100, 200, 400 and 800 ms; five first ones would be 500 ms at most.
+    assert!(begun.elapsed() >= Duration::from_millis(1550), "{:?}", begun.elapsed());
+}
