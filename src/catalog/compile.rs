@@ -44,6 +44,8 @@ pub(super) fn compile(
         .flat_map(|candidate| &candidate.named_ports)
         .filter_map(|named| Some((port_labels(&named.name, named.protocol)?, Vec::new())))
         .collect();
+    // Two instances on one host that is given by name may have a named port in common.
+    let mut seen = HashSet::new();
     for candidate in &accepted.candidates {
         match &candidate.place {
             Place::Addresses { v4: some, v6: others } => {
@@ -56,9 +58,13 @@ pub(super) fn compile(
             srv.extend(record(candidate, candidate.port));
         }
         for named in &candidate.named_ports {
-            if let Some(labels) = port_labels(&named.name, named.protocol) {
-                ports.entry(labels).or_default().extend(record(candidate, named.port));
+            let Some(labels) = port_labels(&named.name, named.protocol) else { continue };
+            if let Place::Host(host) = &candidate.place
+                && !seen.insert((labels.clone(), host, candidate.weight, named.port))
+            {
+                continue;
             }
+            ports.entry(labels).or_default().extend(record(candidate, named.port));
         }
     }
     // Instances on one host share an address, and a set of records has each record once.

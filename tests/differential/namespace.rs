@@ -198,6 +198,10 @@ fn corp() -> Namespace {
             ..Service::new("web", many(3, |at, id| named(Given::new(id, [v4(1, at), v6(1, at)]))))
         },
         Service::new("api", many(12, |at, id| Given { weight: 7, ..Given::new(id, [v4(2, at)]) })),
+        Service::new(
+            "spared",
+            many(3, |at, id| Given { weight: if at == 0 { 0 } else { 2 }, ..Given::new(id, [v4(30, at)]) }),
+        ),
         Service::new("v6only", many(3, |at, id| named(Given::new(id, [v6(3, at)])))),
         Service::new("dual", many(10, |at, id| Given::new(id, [v4(4, at), v6(4, at)]))),
         Service::new("half-dual", {

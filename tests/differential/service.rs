@@ -64,6 +64,9 @@ impl<'v> View<'v> {
             true => all.iter().filter(|i| i.health != Health::Draining).collect(),
             false => fit,
         };
+        if accepted.iter().any(|i| i.weight > 0) {
+            accepted.retain(|i| i.weight > 0);
+        }
         accepted.sort_by_cached_key(|i| {
             let host = i.host.as_deref().map(|host| wire(&name(host)));
             (host, i.addresses.iter().min().copied(), i.port)
@@ -196,13 +199,21 @@ impl<'v> View<'v> {
         if let Some((_, instance)) = instance {
             return self.at_instance(instance, qtype);
         }
+        // A port's name exists, whatever the health of the instances that have it.
+        let names: Vec<_> = self
+            .service
+            .instances
+            .iter()
+            .flat_map(|instance| &instance.ports)
+            .map(|(name, protocol, _)| port_labels(name, *protocol))
+            .collect();
         let ports: Vec<_> = self
             .accepted()
             .into_iter()
             .flat_map(|instance| instance.ports.iter().map(move |port| (instance, port)))
             .map(|(instance, (name, protocol, port))| (port_labels(name, *protocol), instance, *port))
             .collect();
-        if ports.iter().any(|(port, ..)| port == labels) {
+        if names.iter().any(|port| port == labels) {
             if !matches!(qtype, RecordType::SRV | RecordType::ANY) {
                 return Found::NoData;
             }
@@ -210,7 +221,7 @@ impl<'v> View<'v> {
             let records = records.map(|(_, instance, port)| (*instance, *port)).collect();
             return self.srv(List::Port(labels.to_vec()), records).unwrap_or(Found::NoData);
         }
-        match ports.iter().any(|(port, ..)| port.ends_with(labels)) {
+        match names.iter().any(|port| port.ends_with(labels)) {
             true => Found::NoData,
             false if self.complete() => Found::NoName,
             false => Found::Unknown,
