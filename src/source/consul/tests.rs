@@ -66,9 +66,13 @@ fn followed(query: ConsulQuery) -> Followed {
     Followed { member: Member { service, source: id(), place: 0 }, rule }
 }
 
+/// Times that a machine which stands still for a while does not exceed.
+fn patient() -> Timing {
+    Timing { slack: Duration::from_secs(60), ..Timing::default() }
+}
+
 fn start(settings: ConsulSource, members: Vec<Followed>, imports: Vec<(Import, ImportRule)>) -> Source {
-    let timing = Timing { slack: Duration::from_secs(5), ..Timing::default() };
-    start_with(settings, timing, members, imports)
+    start_with(settings, patient(), members, imports)
 }
 
 fn start_with(
@@ -77,9 +81,18 @@ fn start_with(
     members: Vec<Followed>,
     imports: Vec<(Import, ImportRule)>,
 ) -> Source {
+    start_into(mpsc::channel(64), settings, timing, members, imports)
+}
+
+fn start_into(
+    (outbox, inbox): (mpsc::Sender<Update>, mpsc::Receiver<Update>),
+    settings: ConsulSource,
+    timing: Timing,
+    members: Vec<Followed>,
+    imports: Vec<(Import, ImportRule)>,
+) -> Source {
     // Whichever test is first installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (outbox, inbox) = mpsc::channel(64);
     let status = Board::default().add(id());
     let context = SourceContext { outbox, status: Arc::clone(&status), max_stale: Duration::from_secs(3600) };
     let task = tokio::spawn(run_with(Agent::new(settings, timing), members, imports, context));

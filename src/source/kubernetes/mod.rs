@@ -68,6 +68,8 @@ struct Timing {
     watch_seconds: RangeInclusive<u32>,
     /// How much longer than `timeoutSeconds` a watch may take.
     grace: Duration,
+    /// The longest time in which nothing may come on a connection: longer than any watch.
+    silence: Duration,
     /// How long one page of a list may take.
     answer: Duration,
     /// Least time from one list, or one watch, to the next.
@@ -79,22 +81,16 @@ impl Default for Timing {
         Self {
             watch_seconds: 60..=90,
             grace: Duration::from_secs(5),
+            silence: Duration::from_secs(100),
             answer: Duration::from_secs(60),
             pause: Duration::from_secs(1),
         }
     }
 }
 
-impl Timing {
-    /// The longest time in which nothing may come on a connection: longer than any watch.
-    fn silence(&self) -> Duration {
-        Duration::from_secs(u64::from(*self.watch_seconds.end())) + 2 * self.grace
-    }
-}
-
 async fn follow(settings: KubernetesSource, members: Vec<Followed>, context: SourceContext, timing: Timing) {
     let source = settings.id.clone();
-    let clients = Arc::new(Clients::new(settings, timing.silence()));
+    let clients = Arc::new(Clients::new(settings, timing.silence));
     let zones = Zones::default();
     let mut supervised = Vec::new();
     let mut aside = JoinSet::new();

@@ -65,22 +65,18 @@ async fn what_a_list_brings_is_waited_for_before_the_list_is_said() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(1));
     consul.set("db", many(1));
-    let (outbox, mut inbox) = mpsc::channel(1);
+    let (outbox, inbox) = mpsc::channel(1);
     outbox.send(Update::ImportExpired { import: import() }).await.unwrap(); // there is no room for the list
-    let status = Board::default().add(id());
-    let context = SourceContext { outbox, status: Arc::clone(&status), max_stale: Duration::from_secs(3600) };
     let imports = vec![(import(), rule(&["*"], &[]))];
-    let agent = Agent::new(settings(&consul.address), Timing::default());
-    let mut task = JoinSet::new();
-    task.spawn(run_with(agent, Vec::new(), imports, context));
+    let mut source = start_into((outbox, inbox), settings(&consul.address), patient(), Vec::new(), imports);
     let all = async {
-        while status.report().connecting < 3 {
+        while source.report().connecting < 3 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), all).await.expect("the import and its two services");
-    assert!(matches!(inbox.recv().await, Some(Update::ImportExpired { .. })));
-    assert!(matches!(inbox.recv().await, Some(Update::Imported { .. })), "before any of its instances");
+    assert!(matches!(source.next().await, Update::ImportExpired { .. }));
+    assert_eq!(listed(&mut source).await.len(), 2, "before any of their instances");
 }
 
 #[tokio::test]

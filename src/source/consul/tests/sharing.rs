@@ -26,7 +26,8 @@ async fn crowd(consul: &FakeConsul, count: usize, connections: usize) -> Source 
 async fn more_watches_than_connections_take_turns_and_every_change_is_seen() {
     let consul = FakeConsul::start().await;
     let mut source = crowd(&consul, 60, 8).await;
-    // Every service changes once; each change is seen within about one round of 4 s, here with room for a busy machine.
+    // Every service changes once; each change is seen within about one round of 4 s, here with much room for a busy
+    // machine, and in any case before a wait of 300 s is over.
     for service in services(60) {
         consul.set(&service, many(2));
     }
@@ -40,7 +41,7 @@ async fn more_watches_than_connections_take_turns_and_every_change_is_seen() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(changed.elapsed() < Duration::from_secs(15), "{:?}", changed.elapsed());
+    assert!(changed.elapsed() < Duration::from_secs(60), "{:?}", changed.elapsed());
     consul.until("the turns go on", |state| state.seen.len() > 200).await;
     let peak = consul.change(|state| state.peak);
     assert!(peak <= 8, "{peak} requests at one time");
@@ -79,7 +80,7 @@ async fn who_comes_late_gets_a_turn_from_those_who_wait_long() {
         consul.until("those who waited long give way", |state| state.seen.iter().any(gives_way)).await;
     }
     assert!(
-        started.elapsed() < Duration::from_secs(30),
+        started.elapsed() < Duration::from_secs(200),
         "not after a wait of 300 s: {:?}",
         started.elapsed()
     );

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::Barrier};
 
 use super::{
     testing::{DEADLINE, Server},
@@ -119,10 +119,13 @@ fn a_lack_of_sockets_is_not_the_instances_fault() {
 async fn no_more_probes_than_allowed_run_at_one_time() {
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counted, noted) = (Arc::clone(&now), Arc::clone(&most));
+    // Each is answered only together with another: that two run at one time is not left to chance.
+    let pairs = Arc::new(Barrier::new(2));
     let server = Server::new(move |mut stream| {
-        let (now, most) = (Arc::clone(&counted), Arc::clone(&noted));
+        let (now, most, pairs) = (Arc::clone(&counted), Arc::clone(&noted), Arc::clone(&pairs));
         async move {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            pairs.wait().await;
             tokio::time::sleep(Duration::from_millis(20)).await;
             now.fetch_sub(1, Ordering::SeqCst);
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;

@@ -118,6 +118,7 @@ fn quick() -> Timing {
     Timing {
         watch_seconds: 200..=200,
         grace: Duration::from_secs(5),
+        silence: Duration::from_secs(300),
         answer: PATIENCE,
         pause: Duration::from_millis(1),
     }
