@@ -1,0 +1,50 @@
+//! Answers one question a given number of times, for `valgrind --tool=callgrind` to count instructions.
+//!
+//! `instructions QUESTION COUNT`; without arguments it answers each question once. See `README.md`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a program that measures has no outside, and ends by panicking when its arguments are wrong"
+)]
+
+use std::hint::black_box;
+
+use hickory_proto::{op::Message, rr::RecordType};
+
+#[path = "bed.rs"]
+mod bed;
+
+use bed::{Bed, query};
+
+/// Name, what is asked, and the answers and code that show that the right thing is measured.
+const QUESTIONS: [(&str, &str, RecordType, usize, u16); 4] = [
+    ("a", "s500", RecordType::A, 10, 0),
+    ("srv", "s500", RecordType::SRV, 10, 0),
+    ("nxdomain", "nothing", RecordType::A, 0, 3),
+    ("nodata", "nodata", RecordType::A, 0, 0),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|text| text != "--bench").collect();
+    let mut bed = Bed::new();
+    let (wanted, count) = match arguments.as_slice() {
+        [] => (None, 1),
+        [name, count] => (Some(name.as_str()), count.parse::<u32>().expect("COUNT is a number")),
+        _ => panic!("usage: instructions [QUESTION COUNT]"),
+    };
+    let questions = QUESTIONS.iter().filter(|(name, ..)| wanted.is_none_or(|wanted| wanted == *name));
+    let mut asked = 0;
+    for (name, below, rtype, answers, code) in questions {
+        let query = query(below, *rtype, true);
+        let message = Message::from_vec(bed.answer(&query)).expect("an answer that can be read");
+        assert_eq!(message.answers.len(), *answers, "{name}: answers");
+        assert_eq!(u16::from(message.metadata.response_code), *code, "{name}: code");
+        for _ in 0..count {
+            black_box(bed.answer(black_box(&query)));
+        }
+        asked += 1;
+    }
+    assert!(asked > 0, "no such question");
+}
