@@ -1,9 +1,9 @@
 # The verbs of the project; `make help` lists them.
 
-.PHONY: help run check test e2e bench docs
+.PHONY: help run check test differential e2e fuzz instructions bench docs
 
 help: ## List the verbs
-	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 run: ## Serve the bundled demo on 127.0.0.1:5300
 	cargo run -- serve
@@ -16,6 +16,15 @@ check: ## Formatting, lints, documentation, licences
 
 test: ## Everything that needs nothing but the toolchain
 	cargo test
+
+differential: ## A million questions to the server and to the oracle of tests/differential
+	MUSTER_DIFFERENTIAL=1000000 cargo test --release --test differential -- --nocapture
+
+fuzz: ## One minute for each target of fuzz/ (needs a nightly toolchain; installs cargo-fuzz)
+	.ci/fuzz 60
+
+instructions: ## Instructions an answer takes, against benches/instructions/bounds (needs valgrind)
+	.ci/instructions
 
 e2e: ## Against real Consul, etcd and kube-apiserver (needs Go 1.26, dig, curl, root or sudo for Debian packages the first time)
 	tests/rig/install

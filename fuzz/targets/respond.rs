@@ -1,0 +1,58 @@
+//! Any bytes as a request: no panic, and whatever comes back is a message within the limit that the client gave.
+//!
+//! The first byte says how the request comes (its lowest bit: TCP; the next: which address was asked); the rest is the packet.
+
+#![no_main]
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::{Arc, OnceLock},
+};
+
+use hickory_proto::op::{Message, MessageType};
+use libfuzzer_sys::fuzz_target;
+use muster::{
+    catalog::Cell,
+    dns::{Context, Responder, Rotation},
+    telemetry::{Metrics, Transport},
+};
+
+#[path = "../../tests/differential/namespace.rs"]
+#[allow(dead_code, reason = "the differential test needs more of it")]
+mod namespace;
+
+fn responder() -> &'static Responder {
+    static RESPONDER: OnceLock<Responder> = OnceLock::new();
+    RESPONDER.get_or_init(|| {
+        let snapshot = namespace::catalog(&namespace::all()).snapshot();
+        let metrics = Arc::new(Metrics::new().expect("metrics have valid names"));
+        Responder::new(Arc::new(Cell::from_pointee(snapshot)), metrics, Some("fuzzed".to_owned()))
+    })
+}
+
+/// Most bytes that may come back; where hickory-proto cannot read the request, what is never exceeded.
+fn limit(packet: &[u8], transport: Transport) -> usize {
+    match (transport, Message::from_vec(packet)) {
+        (Transport::Tcp, _) => 65_535,
+        (_, Ok(Message { edns: Some(edns), .. })) => usize::from(edns.max_payload().clamp(512, 1232)),
+        (_, Ok(_)) => 512,
+        (_, Err(_)) => 1232,
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((how, packet)) = data.split_first() else { return };
+    let transport = if how & 1 == 1 { Transport::Tcp } else { Transport::Udp };
+    let asked = if how & 2 == 2 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+    let mut answer = Vec::new();
+    let context = Context { transport, asked: Some(asked) };
+    // Fresh cursors, so that an input does the same each time.
+    if !responder().respond(packet, context, &mut Rotation::default(), &mut answer) {
+        return;
+    }
+    let message = Message::from_vec(&answer).expect("hickory-proto reads the answer");
+    assert_eq!(answer.get(..2), packet.get(..2), "ID");
+    assert_eq!(message.metadata.message_type, MessageType::Response);
+    assert!(answer.len() <= limit(packet, transport), "{} bytes", answer.len());
+    message.to_vec().expect("hickory-proto writes the answer");
+});
