@@ -30,5 +30,5 @@ e2e: ## Against real Consul, etcd and kube-apiserver (needs Go 1.26, dig, curl, 
 	tests/rig/install
 	cargo test --test e2e -- --ignored --test-threads=1 --nocapture
 
-bench: ## Not there yet: the benchmarks come with the batched UDP path
-	@echo "no benchmarks yet"; false
+bench: ## Against a bare echo, Knot and NSD, into docs/PERFORMANCE.md (Debian packages knot and nsd: benches/install)
+	cargo bench --bench load -- $(BENCH)

@@ -1,0 +1,262 @@
+//! The report: what was measured, on what, how, and the goals beside it, as Markdown.
+
+use std::{fmt::Write as _, fs, process::Command, time::Duration};
+
+use crate::{
+    cases::{Goal, thousands},
+    results::{CaseResult, ECHO, Latency, MUSTER, Measured, Results, Scale, median, quantile},
+    rivals::Rival,
+    run::{Bench, Plan},
+};
+
+/// Writes the whole report; `whole` tells a full run from a smoke run.
+pub(crate) fn write(results: &Results, bench: &Bench, whole: bool, took: Duration) -> String {
+    let mut out = String::from(
+        "# Performance\n\nWritten by `make bench`; change `benches/load/`, not this file. Absolute figures move with the machine \
+         and with what else it does:\ncompare figures of one run only, and ratios rather than figures.\n",
+    );
+    if !whole {
+        out += "\n**Not a whole run**: a smoke run, or only some parts. Its figures show that the tool works and nothing else.\n";
+    }
+    machine(&mut out, bench, took);
+    if !results.cases.is_empty() {
+        cpu(&mut out, &results.cases);
+        rates(&mut out, &results.cases);
+    }
+    if !results.latency.is_empty() {
+        let rate = thousands(bench.plan.rate.into());
+        let _ = writeln!(out, "\n## Latency at {rate} questions a second\n\nTimes in µs.\n");
+        latency(&mut out, &results.latency);
+    }
+    if let Some(found) = &results.scale {
+        scale(&mut out, found, results.cases.iter().find(|result| result.case.many));
+    }
+    method(&mut out, &bench.plan);
+    out
+}
+
+fn machine(out: &mut String, bench: &Bench, took: Duration) {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, model)| model));
+    let virtual_machine =
+        cpuinfo.lines().any(|line| line.starts_with("flags") && line.contains(" hypervisor"));
+    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
+    let rivals: Vec<String> = Rival::ALL
+        .iter()
+        .map(|rival| match rival.version() {
+            Some(version) => format!("{} {version}", rival.title()),
+            None => format!("{} (not installed, left out)", rival.title()),
+        })
+        .collect();
+    let rows = [
+        ("date", today()),
+        ("muster", format!("{}, commit {}", muster::telemetry::VERSION, muster::telemetry::COMMIT)),
+        ("rivals", rivals.join(", ")),
+        ("kernel", format!("Linux {}", kernel.trim())),
+        (
+            "CPU",
+            format!(
+                "{}, {cores} cores{}; server on core {}, questions from core {}",
+                model.unwrap_or("unknown"),
+                if virtual_machine { ", a virtual machine" } else { "" },
+                bench.cores.server,
+                bench.cores.client
+            ),
+        ),
+        ("run", format!("{} rounds, {} s in all", bench.plan.rounds, took.as_secs())),
+    ];
+    out.push_str("\n| | |\n|---|---|\n");
+    for (what, value) in rows {
+        let _ = writeln!(out, "| {what} | {value} |");
+    }
+}
+
+fn cpu(out: &mut String, cases: &[CaseResult]) {
+    out.push_str(
+        "\n## CPU time a query\n\nIn µs, user and system time of the whole server; the echo is the kernel's floor.\n\n\
+         ![CPU time a query](performance.svg)\n\n",
+    );
+    let rivals = rivals_of(cases);
+    let _ = writeln!(
+        out,
+        "| | bytes | {ECHO} | {MUSTER} |{} ÷ {ECHO} | ÷ better rival | goal | reached |",
+        heads(&rivals)
+    );
+    let _ = writeln!(out, "|---|--:|--:|--:|{}--:|--:|---|---|", "--:|".repeat(rivals.len()));
+    for result in cases {
+        let figure = |measured: &Measured| format!("{:.2}", measured.median(|round| round.cpu));
+        let figures = row(result, &rivals, figure);
+        let ratio = |other| result.ratio_to(other).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let goal = match result.case.goal {
+            Some(Goal::Echo(most)) => format!("≤ {most:.2} × {ECHO}"),
+            Some(Goal::Rival(most)) => format!("≤ {most:.2} × better rival"),
+            None => "-".to_owned(),
+        };
+        let reached = match result.goal() {
+            Some((ratio, most)) if ratio <= most => "yes",
+            Some(_) => "no",
+            None => "-",
+        };
+        let _ = writeln!(
+            out,
+            "| {} | {} |{figures} {} | {} | {goal} | {reached} |",
+            result.case.label(result.names),
+            result.size,
+            ratio(result.of(ECHO)),
+            ratio(result.better_rival()),
+        );
+    }
+}
+
+fn rates(out: &mut String, cases: &[CaseResult]) {
+    out.push_str(
+        "\n## Queries a second on one core\n\nIn brackets, how busy the server was: below 100 % the asking side was the limit, and \
+         the server could do more.\n\n",
+    );
+    let rivals = rivals_of(cases);
+    let _ = writeln!(out, "| | {ECHO} | {MUSTER} |{} lost |", heads(&rivals));
+    let _ = writeln!(out, "|---|--:|--:|{}---|", "--:|".repeat(rivals.len()));
+    for result in cases {
+        let figure = |measured: &Measured| {
+            let busy = measured.median(|round| round.busy) * 100.0;
+            format!("{} ({busy:.0} %)", thousands(measured.median(|round| round.rate) as u64))
+        };
+        let losers = result.servers.iter().filter(|measured| measured.lost > 0);
+        let lost: Vec<_> =
+            losers.map(|measured| format!("{} {}", measured.server, thousands(measured.lost))).collect();
+        let lost = if lost.is_empty() { "none".to_owned() } else { lost.join(", ") };
+        let figures = row(result, &rivals, figure);
+        let _ = writeln!(out, "| {} |{figures} {lost} |", result.case.label(result.names));
+    }
+}
+
+fn latency(out: &mut String, rows: &[Latency]) {
+    out.push_str("| | p50 | p99 | p99, lowest and highest round | lost |\n|---|--:|--:|--:|--:|\n");
+    for row in rows {
+        let p99 = || row.p99.iter().copied();
+        let _ = writeln!(
+            out,
+            "| {} | {:.1} | {:.1} | {:.1} to {:.1} | {} |",
+            row.label,
+            median(row.p50.iter().copied()),
+            median(p99()),
+            quantile(p99(), 0.0),
+            quantile(p99(), 1.0),
+            row.lost
+        );
+    }
+}
+
+fn scale(out: &mut String, found: &Scale, many: Option<&CaseResult>) {
+    let mib = |bytes: u64| format!("{} MiB", thousands(bytes >> 20));
+    let _ = writeln!(
+        out,
+        "\n## {} instances\n\n{} services with ten instances each, all names from an import.\n",
+        thousands(found.instances),
+        thousands(found.services.into())
+    );
+    let visible = || found.visible.iter().copied();
+    let rows = [
+        ("from start to answering all of them".to_owned(), format!("{:.2} s", found.load.as_secs_f64())),
+        (
+            "memory".to_owned(),
+            format!(
+                "{}, {} bytes an instance",
+                mib(found.memory),
+                thousands(found.memory / found.instances.max(1))
+            ),
+        ),
+        ("memory after all changes below".to_owned(), mib(found.memory_after)),
+        (
+            "a health change shows in answers after".to_owned(),
+            format!(
+                "{:.0} µs (median of {}), {:.0} µs (p99)",
+                median(visible()),
+                found.visible.len(),
+                quantile(visible(), 0.99)
+            ),
+        ),
+        (
+            "the catalog's CPU time a change".to_owned(),
+            format!(
+                "{:.1} µs, at {:.0} changes a second",
+                median(found.cpu_per_flip.iter().copied()),
+                median(found.flips.iter().copied())
+            ),
+        ),
+    ];
+    out.push_str("| | |\n|---|---|\n");
+    for (what, value) in rows {
+        let _ = writeln!(out, "| {what} | {value} |");
+    }
+    out.push_str("\nLatency while instances change, in µs, all of the server on one core:\n\n");
+    latency(out, &found.latency);
+    let servers = many.map(|result| result.servers.as_slice()).unwrap_or_default();
+    let others: Vec<_> = servers.iter().filter(|measured| measured.server != ECHO).collect();
+    if others.len() > 1 {
+        out.push_str("\nThe same names in the other servers, from zone files (memory is what processes share counted once):\n\n");
+        out.push_str("| | answers after | memory |\n|---|--:|--:|\n");
+        for measured in others {
+            let load = measured.load.as_secs_f64();
+            let _ = writeln!(out, "| {} | {load:.2} s | {} |", measured.server, mib(measured.memory));
+        }
+    }
+}
+
+fn method(out: &mut String, plan: &Plan) {
+    let rotation = if plan.rivals_rotate {
+        "Knot's `answer-rotation` and NSD's `round-robin` are on"
+    } else {
+        "Knot and NSD can rotate too, but do not by default, and did not here"
+    };
+    let _ = write!(
+        out,
+        "
+## Method
+
+- Loopback only. The server and all its threads are on one core, the asking side on another. One thread answers.
+- Servers take turns of {turn:.1} s, {rounds} rounds; tables give medians of the rounds. Ratios are taken within a round, then
+  their median, so they can differ a little from the ratio of two medians.
+- CPU time is the kernel's `schedstat` of all threads of the server, divided by right answers. Packets that a sender puts on
+  loopback are carried to the receiving socket at the sender's expense, for every server alike.
+- At saturation {window} questions are outstanding, from {sockets} source ports in turn (\"one port\": all from one, in batches of
+  {batch}, as a forwarder asks). Names are random, each as likely as any other.
+- A and NXDOMAIN are asked without EDNS, SRV with a size of 1232. Every answer is checked: id, question, response code, TC and the
+  number of records (SRV with the addresses of its targets). One wrong answer fails the run; missing ones count as lost.
+- The echo receives and sends batches of {batch} and answers everything with as many bytes as muster does.
+- Knot and NSD have the same names and records in a zone file, TTL 0. NSD runs with minimal responses but for SRV, where they would
+  leave out the addresses. muster rotates answers and knows health; {rotation}.
+- muster's instances come through the catalog as a source's do; they carry an address and a port, no labels.
+- Latency: one question at a time when it is due, {rate} a second, timed from when it was due; the asking side busy-waits.
+",
+        turn = plan.turn.as_secs_f64(),
+        rounds = plan.rounds,
+        window = plan.window,
+        sockets = plan.sockets,
+        batch = crate::batch::BATCH,
+        rate = thousands(plan.rate.into()),
+    );
+}
+
+/// The rivals that took part, in the order of their turns.
+fn rivals_of(cases: &[CaseResult]) -> Vec<&'static str> {
+    let servers = cases.first().map(|result| result.servers.as_slice()).unwrap_or_default();
+    servers.iter().map(|measured| measured.server).filter(|server| ![ECHO, MUSTER].contains(server)).collect()
+}
+
+fn heads(rivals: &[&str]) -> String {
+    rivals.iter().map(|rival| format!(" {rival} |")).collect()
+}
+
+fn row(result: &CaseResult, rivals: &[&str], figure: impl Fn(&Measured) -> String) -> String {
+    let servers = [ECHO, MUSTER].iter().chain(rivals);
+    servers.map(|server| format!(" {} |", result.of(server).map_or("-".to_owned(), &figure))).collect()
+}
+
+fn today() -> String {
+    let output = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
+    output.map_or("unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,125 @@
+//! What was measured, round by round.
+
+use std::time::Duration;
+
+use crate::cases::{Case, Goal};
+
+/// The floor's name in tables.
+pub(crate) const ECHO: &str = "echo";
+/// Our own name in tables.
+pub(crate) const MUSTER: &str = "muster";
+
+/// Everything that one run found.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    pub(crate) cases: Vec<CaseResult>,
+    pub(crate) latency: Vec<Latency>,
+    pub(crate) scale: Option<Scale>,
+}
+
+/// One case, every server in the order in which they took turns.
+#[derive(Debug)]
+pub(crate) struct CaseResult {
+    pub(crate) case: Case,
+    pub(crate) names: u32,
+    /// Bytes of muster's answer, and of the echo's.
+    pub(crate) size: usize,
+    pub(crate) servers: Vec<Measured>,
+}
+
+/// One server in one case.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) server: &'static str,
+    pub(crate) rounds: Vec<Round>,
+    pub(crate) lost: u64,
+    pub(crate) load: Duration,
+    /// Memory after loading, in bytes.
+    pub(crate) memory: u64,
+}
+
+/// One round of one server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Round {
+    /// CPU time an answer, in microseconds.
+    pub(crate) cpu: f64,
+    /// Answers a second.
+    pub(crate) rate: f64,
+    /// Share of the time that the server's core worked for it.
+    pub(crate) busy: f64,
+}
+
+/// Times from question to answer at a fixed rate; a value for each round, in microseconds.
+#[derive(Debug)]
+pub(crate) struct Latency {
+    pub(crate) label: String,
+    pub(crate) p50: Vec<f64>,
+    pub(crate) p99: Vec<f64>,
+    pub(crate) lost: u64,
+}
+
+/// What many instances and their changes cost.
+#[derive(Debug)]
+pub(crate) struct Scale {
+    pub(crate) services: u32,
+    pub(crate) instances: u64,
+    pub(crate) load: Duration,
+    pub(crate) memory: u64,
+    pub(crate) memory_after: u64,
+    /// From a source's word to the first answer that shows it, in microseconds, one for each change.
+    pub(crate) visible: Vec<f64>,
+    /// CPU time of the catalog's thread for one change, in microseconds, one for each round.
+    pub(crate) cpu_per_flip: Vec<f64>,
+    /// Changes a second that there really were, one for each round.
+    pub(crate) flips: Vec<f64>,
+    /// Without and with changes.
+    pub(crate) latency: [Latency; 2],
+}
+
+impl Measured {
+    /// The median of one figure over the rounds.
+    pub(crate) fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().map(figure))
+    }
+}
+
+impl CaseResult {
+    pub(crate) fn of(&self, server: &str) -> Option<&Measured> {
+        self.servers.iter().find(|measured| measured.server == server)
+    }
+
+    /// The rival with the least CPU time a query.
+    pub(crate) fn better_rival(&self) -> Option<&Measured> {
+        let rivals = self.servers.iter().filter(|measured| ![ECHO, MUSTER].contains(&measured.server));
+        rivals.min_by(|a, b| a.median(|round| round.cpu).total_cmp(&b.median(|round| round.cpu)))
+    }
+
+    /// Muster's CPU time as a multiple of another's: the median of the rounds' ratios, since neighbours in time compare best.
+    pub(crate) fn ratio_to(&self, other: Option<&Measured>) -> Option<f64> {
+        let ours = self.of(MUSTER)?.rounds.iter();
+        Some(median(ours.zip(&other?.rounds).map(|(ours, theirs)| ours.cpu / theirs.cpu)))
+    }
+
+    /// The goal's ratio as it is, and as it should be at most.
+    pub(crate) fn goal(&self) -> Option<(f64, f64)> {
+        match self.case.goal? {
+            Goal::Echo(most) => Some((self.ratio_to(self.of(ECHO))?, most)),
+            Goal::Rival(most) => Some((self.ratio_to(self.better_rival())?, most)),
+        }
+    }
+}
+
+/// The median; not a number when there are none.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// The value that `share` of all are at or below, linear between two; not a number when there are none.
+pub(crate) fn quantile(values: impl IntoIterator<Item = f64>, share: f64) -> f64 {
+    let mut sorted: Vec<f64> = values.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let place = last as f64 * share;
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    below + (above - below) * place.fract()
+}
