@@ -4,7 +4,8 @@
 //! the cell, the responder, the transports, the admin port. Nothing else starts tasks or threads of its own accord.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -158,18 +159,14 @@ impl Server {
     fn listen(&mut self, listen: &Listen, responder: &Arc<Responder>) -> anyhow::Result<()> {
         let limits = Arc::new(tcp::Limits::new(listen.tcp_idle, listen.tcp_connections));
         for address in &listen.dns {
-            let sockets = udp::bind(*address, listen.workers)
-                .with_context(|| format!("cannot listen on {address} (UDP){}", hint(*address)))?;
-            let mut local = *address;
+            let (sockets, listener) = bind_both(*address, listen.workers)?;
+            let local = listener.local_addr()?;
             for socket in sockets {
-                local = socket.local_addr()?;
                 let cpu =
                     self.workers.len().checked_rem(listen.cpus.len()).and_then(|at| listen.cpus.get(at));
                 let stop = Arc::clone(&self.stop);
                 self.workers.push(udp::spawn(socket, Arc::clone(responder), stop, cpu.copied())?);
             }
-            let listener =
-                tcp::bind(local).with_context(|| format!("cannot listen on {local} (TCP){}", hint(local)))?;
             let serving = tcp::serve(listener, Arc::clone(responder), Arc::clone(&limits));
             self.vital.spawn(named("a TCP listener", serving));
             info!(address = %local, "answering on UDP and TCP");
@@ -238,6 +235,30 @@ fn members_of(config: &Config, source: &SourceId) -> Vec<Followed> {
         })
         .map(|(member, rule)| Followed { member, rule: rule.clone() })
         .collect()
+}
+
+/// Binds one address for UDP and TCP. For port 0 the system chooses a port for UDP, which another program may have for
+/// TCP: then it is asked for another one.
+fn bind_both(address: SocketAddr, workers: usize) -> anyhow::Result<(Vec<UdpSocket>, TcpListener)> {
+    const TRIES: usize = 16;
+    let mut tries = if address.port() == 0 { TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let sockets = udp::bind(address, workers)
+            .with_context(|| format!("cannot listen on {address} (UDP){}", hint(address)))?;
+        let local = match sockets.first() {
+            Some(socket) => socket.local_addr()?,
+            None => address,
+        };
+        match tcp::bind(local) {
+            Ok(listener) => return Ok((sockets, listener)),
+            Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            Err(error) => {
+                let message = format!("cannot listen on {local} (TCP){}", hint(local));
+                return Err(anyhow::Error::new(error).context(message));
+            }
+        }
+    }
 }
 
 async fn bind_admin(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {

@@ -423,12 +423,13 @@ fn chaos_version_is_refused_unless_configured() {
 
 #[test]
 fn a_probed_instance_leaves_and_comes_back() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // An address that no client connects from, so that nobody takes the port that is given up for a while.
+    let listener = std::net::TcpListener::bind("127.0.0.77:0").unwrap();
+    let dead = std::net::TcpListener::bind("127.0.0.77:0").unwrap();
     let (port, dead_port) = (listener.local_addr().unwrap().port(), dead.local_addr().unwrap().port());
     drop(dead);
     let zone = format!(
-        "namespace = \"shop\"\n[services.web]\nfrom = [{{ static = [\"127.0.0.1:{port}\", \"127.0.0.1:{dead_port}\"], \
+        "namespace = \"shop\"\n[services.web]\nfrom = [{{ static = [\"127.0.0.77:{port}\", \"127.0.0.77:{dead_port}\"], \
          check = {{ tcp = true, interval = \"100ms\", rise = 1, fall = 1 }} }}]"
     );
     let running = Running::loopback(&zone);
@@ -440,7 +441,7 @@ fn a_probed_instance_leaves_and_comes_back() {
         ports
     };
     wait_for("only the live one", || ports() == [port]);
-    let back = std::net::TcpListener::bind(("127.0.0.1", dead_port)).unwrap();
+    let back = std::net::TcpListener::bind(("127.0.0.77", dead_port)).unwrap();
     wait_for("both", || ports().len() == 2);
     drop(listener);
     wait_for("only the other one", || ports() == [dead_port]);

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     future::Future,
     io::Write as _,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -106,9 +106,13 @@ impl Drop for Process {
     }
 }
 
-/// A TCP port that is free at the moment.
+/// A port that is free for TCP and UDP. It is below those that the system gives to clients, so that no connection takes it
+/// before the server that it is for does.
 pub fn free_port() -> u16 {
-    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| {
+        StdListener::bind(("127.0.0.1", *port)).is_ok() && StdSocket::bind(("127.0.0.1", *port)).is_ok()
+    };
+    (0..1000).map(|_| rand::random_range(10_000..30_000)).find(is_free).expect("a free port")
 }
 
 /// Waits until `condition` gives a value; looks every 20 ms.
