@@ -347,6 +347,31 @@ fn tcp_closes_silent_connections_and_those_beyond_the_cap() {
 }
 
 #[test]
+fn tcp_gives_the_answers_that_it_has_before_it_closes_on_nonsense() {
+    let running = Running::loopback(ZONE);
+    let mut stream = connect(running.dns());
+    let nothing = [0, 0];
+    stream.write_all(&[framed(&query("web.shop.", RecordType::A)), nothing.to_vec()].concat()).unwrap();
+    assert_eq!(read_tcp(&mut stream).answers.len(), 2);
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "closed");
+}
+
+#[test]
+fn tcp_does_not_let_single_bytes_hold_a_connection() {
+    let running = Running::start("dns = [\"127.0.0.1:0\"]\ntcp_idle = \"300ms\"", ZONE);
+    let mut stream = connect(running.dns());
+    stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    stream.write_all(&[0xff, 0xff]).unwrap(); // a message of 65,535 bytes, which never becomes whole
+    // 20 s of bytes, 20 ms apart: far more than 300 ms, however busy the machine is.
+    let closed = (0..1000).any(|_| {
+        let written = stream.write_all(&[0]).is_ok();
+        let silent = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+        !written || !stream.read(&mut [0; 1]).is_err_and(|error| silent(&error))
+    });
+    assert!(closed);
+}
+
+#[test]
 fn a_server_under_load_stops_at_once() {
     let running = Running::loopback(ZONE);
     let dns = running.dns();

@@ -2,7 +2,7 @@
 //!
 //! Everything here is plain data without I/O, so that sources, catalog, answers and admin can share it without
 //! knowing each other. It imports nothing from the crate. A `dyn Any`-shaped event per source was rejected: every
-//! source speaks [`Update`], which is what lets one battery of tests hold for all of them.
+//! source speaks [`Update`], so the catalog and its tests need to know no source.
 
 mod health;
 mod instance;

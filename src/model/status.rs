@@ -1,4 +1,4 @@
-//! How the sources are: written by their watches, read by the admin port and `muster sources`.
+//! How the sources are: written by their watches, read by the admin port.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,7 @@
 //! Consul: services by their health checks, over blocking queries.
 //!
 //! One supervised watch a service asks `/v1/health/service/<name>` without `?passing`, so that health is judged here and
-//! `explain` can tell why an instance is left out. Each answer holds every instance; what is sent is the difference.
+//! an instance that is left out is known with its reason. Each answer holds every instance; what is sent is the difference.
 //!
 //! What a 200 may not be trusted in, each handled where it is read:
 //! - an index that goes back ([`blocking`]): the answer is asked for again without waiting before it counts, since an
