@@ -178,6 +178,7 @@ async fn five_hundred_services_are_followed_over_a_bounded_number_of_connections
         took[took.len() / 2],
         took[took.len() - 1]
     );
-    assert!(most < 160, "{most} sockets");
+    // Consul closes what one address opens beyond 200; those in use are 128, a few are idle, opening or closing.
+    assert!(most < 200, "{most} sockets");
     assert!(took[took.len() - 1] < Duration::from_secs(30));
 }

@@ -122,7 +122,8 @@ impl Agent {
         let mut builder = Client::builder()
             .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Self::CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(self.settings.max_connections)
+            // Those that wait for their next use count at Consul as well, beside the ones that are in use.
+            .pool_max_idle_per_host((self.settings.max_connections / 8).max(1))
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
             .no_proxy();
