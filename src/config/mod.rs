@@ -13,6 +13,7 @@ mod load;
 mod log;
 mod member;
 mod route;
+mod routing;
 mod server;
 mod service;
 mod shape;
@@ -28,4 +29,5 @@ mod tests;
 
 pub use diagnostic::{Diagnostic, Place, Report, Severity};
 pub use load::{Loaded, Location, demo, find, load, load_from};
+pub use routing::*;
 pub use types::*;
