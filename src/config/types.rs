@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::access::Access;
 use crate::model::{HealthSet, Import, Instance, Labels, Member, Name, Protocol, Selector, SourceId};
 
 /// Everything that `muster.toml` and its zone files say.
@@ -16,6 +17,8 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// Where and how to listen.
     pub listen: Listen,
+    /// Who may ask, and how much.
+    pub access: Access,
     /// Where the last known good is kept; `None`: not kept.
     pub state: Option<PathBuf>,
     /// How long a lost source's last word is answered from.
