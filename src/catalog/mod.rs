@@ -12,14 +12,16 @@
 
 mod compile;
 mod merge;
+mod reconfigure;
 mod rotation;
 mod service;
 mod snapshot;
 mod state;
 mod worker;
 
+pub use reconfigure::Change;
 pub use rotation::{RotationId, RotationIds};
 pub use service::{InstanceAnswer, InstanceId, Instances, NamedPortAnswers, PortAnswers, Service, SrvRecord};
 pub use snapshot::{Cell, Lookup, Snapshot, View, Zone};
 pub use state::{Catalog, HealthCounts};
-pub use worker::run;
+pub use worker::{Request, run};

@@ -19,10 +19,10 @@ use crate::{
 /// What every source said, by service and member, and the zones that it is published to.
 #[derive(Debug)]
 pub struct Catalog {
-    services: HashMap<Name, ServiceState>,
-    imports: HashMap<Import, ImportState>,
-    snapshot: Snapshot,
-    rotation_ids: RotationIds,
+    pub(super) services: HashMap<Name, ServiceState>,
+    pub(super) imports: HashMap<Import, ImportState>,
+    pub(super) snapshot: Snapshot,
+    pub(super) rotation_ids: RotationIds,
     touched: BTreeSet<Name>,
     health: HealthCounts,
 }
@@ -31,27 +31,27 @@ pub struct Catalog {
 pub type HealthCounts = [usize; Health::ALL.len()];
 
 #[derive(Debug)]
-struct ServiceState {
+pub(super) struct ServiceState {
     apex: Name,
     shape: Shape,
     /// Whether the zone's file names it; if not, it lives as long as an import lists it.
-    configured: bool,
-    members: BTreeMap<Member, MemberState>,
-    rotations: ServiceRotations,
+    pub(super) configured: bool,
+    pub(super) members: BTreeMap<Member, MemberState>,
+    pub(super) rotations: ServiceRotations,
     health: HealthCounts,
 }
 
 #[derive(Debug, Default)]
-struct MemberState {
-    heard: bool,
-    instances: BTreeMap<Arc<str>, Instance>,
+pub(super) struct MemberState {
+    pub(super) heard: bool,
+    pub(super) instances: BTreeMap<Arc<str>, Instance>,
 }
 
 #[derive(Debug)]
-struct ImportState {
+pub(super) struct ImportState {
     shape: Shape,
-    heard: bool,
-    services: HashSet<Name>,
+    pub(super) heard: bool,
+    pub(super) services: HashSet<Name>,
 }
 
 impl Catalog {
@@ -59,6 +59,13 @@ impl Catalog {
     ///
     /// `serial` is the SOA serial of all zones.
     pub fn new(config: &Config, serial: u32) -> Self {
+        let mut catalog = Self::unpublished(config, serial);
+        catalog.publish();
+        catalog
+    }
+
+    /// As [`new`](Self::new), with everything still to be compiled.
+    pub(super) fn unpublished(config: &Config, serial: u32) -> Self {
         let zones = config.namespaces.iter().map(|namespace| zone(namespace, serial));
         let mut catalog = Self {
             services: HashMap::new(),
@@ -71,7 +78,6 @@ impl Catalog {
         for namespace in &config.namespaces {
             catalog.add_namespace(namespace);
         }
-        catalog.publish();
         catalog
     }
 
@@ -222,7 +228,7 @@ impl Catalog {
     }
 
     /// Where several imports list a name, the first of the file says what its answers look like, whoever was heard first.
-    fn settle_shape(&mut self, name: &Name, near: &Import) {
+    pub(super) fn settle_shape(&mut self, name: &Name, near: &Import) {
         let first = self.listed_by(name, near).min_by_key(|(import, _)| (import.place, &import.source));
         let Some(shape) = first.map(|(_, state)| state.shape.clone()) else { return };
         if let Some(service) = self.services.get_mut(name)
@@ -235,7 +241,7 @@ impl Catalog {
     }
 
     /// Adds an import's member to a service; a service that the zone's file names is the file's alone.
-    fn add_imported_member(&mut self, member: Member, import: &Import) {
+    pub(super) fn add_imported_member(&mut self, member: Member, import: &Import) {
         let name = member.service.clone();
         match self.services.get_mut(&name) {
             Some(service) if service.configured => {}

@@ -17,6 +17,7 @@ mod server;
 mod service;
 mod shape;
 mod sources;
+mod stamp;
 mod statics;
 mod types;
 mod values;
@@ -28,4 +29,5 @@ mod tests;
 
 pub use diagnostic::{Diagnostic, Place, Report, Severity};
 pub use load::{Loaded, Location, demo, find, load, load_from};
+pub use stamp::Stamp;
 pub use types::*;

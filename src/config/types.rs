@@ -10,10 +10,14 @@ use std::{
 use crate::model::{HealthSet, Import, Instance, Labels, Member, Name, Protocol, Selector, SourceId};
 
 /// Everything that `muster.toml` and its zone files say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The file it came from; `None` for the bundled demo.
     pub path: Option<PathBuf>,
+    /// Where its zone files are: files, and folders of them, of which the default one need not exist.
+    pub zones: Vec<PathBuf>,
+    /// Whether changes of these files are looked for and applied.
+    pub watch_files: bool,
     /// Where and how to listen.
     pub listen: Listen,
     /// Where the last known good is kept; `None`: not kept.
@@ -140,7 +144,7 @@ pub struct KubernetesSource {
 }
 
 /// A namespace: one file under `zones`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
     /// The zone's name.
     pub apex: Name,
@@ -223,7 +227,7 @@ pub enum WhenAllUnhealthy {
 }
 
 /// `[services.NAME]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Its full name.
     pub name: Name,
@@ -236,7 +240,7 @@ pub struct Service {
 }
 
 /// One entry of a service's `from`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberRule {
     /// The source it names.
     pub source: SourceId,
@@ -249,7 +253,7 @@ pub struct MemberRule {
 }
 
 /// What a member asks its source for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
     /// A Consul service.
     Consul(ConsulQuery),
@@ -304,7 +308,7 @@ pub enum PortRef {
 }
 
 /// `{ static = [...], check = { … } }`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticMember {
     /// The instances, at least one; healthy where there is no check, else of unknown health.
     pub instances: Vec<Instance>,
@@ -375,7 +379,7 @@ impl HttpCheck {
 }
 
 /// `[[import]]`: every service that a Consul source lists gets its name in the namespace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportRule {
     /// The Consul source whose list is followed.
     pub source: SourceId,
