@@ -240,6 +240,26 @@ fn later(last: u32, now: u32) -> u32 {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn files_are_read_again_when_two_looks_agree_that_they_have_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("muster.toml");
+        std::fs::write(&path, "").unwrap();
+        let config = Arc::new(config::load(&path).unwrap().config);
+        let sources = Sources::new(mpsc::channel(1).0, Arc::default());
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let mut reloader = Reloader::new(config, 1, sources, mpsc::channel(1).0, metrics);
+        assert!(!reloader.have_files_changed().await, "the first look has nothing to agree with");
+        assert!(reloader.have_files_changed().await, "what they said at the start may be old by now");
+        reloader.read = reloader.seen.clone();
+        assert!(!reloader.have_files_changed().await);
+        for text in ["# half", "# half written"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(!reloader.have_files_changed().await, "still being written");
+        }
+        assert!(reloader.have_files_changed().await);
+    }
+
     #[test]
     fn serials_grow_also_within_a_second_and_around_the_end() {
         assert_eq!(later(100, 200), 200);

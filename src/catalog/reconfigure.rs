@@ -189,7 +189,7 @@ fn carry_members(
     };
     let mut others = Vec::new();
     for (member, rule) in rules {
-        let mut same = before.iter().filter(|(old, was)| was == rule && old.source == member.source);
+        let mut same = before.iter().filter(|(_, was)| was == rule);
         let in_place = same.clone().find(|(old, _)| old == member);
         match in_place.or_else(|| same.find(|(key, _)| old.members.contains_key(key))) {
             Some((key, was)) => match old.members.remove(key) {
