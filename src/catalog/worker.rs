@@ -51,7 +51,10 @@ pub async fn run(
                 // What was said before the request is about what members meant before it.
                 let mut waiting = inbox.len();
                 while waiting > 0 {
-                    waiting -= inbox.recv_many(&mut batch, waiting.min(BATCH)).await;
+                    match inbox.recv_many(&mut batch, waiting.min(BATCH)).await {
+                        0 => return,
+                        taken => waiting -= taken,
+                    }
                     take_in(&mut catalog, &mut batch, &metrics);
                 }
                 handle(&mut catalog, request, &cell, &metrics);
@@ -81,6 +84,78 @@ fn handle(catalog: &mut Catalog, request: Request, cell: &Cell, metrics: &Metric
             metrics.catalog_holds(catalog.service_count(), catalog.health_counts());
             debug!(services = catalog.service_count(), took = ?started.elapsed(), "reconfigured");
             let _ = done.send(known);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::{
+        catalog::Lookup,
+        config::{self, Config},
+        model::{Instance, Member, Name},
+    };
+
+    fn web(services: [&str; 2]) -> Arc<Config> {
+        let [one, other] = services;
+        let zone = format!(
+            "namespace = \"shop\"\n[services.web]\nfrom = [{{ consul = \"vms\", service = \"{one}\" }}, \
+             {{ consul = \"vms\", service = \"{other}\" }}]"
+        );
+        let files =
+            [("muster.toml".into(), "[consul.vms]".to_owned()), (PathBuf::from("zones/shop.toml"), zone)];
+        Arc::new(config::load_from(&files).unwrap().config)
+    }
+
+    fn members(config: &Config) -> Vec<Member> {
+        config.namespaces[0].services[0].members().map(|(member, _)| member).collect()
+    }
+
+    /// After the members have changed places, the second one's last word must not count as the first one's.
+    #[tokio::test]
+    async fn what_was_sent_before_a_request_is_about_what_members_meant_before_it() {
+        for _ in 0..20 {
+            let (from, to) = (web(["a", "b"]), web(["b", "a"]));
+            let [a, b] = [1, 2].map(|last| Instance::at("i", [10, 0, 0, last].into(), 80));
+            let mut catalog = Catalog::new(&from, 1);
+            for (member, instance) in members(&from).into_iter().zip([&a, &b]) {
+                catalog.apply(Update::Reset { member, instances: vec![instance.clone()] });
+            }
+            let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+            let old = cell.load_full();
+            let (updates, inbox) = mpsc::channel(8);
+            let (requests, requested) = mpsc::channel(1);
+            updates
+                .send(Update::Reset { member: members(&from).remove(0), instances: Vec::new() })
+                .await
+                .unwrap();
+            let change = Change {
+                from: Arc::clone(&from),
+                to: Arc::clone(&to),
+                serial: 2,
+                restarted: Default::default(),
+                probed: Default::default(),
+            };
+            let (done, answer) = oneshot::channel();
+            requests.send(Request::Reconfigure { change, done }).await.unwrap();
+            let metrics = Arc::new(Metrics::new().unwrap());
+            let worker = tokio::spawn(run(catalog, inbox, requested, Arc::clone(&cell), metrics));
+            answer.await.unwrap();
+            let snapshot = cell.load_full();
+            assert!(!Arc::ptr_eq(&old, &snapshot), "the cell is swapped when it is told");
+            let view = snapshot.view();
+            let name: Name = "web.shop".parse().unwrap();
+            let Lookup::Service(web, _) = view.lookup(name.as_wire()) else { panic!("no web") };
+            assert_eq!(
+                *web.v4,
+                ["10.0.0.2".parse::<std::net::Ipv4Addr>().unwrap()],
+                "b's, and nothing of a's"
+            );
+            drop(updates);
+            worker.await.unwrap();
         }
     }
 }
