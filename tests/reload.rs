@@ -223,6 +223,29 @@ fn a_source_that_is_the_same_is_not_asked_again_and_one_that_is_not_goes_on_answ
 }
 
 #[test]
+fn a_service_that_moves_to_another_source_is_answered_all_the_while() {
+    let consul = FakeConsul::start();
+    let server = format!("{LISTEN}[consul.vms]\naddress = \"http://{}\"\n", consul.address);
+    let muster =
+        Muster::start(&[("muster.toml", &server), ("zones/shop.toml", &shop(1, "", &["127.0.0.11"]))]);
+    with_client(
+        &muster,
+        |_| {},
+        || {
+            for (member, address) in [
+                ("consul = \"vms\", service = \"web\"", "10.0.0.1"),
+                ("static = [\"127.0.0.12:80\"]", "127.0.0.12"),
+            ] {
+                let zone = format!("namespace = \"shop\"\n[services.web]\nfrom = [{{ {member} }}]\n");
+                muster.write("zones/shop.toml", &zone);
+                assert_eq!(muster.reload(&[]).code, 0);
+                wait_for(address, || ask(muster.dns, "web.shop.").addresses == [address]);
+            }
+        },
+    );
+}
+
+#[test]
 fn dead_instances_do_not_come_back_for_an_edit() {
     let live = TcpListener::bind("127.0.0.77:0").unwrap();
     let port = live.local_addr().unwrap().port();

@@ -9,7 +9,7 @@
 //! in memory. Updates wait meanwhile; answers do not.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -46,7 +46,8 @@ impl Catalog {
     ///
     /// A member keeps what its source said if its rule is the same, wherever in `from` it stands now. Failing that it
     /// keeps what the member in its place said, until the source says something else: the next `Reset` replaces by
-    /// difference, so nothing goes empty in between. A member that has neither is unheard, and one that is gone is gone.
+    /// difference, so nothing goes empty in between. A member that has neither is unheard, and one that is gone is gone;
+    /// but a service that would have no member that was heard keeps its old instances until its new source is heard.
     /// A service that stays keeps its rotation. An import keeps its names and, if it asks for the same ones, its word on
     /// which names do not exist.
     ///
@@ -57,10 +58,10 @@ impl Catalog {
         let mut probed_before = HashSet::new();
         let before = rules(&change.from);
         for (name, rules) in rules(&change.to) {
-            if let (Some(old), Some(new)) = (self.services.get_mut(name), next.services.get_mut(name))
-                && let Some(before) = before.get(name)
-            {
+            if let (Some(old), Some(new)) = (self.services.get_mut(name), next.services.get_mut(name)) {
+                let before = before.get(name).map(Vec::as_slice).unwrap_or_default();
                 carry_members(before, old, &rules, new, &mut probed_before);
+                adopt(old, new);
             }
         }
         let heard = self.carry_imports(change, &mut next);
@@ -113,11 +114,13 @@ impl Catalog {
     fn carry_imported(&mut self, import: &Import, name: Name, next: &mut Self) {
         let member = Member { service: name.clone(), source: import.source.clone(), place: Member::IMPORTED };
         next.add_imported_member(member.clone(), import);
-        let said = self.services.get_mut(&name).and_then(|old| old.members.remove(&member));
-        if let (Some(said), Some(new)) = (said, next.services.get_mut(&name))
+        if let (Some(old), Some(new)) = (self.services.get_mut(&name), next.services.get_mut(&name))
             && let Some(state) = new.members.get_mut(&member)
         {
-            *state = said;
+            if let Some(said) = old.members.remove(&member) {
+                *state = said;
+            }
+            adopt(old, new);
         }
         next.settle_shape(&name, import);
     }
@@ -173,7 +176,7 @@ fn has_same_list(one: &ImportRule, other: &ImportRule) -> bool {
 
 /// Hands what members said to those that are the same now, then to those that have their place.
 fn carry_members(
-    before: &Rules<'_>,
+    before: &[(Member, &MemberRule)],
     old: &mut ServiceState,
     rules: &Rules<'_>,
     new: &mut ServiceState,
@@ -204,6 +207,30 @@ fn carry_members(
         if let (Some((_, was)), Some(said)) = (was, old.members.remove(member)) {
             put(member, was, said);
         }
+    }
+}
+
+/// Lets a service of which nothing is heard keep all the instances that it had, as those of its first member: a service that
+/// moves from one source to another is answered all the while. They go with that member's first word.
+fn adopt(old: &ServiceState, new: &mut ServiceState) {
+    if new.members.values().any(|state| state.heard) {
+        return;
+    }
+    // Keys that no two members have in common; ids may be.
+    let key = |member: &Member, id: &str| format!("{} {} {id}", member.source, member.place).into();
+    let instances: BTreeMap<Arc<str>, Instance> = old
+        .members
+        .iter()
+        .filter(|(_, state)| state.heard)
+        .flat_map(|(member, state)| {
+            state.instances.values().map(move |one| (key(member, &one.id), one.clone()))
+        })
+        .collect();
+    if let Some(state) = new.members.values_mut().next()
+        && !instances.is_empty()
+    {
+        state.heard = true;
+        state.instances = instances;
     }
 }
 

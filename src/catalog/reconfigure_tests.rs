@@ -93,7 +93,7 @@ impl Running {
 fn instance(address: u8) -> Instance {
     Instance {
         health: Health::Healthy,
-        ..Instance::at(&format!("i{address}"), [10, 0, 0, address].into(), 80)
+        ..Instance::at(&format!("i{}", address / 3), [10, 0, 0, address].into(), 80)
     }
 }
 
@@ -162,14 +162,24 @@ fn a_member_that_asks_otherwise_keeps_the_instances_of_its_place_until_it_is_hea
 }
 
 #[test]
-fn a_new_member_is_unheard_and_that_of_another_source_takes_nobodys_place() {
+fn a_new_member_is_unheard_and_a_service_that_moves_to_another_source_is_answered_all_the_while() {
     let mut running = Running::new(web(&[&consul("a")]));
     running.say(0, 1);
     running.go_over(web(&[&consul("a"), &consul("b")]));
     assert_eq!((running.addresses(), running.read("web.shop", |web| web.complete)), (vec![1], Some(false)));
+    running.say(1, 2);
     let known = running.go_over(web(&["{ consul = \"others\", service = \"a\" }"]));
+    assert_eq!(running.addresses(), [1, 2], "also where both call it by one id");
+    assert_eq!(known.members, HashSet::from([running.member(0)]), "so that it expires");
+    running.say(0, 3);
+    assert_eq!(running.addresses(), [3]);
+    running.go_over(web(&[&consul("b")]));
+    let member = running.member(0);
+    running.catalog.apply(Update::Expired { member });
+    running.catalog.publish();
     assert_eq!((running.addresses(), running.read("web.shop", |web| web.complete)), (vec![], Some(false)));
-    assert!(known.members.is_empty(), "{known:?}");
+    running.go_over(web(&[&consul("c")]));
+    assert_eq!(running.read("web.shop", |web| web.complete), Some(false), "nothing was left to keep");
 }
 
 #[test]
@@ -269,18 +279,14 @@ fn a_name_that_the_file_names_now_is_the_files_and_keeps_its_rotation() {
     };
     running.reset(member.clone(), &[1]);
     running.go_over(config(&format!("[services.web]\nfrom = [{}]\n{import}", consul("b"))));
-    assert_eq!(running.read("web.shop", |web| (addresses(web), web.complete)), Some((vec![], false)));
+    assert_eq!(running.addresses(), [1], "until the file's member is heard");
     assert_eq!(running.read("web.shop", |web| web.v4_rotation), rotation);
     running.reset(member, &[9]);
-    assert_eq!(running.addresses(), [0_u8; 0], "the import no longer speaks for it");
+    assert_eq!(running.addresses(), [1], "the import no longer speaks for it");
     running.say(0, 2);
     assert_eq!(running.addresses(), [2]);
     running.go_over(config(import));
-    assert_eq!(
-        running.read("web.shop", |web| web.complete),
-        Some(false),
-        "listed still, unheard as an import's"
-    );
+    assert_eq!(running.addresses(), [2], "listed still, and kept until it is heard as an import's");
 }
 
 #[test]
