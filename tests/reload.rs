@@ -171,6 +171,10 @@ fn what_takes_a_restart_is_said_and_the_rest_is_applied() {
         assert!(reload.stdout.contains("[listen] has changed: that takes a restart"), "{reload:?}");
         assert_eq!(ask(muster.dns, "web.shop.").ttl, 2);
     }
+    muster.write("muster.toml", &format!("{LISTEN}[access]\nallow = [\"127.0.0.0/8\"]\n"));
+    let reload = muster.reload(&[]);
+    assert!(reload.stdout.contains("[access] has changed"), "{reload:?}");
+    assert!(!reload.stdout.contains("[listen]"), "as it was at the start: {reload:?}");
     let mut odd = muster.reload(&["--at", "http://127.0.0.1:1"]);
     assert!(odd.code == 1 && odd.stderr.contains("cannot reach"), "{odd:?}");
     odd = muster.reload(&["--at", "unix:///run/muster"]);

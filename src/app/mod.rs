@@ -34,7 +34,7 @@ use crate::{
     admin::{self, AdminState, ReloadRequest},
     catalog::{self, Catalog, Cell},
     config::{Config, Listen},
-    dns::{Responder, tcp, udp},
+    dns::{Guard, Responder, Specials, tcp, udp},
     model::{Board, Reloaded},
     telemetry::Metrics,
 };
@@ -79,8 +79,12 @@ impl Server {
         let serial = serial();
         let catalog = Catalog::new(config, serial);
         let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+        let suffixes = config.forward.iter().map(|forward| forward.suffix.clone());
         let responder =
-            Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), config.listen.version.clone()));
+            Responder::new(Arc::clone(&cell), Arc::clone(&metrics), config.listen.version.clone())
+                .guarded(Guard::new(&config.access))
+                .with_specials(Specials::new(suffixes));
+        let responder = Arc::new(responder);
         let (commands, told) = mpsc::channel(RELOADS);
         let (reloads, asked) = mpsc::channel(RELOADS);
         let mut server = Self {
@@ -147,7 +151,7 @@ impl Server {
         let _ = self.reloads.try_send(oneshot::channel().0);
     }
 
-    /// Goes over to another configuration while queries are answered. `[listen]` stays as it was.
+    /// Goes over to another configuration while queries are answered; what takes a restart stays as it was.
     ///
     /// # Errors
     /// When the server has failed.

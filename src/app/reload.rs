@@ -142,12 +142,7 @@ impl Reloader {
 
     /// Goes over to a configuration that has been checked.
     async fn apply(&mut self, mut config: Config, warnings: &Report) -> Reloaded {
-        let mut notes = Vec::new();
-        if config.listen != self.config.listen {
-            // Sockets are bound once, before privileges may be gone.
-            notes.push("[listen] has changed: that takes a restart; everything else is applied".to_owned());
-            config.listen = self.config.listen.clone();
-        }
+        let notes = keep_fixed(&self.config, &mut config);
         for diagnostic in warnings.diagnostics() {
             warn!("{diagnostic}");
         }
@@ -189,6 +184,25 @@ impl Reloader {
     fn look(&self) -> impl FnOnce() -> Stamp + Send + 'static {
         let (config, faulty) = (Arc::clone(&self.config), self.faulty.clone());
         move || Stamp::take(&config, faulty.iter().map(PathBuf::as_path))
+    }
+}
+
+/// Takes back what cannot change while the program runs; gives a note for each.
+fn keep_fixed(old: &Config, new: &mut Config) -> Vec<String> {
+    let mut changed = Vec::new();
+    // Sockets are bound once, before privileges may be gone.
+    keep("[listen]", &old.listen, &mut new.listen, &mut changed);
+    // The transports hold these for as long as they run.
+    keep("[access]", &old.access, &mut new.access, &mut changed);
+    keep("[forward]", &old.forward, &mut new.forward, &mut changed);
+    let note = |table| format!("{table} has changed: that takes a restart; everything else is applied");
+    changed.into_iter().map(note).collect()
+}
+
+fn keep<T: Clone + PartialEq>(table: &'static str, old: &T, new: &mut T, changed: &mut Vec<&'static str>) {
+    if new != old {
+        new.clone_from(old);
+        changed.push(table);
     }
 }
 

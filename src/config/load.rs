@@ -182,11 +182,14 @@ fn assemble(
         zones,
         watch_files: server.watch_files,
         listen: server.listen,
+        access: server.access,
         state: server.state,
         max_stale: server.max_stale,
         consul: server.sources.consul,
         kubernetes: server.sources.kubernetes,
         forward: server.forward,
+        localities: Vec::new(),
+        reverse: Vec::new(),
         namespaces,
     };
     let paths = std::iter::once(&main).chain(&files).map(|file| file.path.clone()).collect();

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
+    access::{Access, access},
     duration::duration,
     sources::{self, Sources},
     types::{Config, Forward, Listen},
@@ -19,6 +20,7 @@ pub(super) struct Server<'a> {
     pub(super) zones: Zones<'a>,
     pub(super) watch_files: bool,
     pub(super) listen: Listen,
+    pub(super) access: Access,
     pub(super) state: Option<PathBuf>,
     pub(super) max_stale: Duration,
     pub(super) sources: Sources,
@@ -43,6 +45,7 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
     };
     let watch_files = table.take("watch_files").and_then(|item| item.boolean()).unwrap_or_default();
     let listen = table.take("listen").and_then(listen).unwrap_or_default();
+    let access = table.take("access").and_then(access).unwrap_or_default();
     let state = table.take("state");
     if let Some(item) = &state {
         item.scope
@@ -65,7 +68,7 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
         _ => None,
     });
     let max_stale = max_stale.unwrap_or(Config::DEFAULT_MAX_STALE);
-    Server { zones, watch_files, listen, state, max_stale, sources, forward }
+    Server { zones, watch_files, listen, access, state, max_stale, sources, forward }
 }
 
 fn listen(item: Item<'_>) -> Option<Listen> {
@@ -94,7 +97,10 @@ fn listen(item: Item<'_>) -> Option<Listen> {
     let tcp_idle = table.take("tcp_idle").and_then(idle);
     let tcp_connections = table.take("tcp_connections").and_then(|item| count(item, 1_000_000));
     let version = table.take("version").and_then(version);
-    table.finish();
+    table.finish_with(|key| match key {
+        "allow" | "deny" => Some(format!("{key:?} belongs in [access]")),
+        _ => None,
+    });
     Some(Listen {
         dns: dns.unwrap_or(default.dns),
         admin,
@@ -103,6 +109,7 @@ fn listen(item: Item<'_>) -> Option<Listen> {
         tcp_idle: tcp_idle.unwrap_or(default.tcp_idle),
         tcp_connections: tcp_connections.unwrap_or(default.tcp_connections),
         version,
+        trusted_forwarders: Vec::new(),
     })
 }
 

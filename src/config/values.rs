@@ -9,7 +9,7 @@ use std::{
 use toml::de::DeValue;
 
 use super::{duration, walk::Item};
-use crate::model::{Labels, Name, Protocol};
+use crate::model::{Labels, Name, Network, NetworkError, Protocol};
 
 /// Highest TTL (RFC 2181 section 8).
 const MAX_TTL: u32 = 2_147_483_647;
@@ -86,6 +86,22 @@ pub(super) fn bare_address(text: &str) -> Option<IpAddr> {
         let inner = text.strip_prefix('[')?.strip_suffix(']')?;
         inner.parse().ok().map(IpAddr::V6)
     })
+}
+
+/// Reads a network, or one address.
+pub(super) fn network(item: Item<'_>) -> Option<Network> {
+    const WHAT: &str = "a network or an IP address, such as \"10.0.0.0/8\" or \"fd00::1\"";
+    let text = item.text_as(WHAT)?;
+    match text.parse() {
+        Ok(network) => Some(network),
+        Err(NetworkError::HostBits { meant }) => item
+            .must_be(WHAT)
+            .label("has bits set behind the prefix")
+            .help(format!("the network is {:?}; one address is written without a length", meant.to_string()))
+            .reject(),
+        Err(error @ NetworkError::Length { .. }) => item.must_be(WHAT).help(format!("{error}")).reject(),
+        Err(NetworkError::Address) => item.must_be(WHAT).reject(),
+    }
 }
 
 /// What relative paths and `~` are relative to.

@@ -4,7 +4,11 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::{DNSClass, RecordType};
 
-use super::{question::Question, rotation::Rotation};
+use super::{
+    question::Question,
+    rotation::Rotation,
+    special::{Special, Specials},
+};
 use crate::{
     catalog::{InstanceAnswer, Lookup, PortAnswers, RotationId, Service, Zone},
     model::Name,
@@ -15,6 +19,8 @@ use crate::{
 pub(super) enum Answer<'a> {
     /// Records of one of our zones, or the news that there are none.
     Authoritative(&'a Zone, Records<'a>),
+    /// What there is at a name that is nobody's on the Internet.
+    Special(Special),
     /// A text in class CH.
     Chaos(&'a str),
     /// A source that could have the answer has never been heard.
@@ -60,6 +66,8 @@ pub(super) struct Facts<'a> {
     pub(super) version: Option<&'a str>,
     /// The address that was asked, where it is known.
     pub(super) asked: Option<IpAddr>,
+    /// Names that are answered if no zone has them.
+    pub(super) specials: &'a Specials,
 }
 
 /// Finds the answer to a question whose name was looked up.
@@ -97,7 +105,9 @@ pub(super) fn find<'a>(
         }
         Lookup::Absent(zone) => Answer::Authoritative(zone, Records::NoName),
         Lookup::Unknown(_) => Answer::ServerFailure,
-        Lookup::Elsewhere => Answer::Refused,
+        Lookup::Elsewhere => {
+            facts.specials.find(question.name, qtype).map_or(Answer::Refused, Answer::Special)
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use hickory_proto::{
 
 use super::{
     answer::{Answer, Family, Records},
-    question::{Edns, HEADER, Header, Question},
+    question::{COOKIE, Edns, HEADER, Header, Question},
     rotation::turned,
 };
 use crate::{
@@ -23,8 +23,11 @@ use crate::{
 /// Largest UDP answer that is sent or announced: fits an unfragmented packet (DNS flag day 2020).
 pub(super) const UDP_LIMIT: u16 = 1232;
 
-/// Length of the OPT record in answers, which has no options.
+/// Length of the OPT record in answers without its options.
 const OPT: usize = 11;
+
+/// Length of the COOKIE option in answers.
+const COOKIE_OPTION: usize = 28;
 
 /// Length of a record before its data, its owner being a compression pointer.
 const RECORD: usize = 12;
@@ -59,7 +62,7 @@ pub(super) fn write(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Written {
-    let opt = if edns.is_some() { OPT } else { 0 };
+    let opt = edns.map_or(0, |edns| OPT + edns.reply_cookie.map_or(0, |_| COOKIE_OPTION));
     let mut writer = Writer::new(out, question, limit.saturating_sub(opt));
     let mut authoritative = false;
     let code = match answer {
@@ -72,6 +75,10 @@ pub(super) fn write(
         Answer::Authoritative(zone, records) => {
             authoritative = true;
             writer.records(zone, records)
+        }
+        Answer::Special(special) => {
+            authoritative = true;
+            writer.special(special)
         }
     };
     let Writer { truncated, answers, authority, additional, .. } = writer;
@@ -95,6 +102,23 @@ pub(super) fn write_bad_version(
     write_opt(out, edns, code);
     write_header(out, header, Flags { authoritative: false, truncated: false }, code, [1, 0, 0, 1]);
     Written { code, truncated: false }
+}
+
+/// Writes an answer that has nothing but `code`, TC if the client is to come back over TCP, and the OPT record.
+pub(super) fn write_short(
+    header: Header,
+    question: &Question<'_>,
+    edns: Option<Edns>,
+    (code, truncated): (ResponseCode, bool),
+    out: &mut Vec<u8>,
+) -> Written {
+    Writer::new(out, question, usize::from(UDP_LIMIT));
+    if let Some(edns) = edns {
+        write_opt(out, edns, code);
+    }
+    let counts = [1, 0, 0, u16::from(edns.is_some())];
+    write_header(out, header, Flags { authoritative: false, truncated }, code, counts);
+    Written { code, truncated }
 }
 
 #[derive(Clone, Copy)]
@@ -136,19 +160,24 @@ fn write_header(out: &mut Vec<u8>, header: Header, flags: Flags, code: ResponseC
 fn write_opt(out: &mut Vec<u8>, edns: Edns, code: ResponseCode) {
     let [size0, size1] = UDP_LIMIT.to_be_bytes();
     let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 }; // "MUST be copied" (RFC 3225 section 3)
-    out.extend_from_slice(&[0, 0, 41, size0, size1, code.high(), 0, dnssec_ok, 0, 0, 0]);
+    let options = if edns.reply_cookie.is_some() { COOKIE_OPTION as u8 } else { 0 };
+    out.extend_from_slice(&[0, 0, 41, size0, size1, code.high(), 0, dnssec_ok, 0, 0, options]);
+    if let Some(cookie) = edns.reply_cookie {
+        out.extend_from_slice(&[COOKIE[0], COOKIE[1], 0, cookie.len() as u8]);
+        out.extend_from_slice(&cookie);
+    }
 }
 
 /// Writes sections behind a question; counts what it wrote.
-struct Writer<'o> {
-    out: &'o mut Vec<u8>,
+pub(super) struct Writer<'o> {
+    pub(super) out: &'o mut Vec<u8>,
     /// Where the answer must end, without the OPT record.
     limit: usize,
     /// Length of the question's name.
     name_length: usize,
     truncated: bool,
-    answers: u16,
-    authority: u16,
+    pub(super) answers: u16,
+    pub(super) authority: u16,
     additional: u16,
 }
 
@@ -328,7 +357,7 @@ impl<'o> Writer<'o> {
         self.answers += u16::from(written);
     }
 
-    fn address(&mut self, address: IpAddr, ttl: u32) {
+    pub(super) fn address(&mut self, address: IpAddr, ttl: u32) {
         match address {
             IpAddr::V4(v4) => {
                 self.answer(QUESTION_NAME, RecordType::A, ttl, |w| w.out.extend_from_slice(&v4.octets()));
@@ -340,13 +369,13 @@ impl<'o> Writer<'o> {
     }
 
     /// Writes a record into the answer section, if it fits.
-    fn answer(&mut self, owner: u16, rtype: RecordType, ttl: u32, data: impl FnOnce(&mut Self)) {
+    pub(super) fn answer(&mut self, owner: u16, rtype: RecordType, ttl: u32, data: impl FnOnce(&mut Self)) {
         let written = self.record(owner, rtype, DNSClass::IN, ttl, data);
         self.answers += u16::from(written);
     }
 
     /// Writes a record whose length is known only when it is written; one that does not fit is taken back, and TC set.
-    fn record(
+    pub(super) fn record(
         &mut self,
         owner: u16,
         rtype: RecordType,
@@ -384,6 +413,11 @@ impl<'o> Writer<'o> {
     /// A pointer to the apex, which ends the question's name.
     fn apex_pointer(&self, zone: &Zone) -> u16 {
         QUESTION_NAME + count_of(self.name_length.saturating_sub(zone.apex.as_wire().len()))
+    }
+
+    /// A pointer into the question's name, `at` bytes behind its beginning.
+    pub(super) fn in_question(at: usize) -> u16 {
+        QUESTION_NAME + count_of(at)
     }
 
     /// How many bytes may still be written.

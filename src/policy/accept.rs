@@ -45,15 +45,11 @@ fn without_zero_weights(mut candidates: Vec<&Candidate>) -> Vec<&Candidate> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::Shape,
-        model::{HealthSet, Labels},
-        policy::Place,
-    };
+    use crate::{config::Shape, model::Labels, policy::Place};
     use Health::{Draining, Healthy, Unhealthy, Unknown, Warning};
 
     fn shape(when_all_unhealthy: WhenAllUnhealthy) -> Shape {
-        Shape { ttl: 0, accept: HealthSet::default(), when_all_unhealthy, max_answers: 8 }
+        Shape { when_all_unhealthy, ..Shape::default() }
     }
 
     fn candidate(health: Health, weight: u16) -> Candidate {

@@ -52,7 +52,8 @@ impl Source {
             max_stale: Duration::from_secs(3600),
             known: Arc::default(),
         };
-        let settings = KubernetesSource { id: id(), kubeconfig: Some(path), context: None };
+        let settings =
+            KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients: false };
         let task = tokio::spawn(follow(settings, members, context, timing));
         Self { inbox, status, task, folder }
     }
