@@ -9,7 +9,7 @@ use hickory_proto::{
 use muster::{
     catalog::{Catalog, Cell},
     config,
-    dns::{Context, Responder, Rotation},
+    dns::{Context, Responder, Response, Rotation},
     model::{Health, Instance, Target, Update},
     telemetry::{Metrics, Transport},
 };
@@ -55,8 +55,8 @@ impl Bed {
     /// Answers a query over UDP.
     pub fn answer(&mut self, query: &[u8]) -> &[u8] {
         let context = Context { transport: Transport::Udp, asked: Some(Ipv4Addr::LOCALHOST.into()) };
-        let any = self.responder.respond(query, context, &mut self.rotation, &mut self.out);
-        assert!(any, "silence");
+        let response = self.responder.respond(query, context, &mut self.rotation, &mut self.out);
+        assert_eq!(response, Response::Ready);
         &self.out
     }
 }

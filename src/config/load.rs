@@ -184,6 +184,7 @@ fn assemble(
         consul: server.sources.consul,
         kubernetes: server.sources.kubernetes,
         forward: server.forward,
+        cache: server.cache,
         namespaces,
     };
     let paths = std::iter::once(&main).chain(&files).map(|file| file.path.clone()).collect();

@@ -6,9 +6,11 @@
 //! up, so that one mistake does not hide the next. Serde was rejected for reading: it stops at the first error and
 //! knows no place. Imports [`crate::model`] only; docs/CONFIG.md is the reference for people.
 
+mod cache;
 mod check;
 mod diagnostic;
 mod duration;
+mod forward;
 mod load;
 mod log;
 mod member;
@@ -26,6 +28,8 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
+pub use cache::Cache;
 pub use diagnostic::{Diagnostic, Place, Report, Severity};
+pub use forward::{Forward, ForwardPolicy, Upstream};
 pub use load::{Loaded, Location, demo, find, load, load_from};
 pub use types::*;

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::{Cache, Forward};
 use crate::model::{HealthSet, Import, Instance, Labels, Member, Name, Protocol, Selector, SourceId};
 
 /// Everything that `muster.toml` and its zone files say.
@@ -24,8 +25,10 @@ pub struct Config {
     pub consul: Vec<ConsulSource>,
     /// Kubernetes sources, in the order of their names.
     pub kubernetes: Vec<KubernetesSource>,
-    /// Upstreams by suffix, in the order of the suffixes. Checked only: nothing forwards yet.
+    /// Upstreams by suffix, in the order of the suffixes; empty: other names are REFUSED.
     pub forward: Vec<Forward>,
+    /// What of forwarded answers is kept.
+    pub cache: Cache,
     /// Namespaces, in the order of their apexes.
     pub namespaces: Vec<Namespace>,
 }
@@ -77,16 +80,6 @@ impl Default for Listen {
             version: None,
         }
     }
-}
-
-/// `[forward]`: one suffix and its upstreams.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forward {
-    /// Names at or below it go to these upstreams; the longest suffix wins.
-    pub suffix: Name,
-    /// Resolvers as texts, in order of preference, at least one: `10.0.0.2:53` or `[fd00::2]:53` (always with a port),
-    /// `system`, `tls://1.1.1.1#name`, `https://…`.
-    pub upstreams: Vec<String>,
 }
 
 /// `[consul.NAME]`.

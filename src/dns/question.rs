@@ -5,6 +5,8 @@
 
 use hickory_proto::op::Message;
 
+use crate::forward::may_pass;
+
 /// Length of the header (RFC 1035 section 4.1.1).
 pub(super) const HEADER: usize = 12;
 
@@ -21,6 +23,7 @@ pub(super) struct Header {
     /// 0 is QUERY.
     pub(super) opcode: u8,
     pub(super) recursion_desired: bool,
+    pub(super) authentic_data: bool,
     pub(super) checking_disabled: bool,
 }
 
@@ -44,6 +47,8 @@ pub(super) struct Edns {
     pub(super) udp_limit: u16,
     pub(super) version: u8,
     pub(super) dnssec_ok: bool,
+    /// Whether there is an option that an upstream could want to know.
+    pub(super) has_passing: bool,
 }
 
 /// What a packet turned out to be.
@@ -72,6 +77,7 @@ pub(super) fn read<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Request<'a> 
         id: [*id0, *id1],
         opcode: flags >> 3 & 0x0f,
         recursion_desired: flags & 0x01 != 0,
+        authentic_data: more_flags & 0x20 != 0,
         checking_disabled: more_flags & 0x10 != 0,
     };
     if header.opcode != 0 {
@@ -131,13 +137,16 @@ fn plain_opt(behind: &[u8]) -> Option<Edns> {
     if options.len() != usize::from(u16::from_be_bytes([length0, length1])) {
         return None;
     }
-    while let Some((&[_, _, length0, length1], rest)) = options.split_first_chunk() {
+    let mut has_passing = false;
+    while let Some((&[code0, code1, length0, length1], rest)) = options.split_first_chunk() {
+        has_passing |= may_pass(u16::from_be_bytes([code0, code1]));
         options = rest.get(usize::from(u16::from_be_bytes([length0, length1]))..)?;
     }
     options.is_empty().then_some(Edns {
         udp_limit: u16::from_be_bytes([size0, size1]).max(PLAIN_UDP_LIMIT),
         version,
         dnssec_ok: flags & 0x80 != 0,
+        has_passing,
     })
 }
 
@@ -148,6 +157,7 @@ fn uncommon(packet: &[u8]) -> Result<Option<Edns>, ()> {
         udp_limit: edns.max_payload().max(PLAIN_UDP_LIMIT),
         version: edns.version(),
         dnssec_ok: edns.flags().dnssec_ok,
+        has_passing: edns.options().as_ref().iter().any(|(code, _)| may_pass((*code).into())),
     }))
 }
 
@@ -184,13 +194,14 @@ mod tests {
         let packet = packet(WITH_ADDITIONAL, &OPT);
         let mut room = [0; 256];
         let Request::Query { edns, .. } = read(&packet, &mut room) else { panic!() };
-        assert_eq!(edns, Some(Edns { udp_limit: 1232, version: 0, dnssec_ok: true }));
+        assert_eq!(edns, Some(Edns { udp_limit: 1232, version: 0, dnssec_ok: true, has_passing: false }));
     }
 
     #[test]
     fn our_own_reader_and_hickory_agree_on_opt() {
         let cookie = [&OPT[..9], &[0, 12, 0, 10, 0, 8], &[7; 8]].concat();
-        for opt in [&OPT[..], &cookie] {
+        let subnet = [&OPT[..9], &[0, 11, 0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2]].concat();
+        for opt in [&OPT[..], &cookie, &subnet] {
             let packet = packet(WITH_ADDITIONAL, opt);
             assert_eq!(plain_opt(opt).map(Some), uncommon(&packet).ok());
         }

@@ -3,16 +3,20 @@
 use std::{net::IpAddr, sync::Arc};
 
 use arrayvec::ArrayVec;
-use hickory_proto::op::ResponseCode;
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{DNSClass, RecordType},
+};
 
 use super::{
     answer::{Facts, find},
     encode::{UDP_LIMIT, Written, write, write_bad_version, write_bare},
-    question::{NameRoom, PLAIN_UDP_LIMIT, Request, read},
+    question::{Edns, NameRoom, PLAIN_UDP_LIMIT, Request, read},
     rotation::Rotation,
 };
 use crate::{
     catalog::{Cell, Lookup, View},
+    forward::{Ask, Forwarder, Reply, Verdict},
     telemetry::{Metrics, Outcome, Transport},
 };
 
@@ -22,6 +26,19 @@ pub struct Responder {
     cell: Arc<Cell>,
     metrics: Arc<Metrics>,
     version: Option<String>,
+    forwarder: Option<Arc<Forwarder>>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Response {
+    /// The answer is there, to be sent.
+    Ready,
+    /// There is nothing to send.
+    Silence,
+    /// Somebody else must be asked: [`Responder::hand_off`].
+    Later,
 }
 
 /// How a request came.
@@ -54,7 +71,12 @@ impl Responder {
 
     /// Makes a responder. `version` is what `version.bind` is answered with; `None`: REFUSED.
     pub fn new(cell: Arc<Cell>, metrics: Arc<Metrics>, version: Option<String>) -> Self {
-        Self { cell, metrics, version }
+        Self { cell, metrics, version, forwarder: None }
+    }
+
+    /// Has other names forwarded, which are REFUSED without it.
+    pub fn with_forwarder(self, forwarder: Arc<Forwarder>) -> Self {
+        Self { forwarder: Some(forwarder), ..self }
     }
 
     /// The metrics that it counts in.
@@ -62,7 +84,7 @@ impl Responder {
         &self.metrics
     }
 
-    /// Answers `packet` into `out`, whose old content is dropped; returns whether there is anything to send.
+    /// Answers `packet` into `out`, whose old content is dropped.
     ///
     /// Never fails and never waits: bad packets get an error code or silence.
     pub fn respond(
@@ -71,7 +93,7 @@ impl Responder {
         context: Context,
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Response {
         let mut room = [0; 256];
         let request = read(packet, &mut room);
         let snapshot = self.cell.load();
@@ -81,7 +103,7 @@ impl Responder {
     }
 
     /// Answers a batch, at most [`BATCH`]: the answer to `packets[n]` goes into `answers[n]`, which is left empty if there
-    /// is nothing to send.
+    /// is nothing to send now. Returns which packets are to be handed off.
     ///
     /// Reads all, then looks all up, then writes all: what one look-up waits for from memory, the others' need not wait for.
     pub(super) fn respond_all(
@@ -91,7 +113,7 @@ impl Responder {
         scratch: &mut Scratch,
         rotation: &mut Rotation,
         answers: &mut [Vec<u8>],
-    ) {
+    ) -> ArrayVec<usize, BATCH> {
         let rooms = scratch.names.iter_mut();
         let requests: ArrayVec<Request<'_>, BATCH> =
             packets.iter().zip(rooms).map(|(packet, room)| read(packet, room)).collect();
@@ -99,11 +121,35 @@ impl Responder {
         let view = snapshot.view();
         let lookups: ArrayVec<Lookup<'_>, BATCH> =
             requests.iter().map(|request| look_up(&view, request)).collect();
-        for ((request, lookup), answer) in requests.iter().zip(lookups).zip(answers) {
-            if !self.answer(request, lookup, context, rotation, answer) {
-                answer.clear();
+        let mut later = ArrayVec::new();
+        for (at, ((request, lookup), answer)) in requests.iter().zip(lookups).zip(answers).enumerate() {
+            match self.answer(request, lookup, context, rotation, answer) {
+                Response::Ready => continue,
+                Response::Silence => {}
+                Response::Later => later.push(at),
             }
+            answer.clear();
         }
+        later
+    }
+
+    /// Has somebody else asked for the answer to `packet`, for which there was [`Response::Later`]; it goes out by `reply`.
+    ///
+    /// Never waits; what cannot be taken on is answered with SERVFAIL at once.
+    pub fn hand_off(&self, packet: &[u8], context: Context, reply: Reply) {
+        let mut room = [0; 256];
+        let request = read(packet, &mut room);
+        let (Some(forwarder), Some(ask)) = (&self.forwarder, ask(&request, context)) else { return };
+        let (metrics, transport) = (Arc::clone(&self.metrics), context.transport);
+        let counted = move |answer: &[u8]| {
+            let flags = answer.get(2..4).and_then(|flags| flags.first_chunk()).copied().unwrap_or([0; 2]);
+            metrics.count(transport, outcome(ResponseCode::from(0, flags[1] & 0x0f)));
+            if flags[0] & 0x02 != 0 {
+                metrics.truncated();
+            }
+            reply(answer);
+        };
+        forwarder.hand_off(&ask, packet, Box::new(counted));
     }
 
     /// Writes the answer to one request and counts it.
@@ -114,16 +160,37 @@ impl Responder {
         context: Context,
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Response {
+        if let (Lookup::Elsewhere, Some(forwarder)) = (lookup, &self.forwarder)
+            && let Some(ask) = ask(request, context)
+        {
+            match forwarder.answer(&ask, out) {
+                Verdict::Answered(written) => {
+                    self.count(ResponseCode::from(0, written.code), written.truncated, context);
+                    return Response::Ready;
+                }
+                Verdict::Ask => return Response::Later,
+                Verdict::Refused => {}
+            }
+        }
         let Some(written) = self.write_answer(request, lookup, context, rotation, out) else {
             self.metrics.count(context.transport, Outcome::Silence);
-            return false;
+            return Response::Silence;
         };
-        self.metrics.count(context.transport, outcome(written.code));
-        if written.truncated {
+        if self.forwarder.is_some()
+            && let Some(flags) = out.get_mut(3)
+        {
+            *flags |= 0x80; // RA: "set or cleared in a response" by what the server can do (RFC 1035 section 4.1.1)
+        }
+        self.count(written.code, written.truncated, context);
+        Response::Ready
+    }
+
+    fn count(&self, code: ResponseCode, truncated: bool, context: Context) {
+        self.metrics.count(context.transport, outcome(code));
+        if truncated {
             self.metrics.truncated();
         }
-        true
     }
 
     fn write_answer(
@@ -140,11 +207,7 @@ impl Responder {
             Request::Malformed(header) => return Some(write_bare(header, ResponseCode::FormErr, out)),
             Request::Noise => return None,
         };
-        let limit = match (context.transport, edns) {
-            (Transport::Tcp, _) => Self::TCP_LIMIT,
-            (Transport::Udp, Some(edns)) => usize::from(edns.udp_limit.min(UDP_LIMIT)),
-            (Transport::Udp, None) => usize::from(PLAIN_UDP_LIMIT),
-        };
+        let limit = limit(context.transport, edns);
         if let Some(edns) = edns
             && edns.version != 0
         {
@@ -163,7 +226,38 @@ fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
     }
 }
 
-/// How a response code is counted; these are all that [`Responder`] gives.
+/// Longest answer to a client.
+fn limit(transport: Transport, edns: Option<Edns>) -> usize {
+    match (transport, edns) {
+        (Transport::Tcp, _) => Responder::TCP_LIMIT,
+        (Transport::Udp, Some(edns)) => usize::from(edns.udp_limit.min(UDP_LIMIT)),
+        (Transport::Udp, None) => usize::from(PLAIN_UDP_LIMIT),
+    }
+}
+
+/// The question as it may be forwarded; `None` for what is between a client and its server only: transfers, transactions'
+/// keys and signatures (RFC 2930, RFC 8945), other classes.
+fn ask<'a>(request: &Request<'a>, context: Context) -> Option<Ask<'a>> {
+    let Request::Query { header, question, edns } = *request else { return None };
+    let passes = DNSClass::from(question.class) == DNSClass::IN
+        && !matches!(question.qtype, 249..=252)
+        && question.qtype != u16::from(RecordType::OPT)
+        && edns.is_none_or(|edns| edns.version == 0);
+    passes.then(|| Ask {
+        id: header.id,
+        question: question.wire,
+        name: question.name,
+        qtype: question.qtype,
+        recursion_desired: header.recursion_desired,
+        authentic_data: header.authentic_data,
+        checking_disabled: header.checking_disabled,
+        edns: edns.map(|edns| edns.dnssec_ok),
+        has_options: edns.is_some_and(|edns| edns.has_passing),
+        limit: limit(context.transport, edns),
+    })
+}
+
+/// How a response code is counted.
 fn outcome(code: ResponseCode) -> Outcome {
     match code {
         ResponseCode::NXDomain => Outcome::NxDomain,
@@ -172,6 +266,7 @@ fn outcome(code: ResponseCode) -> Outcome {
         ResponseCode::NotImp => Outcome::NotImp,
         ResponseCode::Refused => Outcome::Refused,
         ResponseCode::BADVERS => Outcome::BadVers,
-        _ => Outcome::NoError,
+        ResponseCode::NoError => Outcome::NoError,
+        _ => Outcome::Other,
     }
 }

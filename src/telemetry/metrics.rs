@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Gauge, IntGaugeVec, Opts, Registry, TextEncoder, proto::MetricFamily};
 
-use super::{COMMIT, Outcome, Transport, VERSION, catalog::CatalogMetrics, queries::QueryMetrics, sources};
+use super::{
+    COMMIT, ForwardMetrics, Outcome, Transport, VERSION, catalog::CatalogMetrics, queries::QueryMetrics,
+    sources,
+};
 use crate::model::{Health, SourceReport};
 
 /// Every metric of one server.
@@ -13,6 +16,7 @@ pub struct Metrics {
     registry: Registry,
     queries: QueryMetrics,
     catalog: CatalogMetrics,
+    forward: ForwardMetrics,
 }
 
 impl Metrics {
@@ -27,6 +31,7 @@ impl Metrics {
         let registry = Registry::new();
         let queries = QueryMetrics::register(&registry)?;
         let catalog = CatalogMetrics::register(&registry)?;
+        let forward = ForwardMetrics::register(&registry)?;
         let build = IntGaugeVec::new(
             Opts::new("muster_build_info", "1; the labels say which program this is."),
             &["version", "commit"],
@@ -39,7 +44,7 @@ impl Metrics {
         )?;
         start.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         registry.register(Box::new(start))?;
-        Ok(Self { registry, queries, catalog })
+        Ok(Self { registry, queries, catalog, forward })
     }
 
     /// Counts one query. *Cost*: one relaxed atomic addition.
@@ -86,6 +91,11 @@ impl Metrics {
         for (metric, count) in self.catalog.instances.iter().zip(instances) {
             metric.set(gauge(count));
         }
+    }
+
+    /// The metrics of forwarding and its cache.
+    pub fn forward(&self) -> &ForwardMetrics {
+        &self.forward
     }
 
     /// Writes all metrics, with those of `sources` as they are now, in the text format 0.0.4.
@@ -202,6 +212,7 @@ mod tests {
     #[test]
     fn the_list_in_the_docs_is_the_list_of_metrics() {
         let metrics = Metrics::new().unwrap();
+        metrics.forward().upstream("192.0.2.1:53");
         let registered: BTreeSet<String> = metrics
             .families(&reports())
             .unwrap()

@@ -6,11 +6,13 @@
 //! library was rejected: two servers in one test would add up.
 
 mod catalog;
+mod forward;
 pub mod logging;
 pub mod metrics;
 mod queries;
 mod sources;
 
+pub use forward::{CacheLookup, ForwardMetrics, Forwarded, UpstreamMetrics};
 pub use metrics::Metrics;
 pub use queries::{Outcome, Transport};
 

@@ -41,13 +41,15 @@ pub enum Outcome {
     Refused,
     /// The EDNS version is not known (RFC 6891 section 6.1.3).
     BadVers,
+    /// A response code that is none of these, as an upstream sent it.
+    Other,
     /// Nothing was sent: what came was no query, or too broken to answer.
     Silence,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoError,
         Self::NxDomain,
         Self::ServFail,
@@ -55,10 +57,11 @@ impl Outcome {
         Self::NotImp,
         Self::Refused,
         Self::BadVers,
+        Self::Other,
         Self::Silence,
     ];
 
-    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, or `silence`.
+    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, `other`, or `silence`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoError => "NOERROR",
@@ -68,6 +71,7 @@ impl Outcome {
             Self::NotImp => "NOTIMP",
             Self::Refused => "REFUSED",
             Self::BadVers => "BADVERS",
+            Self::Other => "other",
             Self::Silence => "silence",
         }
     }
