@@ -92,7 +92,8 @@ impl Image {
 
     /// The answer where no upstream gave one.
     pub(super) fn failure(question: &[u8]) -> Self {
-        let mut message = vec![0, 0, flag::RESPONSE, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        let low = code::SERVER_FAILURE.to_be_bytes()[1];
+        let mut message = vec![0, 0, flag::RESPONSE, low, 0, 1, 0, 0, 0, 0, 0, 0];
         message.extend_from_slice(question);
         Self {
             message: message.into(),
