@@ -52,6 +52,15 @@ impl Ask<'_> {
     }
 }
 
+/// How queries to an upstream are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Form {
+    /// Whether every letter of the name gets a random case, which the answer must repeat.
+    pub(super) mixed_case: bool,
+    /// Whether there is an OPT record.
+    pub(super) edns: bool,
+}
+
 /// What is asked of an upstream, all but the id: what of a question is the same whoever asks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Question {
@@ -94,17 +103,19 @@ impl Question {
     /// Writes the query that is sent: with an OPT record of our own, and AD, so that the answer says whether it was validated
     /// (RFC 6840 section 5.7); who did not ask for that bit does not get it.
     ///
-    /// `mixed_case` gives every letter of the name a random case.
-    pub(super) fn query(&self, id: u16, mixed_case: bool) -> Vec<u8> {
+    pub(super) fn query(&self, id: u16, form: Form) -> Vec<u8> {
         let mut query = Vec::with_capacity(self.key.len() + self.options.len() + 32);
         query.extend(id.to_be_bytes());
         let disabled = if self.has(CHECKING_DISABLED) { flag::CHECKING_DISABLED } else { 0 };
         query.extend([flag::RECURSION_DESIRED, flag::AUTHENTIC_DATA | disabled]);
-        query.extend([0, 1, 0, 0, 0, 0, 0, 1]);
+        query.extend([0, 1, 0, 0, 0, 0, 0, u8::from(form.edns)]);
         let start = query.len();
         query.extend_from_slice(&self.wire());
-        if mixed_case {
+        if form.mixed_case {
             mix(query.get_mut(start..start + self.name().len()).unwrap_or_default());
+        }
+        if !form.edns {
+            return query;
         }
         let [size0, size1] = super::message::UDP_SIZE.to_be_bytes();
         let dnssec_ok = if self.has(DNSSEC_OK) { 0x80 } else { 0 };

@@ -26,8 +26,10 @@ pub(super) mod flag {
 /// Codes of the header's last four bits that are told apart here.
 pub(super) mod code {
     pub(in super::super) const NO_ERROR: u16 = 0;
+    pub(in super::super) const FORMAT_ERROR: u16 = 1;
     pub(in super::super) const SERVER_FAILURE: u16 = 2;
     pub(in super::super) const NO_NAME: u16 = 3;
+    pub(in super::super) const NOT_IMPLEMENTED: u16 = 4;
 }
 
 /// Options of one hop only, which never pass: NSID (RFC 5001), EXPIRE (RFC 7314), COOKIE (RFC 7873), keepalive (RFC 7828),
@@ -66,6 +68,12 @@ pub(super) fn question(message: &[u8]) -> Option<&[u8]> {
     }
     let end = skip_name(message, HEADER)? + 4;
     message.get(HEADER..end)
+}
+
+/// Whether an answer says that the server does not know EDNS (RFC 6891 section 7): an error, without an OPT record.
+pub(super) fn knows_no_edns(answer: &[u8]) -> bool {
+    let code = answer.get(3).map_or(0, |flags| u16::from(flags & 0x0f));
+    matches!(code, code::FORMAT_ERROR | code::NOT_IMPLEMENTED) && answer.get(6..HEADER) == Some(&[0; 6])
 }
 
 /// A record's place.

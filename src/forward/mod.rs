@@ -260,14 +260,10 @@ impl Forwarder {
 
     /// Asks for one question, answers all who wait for it, and keeps the answer.
     async fn fly(self: Arc<Self>, question: Question) {
+        let mut landing = Landing { forwarder: &self, question: &question, landed: false };
         let Some(rule) = self.rules.find(question.name()).cloned() else { return };
         let image = self.ask(&rule, &question).await;
-        let waiters = {
-            let mut flights = self.flights();
-            let waiters = flights.remove(&question).unwrap_or_default();
-            self.metrics.forward().in_flight(flights.len());
-            waiters
-        };
+        let waiters = landing.land();
         let settled = image.as_ref().is_some_and(|image| matches!(image.code(), 0 | 3 | 6));
         if !settled && question.is_plain() && self.cache.mark_failed(question.key()) {
             return self.reply_stale(waiters, question.key());
@@ -314,6 +310,32 @@ impl Forwarder {
                 }
             }
         }
+    }
+}
+
+/// Ends a flight however it ends, so that no later question waits for one that nobody asks.
+struct Landing<'f> {
+    forwarder: &'f Forwarder,
+    question: &'f Question,
+    landed: bool,
+}
+
+impl Landing<'_> {
+    /// Ends the flight; returns who waits for its answer still. From then on an equal question has a flight of its own.
+    fn land(&mut self) -> Vec<Waiter> {
+        if std::mem::replace(&mut self.landed, true) {
+            return Vec::new();
+        }
+        let mut flights = self.forwarder.flights();
+        let waiters = flights.remove(self.question).unwrap_or_default();
+        self.forwarder.metrics.forward().in_flight(flights.len());
+        waiters
+    }
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        drop(self.land());
     }
 }
 

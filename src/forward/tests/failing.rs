@@ -192,3 +192,41 @@ async fn the_name_servers_of_a_file_are_followed_but_not_our_own_address() {
     assert_eq!(labels(), ["192.0.2.8:53", "192.0.2.7:53", "192.0.2.9:53"]);
     assert!(Arc::ptr_eq(&kept, &rule.upstreams()[1]), "what it has learnt stays");
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_know_edns_is_asked_without() {
+    for bare in [false, true] {
+        let fake = Fake::start(move |asked| {
+            let has_opt = asked.query[11] == 1;
+            let error = reply_to(&asked.query, 0x8181);
+            vec![match (has_opt, bare) {
+                (false, _) => answer_to(&asked.query, 60),
+                (true, false) => error,
+                (true, true) => [&error[..4], &[0; 8]].concat(),
+            }]
+        })
+        .await;
+        let bed = Bed::to(&[&fake]);
+        assert_eq!(bed.message(&query("web.example.", A, Some(true))).await.answers.len(), 1, "{bare}");
+        assert_eq!(fake.count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_flight_that_ends_early_leaves_nobody_waiting() {
+    let silent = Fake::silent().await;
+    let bed = Bed::with(&[&silent], "timeout = \"30s\"", "");
+    let packet = query("web.example.", A, None);
+    let name = lower_name(&packet);
+    let question = Question::new(&read(&packet, &name, 512).key(), &[]);
+    let (sender, receiver) = oneshot::channel::<()>();
+    let reply: Reply = Box::new(move |_: &[u8]| drop(sender));
+    let waiter = Waiter { asker: Asker::new(&read(&packet, &name, 512)), reply };
+    let taken = bed.forwarder.take(Job { question: question.clone(), waiter: Some(waiter) });
+    assert_eq!(taken, Some(question.clone()));
+    let flight = tokio::spawn(Arc::clone(&bed.forwarder).fly(question));
+    until("it is asked", || silent.count() > 0).await;
+    flight.abort();
+    assert!(timeout(PATIENCE, receiver).await.expect("in time").is_err(), "whoever waited is let go");
+    assert!(bed.forwarder.flights().is_empty());
+}

@@ -11,10 +11,25 @@ use std::{
 
 use tokio::net::UdpSocket;
 
-use super::{super::ask::Question, is_answer};
+use super::{
+    super::ask::{Form, Question},
+    is_answer,
+};
 
 /// Longest datagram that is read whole.
 const ROOM: usize = 4096;
+
+/// A socket for one query to `address`.
+///
+/// # Errors
+/// When the system has no more of them.
+pub(super) async fn socket(address: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    UdpSocket::bind((any, 0)).await
+}
 
 /// Sends a query and returns the first datagram that answers it; `mismatch` is told of each one that does not.
 ///
@@ -23,23 +38,19 @@ const ROOM: usize = 4096;
 /// # Errors
 /// Those of the system's calls, such as the news that nobody listens there.
 pub(super) async fn exchange(
+    socket: &UdpSocket,
     address: SocketAddr,
     question: &Question,
-    mixed_case: bool,
+    form: Form,
     mismatch: impl Fn(),
 ) -> io::Result<Vec<u8>> {
-    let any: IpAddr = match address {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(address).await?;
-    let query = question.query(rand::random(), mixed_case);
+    let query = question.query(rand::random(), form);
     socket.send(&query).await?;
     let mut room = vec![0; ROOM];
     loop {
         let length = socket.recv(&mut room).await?;
-        if is_answer(&query, room.get(..length).unwrap_or_default(), mixed_case) {
+        if is_answer(&query, room.get(..length).unwrap_or_default(), form) {
             room.truncate(length);
             return Ok(room);
         }

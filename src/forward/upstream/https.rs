@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use reqwest::{Certificate, Client, Url, header};
 
-use super::{super::ask::Question, is_answer};
+use super::{
+    super::ask::{Form, Question},
+    is_answer,
+};
 
 const MEDIA_TYPE: &str = "application/dns-message";
 
@@ -47,13 +50,9 @@ impl Https {
     ///
     /// # Errors
     /// When the server cannot be reached, or what it sends is no answer.
-    pub(super) async fn exchange(
-        &self,
-        question: &Question,
-        mixed_case: bool,
-    ) -> Result<Vec<u8>, reqwest::Error> {
+    pub(super) async fn exchange(&self, question: &Question, form: Form) -> Result<Vec<u8>, reqwest::Error> {
         // "SHOULD use a DNS ID of 0" (RFC 8484 section 4.1): equal requests can be cached on their way.
-        let query = question.query(0, mixed_case);
+        let query = question.query(0, form);
         let request = self
             .client
             .post(self.url.clone())
@@ -69,7 +68,7 @@ impl Https {
             }
         }
         // What does not answer the question is as good as nothing; the caller finds it malformed.
-        if answer.len() > MAX || !is_answer(&query, &answer, mixed_case) {
+        if answer.len() > MAX || !is_answer(&query, &answer, form) {
             answer.clear();
         }
         Ok(answer)

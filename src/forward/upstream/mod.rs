@@ -29,9 +29,9 @@ use self::{
     stream::{Endpoint, Stream},
 };
 use super::{
-    ask::Question,
+    ask::{Form, Question},
     image::Image,
-    message::{flag, question},
+    message::{HEADER, flag, knows_no_edns, question},
 };
 use crate::{config, telemetry::UpstreamMetrics};
 
@@ -66,6 +66,8 @@ pub(super) enum Failure {
     Timeout(Duration),
     #[error("cannot be asked")]
     Io(#[from] io::Error),
+    #[error("this machine has no socket for it")]
+    Local(#[source] io::Error),
     #[error("cannot be asked over HTTPS")]
     Https(#[from] reqwest::Error),
     #[error("its answer cannot be read")]
@@ -195,19 +197,30 @@ impl Upstream {
         asked
     }
 
+    /// Asks it, and without an OPT record if it does not know that.
     async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
+        let form = Form { mixed_case: self.mixed_case, edns: true };
+        let answer = self.exchange_in(question, form).await?;
+        if knows_no_edns(&answer) {
+            return self.exchange_in(question, Form { edns: false, ..form }).await;
+        }
+        Ok(answer)
+    }
+
+    async fn exchange_in(&self, question: &Question, form: Form) -> Result<Vec<u8>, Failure> {
         Ok(match &self.transport {
             Transport::Plain(address, stream) => {
                 let mismatch = || self.metrics.mismatch();
-                let answer = datagram::exchange(*address, question, self.mixed_case, mismatch).await?;
+                let socket = datagram::socket(*address).await.map_err(Failure::Local)?;
+                let answer = datagram::exchange(&socket, *address, question, form, mismatch).await?;
                 if answer.get(2).is_none_or(|flags| flags & flag::TRUNCATED == 0) {
                     return Ok(answer);
                 }
                 // What fits is better than nothing: the client sees TC and may try itself.
-                stream.exchange(question, self.mixed_case).await.unwrap_or(answer)
+                stream.exchange(question, form).await.unwrap_or(answer)
             }
-            Transport::Stream(stream) => stream.exchange(question, self.mixed_case).await?,
-            Transport::Https(https) => https.exchange(question, self.mixed_case).await?,
+            Transport::Stream(stream) => stream.exchange(question, form).await?,
+            Transport::Https(https) => https.exchange(question, form).await?,
         })
     }
 
@@ -224,7 +237,10 @@ impl Upstream {
             Failure::Timeout(_) => self.metrics.timed_out(),
             _ => self.metrics.failed(),
         }
-        self.missed(&failure);
+        // Out of sockets is our own fault.
+        if !matches!(failure, Failure::Local(_)) {
+            self.missed(&failure);
+        }
     }
 
     /// Notes that it did not answer, for this reason.
@@ -237,12 +253,17 @@ impl Upstream {
 }
 
 /// Tells whether `message` answers `query`: its id, that it is an answer, and the question (RFC 5452 section 9.1). Letter case
-/// counts only where it was chosen at random.
-fn is_answer(query: &[u8], message: &[u8], exact_case: bool) -> bool {
-    let (Some(asked), Some(answered)) = (question(query), question(message)) else { return false };
+/// counts only where it was chosen at random. A server that does not know EDNS may say so with a header alone.
+fn is_answer(query: &[u8], message: &[u8], form: Form) -> bool {
     let is_response = message.get(2).is_some_and(|flags| flags & (flag::RESPONSE | 0x78) == flag::RESPONSE);
-    let same = if exact_case { asked == answered } else { asked.eq_ignore_ascii_case(answered) };
-    query.get(..2) == message.get(..2) && is_response && same
+    if !is_response || query.get(..2) != message.get(..2) {
+        return false;
+    }
+    if message.len() == HEADER {
+        return form.edns && message.get(4..6) == Some(&[0; 2]) && knows_no_edns(message);
+    }
+    let (Some(asked), Some(answered)) = (question(query), question(message)) else { return false };
+    if form.mixed_case { asked == answered } else { asked.eq_ignore_ascii_case(answered) }
 }
 
 /// TLS settings that trust the authorities in a file, or the system's.

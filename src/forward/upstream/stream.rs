@@ -19,7 +19,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{super::ask::Question, is_answer};
+use super::{
+    super::ask::{Form, Question},
+    is_answer,
+};
 
 /// How long a connection without a query is kept (RFC 7766 section 6.2.3 wants the client to close it).
 const IDLE: Duration = Duration::from_secs(10);
@@ -70,7 +73,7 @@ impl Drop for AbortOnDrop {
 #[derive(Debug)]
 struct Pending {
     question: Question,
-    mixed_case: bool,
+    form: Form,
     answer: oneshot::Sender<Vec<u8>>,
 }
 
@@ -85,17 +88,17 @@ impl Stream {
     ///
     /// # Errors
     /// When a new connection cannot be made, or ends without an answer.
-    pub(super) async fn exchange(&self, question: &Question, mixed_case: bool) -> io::Result<Vec<u8>> {
+    pub(super) async fn exchange(&self, question: &Question, form: Form) -> io::Result<Vec<u8>> {
         let kept = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(connection) = kept
-            && let Some(answer) = connection.ask(question, mixed_case).await
+            && let Some(answer) = connection.ask(question, form).await
         {
             return Ok(answer);
         }
         // "clients … MUST … retry" (RFC 7766 section 6.2.4): servers close idle connections at any time.
         let connection = self.connect();
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
-        let answer = connection.ask(question, mixed_case).await;
+        let answer = connection.ask(question, form).await;
         answer.ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionAborted, "the connection ended"))
     }
 
@@ -120,9 +123,9 @@ impl Stream {
 
 impl Connection {
     /// `None`: the connection has ended, or has too much to do.
-    async fn ask(&self, question: &Question, mixed_case: bool) -> Option<Vec<u8>> {
+    async fn ask(&self, question: &Question, form: Form) -> Option<Vec<u8>> {
         let (answer, answered) = oneshot::channel();
-        let pending = Pending { question: question.clone(), mixed_case, answer };
+        let pending = Pending { question: question.clone(), form, answer };
         self.queries.try_send(pending).ok()?;
         answered.await.ok()
     }
@@ -143,7 +146,7 @@ async fn serve(
             pending = inbox.recv(), if waiting.len() < MOST => {
                 let Some(pending) = pending else { return Ok(()) };
                 let id = free_id(&waiting);
-                let query = pending.question.query(id, pending.mixed_case);
+                let query = pending.question.query(id, pending.form);
                 // In one piece: length and message in two segments are a round trip more to some servers.
                 let length = u16::try_from(query.len()).map_err(io::Error::other)?;
                 let framed = [&length.to_be_bytes(), query.as_slice()].concat();
@@ -185,7 +188,7 @@ fn hand_out(received: &[u8], waiting: &mut HashMap<u16, (Vec<u8>, Pending)>) -> 
     {
         rest = next;
         let Some(id) = message.first_chunk().map(|id| u16::from_be_bytes(*id)) else { continue };
-        let matches = |(query, pending): &(Vec<u8>, Pending)| is_answer(query, message, pending.mixed_case);
+        let matches = |(query, pending): &(Vec<u8>, Pending)| is_answer(query, message, pending.form);
         if waiting.get(&id).is_some_and(matches)
             && let Some((_, pending)) = waiting.remove(&id)
         {
