@@ -23,14 +23,21 @@ use std::{
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
-    rr::{Name, RData, Record, RecordType, rdata::TXT},
+    rr::{
+        Name, RData, Record, RecordType,
+        rdata::{CNAME, SOA, TXT},
+    },
 };
 use muster::{app::Server, config};
 
 /// Long enough for a busy machine; nothing here waits for it unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const ZONE: &str = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"127.0.0.11:80\"] }]\n";
+const ZONE: &str = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"127.0.0.11:80\"] }]\n\
+    [services.away]\nfrom = [{ static = [\"chain.example:80\"] }]\n\
+    [services.big]\nfrom = [{ static = [\"big.example:80\"] }]\n\
+    [services.gone]\nfrom = [{ static = [\"gone.example:80\"] }]\n\
+    [services.nowhere]\nfrom = [{ static = [\"a.test:80\"] }]\n";
 
 /// Answers names with one A record, `big…` with 4 KiB of texts, and `slow…` when it is told to.
 struct Upstream {
@@ -102,7 +109,18 @@ fn serve_tcp(listener: &TcpListener) {
 fn answer(query: &Message) -> Message {
     let mut answer = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
     let question = query.queries[0].clone();
-    if question.name().to_ascii().starts_with("big") {
+    if question.name().to_ascii().starts_with("gone") {
+        answer.metadata.response_code = ResponseCode::NXDomain;
+        let apex = Name::from_ascii("example.").unwrap();
+        let soa = SOA::new(apex.clone(), apex.clone(), 1, 2, 3, 4, 5);
+        answer.add_authority(Record::from_rdata(apex, 5, RData::SOA(soa)));
+    } else if question.name().to_ascii().starts_with("chain") {
+        let target = Name::from_ascii("www.example.").unwrap();
+        let alias = RData::CNAME(CNAME(target.clone()));
+        answer.add_answer(Record::from_rdata(question.name().clone(), 60, alias));
+        let address = RData::A(Ipv4Addr::new(192, 0, 2, 1).into());
+        answer.add_answer(Record::from_rdata(target, 60, address));
+    } else if question.name().to_ascii().starts_with("big") {
         for at in 0..16 {
             let text = RData::TXT(TXT::new(vec![format!("{at:0250}")]));
             answer.add_answer(Record::from_rdata(question.name().clone(), 60, text));
@@ -313,4 +331,52 @@ fn our_own_names_are_never_forwarded_and_names_of_no_suffix_are_refused() {
     let asked = running.upstream.asked.lock().unwrap();
     let others: Vec<_> = asked.iter().filter(|name| !name.starts_with("muster-loop-")).collect();
     assert_eq!(others, ["a.example."]);
+}
+
+#[test]
+fn an_alias_that_leads_out_comes_with_its_targets_records() {
+    let running = Running::start("127.0.0.1:0");
+    let mut message = query("Away.Shop.", RecordType::A);
+    message.edns = Some(Edns::new());
+    for _ in 0..2 {
+        let answer = exchange(running.dns(), &message);
+        let owners: Vec<_> =
+            answer.answers.iter().map(|one| (one.name.to_ascii(), one.record_type())).collect();
+        let expected = [("Away.Shop.", "CNAME"), ("chain.example.", "CNAME"), ("www.example.", "A")];
+        assert_eq!(owners.len(), 3, "{answer}");
+        for ((name, rtype), (expected, expected_type)) in owners.iter().zip(expected) {
+            assert_eq!((name.as_str(), rtype.to_string().as_str()), (expected, expected_type));
+        }
+        assert_eq!((answer.metadata.id, answer.metadata.authoritative), (77, true));
+        assert_eq!(name_of(&answer), "Away.Shop.");
+        assert!(answer.edns.is_some());
+    }
+    assert_eq!(running.upstream.count("chain.example."), 1, "then from the cache");
+    let mut stream = connect(running.dns());
+    write_message(&mut stream, &message.to_vec().unwrap());
+    assert_eq!(Message::from_vec(&read_message(&mut stream).unwrap()).unwrap().answers.len(), 3);
+}
+
+#[test]
+fn an_alias_is_followed_only_where_that_is_wanted_and_others_are_asked_for_its_target() {
+    let running = Running::start("127.0.0.1:0");
+    let ask = |message: &Message| {
+        let answer = exchange(running.dns(), message);
+        (answer.metadata.response_code, answer.answers.len(), answer.metadata.truncation)
+    };
+    assert_eq!(ask(&query("gone.shop.", RecordType::A)), (ResponseCode::NXDomain, 1, false));
+    assert_eq!(
+        ask(&query("big.shop.", RecordType::A)),
+        (ResponseCode::NoError, 1, true),
+        "what does not fit is cut"
+    );
+    for (name, rtype) in [("away.shop.", RecordType::CNAME), ("nowhere.shop.", RecordType::A)] {
+        assert_eq!(ask(&query(name, rtype)), (ResponseCode::NoError, 1, false), "{name}");
+    }
+    let mut message = query("away.shop.", RecordType::A);
+    message.metadata.recursion_desired = false;
+    assert_eq!(ask(&message), (ResponseCode::NoError, 1, false));
+    let asked = running.upstream.asked.lock().unwrap();
+    let others: Vec<_> = asked.iter().filter(|name| !name.starts_with("muster-loop-")).collect();
+    assert_eq!(others, ["gone.example.", "big.example."]);
 }

@@ -82,7 +82,7 @@ impl Bed {
         for query in queries {
             let (sender, receiver) = std::sync::mpsc::channel();
             let reply = move |answer: &[u8]| drop(sender.send(answer.to_vec()));
-            self.responder.hand_off(query, CONTEXT, Box::new(reply));
+            self.responder.hand_off(query, &[], CONTEXT, Box::new(reply));
             receiver.recv_timeout(PATIENCE).expect("an answer");
             // It is kept just after it is given.
             while self.responder.respond(query, CONTEXT, &mut self.rotation, &mut self.out) != Response::Ready

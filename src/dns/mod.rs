@@ -10,6 +10,7 @@
 //! Imports [`crate::model`], [`crate::config`], [`crate::catalog`], [`crate::forward`] and [`crate::telemetry`]; never a source.
 
 mod answer;
+mod chase;
 mod encode;
 mod question;
 mod responder;

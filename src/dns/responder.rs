@@ -10,8 +10,9 @@ use hickory_proto::{
 
 use super::{
     answer::{Facts, find},
+    chase,
     encode::{UDP_LIMIT, Written, write, write_bad_version, write_bare},
-    question::{Edns, NameRoom, PLAIN_UDP_LIMIT, Request, read},
+    question::{Edns, HEADER, NameRoom, PLAIN_UDP_LIMIT, Request, read},
     rotation::Rotation,
 };
 use crate::{
@@ -37,7 +38,7 @@ pub enum Response {
     Ready,
     /// There is nothing to send.
     Silence,
-    /// Somebody else must be asked: [`Responder::hand_off`].
+    /// Somebody else must be asked: [`Responder::hand_off`], with what has been written so far.
     Later,
 }
 
@@ -103,7 +104,7 @@ impl Responder {
     }
 
     /// Answers a batch, at most [`BATCH`]: the answer to `packets[n]` goes into `answers[n]`, which is left empty if there
-    /// is nothing to send now. Returns which packets are to be handed off.
+    /// is nothing to send. Returns which packets are to be handed off with what is written for them so far.
     ///
     /// Reads all, then looks all up, then writes all: what one look-up waits for from memory, the others' need not wait for.
     pub(super) fn respond_all(
@@ -124,19 +125,19 @@ impl Responder {
         let mut later = ArrayVec::new();
         for (at, ((request, lookup), answer)) in requests.iter().zip(lookups).zip(answers).enumerate() {
             match self.answer(request, lookup, context, rotation, answer) {
-                Response::Ready => continue,
-                Response::Silence => {}
+                Response::Ready => {}
+                Response::Silence => answer.clear(),
                 Response::Later => later.push(at),
             }
-            answer.clear();
         }
         later
     }
 
-    /// Has somebody else asked for the answer to `packet`, for which there was [`Response::Later`]; it goes out by `reply`.
+    /// Has somebody else asked for the answer to `packet`, for which there was [`Response::Later`] and `so_far` in the buffer; it
+    /// goes out by `reply`.
     ///
     /// Never waits; what cannot be taken on is answered with SERVFAIL at once.
-    pub fn hand_off(&self, packet: &[u8], context: Context, reply: Reply) {
+    pub fn hand_off(&self, packet: &[u8], so_far: &[u8], context: Context, reply: Reply) {
         let mut room = [0; 256];
         let request = read(packet, &mut room);
         let (Some(forwarder), Some(ask)) = (&self.forwarder, ask(&request, context)) else { return };
@@ -149,7 +150,15 @@ impl Responder {
             }
             reply(answer);
         };
-        forwarder.hand_off(&ask, packet, Box::new(counted));
+        let Some(target) = chase::target(so_far, ask.question.len()) else {
+            return forwarder.hand_off(&ask, packet, Box::new(counted));
+        };
+        let [type0, type1] = ask.qtype.to_be_bytes();
+        let question = [target, &[type0, type1, 0, 1]].concat();
+        let of_target = Ask { question: &question, name: target, limit: Self::TCP_LIMIT, ..ask };
+        let (own, limit) = (so_far.to_vec(), ask.limit);
+        let join = move |chased: &[u8]| counted(&chase::join(&own, chased, limit));
+        forwarder.hand_off(&of_target, packet, Box::new(join));
     }
 
     /// Writes the answer to one request and counts it.
@@ -169,7 +178,10 @@ impl Responder {
                     self.count(ResponseCode::from(0, written.code), written.truncated, context);
                     return Response::Ready;
                 }
-                Verdict::Ask => return Response::Later,
+                Verdict::Ask => {
+                    out.clear();
+                    return Response::Later;
+                }
                 Verdict::Refused => {}
             }
         }
@@ -181,9 +193,28 @@ impl Responder {
             && let Some(flags) = out.get_mut(3)
         {
             *flags |= 0x80; // RA: "set or cleared in a response" by what the server can do (RFC 1035 section 4.1.1)
+            if self.leads_out(request, context, out) {
+                return Response::Later;
+            }
         }
         self.count(written.code, written.truncated, context);
         Response::Ready
+    }
+
+    /// Whether `own`, our answer, is an alias of what somebody else must be asked for, and the client wants that.
+    fn leads_out(&self, request: &Request<'_>, context: Context, own: &[u8]) -> bool {
+        let (Some(forwarder), Some(ask)) = (&self.forwarder, ask(request, context)) else { return false };
+        let cname = u16::from(RecordType::CNAME);
+        let wants = ask.recursion_desired && ask.qtype != cname && ask.qtype != u16::from(RecordType::ANY);
+        let at = HEADER + ask.question.len() + 2;
+        // One answer, and that an alias where it was not asked for one.
+        if !wants || own.get(6..8) != Some(&[0, 1]) || own.get(at..at + 2) != Some(&cname.to_be_bytes()) {
+            return false;
+        }
+        let Some(target) = chase::target(own, ask.question.len()) else { return false };
+        let snapshot = self.cell.load();
+        let view = snapshot.view();
+        matches!(view.lookup(target), Lookup::Elsewhere) && forwarder.covers(target)
     }
 
     fn count(&self, code: ResponseCode, truncated: bool, context: Context) {

@@ -205,7 +205,7 @@ impl Dialogue<'_> {
                     self.pending += 1;
                     let mut late = Late(Some(self.late.clone()));
                     let reply = move |answer: &[u8]| late.send(answer.to_vec());
-                    self.responder.hand_off(query, self.context, Box::new(reply));
+                    self.responder.hand_off(query, &self.answer, self.context, Box::new(reply));
                 }
             }
         }

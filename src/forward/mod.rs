@@ -148,12 +148,17 @@ impl Forwarder {
         Ok(Some((forwarder, engine)))
     }
 
+    /// Whether somebody is to be asked for `name` (wire format, lower case). *Cost*: one hash look-up for each label.
+    pub fn covers(&self, name: &[u8]) -> bool {
+        self.rules.find(name).is_some()
+    }
+
     /// Answers `ask` from the cache into `out`, or tells what else is to be done.
     ///
     /// A client that does not want recursion (RD clear) gets what is there, and otherwise REFUSED. *Cost*: one look-up, and the copy
     /// of the message. Never waits; allocates only for an answer that is to be fetched anew.
     pub fn answer(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Verdict {
-        if self.rules.find(ask.name).is_none() {
+        if !self.covers(ask.name) {
             return Verdict::Refused;
         }
         // With options that could change the answer, only the upstream knows it.

@@ -162,14 +162,13 @@ impl<P: Peer> Step for Worker<P> {
             &mut self.answers,
         );
         for at in later {
+            let Some(so_far) = self.answers.get_mut(at) else { continue };
             if let (Some(packet), Some(Some(peer))) = (packets.get(at), peers.get(at)) {
                 let (socket, peer) = (Arc::clone(&self.socket), (*peer).into());
-                self.responder.hand_off(
-                    packet,
-                    self.context,
-                    Box::new(move |answer| send_late(&socket, peer, answer)),
-                );
+                let reply = move |answer: &[u8]| send_late(&socket, peer, answer);
+                self.responder.hand_off(packet, so_far, self.context, Box::new(reply));
             }
+            so_far.clear();
         }
         drop(packets);
         self.send(&peers);

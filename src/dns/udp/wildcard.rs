@@ -64,7 +64,7 @@ impl Step for Worker {
             Response::Later => {
                 let socket = Arc::clone(&self.socket);
                 let reply = move |answer: &[u8]| send(&socket, client, asked, answer, MsgFlags::MSG_DONTWAIT);
-                self.responder.hand_off(packet, context, Box::new(reply));
+                self.responder.hand_off(packet, &self.answer, context, Box::new(reply));
             }
         }
         Ok(())
