@@ -65,14 +65,10 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let catalog = Catalog::new(config, serial());
         let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
-        let mut responder =
+        let (forwarder, engine) = Forwarder::new(config, &metrics).context("cannot forward")?;
+        let responder =
             Responder::new(Arc::clone(&cell), Arc::clone(&metrics), config.listen.version.clone());
-        let mut engine = None;
-        if let Some((forwarder, running)) = Forwarder::new(config, &metrics).context("cannot forward")? {
-            responder = responder.with_forwarder(forwarder);
-            engine = Some(running);
-        }
-        let responder = Arc::new(responder);
+        let responder = Arc::new(responder.with_forwarder(forwarder));
         let mut server = Self {
             sources: JoinSet::new(),
             vital: JoinSet::new(),
@@ -92,9 +88,7 @@ impl Server {
         let worker = catalog::run(catalog, inbox, Arc::clone(&metrics));
         server.vital.spawn(named("the catalog", worker));
         server.start_sources(config, &outbox);
-        if let Some(engine) = engine {
-            server.vital.spawn(named("forwarding", engine.run()));
-        }
+        server.vital.spawn(named("forwarding", engine.run()));
         if let Some(listener) = admin_listener {
             server.admin = Some(listener.local_addr()?);
             let (stop_admin, stopped) = oneshot::channel::<()>();

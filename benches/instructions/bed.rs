@@ -72,9 +72,8 @@ impl Bed {
         let files = [("muster.toml".into(), format!("[forward]\n\".\" = \"{at}\"\n"))];
         let config =
             config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false))).config;
-        let forwarding =
+        let (forwarder, engine) =
             Forwarder::new(&config, self.responder.metrics()).expect("upstreams that can be set up");
-        let (forwarder, engine) = forwarding.expect("something to forward");
         self.responder = self.responder.with_forwarder(forwarder);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");

@@ -170,7 +170,7 @@ impl Responder {
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
     ) -> Response {
-        if let (Lookup::Elsewhere, Some(forwarder)) = (lookup, &self.forwarder)
+        if let (Lookup::Elsewhere, Some(forwarder)) = (lookup, self.active_forwarder())
             && let Some(ask) = ask(request, context)
         {
             match forwarder.answer(&ask, out) {
@@ -189,7 +189,7 @@ impl Responder {
             self.metrics.count(context.transport, Outcome::Silence);
             return Response::Silence;
         };
-        if self.forwarder.is_some()
+        if self.active_forwarder().is_some()
             && let Some(flags) = out.get_mut(3)
         {
             *flags |= 0x80; // RA: "set or cleared in a response" by what the server can do (RFC 1035 section 4.1.1)
@@ -215,6 +215,11 @@ impl Responder {
         let snapshot = self.cell.load();
         let view = snapshot.view();
         matches!(view.lookup(target), Lookup::Elsewhere) && forwarder.covers(target)
+    }
+
+    /// The forwarder, if anything is forwarded.
+    fn active_forwarder(&self) -> Option<&Arc<Forwarder>> {
+        self.forwarder.as_ref().filter(|forwarder| forwarder.is_active())
     }
 
     fn count(&self, code: ResponseCode, truncated: bool, context: Context) {

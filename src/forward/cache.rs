@@ -11,12 +11,13 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::{
@@ -43,7 +44,7 @@ const LARGEST: usize = 8;
 /// The cache.
 #[derive(Debug)]
 pub(super) struct Cache {
-    settings: config::Cache,
+    settings: ArcSwap<config::Cache>,
     table: papaya::HashMap<Box<[u8]>, Entry, Hasher>,
     order: Mutex<Order>,
     began: Instant,
@@ -59,6 +60,8 @@ struct Entry {
     /// No TTL in an answer exceeds it.
     most: u32,
     is_failure: bool,
+    /// Whether it may be fetched anew before its time is over.
+    prefetch: bool,
     hits: AtomicU32,
     /// Whether it was asked for since it was last looked at for throwing out.
     visited: AtomicBool,
@@ -94,7 +97,7 @@ pub(super) struct Held {
 impl Cache {
     pub(super) fn new(settings: config::Cache) -> Self {
         Self {
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             table: papaya::HashMap::with_hasher(Hasher::default()),
             order: Mutex::default(),
             began: Instant::now(),
@@ -116,10 +119,9 @@ impl Cache {
         let written = entry.image.write(ask, Age::Kept(age, entry.most), out);
         let hits = entry.visit();
         let lifetime = entry.fresh_until - entry.kept_at;
-        let prefetch = self.settings.prefetch
+        let prefetch = entry.prefetch
             && entry.fresh_until - now <= lifetime / 10
             && hits >= POPULAR
-            && !entry.is_failure
             && !entry.fetching.swap(true, Ordering::Relaxed);
         Some(Hit { written, stale: false, prefetch })
     }
@@ -147,12 +149,13 @@ impl Cache {
     ///
     /// A failure does not take the place of an answer that may still be given.
     pub(super) fn keep(&self, key: &[u8], image: Image) -> usize {
-        let Some(entry) = self.entry(image) else { return 0 };
+        let settings = self.settings.load();
+        let Some(entry) = self.entry(image, &settings) else { return 0 };
         if entry.is_failure && self.mark_failed(key) {
             return 0;
         }
         let size = entry.size(key);
-        if size > self.settings.size / LARGEST {
+        if size > settings.size / LARGEST {
             return 0;
         }
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +170,7 @@ impl Cache {
         let mut gone = 0;
         // One round: those that are asked for all the while cannot hold the lock for ever.
         let mut spared = order.keys.len();
-        while order.bytes > self.settings.size {
+        while order.bytes > settings.size {
             let Some(oldest) = order.keys.pop_front() else { break };
             let Some(entry) = table.get(&oldest) else { continue };
             if entry.visited.swap(false, Ordering::Relaxed) && spared > 0 {
@@ -182,6 +185,18 @@ impl Cache {
         gone
     }
 
+    /// Takes other settings, for what is kept from now on.
+    pub(super) fn set(&self, settings: config::Cache) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        *order = Order::default();
+        self.table.pin().clear();
+    }
+
     /// What it holds now.
     pub(super) fn held(&self) -> Held {
         let order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,8 +204,7 @@ impl Cache {
     }
 
     /// An entry that begins now; `None` for what must not be kept.
-    fn entry(&self, image: Image) -> Option<Entry> {
-        let Self { settings, .. } = self;
+    fn entry(&self, image: Image, settings: &config::Cache) -> Option<Entry> {
         let (lifetime, stale, is_failure) = match image.lifetime()? {
             // "if the TTL is zero … should not be cached" (RFC 1035 section 3.2.1)
             Lifetime::Positive(0) | Lifetime::Negative(0) => return None,
@@ -211,6 +225,7 @@ impl Cache {
             stale_until: fresh_until + stale,
             most: lifetime,
             is_failure,
+            prefetch: settings.prefetch && !is_failure,
             hits: AtomicU32::new(0),
             visited: AtomicBool::new(false),
             fetching: AtomicBool::new(false),

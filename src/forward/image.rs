@@ -214,3 +214,59 @@ fn at_age(ttl: u32, age: Age) -> u32 {
         Age::Stale => ttl.min(STALE_TTL),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::Message;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::forward::testing::{a, answer, soa, with_opt};
+
+    proptest! {
+        /// Whatever an upstream says, and whatever the limit is.
+        #[test]
+        fn answers_are_within_their_limit_and_can_be_read(
+            change in prop::collection::vec((0_usize..400, any::<u8>()), 0..4),
+            records in 0_usize..20,
+            limit in 60_usize..700,
+            edns in any::<Option<bool>>(),
+            age in prop::sample::select(vec![Age::New, Age::Kept(10, 60), Age::Stale]),
+        ) {
+            let answers = vec![a("web.example.", 300); records];
+            let whole = answer("web.example.", 1, 0x8180, &answers, &[soa("example.", 60, 60)]);
+            let is_changed = !change.is_empty();
+            let mut message = with_opt(&whole, 0, &[0, 15, 0, 2, 0, 3]);
+            for (at, to) in change {
+                // The question is compared before.
+                if let Some(byte) = message.get_mut(at).filter(|_| !(4..=28).contains(&at)) {
+                    *byte = to;
+                }
+            }
+            let Some(image) = Image::new(message) else { return Ok(()) };
+            let question = b"\x03WEB\x07example\x00\x00\x01\x00\x01";
+            let ask = Ask {
+                id: [1, 2],
+                question,
+                name: b"\x03web\x07example\x00",
+                qtype: 1,
+                recursion_desired: true,
+                authentic_data: false,
+                checking_disabled: false,
+                edns,
+                has_options: false,
+                limit,
+            };
+            let mut out = Vec::new();
+            let written = image.write(&ask, age, &mut out);
+            prop_assert!(out.len() <= limit, "{} bytes", out.len());
+            prop_assert_eq!(&out[12..12 + question.len()], question);
+            if !is_changed {
+                let read = Message::from_vec(&out).unwrap();
+                prop_assert_eq!(read.edns.is_some(), edns.is_some());
+                prop_assert_eq!(read.metadata.truncation, written.truncated);
+                prop_assert_eq!(written.truncated, read.answers.len() + read.authorities.len() < records + 1);
+            }
+        }
+    }
+}

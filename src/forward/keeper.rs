@@ -2,9 +2,6 @@
 //! found out whether an upstream leads back to us.
 
 use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,14 +11,9 @@ use std::{
 
 use hickory_proto::rr::RecordType;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
-use tracing::warn;
 
-use super::{
-    ask::Question,
-    rules::{Rule, Rules},
-    upstream::Upstream,
-};
-use crate::{model::Name, telemetry::Metrics};
+use super::{Forwarder, ask::Question, rules::Rule, system, upstream::Upstream};
+use crate::model::Name;
 
 /// How often upstreams and files are looked at.
 const ROUND: Duration = Duration::from_secs(1);
@@ -31,9 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Rounds after which an upstream that leads back to us is probed again.
 const LOOP_ROUNDS: u64 = 30;
-
-/// Longest file such as resolv.conf that is read, in bytes.
-const MAX_FILE: u64 = 64 << 10;
 
 /// The first label of a probe's name, before a number of this process and one of the upstream.
 const PREFIX: &[u8] = b"muster-loop-";
@@ -84,28 +73,40 @@ impl Probes {
     }
 }
 
-/// Keeps `rules` up to date until dropped.
-pub(super) async fn keep(rules: &Rules, own: &[SocketAddr], probes: &Probes, metrics: &Metrics) {
-    let mut texts: HashMap<PathBuf, String> = HashMap::new();
+/// Keeps the rules' upstreams up to date until dropped.
+pub(super) async fn keep(forwarder: &Forwarder) {
     let mut running = JoinSet::new();
     let mut ticks = tokio::time::interval(ROUND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for round in 0_u64.. {
         ticks.tick().await;
         while running.try_join_next().is_some() {}
-        read_files(rules, &mut texts, own, metrics).await;
+        let rules = forwarder.rules.load_full();
         for rule in rules.all() {
+            follow_files(rule, forwarder).await;
             for upstream in rule.upstreams().iter() {
                 let wanted = if upstream.is_loop() {
                     round.is_multiple_of(LOOP_ROUNDS)
                 } else {
                     upstream.health.is_aside() || upstream.is_new()
                 };
-                if wanted && let Some(probe) = probe(rule, upstream, probes) {
+                if wanted && let Some(probe) = probe(rule, upstream, &forwarder.probes) {
                     running.spawn(probe);
                 }
             }
         }
+    }
+}
+
+/// Looks whether the files that a rule names say something else.
+async fn follow_files(rule: &Arc<Rule>, forwarder: &Forwarder) {
+    if rule.files().next().is_none() {
+        return;
+    }
+    let reader = Arc::clone(rule);
+    let reading = move || reader.files().map(system::read).collect::<Vec<_>>();
+    if let Ok(texts) = tokio::task::spawn_blocking(reading).await {
+        rule.refresh(&texts, &forwarder.own, &forwarder.metrics);
     }
 }
 
@@ -118,53 +119,6 @@ fn probe(rule: &Rule, upstream: &Arc<Upstream>, probes: &Probes) -> Option<impl 
         let _ = upstream.ask(&question, PATIENCE).await;
         upstream.end_probe();
     })
-}
-
-/// Reads the files that rules name; where a text has changed, its rules get their upstreams anew.
-async fn read_files(
-    rules: &Rules,
-    texts: &mut HashMap<PathBuf, String>,
-    own: &[SocketAddr],
-    metrics: &Metrics,
-) {
-    let mut changed: Vec<PathBuf> = Vec::new();
-    let mut looked_at: Vec<PathBuf> = Vec::new();
-    for path in rules.all().flat_map(|rule| rule.files()) {
-        if looked_at.iter().any(|one| one == path) {
-            continue;
-        }
-        looked_at.push(path.to_owned());
-        let text = match read(path.to_owned()).await {
-            Ok(text) => text,
-            Err(error) => {
-                // A file that is being replaced is there again in a moment; until then the last text counts.
-                if texts.contains_key(path) {
-                    continue;
-                }
-                warn!(file = %path.display(), "cannot read it: {error}");
-                String::new()
-            }
-        };
-        if texts.get(path) != Some(&text) {
-            texts.insert(path.to_owned(), text);
-            changed.push(path.to_owned());
-        }
-    }
-    for rule in rules.all() {
-        if rule.files().any(|path| changed.iter().any(|one| one == path)) {
-            rule.refresh(texts, own, metrics);
-        }
-    }
-}
-
-async fn read(path: PathBuf) -> std::io::Result<String> {
-    use std::io::Read as _;
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut text = String::new();
-        std::fs::File::open(path)?.take(MAX_FILE).read_to_string(&mut text)?;
-        Ok(text)
-    });
-    reading.await.map_err(std::io::Error::other)?
 }
 
 #[cfg(test)]

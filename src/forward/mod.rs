@@ -13,6 +13,7 @@
 
 mod ask;
 mod cache;
+mod flights;
 mod image;
 mod keeper;
 mod message;
@@ -26,19 +27,23 @@ mod tests;
 mod upstream;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 pub use self::{ask::Ask, image::Written, message::may_pass, upstream::SetupError};
 use self::{
     ask::{Asker, Question},
     cache::{Cache, Held},
-    image::{Age, Image},
+    flights::{Admitted, Flights, Landing, Waiter},
+    image::Image,
     keeper::Probes,
     rules::{Rule, Rules},
 };
@@ -49,12 +54,6 @@ use crate::{
 
 /// Questions that may wait to be looked at by the tasks.
 const QUEUE: usize = 4096;
-
-/// Different questions on their way at one time; each has a socket.
-const MOST_FLIGHTS: usize = 4096;
-
-/// Clients that may wait for one question's answer.
-const MOST_WAITERS: usize = 1024;
 
 /// After so long a client gets an answer past its time, if there is one, while upstreams are still asked (the client response
 /// timer: "RECOMMENDED … 1.8 seconds", RFC 8767 section 5).
@@ -77,11 +76,15 @@ pub enum Verdict {
 /// Forwards questions. Cheap to share; [`Engine::run`] must run beside it.
 #[derive(Debug)]
 pub struct Forwarder {
-    rules: Rules,
+    rules: ArcSwap<Rules>,
+    /// Whether there is any rule.
+    active: AtomicBool,
     cache: Cache,
     queue: mpsc::Sender<Job>,
-    flights: Mutex<HashMap<Question, Vec<Waiter>>>,
+    flights: Mutex<Flights>,
     probes: Probes,
+    /// The addresses that DNS is answered on.
+    own: Vec<SocketAddr>,
     metrics: Arc<Metrics>,
 }
 
@@ -90,7 +93,6 @@ pub struct Forwarder {
 pub struct Engine {
     forwarder: Arc<Forwarder>,
     inbox: mpsc::Receiver<Job>,
-    own: Vec<SocketAddr>,
 }
 
 /// A question, and who waits for its answer; nobody, where it is only to be kept.
@@ -100,57 +102,54 @@ struct Job {
     waiter: Option<Waiter>,
 }
 
-/// A client that waits.
-struct Waiter {
-    asker: Asker,
-    reply: Reply,
-}
-
-impl std::fmt::Debug for Waiter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.asker.fmt(f)
-    }
-}
-
-impl Waiter {
-    fn reply(self, image: &Image) {
-        let mut answer = Vec::with_capacity(512);
-        image.write(&self.asker.ask(), Age::New, &mut answer);
-        (self.reply)(&answer);
-    }
-
-    /// Replies that nobody answered.
-    fn fail(self) {
-        let image = Image::failure(self.asker.ask().question);
-        self.reply(&image);
-    }
-}
-
 impl Forwarder {
-    /// Makes a forwarder of `[forward]` and `[cache]`; `None` where nothing is to be forwarded.
+    /// Makes a forwarder of `[forward]` and `[cache]`.
     ///
     /// # Errors
     /// When an upstream cannot be set up, such as for want of a file of authorities. Nothing is contacted.
-    pub fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<(Arc<Self>, Engine)>, SetupError> {
-        if config.forward.is_empty() {
-            return Ok(None);
-        }
+    pub fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<(Arc<Self>, Engine), SetupError> {
         let (queue, inbox) = mpsc::channel(QUEUE);
+        let own = config.listen.dns.clone();
+        let rules = Rules::new(&config.forward, &Rules::default(), &own, metrics)?;
         let forwarder = Arc::new(Self {
-            rules: Rules::new(&config.forward, metrics)?,
+            active: AtomicBool::new(!rules.is_empty()),
+            rules: ArcSwap::from_pointee(rules),
             cache: Cache::new(config.cache.clone()),
             queue,
             flights: Mutex::default(),
             probes: Probes::new(),
+            own,
             metrics: Arc::clone(metrics),
         });
-        let engine = Engine { forwarder: Arc::clone(&forwarder), inbox, own: config.listen.dns.clone() };
-        Ok(Some((forwarder, engine)))
+        let engine = Engine { forwarder: Arc::clone(&forwarder), inbox };
+        Ok((forwarder, engine))
+    }
+
+    /// Takes another `[forward]` and `[cache]`, for questions from now on. Suffixes whose settings are the same keep their connections
+    /// and what they have learnt; where any is not, answers that are kept are forgotten.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); then nothing changes.
+    pub fn reload(&self, config: &Config) -> Result<(), SetupError> {
+        let before = self.rules.load_full();
+        if !before.are(&config.forward) {
+            let rules = Rules::new(&config.forward, &before, &self.own, &self.metrics)?;
+            self.active.store(!rules.is_empty(), Ordering::Relaxed);
+            self.rules.store(Arc::new(rules));
+            self.cache.clear();
+        }
+        self.cache.set(config.cache.clone());
+        Ok(())
+    }
+
+    /// Whether anything is forwarded. *Cost*: one load.
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
     }
 
     /// Whether somebody is to be asked for `name` (wire format, lower case). *Cost*: one hash look-up for each label.
     pub fn covers(&self, name: &[u8]) -> bool {
-        self.rules.find(name).is_some()
+        self.rules.load().find(name).is_some()
     }
 
     /// Answers `ask` from the cache into `out`, or tells what else is to be done.
@@ -158,26 +157,32 @@ impl Forwarder {
     /// A client that does not want recursion (RD clear) gets what is there, and otherwise REFUSED. *Cost*: one look-up, and the copy
     /// of the message. Never waits; allocates only for an answer that is to be fetched anew.
     pub fn answer(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Verdict {
-        if !self.covers(ask.name) {
-            return Verdict::Refused;
-        }
-        // With options that could change the answer, only the upstream knows it.
+        // With options that could change the answer, only the upstream knows it. What is kept belongs to a rule.
         if !ask.has_options {
             let key = ask.key();
             if let Some(hit) = self.cache.answer(ask, &key, out) {
                 let result = if hit.stale { CacheLookup::Stale } else { CacheLookup::Hit };
                 self.metrics.forward().lookup(result);
                 if hit.prefetch {
-                    let job = Job { question: Question::new(&key, &[]), waiter: None };
-                    if self.queue.try_send(job).is_ok() {
-                        self.metrics.forward().prefetch();
-                    }
+                    self.prefetch(&key);
                 }
                 return Verdict::Answered(hit.written);
             }
+        }
+        if !self.covers(ask.name) {
+            return Verdict::Refused;
+        }
+        if !ask.has_options {
             self.metrics.forward().lookup(CacheLookup::Miss);
         }
         if ask.recursion_desired { Verdict::Ask } else { Verdict::Refused }
+    }
+
+    fn prefetch(&self, key: &[u8]) {
+        let job = Job { question: Question::new(key, &[]), waiter: None };
+        if self.queue.try_send(job).is_ok() {
+            self.metrics.forward().prefetch();
+        }
     }
 
     /// Has upstreams asked for a question that [`answer`](Self::answer) could not answer; `request` is the client's message.
@@ -200,7 +205,7 @@ impl Forwarder {
     /// A probe of ours has come back.
     fn note_loop(&self, number: u64) {
         self.metrics.forward().question(Forwarded::Loop);
-        for rule in self.rules.all() {
+        for rule in self.rules.load().all() {
             for upstream in rule.upstreams().iter().filter(|upstream| upstream.number() == Some(number)) {
                 upstream.found_loop();
             }
@@ -214,7 +219,7 @@ impl Forwarder {
         }
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<Question, Vec<Waiter>>> {
+    fn flights(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -233,40 +238,29 @@ impl Forwarder {
             }
             waiter = Some(one);
         }
-        let mut flights = self.flights();
-        let count = flights.len();
-        match flights.entry(question) {
-            Entry::Occupied(mut entry) => {
-                let waiters = entry.get_mut();
-                if let Some(waiter) = waiter {
-                    if waiters.len() < MOST_WAITERS {
-                        self.metrics.forward().shared();
-                        waiters.push(waiter);
-                    } else {
-                        drop(flights);
-                        self.drop_job(Some(waiter));
-                    }
-                }
+        match self.flights().admit(question, waiter) {
+            Admitted::First(question, count) => {
+                self.metrics.forward().in_flight(count);
+                Some(question)
+            }
+            Admitted::Shares => {
+                self.metrics.forward().shared();
                 None
             }
-            Entry::Vacant(_) if count >= MOST_FLIGHTS => {
-                drop(flights);
+            Admitted::Full(waiter) => {
                 self.drop_job(waiter);
                 None
-            }
-            Entry::Vacant(entry) => {
-                let question = entry.key().clone();
-                entry.insert(waiter.into_iter().collect());
-                self.metrics.forward().in_flight(count + 1);
-                Some(question)
             }
         }
     }
 
     /// Asks for one question, answers all who wait for it, and keeps the answer.
     async fn fly(self: Arc<Self>, question: Question) {
-        let mut landing = Landing { forwarder: &self, question: &question, landed: false };
-        let Some(rule) = self.rules.find(question.name()).cloned() else { return };
+        let mut landing = Landing::new(&self, &question);
+        let Some(rule) = self.rules.load().find(question.name()).cloned() else {
+            landing.land().into_iter().for_each(Waiter::fail);
+            return;
+        };
         let image = self.ask(&rule, &question).await;
         let waiters = landing.land();
         let settled = image.as_ref().is_some_and(|image| matches!(image.code(), 0 | 3 | 6));
@@ -295,7 +289,7 @@ impl Forwarder {
             () = sleep(CLIENT_PATIENCE), if question.is_plain() => {}
         }
         if self.cache.mark_failed(question.key()) {
-            let waiters = self.flights().get_mut(question).map(std::mem::take).unwrap_or_default();
+            let waiters = self.flights().let_go(question);
             self.reply_stale(waiters, question.key());
         }
         resolving.await
@@ -318,37 +312,11 @@ impl Forwarder {
     }
 }
 
-/// Ends a flight however it ends, so that no later question waits for one that nobody asks.
-struct Landing<'f> {
-    forwarder: &'f Forwarder,
-    question: &'f Question,
-    landed: bool,
-}
-
-impl Landing<'_> {
-    /// Ends the flight; returns who waits for its answer still. From then on an equal question has a flight of its own.
-    fn land(&mut self) -> Vec<Waiter> {
-        if std::mem::replace(&mut self.landed, true) {
-            return Vec::new();
-        }
-        let mut flights = self.forwarder.flights();
-        let waiters = flights.remove(self.question).unwrap_or_default();
-        self.forwarder.metrics.forward().in_flight(flights.len());
-        waiters
-    }
-}
-
-impl Drop for Landing<'_> {
-    fn drop(&mut self) {
-        drop(self.land());
-    }
-}
-
 impl Engine {
     /// Asks upstreams and keeps an eye on them, until dropped.
     pub async fn run(mut self) {
         let forwarder = &self.forwarder;
-        let keeping = keeper::keep(&forwarder.rules, &self.own, &forwarder.probes, &forwarder.metrics);
+        let keeping = keeper::keep(forwarder);
         let asking = async {
             let mut flights = JoinSet::new();
             loop {

@@ -3,9 +3,9 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -27,7 +27,7 @@ use crate::{
 const EXPLORE: usize = 50;
 
 /// Every suffix.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Rules {
     by_suffix: HashMap<Name, Arc<Rule>, foldhash::fast::RandomState>,
 }
@@ -37,29 +37,45 @@ pub(super) struct Rules {
 pub(super) struct Rule {
     pub(super) settings: config::Forward,
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
+    /// What its files said last, in their order.
+    texts: Mutex<Vec<String>>,
     turn: AtomicUsize,
 }
 
 impl Rules {
-    /// Sets up every upstream. `own` are the addresses that DNS is answered on, which files such as resolv.conf may name.
+    /// Sets up every upstream; a rule that `before` has with the same settings stays, with all that it has learnt. `own` are the
+    /// addresses that DNS is answered on, which files such as resolv.conf may name.
     ///
     /// # Errors
-    /// When TLS of an upstream cannot be set up. Nothing is contacted, and no file such as resolv.conf is read yet.
-    pub(super) fn new(settings: &[config::Forward], metrics: &Metrics) -> Result<Self, SetupError> {
+    /// When TLS of an upstream cannot be set up. Nothing is contacted.
+    pub(super) fn new(
+        settings: &[config::Forward],
+        before: &Self,
+        own: &[SocketAddr],
+        metrics: &Metrics,
+    ) -> Result<Self, SetupError> {
         let mut by_suffix = HashMap::default();
         for settings in settings {
-            let mut upstreams = Vec::new();
-            for upstream in &settings.upstreams {
-                upstreams.extend(new_upstream(upstream, settings, metrics)?);
-            }
-            let rule = Rule {
-                settings: settings.clone(),
-                upstreams: ArcSwap::from_pointee(upstreams),
-                turn: AtomicUsize::new(0),
+            let kept = before.by_suffix.get(&settings.suffix).filter(|rule| rule.settings == *settings);
+            let rule = match kept {
+                Some(rule) => Arc::clone(rule),
+                None => Arc::new(Rule::new(settings, own, metrics)?),
             };
-            by_suffix.insert(settings.suffix.clone(), Arc::new(rule));
+            by_suffix.insert(settings.suffix.clone(), rule);
         }
         Ok(Self { by_suffix })
+    }
+
+    /// Whether there is no suffix.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_suffix.is_empty()
+    }
+
+    /// Whether these are the rules for `settings`.
+    pub(super) fn are(&self, settings: &[config::Forward]) -> bool {
+        let same =
+            |one: &config::Forward| self.by_suffix.get(&one.suffix).is_some_and(|rule| rule.settings == *one);
+        settings.len() == self.by_suffix.len() && settings.iter().all(same)
     }
 
     /// Finds the rule with the longest suffix that `name` (wire format, lower case) is at or below. *Cost*: one hash look-up
@@ -94,6 +110,24 @@ fn new_upstream(
 }
 
 impl Rule {
+    fn new(settings: &config::Forward, own: &[SocketAddr], metrics: &Metrics) -> Result<Self, SetupError> {
+        let mut upstreams = Vec::new();
+        for upstream in &settings.upstreams {
+            upstreams.extend(new_upstream(upstream, settings, metrics)?);
+        }
+        let rule = Self {
+            settings: settings.clone(),
+            upstreams: ArcSwap::from_pointee(upstreams),
+            texts: Mutex::default(),
+            turn: AtomicUsize::new(0),
+        };
+        if rule.files().next().is_some() {
+            let texts: Vec<_> = rule.files().map(system::read).collect();
+            rule.refresh(&texts, own, metrics);
+        }
+        Ok(rule)
+    }
+
     /// The upstreams, the one to ask first in front: by the policy, but those that were put aside behind the others, and those
     /// that lead back to us not at all.
     pub(super) fn order(&self) -> Vec<Arc<Upstream>> {
@@ -132,8 +166,17 @@ impl Rule {
         })
     }
 
-    /// Puts the upstreams together anew, with those that the files name now; what stays is the same one as before.
-    pub(super) fn refresh(&self, texts: &HashMap<PathBuf, String>, own: &[SocketAddr], metrics: &Metrics) {
+    /// Takes what the files say now, in their order; of one that cannot be read (`None`) the last text counts, since a file that
+    /// is being replaced is there again in a moment.
+    ///
+    /// Where that is something else than before, the upstreams are put together anew; what stays is the same one as before.
+    pub(super) fn refresh(&self, texts: &[Option<String>], own: &[SocketAddr], metrics: &Metrics) {
+        let mut last = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = |(at, text): (usize, &Option<String>)| text.clone().or_else(|| last.get(at).cloned());
+        let texts: Vec<String> = texts.iter().enumerate().map(|one| text(one).unwrap_or_default()).collect();
+        if *last == texts {
+            return;
+        }
         let before = self.upstreams();
         let mut now: Vec<Arc<Upstream>> = Vec::new();
         let mut add = |upstream: &config::Upstream| {
@@ -143,17 +186,17 @@ impl Rule {
             }
             match before.iter().find(|one| one.label() == label) {
                 Some(one) => now.push(Arc::clone(one)),
-                // What has failed at the start has ended the program; plain addresses cannot fail.
+                // What cannot be set up was said when the rule was made; plain addresses always can.
                 None => now.extend(new_upstream(upstream, &self.settings, metrics).ok().flatten()),
             }
         };
+        let mut unread = texts.iter();
         for upstream in &self.settings.upstreams {
             let config::Upstream::ResolvConf(path) = upstream else {
                 add(upstream);
                 continue;
             };
-            let text = texts.get(path).map_or("", String::as_str);
-            for address in system::nameservers(text) {
+            for address in system::nameservers(unread.next().map_or("", String::as_str)) {
                 if system::is_own(own, address) {
                     info!(file = %path.display(), %address, "left out: it is an address of this server");
                 } else {
@@ -161,6 +204,7 @@ impl Rule {
                 }
             }
         }
+        *last = texts;
         let suffix = &self.settings.suffix;
         let labels: Vec<_> = now.iter().map(|upstream| upstream.label()).collect();
         if labels.is_empty() {

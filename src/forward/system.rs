@@ -1,9 +1,32 @@
 //! resolv.conf: who the machine asks.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::{
+    fs::File,
+    io::Read as _,
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
+    path::Path,
+};
+
+use tracing::debug;
 
 /// Port of plain DNS; resolv.conf knows no other.
 const DNS_PORT: u16 = 53;
+
+/// Longest file such as resolv.conf that is read, in bytes.
+const MAX_FILE: u64 = 64 << 10;
+
+/// Reads a file such as resolv.conf; `None` if it cannot be read. Such files are short and local.
+pub(super) fn read(path: &Path) -> Option<String> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
+    match read {
+        Ok(_) => Some(String::from_utf8_lossy(&text).into_owned()),
+        Err(error) => {
+            debug!(file = %path.display(), "cannot read it: {error}");
+            None
+        }
+    }
+}
 
 /// The name servers that a text such as resolv.conf's names (resolv.conf(5)), without those that cannot be read.
 pub(super) fn nameservers(text: &str) -> Vec<SocketAddr> {

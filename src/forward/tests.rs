@@ -188,7 +188,7 @@ impl Bed {
     fn new(forward: &str, cache: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (config, metrics) = (settings(forward, cache), Arc::new(Metrics::new().unwrap()));
-        let (forwarder, engine) = Forwarder::new(&config, &metrics).unwrap().unwrap();
+        let (forwarder, engine) = Forwarder::new(&config, &metrics).unwrap();
         Self { forwarder, metrics, engine: tokio::spawn(engine.run()) }
     }
 

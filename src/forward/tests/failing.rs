@@ -77,7 +77,7 @@ async fn round_robin_asks_each_in_turn() {
 async fn the_fastest_is_the_one_whose_answers_came_soonest() {
     let settings =
         settings("\".\" = { to = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\"], policy = \"fastest\" }", "");
-    let rules = Rules::new(&settings.forward, &Metrics::new().unwrap()).unwrap();
+    let rules = Rules::new(&settings.forward, &Rules::default(), &[], &Metrics::new().unwrap()).unwrap();
     let rule = rules.find(b"\x00").unwrap();
     let upstreams = rule.upstreams();
     for (upstream, millis) in upstreams.iter().zip([30, 10, 20]) {
@@ -96,8 +96,7 @@ async fn the_fastest_is_the_one_whose_answers_came_soonest() {
 #[tokio::test]
 async fn what_finds_no_room_in_the_queue_fails_at_once() {
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (forwarder, _engine) =
-        Forwarder::new(&settings("\".\" = \"192.0.2.1\"", ""), &metrics).unwrap().unwrap();
+    let (forwarder, _engine) = Forwarder::new(&settings("\".\" = \"192.0.2.1\"", ""), &metrics).unwrap();
     let packet = query("web.example.", A, None);
     let name = lower_name(&packet);
     let failures = Arc::new(Mutex::new(0));
@@ -177,20 +176,62 @@ async fn the_name_servers_of_a_file_are_followed_but_not_our_own_address() {
     let mut settings = settings(&format!("\".\" = [\"{path}\", \"192.0.2.9\"]"), "");
     settings.listen.dns = vec!["127.0.0.1:53".parse().unwrap()];
     let metrics = Arc::new(Metrics::new().unwrap());
-    let (forwarder, engine) = Forwarder::new(&settings, &metrics).unwrap().unwrap();
-    let rule = Arc::clone(forwarder.rules.find(b"\x00").unwrap());
+    // No upstream is contacted: nothing runs.
+    let (forwarder, _engine) = Forwarder::new(&settings, &metrics).unwrap();
+    let rule = Arc::clone(forwarder.rules.load().find(b"\x00").unwrap());
     let labels = || rule.upstreams().iter().map(|one| one.label().to_owned()).collect::<Vec<_>>();
-    assert_eq!(labels(), ["192.0.2.9:53"]);
-    // No upstream is contacted: those addresses are nobody's, and their sockets are never made.
-    let texts: HashMap<_, _> =
-        [(file.path().to_owned(), std::fs::read_to_string(file.path()).unwrap())].into();
-    rule.refresh(&texts, &engine.own, &metrics);
     assert_eq!(labels(), ["192.0.2.7:53", "192.0.2.9:53"]);
     let kept = Arc::clone(&rule.upstreams()[0]);
-    let texts = [(file.path().to_owned(), "nameserver 192.0.2.8\nnameserver 192.0.2.7\n".to_owned())].into();
-    rule.refresh(&texts, &engine.own, &metrics);
+    let refresh = |text: Option<&str>| rule.refresh(&[text.map(str::to_owned)], &forwarder.own, &metrics);
+    refresh(Some("nameserver 192.0.2.8\nnameserver 192.0.2.7\n"));
     assert_eq!(labels(), ["192.0.2.8:53", "192.0.2.7:53", "192.0.2.9:53"]);
     assert!(Arc::ptr_eq(&kept, &rule.upstreams()[1]), "what it has learnt stays");
+    refresh(None);
+    assert_eq!(labels().len(), 3, "a file that is not there for a moment");
+    refresh(Some(""));
+    assert_eq!(labels(), ["192.0.2.9:53"]);
+}
+
+#[tokio::test]
+async fn a_file_that_changes_is_followed() {
+    let (first, second) = (Fake::with_ttl(0).await, Fake::with_ttl(0).await);
+    // resolv.conf knows no ports, so a name server that answers cannot be in it: it is enough that it is taken.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().display().to_string();
+    let bed =
+        Bed::new(&format!("\".\" = [\"{path}\", \"{}\"]\nb = \"{}\"", first.address, second.address), "");
+    bed.ask(&query("a.example.", A, None)).await.unwrap();
+    let rule = Arc::clone(bed.forwarder.rules.load().find(b"\x00").unwrap());
+    assert_eq!(rule.upstreams().len(), 1);
+    std::fs::write(file.path(), "nameserver 127.0.0.199\n").unwrap();
+    until("the file is read again", || rule.upstreams().len() == 2).await;
+    assert_eq!(rule.upstreams()[0].label(), "127.0.0.199:53");
+}
+
+#[tokio::test]
+async fn a_reload_changes_upstreams_and_forgets_but_keeps_what_is_the_same() {
+    let (old, new, other) = (Fake::with_ttl(60).await, Fake::with_ttl(60).await, Fake::with_ttl(60).await);
+    let rules = |to: &Fake| format!("a = \"{}\"\nb = \"{}\"", to.address, other.address);
+    let bed = Bed::new(&rules(&old), "");
+    for name in ["x.a.", "x.b."] {
+        bed.ask(&query(name, A, None)).await.unwrap();
+    }
+    let kept = Arc::clone(bed.forwarder.rules.load().find(b"\x01b\x00").unwrap());
+    bed.forwarder.reload(&settings(&rules(&old), "prefetch = false")).unwrap();
+    bed.ask(&query("x.a.", A, None)).await.unwrap();
+    assert_eq!(old.count(), 1, "nothing is forgotten where no upstream changes");
+    bed.forwarder.reload(&settings(&rules(&new), "")).unwrap();
+    bed.ask(&query("x.a.", A, None)).await.unwrap();
+    assert_eq!((old.count(), new.count()), (1, 1));
+    assert!(Arc::ptr_eq(&kept, bed.forwarder.rules.load().find(b"\x01b\x00").unwrap()));
+
+    let bad = settings("a = { to = \"tls://127.0.0.1\", ca_file = \"/nowhere.pem\" }", "");
+    assert!(bed.forwarder.reload(&bad).is_err());
+    bed.ask(&query("y.a.", A, None)).await.unwrap();
+    assert_eq!(new.count(), 2, "a reload that fails changes nothing");
+    bed.forwarder.reload(&settings("", "")).unwrap();
+    assert!(!bed.forwarder.is_active());
+    assert!(bed.ask(&query("y.a.", A, None)).await.is_none());
 }
 
 #[tokio::test]
@@ -228,5 +269,5 @@ async fn a_flight_that_ends_early_leaves_nobody_waiting() {
     until("it is asked", || silent.count() > 0).await;
     flight.abort();
     assert!(timeout(PATIENCE, receiver).await.expect("in time").is_err(), "whoever waited is let go");
-    assert!(bed.forwarder.flights().is_empty());
+    assert!(bed.forwarder.flights().waiters.is_empty());
 }
