@@ -47,6 +47,20 @@ async fn an_upstream_that_fails_is_put_aside_and_brought_back_by_a_probe() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_is_silent_is_overtaken_and_put_aside() {
+    let (first, second) = (Fake::silent().await, Fake::with_ttl(0).await);
+    let bed = Bed::with(&[&first, &second], "", "");
+    let up = format!("muster_forward_upstream_up{{upstream=\"{}\"}}", first.address);
+    // Its answers to probes must not bring it back.
+    first.stop();
+    let _mute = UdpSocket::bind(first.address).await.unwrap();
+    for at in 0..3 {
+        assert!(bed.ask(&query(&format!("n{at}.example."), A, None)).await.is_some());
+    }
+    until("it is put aside", || bed.metric(&up) == Some(0.0)).await;
+}
+
+#[tokio::test]
 async fn when_nobody_answers_it_is_a_failure_within_the_time() {
     let silent = Fake::silent().await;
     let bed = Bed::with(&[&silent], "timeout = \"200ms\"", "");
