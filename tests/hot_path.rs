@@ -15,7 +15,7 @@ use rstest::rstest;
 #[path = "../benches/instructions/bed.rs"]
 mod bed;
 
-use bed::{Bed, query};
+use bed::{Bed, query, query_for};
 
 #[rstest]
 #[case::a("s1", RecordType::A)]
@@ -35,6 +35,21 @@ fn an_answer_allocates_nothing(
 ) {
     let mut bed = Bed::new();
     let query = query(below, rtype, edns);
+    for _ in 0..32 {
+        bed.answer(&query);
+    }
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..256 {
+            bed.answer(&query);
+        }
+    });
+    assert_eq!(counted.count_total, 0, "allocations in 256 answers: {counted:?}");
+}
+
+#[rstest]
+fn an_answer_from_the_cache_allocates_nothing(#[values(false, true)] edns: bool) {
+    let query = query_for("www.example.com.", RecordType::A, edns);
+    let mut bed = Bed::new().with_cached(&[&query]);
     for _ in 0..32 {
         bed.answer(&query);
     }

@@ -40,6 +40,10 @@ fn describe(config: &Config, location: &Location) -> String {
             .map_or_else(|| "the cluster that it runs in".to_owned(), |path| path.display().to_string());
         let _ = writeln!(text, "source {}: {from}", source.id);
     }
+    for forward in &config.forward {
+        let upstreams: Vec<_> = forward.upstreams.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "forwards {}: {}", forward.suffix, upstreams.join(", "));
+    }
     for namespace in &config.namespaces {
         describe_namespace(namespace, &mut text);
     }

@@ -190,6 +190,7 @@ fn assemble(
         forward: server.forward,
         localities: Vec::new(),
         reverse: Vec::new(),
+        cache: server.cache,
         namespaces,
     };
     let paths = std::iter::once(&main).chain(&files).map(|file| file.path.clone()).collect();

@@ -7,9 +7,11 @@
 //! knows no place. Imports [`crate::model`] only; docs/CONFIG.md is the reference for people.
 
 mod access;
+mod cache;
 mod check;
 mod diagnostic;
 mod duration;
+mod forward;
 mod load;
 mod log;
 mod member;
@@ -30,7 +32,9 @@ mod zone;
 mod tests;
 
 pub use access::{Access, Cookies, OverLimit, ResponseLimit};
+pub use cache::Cache;
 pub use diagnostic::{Diagnostic, Place, Report, Severity};
+pub use forward::{Forward, ForwardPolicy, Upstream};
 pub use load::{Loaded, Location, demo, find, load, load_from};
 pub use routing::*;
 pub use stamp::Stamp;

@@ -29,7 +29,7 @@ pub(super) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Option<(Names
     let imports = table.take("import");
     let scope = table.scope;
     table.finish_with(|key| match key {
-        "listen" | "zones" | "state" | "max_stale" | "consul" | "kubernetes" | "forward" => {
+        "listen" | "zones" | "state" | "max_stale" | "consul" | "kubernetes" | "forward" | "cache" => {
             Some(format!("{key:?} belongs in muster.toml"))
         }
         _ => None,

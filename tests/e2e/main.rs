@@ -14,8 +14,10 @@
     reason = "a test fails by panicking, prints what it measured, and has no outside"
 )]
 
+mod bind;
 mod consul;
 mod flips;
+mod forward;
 mod kube;
 mod lost;
 mod muster;
