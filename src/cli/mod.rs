@@ -3,6 +3,7 @@
 //! Exit codes: 0 for success, 1 when something failed while running, 2 when arguments or configuration are wrong.
 
 mod check;
+mod resolv_conf;
 mod serve;
 
 use std::{
@@ -47,6 +48,13 @@ enum Command {
         #[command(flatten)]
         configuration: Configuration,
     },
+    /// Print what to put into resolv.conf, systemd-resolved, dnsmasq, ... so that they ask muster; or install it
+    ResolvConf {
+        #[command(flatten)]
+        configuration: Configuration,
+        #[command(flatten)]
+        options: resolv_conf::Options,
+    },
 }
 
 /// Which configuration.
@@ -64,6 +72,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             serve::run(&configuration, log.as_deref(), log_json)
         }
         Command::Check { configuration } => check::run(&configuration),
+        Command::ResolvConf { configuration, options } => resolv_conf::run(&configuration, &options),
     }
 }
 
