@@ -21,4 +21,5 @@ mod lost;
 mod muster;
 mod questions;
 mod rig;
+mod stand_in;
 mod story_hybrid;
