@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use crate::rig::output;
+use crate::rig::{is_installed, output, server};
 
 const ZONE: &str = "namespace = \"shop.test\"\n\
     [services.web]\nfrom = [{ static = [\"127.0.0.11:8080\", \"127.0.0.12:8080\"] }]\n\
@@ -23,9 +23,7 @@ async fn run(folder: &Path, listen: &str, tables: &str, script: &str) -> String 
          for address in 192.0.2.1/32 203.0.113.7/32 203.0.113.66/32 10.9.8.7/32 2001:db8::7/128; do\n\
            ip address add $address dev lo\n\
          done\n\
-         pids=\n\
-         trap 'kill $pids 2>/dev/null || true; wait' EXIT\n\
-         start() {{ \"$@\" >>{folder}/log 2>&1 & pids=\"$pids $!\"; }}\n\
+         start() {{ \"$@\" >>{folder}/log 2>&1 & }}\n\
          until_answered() {{\n\
            for at in $(seq 200); do dig +short +tries=1 +time=1 \"$@\" >/dev/null 2>&1 && return; sleep 0.05; done\n\
            cat {folder}/log; false\n\
@@ -38,7 +36,9 @@ async fn run(folder: &Path, listen: &str, tables: &str, script: &str) -> String 
         folder = folder.display(),
         muster = env!("CARGO_BIN_EXE_muster"),
     );
-    output("unshare", &["--mount", "--net", "sh", "-c", &script]).await
+    // Of a process namespace nothing is left when its first process ends.
+    let namespaces = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    output("unshare", &[&namespaces[..], &["sh", "-c", &script]].concat()).await
 }
 
 /// What dig says to a question from an address: the code, or `silence`.
@@ -125,21 +125,35 @@ fn assert_found(text: &str, expected: &[(&str, &str)]) {
     }
 }
 
-const CLIENTS: &str = "ask() { name=$1; shift; echo \"$name: $(timeout 4 \"$@\" | tr '\\n' ' ')\"; }\n\
+/// Java keeps 10 s of failures, and takes seconds to start on a busy machine: the others have four.
+const CLIENTS: &str = "ask() { name=$1; shift; echo \"$name: $(timeout ${patience:-4} \"$@\" | tr '\\n' ' ')\"; }\n\
+    has() { command -v $1 >/dev/null || { echo \"$1: left out, it is not installed: 127.0.0.11 ::1\"; false; }; }\n\
     ask getent getent ahosts web.shop.test\n\
     ask dual getent ahosts dual.shop.test\n\
     ask short getent hosts web\n\
     ask below-localhost getent ahostsv4 app.localhost\n\
     ask reverse dig +short -x 127.0.0.1\n\
     ask curl curl -sS http://web.shop.test:8080/\n\
-    ask python python3 -c 'import socket; print(socket.gethostbyname_ex(\"web.shop.test\"))'\n\
-    if command -v musl-gcc >/dev/null; then\n\
-      musl-gcc -static -o find find.c\n\
-      ask musl ./find dual.shop.test\n\
-    else\n\
-      echo 'musl: left out, there is no musl-gcc: 127.0.0.11 ::1'\n\
-    fi\n\
+    ask python3 python3 -c 'import socket; print(socket.gethostbyname_ex(\"web.shop.test\"))'\n\
+    if has musl-gcc; then musl-gcc -static -o find find.c; ask musl-gcc ./find dual.shop.test; fi\n\
+    if has node; then ask node node find.js; fi\n\
+    if has java; then patience=30 ask java java Find.java; fi\n\
     echo \"missing: $(timeout 4 getent hosts nothing.shop.test || echo none)\"\n";
+
+const FIND_JS: &str = "const dns = require('dns').promises;\n\
+    (async () => {\n\
+      console.log(JSON.stringify(await dns.lookup('dual.shop.test', { all: true })));\n\
+      console.log(JSON.stringify(await dns.resolve4('dual.shop.test')));\n\
+      console.log(JSON.stringify(await dns.resolveSrv('web.shop.test')));\n\
+    })();\n";
+
+const FIND_JAVA: &str = "import java.net.InetAddress;\n\
+    public class Find {\n\
+      public static void main(String[] words) throws Exception {\n\
+        for (InetAddress found : InetAddress.getAllByName(\"dual.shop.test\"))\n\
+          System.out.println(found.getHostAddress().replace(\"0:0:0:0:0:0:0:1\", \"::1\"));\n\
+      }\n\
+    }\n";
 
 const FIND: &str = "#include <netdb.h>\n#include <stdio.h>\n#include <arpa/inet.h>\n\
     int main(int count, char **words) {\n\
@@ -163,9 +177,13 @@ const FOUND: &[(&str, &str)] = &[
     ("below-localhost:", "127.0.0.1"),
     ("reverse:", "localhost."),
     ("curl:", "a page"),
-    ("python:", "127.0.0.12"),
-    ("musl:", "127.0.0.11"),
-    ("musl:", "::1"),
+    ("python3:", "127.0.0.12"),
+    ("musl-gcc:", "127.0.0.11"),
+    ("musl-gcc:", "::1"),
+    ("node:", "127.0.0.11"),
+    ("node:", "::1"),
+    ("java:", "127.0.0.11"),
+    ("java:", "::1"),
     ("missing:", "none"),
 ];
 
@@ -173,7 +191,9 @@ const FOUND: &[(&str, &str)] = &[
 fn with_clients(folder: &Path, before: &str) -> String {
     fs::create_dir_all(folder.join("site")).unwrap();
     fs::write(folder.join("site/index.html"), "a page\n").unwrap();
-    fs::write(folder.join("find.c"), FIND).unwrap();
+    for (name, text) in [("find.c", FIND), ("find.js", FIND_JS), ("Find.java", FIND_JAVA)] {
+        fs::write(folder.join(name), text).unwrap();
+    }
     format!(
         "start python3 -m http.server 8080 --bind 127.0.0.11 --directory site\n\
          start python3 -m http.server 8080 --bind 127.0.0.12 --directory site\n\
@@ -228,6 +248,38 @@ async fn unbound_in_front_is_told_by_what_is_printed_for_it() {
          printf 'nameserver 127.0.0.54\\nsearch shop.test\\n' >resolv.conf\n"
     );
     let script = with_clients(folder.path(), &unbound);
+    let text = run(folder.path(), "[\"127.0.0.1:53\"]", "", &script).await;
+    assert_found(&text, FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "makes namespaces, needs systemd-resolved: make e2e"]
+async fn systemd_resolved_in_front_is_told_by_what_is_printed_for_it() {
+    if !is_installed("systemd-resolved") {
+        println!("left out: there is no systemd-resolved");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // It wants a user, its folders, and a link that is up and not loopback.
+    let resolved = format!(
+        "ip link add one type veth peer name other\n\
+         ip address add 10.77.0.1/24 dev one\n\
+         ip link set one up; ip link set other up\n\
+         mount -t tmpfs tmpfs /run\n\
+         mount -t tmpfs tmpfs /etc/systemd\n\
+         mkdir -p /run/systemd/resolve /etc/systemd/resolved.conf.d\n\
+         (cat /etc/passwd; echo 'systemd-resolve:x:64001:64001::/:/usr/sbin/nologin') >passwd\n\
+         (cat /etc/group; echo 'systemd-resolve:x:64001:') >group\n\
+         mount --bind passwd /etc/passwd; mount --bind group /etc/group\n\
+         chown 64001:64001 /run/systemd/resolve\n\
+         $muster resolv-conf --config muster.toml --for systemd-resolved 2>/dev/null \
+           >/etc/systemd/resolved.conf.d/muster.conf\n\
+         start {}\n\
+         until_answered @127.0.0.53 web.shop.test\n\
+         printf 'nameserver 127.0.0.53\\noptions edns0 trust-ad\\nsearch shop.test\\n' >resolv.conf\n",
+        server("systemd-resolved").display()
+    );
+    let script = with_clients(folder.path(), &resolved);
     let text = run(folder.path(), "[\"127.0.0.1:53\"]", "", &script).await;
     assert_found(&text, FOUND);
 }
