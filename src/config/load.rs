@@ -185,6 +185,8 @@ fn assemble(
         consul: server.sources.consul,
         kubernetes: server.sources.kubernetes,
         forward: server.forward,
+        localities: Vec::new(),
+        reverse: Vec::new(),
         namespaces,
     };
     let paths = std::iter::once(&main).chain(&files).map(|file| file.path.clone()).collect();

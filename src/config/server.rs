@@ -107,6 +107,7 @@ fn listen(item: Item<'_>) -> Option<Listen> {
         tcp_idle: tcp_idle.unwrap_or(default.tcp_idle),
         tcp_connections: tcp_connections.unwrap_or(default.tcp_connections),
         version,
+        trusted_forwarders: Vec::new(),
     })
 }
 

@@ -58,5 +58,13 @@ pub(super) fn service(item: Item<'_>, name: Name, context: &Context<'_>) -> Opti
         route::routes(routes);
     }
     table.finish();
-    Some(Service { name, shape, from: from?, has_routes: routes.is_some() })
+    Some(Service {
+        name,
+        shape,
+        alias: None,
+        from: from?,
+        routes: Vec::new(),
+        failover: None,
+        names: Vec::new(),
+    })
 }

@@ -22,6 +22,10 @@ pub(super) fn shape(table: &mut Table<'_>, above: &Shape) -> Shape {
             .and_then(|item| item.word(&words))
             .unwrap_or(above.when_all_unhealthy),
         max_answers: table.take("max_answers").and_then(max_answers).unwrap_or(above.max_answers),
+        panic_threshold: above.panic_threshold,
+        order: above.order,
+        nearness: above.nearness,
+        txt: above.txt,
     }
 }
 

@@ -213,5 +213,6 @@ fn kubernetes(id: SourceId, item: Item<'_>, base: &Base) -> Option<KubernetesSou
         id,
         kubeconfig: kubeconfig.and_then(|item| values::path(item, base)),
         context: context.and_then(|item| item.text()).map(str::to_owned),
+        identify_clients: false,
     })
 }

@@ -96,6 +96,8 @@ fn plain(target: Target, port: u16) -> Instance {
         labels: Labels::default(),
         locality: None,
         datacenter: None,
+        kube_namespace: None,
+        shares_address: false,
     }
 }
 

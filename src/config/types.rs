@@ -7,8 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::access::Access;
-use crate::model::{HealthSet, Import, Instance, Labels, Member, Name, Protocol, Selector, SourceId};
+use super::{
+    access::Access,
+    routing::{Alias, Failover, LocalityRule, Nearness, Order, Route, SubsetName},
+};
+use crate::model::{
+    HealthSet, Import, Instance, Labels, Member, Name, Network, Protocol, Selector, SourceId,
+};
 
 /// Everything that `muster.toml` and its zone files say.
 #[derive(Clone, Debug)]
@@ -29,6 +34,10 @@ pub struct Config {
     pub kubernetes: Vec<KubernetesSource>,
     /// Upstreams by suffix, in the order of the suffixes. Checked only: nothing forwards yet.
     pub forward: Vec<Forward>,
+    /// Where networks are, for clients and instances whose source does not say it; the longest prefix wins.
+    pub localities: Vec<LocalityRule>,
+    /// Networks whose reverse names (PTR) are answered from our own instances.
+    pub reverse: Vec<Network>,
     /// Namespaces, in the order of their apexes.
     pub namespaces: Vec<Namespace>,
 }
@@ -55,6 +64,8 @@ pub struct Listen {
     pub tcp_connections: usize,
     /// What `version.bind` and `version.server` in class CH are answered with; `None`: REFUSED.
     pub version: Option<String>,
+    /// Forwarders whose EDNS Client Subnet (RFC 7871) says who asks.
+    pub trusted_forwarders: Vec<Network>,
 }
 
 impl Listen {
@@ -78,6 +89,7 @@ impl Default for Listen {
             tcp_idle: Self::DEFAULT_TCP_IDLE,
             tcp_connections: Self::DEFAULT_TCP_CONNECTIONS,
             version: None,
+            trusted_forwarders: Vec::new(),
         }
     }
 }
@@ -140,6 +152,8 @@ pub struct KubernetesSource {
     pub kubeconfig: Option<PathBuf>,
     /// The kubeconfig's context; `None`: its current one.
     pub context: Option<String>,
+    /// Whether all pods of the cluster are followed, so that routes know who asks.
+    pub identify_clients: bool,
 }
 
 /// A namespace: one file under `zones`.
@@ -159,6 +173,8 @@ pub struct Namespace {
     pub hostmaster: Name,
     /// Whether an answer that does not fit into a datagram says TC, by type of question.
     pub truncate: Truncate,
+    /// Whether its services can be browsed (DNS-SD, RFC 6763).
+    pub dns_sd: bool,
     /// Services, in the order of their names.
     pub services: Vec<Service>,
     /// Services that follow a source's own list.
@@ -194,8 +210,16 @@ pub struct Shape {
     pub accept: HealthSet,
     /// What is answered when no instance is accepted.
     pub when_all_unhealthy: WhenAllUnhealthy,
+    /// Percent of the instances that must be fit; below, all that are not draining are answered. 0: never.
+    pub panic_threshold: u8,
     /// Records of one type in one answer.
     pub max_answers: usize,
+    /// In which order they stand.
+    pub order: Order,
+    /// Whether instances near the asker come first.
+    pub nearness: Option<Nearness>,
+    /// Whether an instance's own name has its labels as TXT.
+    pub txt: bool,
 }
 
 impl Shape {
@@ -210,7 +234,11 @@ impl Default for Shape {
             ttl: 0,
             accept: HealthSet::default(),
             when_all_unhealthy: WhenAllUnhealthy::default(),
+            panic_threshold: 0,
             max_answers: Self::DEFAULT_MAX_ANSWERS,
+            order: Order::default(),
+            nearness: None,
+            txt: false,
         }
     }
 }
@@ -232,10 +260,16 @@ pub struct Service {
     pub name: Name,
     /// What its answers look like.
     pub shape: Shape,
-    /// Where its instances come from, at least one.
+    /// What it is another name of; `None`: a service of its own.
+    pub alias: Option<Alias>,
+    /// Where its instances come from; at least one, or none for an alias.
     pub from: Vec<MemberRule>,
-    /// Whether it has `routes`, which are read but not applied yet.
-    pub has_routes: bool,
+    /// Which clients get which groups, the first match wins; whoever matches none gets all instances.
+    pub routes: Vec<Route>,
+    /// Tiers of instances, of which the first that is fit enough is answered.
+    pub failover: Option<Failover>,
+    /// Further names for some of its instances.
+    pub names: Vec<SubsetName>,
 }
 
 /// One entry of a service's `from`.

@@ -48,6 +48,7 @@ pub(super) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Option<(Names
         ns,
         hostmaster: hostmaster.or_else(|| too_long(named?, scope))?,
         truncate: truncate.unwrap_or_default(),
+        dns_sd: false,
         services,
         imports,
         apex,

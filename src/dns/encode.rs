@@ -13,10 +13,10 @@ use hickory_proto::{
 use super::{
     answer::{Answer, Family, Records},
     question::{COOKIE, Edns, HEADER, Header, Question},
-    rotation::turned,
+    rotation::{Start, arrange},
 };
 use crate::{
-    catalog::{InstanceAnswer, PortAnswers, Service, SrvRecord, Zone},
+    catalog::{InstanceAnswer, Pool, Service, SrvRecord, Zone},
     model::Name,
 };
 
@@ -192,8 +192,10 @@ impl<'o> Writer<'o> {
 
     fn records(&mut self, zone: &Zone, records: &Records<'_>) -> ResponseCode {
         match *records {
-            Records::Addresses(service, family, turn) => self.addresses(zone, service, family, turn),
-            Records::Services(service, answers, turn) => self.services(zone, service, answers, turn),
+            Records::Addresses(service, pool, family, start) => {
+                self.addresses(zone, service, pool, family, start);
+            }
+            Records::Services(service, records, start) => self.services(zone, service, records, start),
             Records::Instance(instance, family, ttl) => self.instance(zone, &instance, family, ttl),
             Records::Alias { target, ttl } => {
                 self.answer(QUESTION_NAME, RecordType::CNAME, ttl, |w| w.out.extend(target.as_wire()));
@@ -222,36 +224,38 @@ impl<'o> Writer<'o> {
         self.authority += self.soa(zone, zone.negative_ttl);
     }
 
-    fn addresses(&mut self, zone: &Zone, service: &Service, family: Family, turn: usize) {
+    fn addresses(&mut self, zone: &Zone, service: &Service, pool: &Pool, family: Family, start: Start) {
         let most = usize::from(service.max_answers);
         match family {
-            Family::V4 => self.v4_answers(zone, &service.v4, turn, most, service.ttl),
-            Family::V6 => self.v6_answers(zone, &service.v6, turn, most, service.ttl),
+            Family::V4 => self.v4_answers(zone, &pool.v4.records, start, most, service.ttl),
+            Family::V6 => self.v6_answers(zone, &pool.v6.records, start, most, service.ttl),
         }
     }
 
     fn instance(&mut self, zone: &Zone, instance: &InstanceAnswer<'_>, family: Family, ttl: u32) {
         match family {
-            Family::V4 => self.v4_answers(zone, instance.v4, 0, usize::MAX, ttl),
-            Family::V6 => self.v6_answers(zone, instance.v6, 0, usize::MAX, ttl),
+            Family::V4 => self.v4_answers(zone, instance.v4, Start::Turn(0), usize::MAX, ttl),
+            Family::V6 => self.v6_answers(zone, instance.v6, Start::Turn(0), usize::MAX, ttl),
         }
     }
 
-    fn v4_answers(&mut self, zone: &Zone, list: &[Ipv4Addr], turn: usize, most: usize, ttl: u32) {
+    fn v4_answers(&mut self, zone: &Zone, list: &[Ipv4Addr], start: Start, most: usize, ttl: u32) {
         let count = self.fitting(zone, list.len().min(most), RECORD + 4);
         let head = record_head(QUESTION_NAME, RecordType::A, DNSClass::IN, ttl, 4);
-        for address in turned(list, turn, count) {
+        arrange(list, start, count, |address| {
             self.out.extend_from_slice(&v4_record(head, *address));
-        }
+            true
+        });
         self.answers += count_of(count);
     }
 
-    fn v6_answers(&mut self, zone: &Zone, list: &[Ipv6Addr], turn: usize, most: usize, ttl: u32) {
+    fn v6_answers(&mut self, zone: &Zone, list: &[Ipv6Addr], start: Start, most: usize, ttl: u32) {
         let count = self.fitting(zone, list.len().min(most), RECORD + 16);
         let head = record_head(QUESTION_NAME, RecordType::AAAA, DNSClass::IN, ttl, 16);
-        for address in turned(list, turn, count) {
+        arrange(list, start, count, |address| {
             self.out.extend_from_slice(&v6_record(head, *address));
-        }
+            true
+        });
         self.answers += count_of(count);
     }
 
@@ -262,12 +266,16 @@ impl<'o> Writer<'o> {
         fitting
     }
 
-    fn services(&mut self, zone: &Zone, service: &Service, answers: &PortAnswers, turn: usize) {
-        let wanted = answers.records.len().min(usize::from(service.max_answers));
-        let records = turned(&answers.records, turn, wanted);
+    fn services(&mut self, zone: &Zone, service: &Service, list: &[SrvRecord], order: Start) {
+        let wanted = list.len().min(usize::from(service.max_answers));
         // Where the first record begins, to find the targets' names again for the additional section.
         let start = self.out.len();
-        let fitting = records.clone().take_while(|record| self.srv(service, record)).count();
+        let mut fitting = 0;
+        arrange(list, order, wanted, |record| {
+            let fits = self.srv(service, record);
+            fitting += usize::from(fits);
+            fits
+        });
         self.answers += count_of(fitting);
         if fitting < wanted {
             self.truncated = zone.truncate.srv || fitting == 0;
@@ -275,15 +283,17 @@ impl<'o> Writer<'o> {
         }
         let mut target = start + RECORD + SRV_DATA;
         let mut before = None;
-        for record in records {
-            let Some(instance) = service.instances.get(record.instance) else { continue };
-            let length = target_length(service, &instance);
-            // An instance with two ports of one name stands twice in a row; its addresses need not.
-            if before.replace(record.instance) != Some(record.instance) {
-                self.additional_addresses(target, &instance, service.ttl);
+        arrange(list, order, wanted, |record| {
+            if let Some(instance) = service.instances.get(record.instance) {
+                let length = target_length(service, &instance);
+                // An instance with two ports of one name stands twice in a row; its addresses need not.
+                if before.replace(record.instance) != Some(record.instance) {
+                    self.additional_addresses(target, &instance, service.ttl);
+                }
+                target += length + RECORD + SRV_DATA;
             }
-            target += length + RECORD + SRV_DATA;
-        }
+            true
+        });
     }
 
     /// Writes an SRV record if it fits. Targets are not compressed (RFC 2782).

@@ -11,6 +11,7 @@
 
 mod access;
 mod answer;
+mod choose;
 mod encode;
 mod question;
 mod responder;

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     catalog::{Cell, Lookup, View},
+    model::Network,
     telemetry::{Metrics, Outcome, Restriction, Transport},
 };
 
@@ -38,6 +39,9 @@ pub struct Context {
     /// Who asks.
     pub client: IpAddr,
 }
+
+/// What a name was looked up in, and what was found.
+type Found<'v> = (&'v View<'v>, Lookup<'v>);
 
 /// Most requests in one batch.
 pub(super) const BATCH: usize = 32;
@@ -94,8 +98,8 @@ impl Responder {
         let (request, client) = self.receive(packet, context, &mut room);
         let snapshot = self.cell.load();
         let view = snapshot.view();
-        let lookup = look_up(&view, &request);
-        self.answer(&request, lookup, (context, client), rotation, out)
+        let found = (&view, look_up(&view, &request));
+        self.answer(&request, found, (context, client), rotation, out)
     }
 
     /// Answers a batch, at most [`BATCH`]: the answer to `packets[n]`, which came as `contexts[n]` says, goes into
@@ -124,7 +128,7 @@ impl Responder {
         for ((((request, client), context), lookup), answer) in
             requests.iter().zip(contexts).zip(lookups).zip(answers)
         {
-            if !self.answer(request, lookup, (*context, *client), rotation, answer) {
+            if !self.answer(request, (&view, lookup), (*context, *client), rotation, answer) {
                 answer.clear();
             }
         }
@@ -160,12 +164,12 @@ impl Responder {
     fn answer(
         &self,
         request: &Request<'_>,
-        lookup: Lookup<'_>,
+        found: Found<'_>,
         (context, client): (Context, Client),
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
     ) -> bool {
-        let Some(written) = self.write_answer(request, lookup, (context, client), rotation, out) else {
+        let Some(written) = self.write_answer(request, found, (context, client), rotation, out) else {
             self.metrics.count(context.transport, Outcome::Silence);
             return false;
         };
@@ -179,7 +183,7 @@ impl Responder {
     fn write_answer(
         &self,
         request: &Request<'_>,
-        lookup: Lookup<'_>,
+        found: Found<'_>,
         (context, client): (Context, Client),
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
@@ -200,7 +204,7 @@ impl Responder {
                 } else if !is_proven && self.guard.wants_cookie(client) {
                     self.ask_for_cookie(query, cookie, out)
                 } else {
-                    self.write_query_answer(query, lookup, (context, client), rotation, out)
+                    self.write_query_answer(query, found, (context, client), rotation, out)
                 };
                 (written, Some((header, question, edns)))
             }
@@ -229,7 +233,7 @@ impl Responder {
     fn write_query_answer(
         &self,
         (header, question, edns): (Header, &Question<'_>, Option<Edns>),
-        lookup: Lookup<'_>,
+        found: Found<'_>,
         (context, client): (Context, Client),
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
@@ -247,7 +251,10 @@ impl Responder {
         let answer = match client.standing {
             Standing::Denied | Standing::Stranger => Answer::Refused,
             Standing::OwnNames | Standing::AllNames => {
+                let (view, lookup) = found;
                 let facts = Facts {
+                    view,
+                    client: Network::of(context.client),
                     version: self.version.as_deref(),
                     asked: context.asked,
                     specials: &self.specials,

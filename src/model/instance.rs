@@ -27,6 +27,10 @@ pub struct Instance {
     pub locality: Option<Arc<str>>,
     /// Its Consul datacenter.
     pub datacenter: Option<Arc<str>>,
+    /// The Kubernetes namespace of its pod.
+    pub kube_namespace: Option<Arc<str>>,
+    /// Whether others have its address too, as pods in their host's network do: then the address does not tell who asks.
+    pub shares_address: bool,
 }
 
 impl Instance {
@@ -46,7 +50,18 @@ impl Instance {
             labels: Labels::default(),
             locality: None,
             datacenter: None,
+            kube_namespace: None,
+            shares_address: false,
         }
+    }
+
+    /// Its addresses; none if it is given by a host name.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let addresses: &[IpAddr] = match &self.target {
+            Target::Addresses(addresses) => addresses,
+            Target::Host(_) => &[],
+        };
+        addresses.iter().copied()
     }
 }
 

@@ -74,6 +74,11 @@ impl Network {
         }
     }
 
+    /// How many bits of the v6 form are fixed: 96 more than are written for v4.
+    pub const fn length(&self) -> u8 {
+        self.length
+    }
+
     /// Tells whether `address` is in it; a v4-mapped address is taken as the v4 address.
     #[inline]
     pub const fn contains(&self, address: IpAddr) -> bool {
@@ -84,6 +89,16 @@ impl Network {
     const fn contains_bits(&self, address: u128) -> bool {
         let is_of_family = self.length >= Self::MAPPED || address & mask(Self::MAPPED) != Self::FIRST_V4;
         (address ^ self.bits) & mask(self.length) == 0 && is_of_family
+    }
+
+    /// The network that is this one address.
+    pub const fn of(address: IpAddr) -> Self {
+        Self { bits: Self::bits_of(address), length: 128 }
+    }
+
+    /// Its one address, if it has no more than one; a v4-mapped one as the v4 address.
+    pub fn host(&self) -> Option<IpAddr> {
+        (self.length == 128).then(|| IpAddr::V6(Ipv6Addr::from_bits(self.bits)).to_canonical())
     }
 
     /// Tells whether every address of `other` is in it.

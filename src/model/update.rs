@@ -60,6 +60,13 @@ pub struct Member {
 impl Member {
     /// The place of a member that an import brought.
     pub const IMPORTED: u16 = u16::MAX;
+    /// The place of a member whose instances are nobody's: they only tell who asks from which address.
+    pub const CLIENTS: u16 = u16::MAX - 1;
+
+    /// The member of everything that `source` knows of who asks, beside the instances of services.
+    pub fn clients(source: SourceId) -> Self {
+        Self { service: Name::root(), source, place: Self::CLIENTS }
+    }
 }
 
 /// One `[[import]]` of a namespace: services that take their names from the source's own list.

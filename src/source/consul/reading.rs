@@ -67,6 +67,8 @@ fn instance(entry: &Entry<'_>, id: &str, target: Target, query: &ConsulQuery, wo
         datacenter: Some(&*entry.node.datacenter)
             .filter(|name| !name.is_empty())
             .map(|name| words.share(name)),
+        kube_namespace: None,
+        shares_address: false,
     }
 }
 

@@ -51,6 +51,8 @@ impl Endpoint {
             labels: self.labels.clone(),
             locality: self.zone.clone(),
             datacenter: None,
+            kube_namespace: None,
+            shares_address: false,
         })
     }
 }

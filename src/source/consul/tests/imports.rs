@@ -1,7 +1,7 @@
 //! Imports: names that follow Consul's own list.
 
 use super::*;
-use crate::config::{Shape, WhenAllUnhealthy};
+use crate::config::Shape;
 
 pub(super) fn import() -> Import {
     Import { apex: "test".parse().unwrap(), source: id(), place: 0 }
@@ -9,13 +9,7 @@ pub(super) fn import() -> Import {
 
 pub(super) fn rule(include: &[&str], exclude: &[&str]) -> ImportRule {
     let texts = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-    let shape = Shape {
-        ttl: 0,
-        accept: Default::default(),
-        when_all_unhealthy: WhenAllUnhealthy::All,
-        max_answers: Shape::DEFAULT_MAX_ANSWERS,
-    };
-    ImportRule { source: id(), include: texts(include), exclude: texts(exclude), shape }
+    ImportRule { source: id(), include: texts(include), exclude: texts(exclude), shape: Shape::default() }
 }
 
 fn start_import(consul: &FakeConsul, include: &[&str], exclude: &[&str]) -> Source {

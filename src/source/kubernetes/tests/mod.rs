@@ -47,7 +47,8 @@ impl Source {
         let status = Board::default().add(id());
         let context =
             SourceContext { outbox, status: Arc::clone(&status), max_stale: Duration::from_secs(3600) };
-        let settings = KubernetesSource { id: id(), kubeconfig: Some(path), context: None };
+        let settings =
+            KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients: false };
         let task = tokio::spawn(follow(settings, members, context, timing));
         Self { inbox, status, task, folder }
     }
