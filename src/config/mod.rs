@@ -6,17 +6,26 @@
 //! up, so that one mistake does not hide the next. Serde was rejected for reading: it stops at the first error and
 //! knows no place. Imports [`crate::model`] only; docs/CONFIG.md is the reference for people.
 
+mod alias;
 mod check;
 mod diagnostic;
+mod display;
 mod duration;
+mod failover;
+mod filter;
 mod load;
+mod locality;
 mod log;
 mod member;
+mod names;
+mod pattern;
+mod references;
 mod route;
 mod routing;
 mod server;
 mod service;
 mod shape;
+mod share;
 mod sources;
 mod statics;
 mod types;

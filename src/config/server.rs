@@ -4,12 +4,14 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     duration::duration,
+    locality,
+    routing::LocalityRule,
     sources::{self, Sources},
     types::{Config, Forward, Listen},
     values::{self, Base, bare_address, listen_address},
     walk::{Item, Table},
 };
-use crate::model::Name;
+use crate::model::{Name, Network};
 
 /// Port of plain DNS.
 const DNS_PORT: u16 = 53;
@@ -22,6 +24,8 @@ pub(super) struct Server<'a> {
     pub(super) max_stale: Duration,
     pub(super) sources: Sources,
     pub(super) forward: Vec<Forward>,
+    pub(super) localities: Vec<LocalityRule>,
+    pub(super) reverse: Vec<Network>,
 }
 
 /// Where the zone files are.
@@ -56,6 +60,8 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
         .and_then(|item| duration(item, Duration::from_secs(1), Duration::from_secs(365 * 24 * 3600)));
     let sources = sources::sources(&mut table, base);
     let forward = table.take("forward").and_then(forward).unwrap_or_default();
+    let localities = table.take("locality").map(locality::localities).unwrap_or_default();
+    let reverse = table.take("reverse").map(locality::reverse).unwrap_or_default();
     table.finish_with(|key| match key {
         "namespace" | "services" | "import" | "ttl" => {
             Some(format!("{key:?} belongs in a zone file, such as zones/shop.toml"))
@@ -63,7 +69,7 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
         _ => None,
     });
     let max_stale = max_stale.unwrap_or(Config::DEFAULT_MAX_STALE);
-    Server { zones, listen, state, max_stale, sources, forward }
+    Server { zones, listen, state, max_stale, sources, forward, localities, reverse }
 }
 
 fn listen(item: Item<'_>) -> Option<Listen> {
@@ -92,6 +98,7 @@ fn listen(item: Item<'_>) -> Option<Listen> {
     let tcp_idle = table.take("tcp_idle").and_then(idle);
     let tcp_connections = table.take("tcp_connections").and_then(|item| count(item, 1_000_000));
     let version = table.take("version").and_then(version);
+    let trusted_forwarders = table.take("trusted_forwarders").map(|item| item.list(values::network));
     table.finish();
     Some(Listen {
         dns: dns.unwrap_or(default.dns),
@@ -101,7 +108,7 @@ fn listen(item: Item<'_>) -> Option<Listen> {
         tcp_idle: tcp_idle.unwrap_or(default.tcp_idle),
         tcp_connections: tcp_connections.unwrap_or(default.tcp_connections),
         version,
-        trusted_forwarders: Vec::new(),
+        trusted_forwarders: trusted_forwarders.unwrap_or_default(),
     })
 }
 

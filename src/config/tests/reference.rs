@@ -9,7 +9,7 @@ use super::{
 
 const REFERENCE: &str = include_str!("../../../docs/CONFIG.md");
 
-const SERVER: &str = "[listen]\n[consul.vms]\n[kubernetes.eks]\n[forward]\n";
+const SERVER: &str = "[listen]\n[consul.vms]\n[kubernetes.eks]\n[forward]\n[[locality]]\n";
 
 /// Has every kind of table.
 const ZONE: &str = r#"
@@ -21,6 +21,8 @@ from = [
   { static = [{ address = "10.0.0.5:80" }], check = { tcp = true } },
 ]
 routes = [{ clients = { service = "a" }, split = [{ labels = {}, weight = 1 }] }]
+failover = [{ source = "eks" }]
+names = { "v2.web" = { locality = "a" } }
 [[import]]
 consul = "vms"
 "#;
@@ -58,13 +60,13 @@ fn the_reference_has_every_key_and_no_other() {
     let missing: Vec<_> = known.difference(&documented).collect();
     let unknown: Vec<_> = documented.difference(&known).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "not documented: {missing:?}, not known: {unknown:?}");
-    assert!(known.len() > 80, "{known:?}");
+    assert!(known.len() > 120, "{known:?}");
 }
 
 #[test]
 fn the_examples_of_the_reference_load() {
     let examples = examples();
-    assert_eq!(examples.len(), 6);
+    assert_eq!(examples.len(), 10);
     let server = examples[0].1;
     for (file, text) in examples {
         let zone = "namespace = \"other\"";
