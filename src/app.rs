@@ -26,7 +26,7 @@ use crate::{
     admin::{self, AdminState},
     catalog::{self, Catalog, Cell},
     config::{Config, Listen, Query},
-    dns::{Responder, tcp, udp},
+    dns::{Guard, Responder, Specials, tcp, udp},
     model::{Board, SourceId, SourceKind},
     source::{Followed, SourceContext, consul, fixed, kubernetes},
     telemetry::Metrics,
@@ -64,8 +64,12 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let catalog = Catalog::new(config, serial());
         let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+        let suffixes = config.forward.iter().map(|forward| forward.suffix.clone());
         let responder =
-            Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), config.listen.version.clone()));
+            Responder::new(Arc::clone(&cell), Arc::clone(&metrics), config.listen.version.clone())
+                .guarded(Guard::new(&config.access))
+                .with_specials(Specials::new(suffixes));
+        let responder = Arc::new(responder);
         let mut server = Self {
             sources: JoinSet::new(),
             vital: JoinSet::new(),

@@ -13,7 +13,11 @@
     reason = "a test fails by panicking, prints what it measured, and has no outside"
 )]
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use hickory_proto::op::{Message, ResponseCode};
 use muster::{
@@ -62,7 +66,7 @@ impl Server {
 
     fn ask(&mut self, packet: &[u8], udp: bool, asked: Option<IpAddr>) -> Option<&[u8]> {
         let transport = if udp { Transport::Udp } else { Transport::Tcp };
-        let context = Context { transport, asked };
+        let context = Context { transport, asked, client: Ipv4Addr::LOCALHOST.into() };
         let any = self.responder.respond(packet, context, &mut self.rotation, &mut self.out);
         any.then_some(&self.out[..])
     }

@@ -223,7 +223,8 @@ impl Rig {
         }
         let mut out = Vec::new();
         let transport = if step.tcp { Transport::Tcp } else { Transport::Udp };
-        let context = Context { transport, asked: Some([127, 0, 0, 1].into()) };
+        let client = [127, 0, 0, 1].into();
+        let context = Context { transport, asked: Some(client), client };
         let packet = request.to_vec().unwrap();
         assert!(self.responder.respond(&packet, context, &mut self.rotation, &mut out), "silence");
         let response = Message::from_vec(&out).unwrap_or_else(|error| panic!("{error}: {out:02x?}"));

@@ -54,7 +54,8 @@ impl Bed {
 
     /// Answers a query over UDP.
     pub fn answer(&mut self, query: &[u8]) -> &[u8] {
-        let context = Context { transport: Transport::Udp, asked: Some(Ipv4Addr::LOCALHOST.into()) };
+        let client = Ipv4Addr::LOCALHOST.into();
+        let context = Context { transport: Transport::Udp, asked: Some(client), client };
         let any = self.responder.respond(query, context, &mut self.rotation, &mut self.out);
         assert!(any, "silence");
         &self.out

@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
     let transport = if how & 1 == 1 { Transport::Tcp } else { Transport::Udp };
     let asked = if how & 2 == 2 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
     let mut answer = Vec::new();
-    let context = Context { transport, asked: Some(asked) };
+    let context = Context { transport, asked: Some(asked), client: asked };
     // Fresh cursors, so that an input does the same each time.
     if !responder().respond(packet, context, &mut Rotation::default(), &mut answer) {
         return;

@@ -1,113 +1,234 @@
-//! Compiling: from a service's candidates to what is answered.
+//! Compiling: from a service's plan to what is answered.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     hash::Hash,
     sync::Arc,
 };
 
 use super::{
-    rotation::{RotationIds, ServiceRotations},
-    service::{Instances, InstancesBuilder, NamedPortAnswers, PortAnswers, Service, SrvRecord},
+    clients::ClientTests,
+    pool::{GroupPools, List, Pool, RoutePools, Routing, SrvRecord, Turn, Turns},
+    rotation::{Kind, ListKey, Owner, RotationIds, RoutePlace, ServiceRotations},
+    service::{Answers, Instances, InstancesBuilder, Service},
+    shares::Shares,
     snapshot::Zone,
 };
 use crate::{
-    config::Shape,
-    model::{Name, Protocol},
-    policy::{Candidate, Place, accept},
+    config::{Order, Shape},
+    model::{Name, NamedPort},
+    policy::{Candidate, GroupPlan, Place, Plan, RoutePlan},
 };
 
-/// Compiles one service. `complete` says whether all its members have been heard.
-pub(super) fn compile(
-    name: &Name,
-    zone: &Arc<Zone>,
-    shape: &Shape,
-    complete: bool,
-    candidates: &[Candidate],
-    rotations: &mut ServiceRotations,
-    ids: &mut RotationIds,
-) -> Service {
-    let accepted = accept(candidates, shape);
-    let instances = pack(name, candidates);
-    let record = |candidate: &Candidate, port: u16| -> Option<SrvRecord> {
-        let instance = instances.id(&candidate.label)?;
-        Some(SrvRecord { weight: candidate.weight, port, instance })
-    };
+/// What one service is compiled from.
+pub(super) struct Compiler<'c> {
+    /// Its name.
+    pub(super) name: &'c Name,
+    pub(super) zone: &'c Arc<Zone>,
+    pub(super) shape: &'c Shape,
+    /// Whether all its members have been heard.
+    pub(super) complete: bool,
+    pub(super) tests: &'c ClientTests,
+    pub(super) rotations: &'c mut ServiceRotations,
+    pub(super) ids: &'c mut RotationIds,
+}
 
-    let mut v4 = Vec::new();
-    let mut v6 = Vec::new();
-    let mut hosts = Vec::new();
-    let mut srv = Vec::new();
-    // The names of ports exist whatever the health of who has them, as the service's own does.
-    let mut ports: BTreeMap<Box<[u8]>, Vec<SrvRecord>> = candidates
-        .iter()
-        .flat_map(|candidate| &candidate.named_ports)
-        .filter_map(|named| Some((port_labels(&named.name, named.protocol)?, Vec::new())))
-        .collect();
-    // Two instances on one host that is given by name may have a named port in common.
-    let mut seen = HashSet::new();
-    for candidate in &accepted.candidates {
-        match &candidate.place {
-            Place::Addresses { v4: some, v6: others } => {
-                v4.extend_from_slice(some);
-                v6.extend_from_slice(others);
-            }
-            Place::Host(host) => hosts.push(host.clone()),
-        }
-        if candidate.port != 0 {
-            srv.extend(record(candidate, candidate.port));
-        }
-        for named in &candidate.named_ports {
-            let Some(labels) = port_labels(&named.name, named.protocol) else { continue };
-            if let Place::Host(host) = &candidate.place
-                && !seen.insert((labels.clone(), host, candidate.weight, named.port))
-            {
-                continue;
-            }
-            ports.entry(labels).or_default().extend(record(candidate, named.port));
+impl Compiler<'_> {
+    /// Compiles the service from all its candidates and the plan that says who gets which.
+    pub(super) fn compile(mut self, candidates: &[Candidate], plan: &Plan<'_>) -> Service {
+        let instances = pack(self.name, candidates);
+        let ports: BTreeSet<Box<[u8]>> =
+            candidates.iter().flat_map(|candidate| &candidate.named_ports).filter_map(port_labels).collect();
+        let ports: Box<[Box<[u8]>]> = ports.into_iter().collect();
+        let answers = self.answers(plan, &instances, &ports);
+        self.rotations.give_back_unused(self.ids);
+        self.service(answers, ports, instances)
+    }
+
+    /// Compiles a service that is another name of `target`, which is none of ours.
+    pub(super) fn alias(self, target: &Name) -> Service {
+        self.service(Answers::Alias(target.clone()), Box::default(), Instances::default())
+    }
+
+    fn service(&self, answers: Answers, ports: Box<[Box<[u8]>]>, instances: Instances) -> Service {
+        Service {
+            name: self.name.clone(),
+            zone: Arc::clone(self.zone),
+            ttl: self.shape.ttl,
+            max_answers: u16::try_from(self.shape.max_answers).unwrap_or(u16::MAX),
+            random: self.shape.order == Order::Random,
+            complete: self.complete,
+            answers,
+            ports,
+            instances,
         }
     }
-    // Instances on one host share an address, and a set of records has each record once.
-    dedup_in_order(&mut v4);
-    dedup_in_order(&mut v6);
-    dedup_in_order(&mut hosts);
 
-    Service {
-        name: name.clone(),
-        zone: Arc::clone(zone),
-        ttl: shape.ttl,
-        max_answers: u16::try_from(shape.max_answers).unwrap_or(u16::MAX),
-        complete,
-        failed_open: accepted.failed_open,
-        v4: v4.into(),
-        v6: v6.into(),
-        hosts: hosts.into(),
-        v4_rotation: rotations.v4,
-        v6_rotation: rotations.v6,
-        srv: PortAnswers { records: srv.into(), rotation: rotations.srv },
-        ports: named_ports(ports, rotations, ids),
-        instances,
+    fn answers(&mut self, plan: &Plan<'_>, instances: &Instances, ports: &[Box<[u8]>]) -> Answers {
+        if let [RoutePlan { clients: None, groups, .. }] = plan.routes.as_slice()
+            && let [GroupPlan { candidates, rings, .. }] = groups.as_slice()
+            && rings.zones.is_empty()
+            && rings.regions.is_empty()
+        {
+            let owner = Owner::Group(RoutePlace::Everybody, 0);
+            return Answers::Same(self.pool(&owner, candidates, instances, ports));
+        }
+        let routes: Box<[RoutePools]> = plan
+            .routes
+            .iter()
+            .enumerate()
+            .map(|(at, route)| self.route(at, route, instances, ports))
+            .collect();
+        let near = |group: &GroupPools| !(group.zones.is_empty() && group.regions.is_empty());
+        let by_client = routes.iter().any(|route| route.clients.is_some() || route.groups.iter().any(near));
+        Answers::Routed(Box::new(Routing { routes, by_client }))
+    }
+
+    fn route(
+        &mut self,
+        at: usize,
+        route: &RoutePlan<'_>,
+        instances: &Instances,
+        ports: &[Box<[u8]>],
+    ) -> RoutePools {
+        let place = if route.clients.is_none() { RoutePlace::Everybody } else { RoutePlace::At(at) };
+        let mut groups = Vec::with_capacity(route.groups.len());
+        for (group_at, group) in route.groups.iter().enumerate() {
+            let mut ring = |rings: &[(Arc<str>, Vec<&Candidate>)]| -> Box<[(Arc<str>, Pool)]> {
+                let pool = |(place_name, candidates): &(Arc<str>, Vec<&Candidate>)| {
+                    let owner = Owner::Ring(place, group_at, Arc::clone(place_name));
+                    (Arc::clone(place_name), self.pool(&owner, candidates, instances, ports))
+                };
+                rings.iter().map(pool).collect()
+            };
+            let (zones, regions) = (ring(&group.rings.zones), ring(&group.rings.regions));
+            let owner = Owner::Group(place, group_at);
+            let all = self.pool(&owner, &group.candidates, instances, ports);
+            groups.push(GroupPools { all, zones, regions });
+        }
+        let mut turn = |kind: Kind, has_records: &dyn Fn(&Pool) -> bool| -> Option<Turn> {
+            let weights = route.weights(|at| groups.get(at).is_some_and(|group| has_records(&group.all)));
+            let only_first = weights.iter().skip(1).all(|weight| *weight == 0);
+            let shares = Shares::new(&weights).filter(|_| !only_first)?;
+            let rotation = self.rotations.of(ListKey { owner: Owner::Route(place), kind }, self.ids);
+            Some(Turn { shares, rotation })
+        };
+        // A and AAAA are divided alike, by who has any address: a client that asks for both must be able to get both from
+        // one group, and one that has no address of a family must not send all of that family's clients elsewhere.
+        let turns = Turns {
+            v4: turn(Kind::V4, &Pool::has_any),
+            v6: turn(Kind::V6, &Pool::has_any),
+            srv: turn(Kind::Srv, &|pool| !pool.srv.records.is_empty()),
+            ports: ports
+                .iter()
+                .enumerate()
+                .map(|(at, labels)| {
+                    let has = |pool: &Pool| pool.ports.get(at).is_some_and(|list| !list.records.is_empty());
+                    turn(Kind::Port(labels.clone()), &has)
+                })
+                .collect(),
+        };
+        let clients = route.clients.map(|clients| self.tests.test(clients));
+        RoutePools { clients, groups: groups.into(), turns }
+    }
+
+    fn pool(
+        &mut self,
+        owner: &Owner,
+        candidates: &[&Candidate],
+        instances: &Instances,
+        ports: &[Box<[u8]>],
+    ) -> Pool {
+        let mut records = Records { of_ports: vec![Vec::new(); ports.len()], ..Records::default() };
+        for candidate in candidates {
+            records.add(candidate, instances, ports);
+        }
+        // Instances on one host share an address, and a set of records has each record once.
+        let hosts = dedup(records.hosts);
+        let host_weights = || hosts.iter().map(|(_, weight)| *weight);
+        let (v4, v6) = (dedup(records.v4), dedup(records.v6));
+        let v4 = self.list(owner, Kind::V4, v4, host_weights());
+        let v6 = self.list(owner, Kind::V6, v6, host_weights());
+        let srv = |compiler: &mut Self, kind, records: Vec<SrvRecord>| {
+            let weighted = records.into_iter().map(|record| (record, u32::from(record.weight))).collect();
+            compiler.list(owner, kind, weighted, std::iter::empty())
+        };
+        Pool {
+            v4,
+            v6,
+            hosts: hosts.into_iter().map(|(host, _)| host).collect(),
+            srv: srv(self, Kind::Srv, records.srv),
+            ports: records
+                .of_ports
+                .into_iter()
+                .zip(ports)
+                .map(|(records, labels)| srv(self, Kind::Port(labels.clone()), records))
+                .collect(),
+        }
+    }
+
+    /// Makes a list of records with their weights; `further` are the weights of what takes its turn behind them.
+    fn list<T>(
+        &mut self,
+        owner: &Owner,
+        kind: Kind,
+        records: Vec<(T, u32)>,
+        further: impl Iterator<Item = u32>,
+    ) -> List<T> {
+        let weights: Vec<u32> = records.iter().map(|(_, weight)| *weight).chain(further).collect();
+        let differ = weights.iter().any(|weight| Some(weight) != weights.first());
+        let by_weight = match self.shape.order {
+            Order::Weighted => true,
+            // A host name stands alone, whatever `max_answers` is.
+            Order::Rotate => weights.len() > self.shape.max_answers.min(records.len().max(1)),
+            Order::Random => false,
+        };
+        let shares = (by_weight && differ).then(|| Shares::new(&weights)).flatten().map(Box::new);
+        let rotation = self.rotations.of(ListKey { owner: owner.clone(), kind }, self.ids);
+        List { records: records.into_iter().map(|(record, _)| record).collect(), rotation, shares }
     }
 }
 
-/// Gives each named port its cursor, the one that it had before if it had one.
-fn named_ports(
-    ports: BTreeMap<Box<[u8]>, Vec<SrvRecord>>,
-    rotations: &mut ServiceRotations,
-    ids: &mut RotationIds,
-) -> Box<[NamedPortAnswers]> {
-    rotations.ports.retain(|labels, id| {
-        let kept = ports.contains_key(labels);
-        if !kept {
-            ids.give_back(*id);
+/// The records of a pool while they are gathered, with their weights.
+#[derive(Default)]
+struct Records<'c> {
+    v4: Vec<(std::net::Ipv4Addr, u32)>,
+    v6: Vec<(std::net::Ipv6Addr, u32)>,
+    hosts: Vec<(Name, u32)>,
+    srv: Vec<SrvRecord>,
+    of_ports: Vec<Vec<SrvRecord>>,
+    /// Two instances on one host that is given by name may have a named port in common.
+    seen: HashSet<(usize, &'c Name, u16, u16)>,
+}
+
+impl<'c> Records<'c> {
+    fn add(&mut self, candidate: &'c Candidate, instances: &Instances, ports: &[Box<[u8]>]) {
+        let weight = u32::from(candidate.weight);
+        match &candidate.place {
+            Place::Addresses { v4, v6 } => {
+                self.v4.extend(v4.iter().map(|address| (*address, weight)));
+                self.v6.extend(v6.iter().map(|address| (*address, weight)));
+            }
+            Place::Host(host) => self.hosts.push((host.clone(), weight)),
         }
-        kept
-    });
-    let answers = |(labels, records): (Box<[u8]>, Vec<SrvRecord>)| {
-        let rotation = *rotations.ports.entry(labels.clone()).or_insert_with(|| ids.take());
-        NamedPortAnswers { labels, answers: PortAnswers { records: records.into(), rotation } }
-    };
-    ports.into_iter().map(answers).collect()
+        let Some(instance) = instances.id(&candidate.label) else { return };
+        let record = |port| SrvRecord { weight: candidate.weight, port, instance };
+        if candidate.port != 0 {
+            self.srv.push(record(candidate.port));
+        }
+        for named in &candidate.named_ports {
+            let place = port_labels(named).and_then(|labels| ports.binary_search(&labels).ok());
+            let Some(place) = place else { continue };
+            if let Place::Host(host) = &candidate.place
+                && !self.seen.insert((place, host, candidate.weight, named.port))
+            {
+                continue;
+            }
+            if let Some(list) = self.of_ports.get_mut(place) {
+                list.push(record(named.port));
+            }
+        }
+    }
 }
 
 /// Packs all instances, whatever their health, under their labels and aliases.
@@ -128,9 +249,9 @@ fn pack(service: &Name, candidates: &[Candidate]) -> Instances {
 }
 
 /// `_port._proto` as wire labels; `None` where the port's name is no label.
-fn port_labels(name: &str, protocol: Protocol) -> Option<Box<[u8]>> {
-    let mut labels = Vec::with_capacity(name.len() + 7);
-    for text in [name, protocol.as_str()] {
+fn port_labels(port: &NamedPort) -> Option<Box<[u8]>> {
+    let mut labels = Vec::with_capacity(port.name.len() + 7);
+    for text in [&*port.name, port.protocol.as_str()] {
         let length = u8::try_from(text.len() + 1).ok().filter(|length| (2..=63).contains(length))?;
         labels.extend([length, b'_']);
         labels.extend(text.bytes().map(|octet| octet.to_ascii_lowercase()));
@@ -138,7 +259,18 @@ fn port_labels(name: &str, protocol: Protocol) -> Option<Box<[u8]>> {
     Some(labels.into())
 }
 
-fn dedup_in_order<T: Clone + Eq + Hash>(values: &mut Vec<T>) {
-    let mut seen = HashSet::with_capacity(values.len());
-    values.retain(|value| seen.insert(value.clone()));
+/// Leaves each value once, at its first place, with the largest of its weights.
+fn dedup<T: Clone + Eq + Hash>(values: Vec<(T, u32)>) -> Vec<(T, u32)> {
+    let mut places: HashMap<T, usize> = HashMap::with_capacity(values.len());
+    let mut kept: Vec<(T, u32)> = Vec::with_capacity(values.len());
+    for (value, weight) in values {
+        match places.get(&value).and_then(|place| kept.get_mut(*place)) {
+            Some((_, largest)) => *largest = weight.max(*largest),
+            None => {
+                places.insert(value.clone(), kept.len());
+                kept.push((value, weight));
+            }
+        }
+    }
+    kept
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use crate::{
-    model::{Instance, Member, Name, Target, instance_label},
-    policy::{Candidate, Place},
+    model::{Instance, Member, Name, Network, Target, instance_label},
+    policy::{Candidate, Localities, Place},
 };
 
 /// What makes two reports one instance.
@@ -29,7 +29,12 @@ struct Report<'a> {
 }
 
 /// Merges the reports of all members of one service into candidates, sorted by where they are.
-pub(super) fn merge<'a>(reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>) -> Vec<Candidate> {
+///
+/// What no reporter knows the zone of is where `localities` put its address.
+pub(super) fn merge<'a>(
+    reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>,
+    localities: &Localities,
+) -> Vec<Candidate> {
     let mut reports: Vec<Report<'a>> =
         reports.into_iter().map(|(member, instance)| Report { member, instance }).collect();
     reports.sort_by(|a, b| (a.member, &a.instance.id).cmp(&(b.member, &b.instance.id)));
@@ -37,6 +42,11 @@ pub(super) fn merge<'a>(reports: impl IntoIterator<Item = (&'a Member, &'a Insta
     groups.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut candidates: Vec<Candidate> = groups.iter().map(|(_, group)| candidate(group)).collect();
     settle_labels(&mut candidates, &groups);
+    for candidate in candidates.iter_mut().filter(|candidate| candidate.locality.is_none()) {
+        candidate.locality = candidate.place.first().and_then(|address| {
+            localities.around(&Network::of(address)).map(|locality| Arc::clone(&locality.zone))
+        });
+    }
     candidates
 }
 
@@ -117,6 +127,9 @@ fn candidate(group: &[&Report<'_>]) -> Candidate {
     let mut named_ports: Vec<_> = instances().flat_map(|i| i.named_ports.iter().cloned()).collect();
     named_ports.sort_unstable();
     named_ports.dedup();
+    // Reports are in the order of their members, which is that of services and then sources.
+    let mut sources: Vec<_> = group.iter().map(|report| report.member.source.clone()).collect();
+    sources.dedup();
     let mut labels: Vec<String> = Vec::new();
     for instance in instances() {
         let label = instance_label(&instance.id);
@@ -138,6 +151,7 @@ fn candidate(group: &[&Report<'_>]) -> Candidate {
             .rfold(Default::default(), |all: crate::model::Labels, l| all.overlaid(l)),
         locality: first(instances().map(|i| &i.locality)),
         datacenter: first(instances().map(|i| &i.datacenter)),
+        sources,
     }
 }
 
@@ -190,7 +204,7 @@ mod tests {
         let (consul, kube) = (member(SourceKind::Consul, 0), member(SourceKind::Kubernetes, 1));
         let a = instance("vm", &["10.0.0.1"], 80, Health::Healthy);
         let b = instance("pod", &["10.0.0.1", "fd00::1"], 80, Health::Unhealthy);
-        let merged = merge([(&consul, &a), (&kube, &b)]);
+        let merged = merge([(&consul, &a), (&kube, &b)], &Localities::default());
         assert_eq!(merged.len(), 1);
         assert_eq!(merged[0].health, Health::Unhealthy);
         assert_eq!((merged[0].label.as_str(), merged[0].aliases.as_slice()), ("vm", &["pod".to_owned()][..]));
@@ -203,7 +217,7 @@ mod tests {
         let consul = member(SourceKind::Consul, 0);
         let a = instance("a", &["10.0.0.1"], 80, Health::Healthy);
         let b = instance("b", &["10.0.0.1"], 81, Health::Healthy);
-        assert_eq!(merge([(&consul, &a), (&consul, &b)]).len(), 2);
+        assert_eq!(merge([(&consul, &a), (&consul, &b)], &Localities::default()).len(), 2);
     }
 
     #[test]
@@ -211,7 +225,7 @@ mod tests {
         let (consul, kube) = (member(SourceKind::Consul, 0), member(SourceKind::Kubernetes, 1));
         let a = instance("web", &["10.0.0.1"], 80, Health::Healthy);
         let b = instance("web", &["10.0.0.2"], 80, Health::Healthy);
-        let merged = merge([(&consul, &a), (&kube, &b)]);
+        let merged = merge([(&consul, &a), (&kube, &b)], &Localities::default());
         assert_ne!(merged[0].label, merged[1].label);
         assert!(merged.iter().all(|c| c.label.starts_with("web-")), "{merged:?}");
     }
@@ -236,14 +250,14 @@ mod tests {
                     ((member(SourceKind::Consul, u16::from(place)), id), report)
                 })
                 .collect();
-            let forward = merge(reports.iter().map(|((member, _), report)| (member, report)));
+            let forward = merge(reports.iter().map(|((member, _), report)| (member, report)), &Localities::default());
             let mut shuffled: Vec<_> = reports.iter().collect();
             let mut state = seed | 1;
             for at in (1..shuffled.len()).rev() {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 shuffled.swap(at, (state >> 33) as usize % (at + 1));
             }
-            let backward = merge(shuffled.into_iter().map(|((member, _), report)| (member, report)));
+            let backward = merge(shuffled.into_iter().map(|((member, _), report)| (member, report)), &Localities::default());
             prop_assert_eq!(forward, backward);
         }
     }

@@ -10,16 +10,22 @@
 //!
 //! Imports [`crate::model`], [`crate::config`] and [`crate::policy`]; never a source, never the answer path.
 
+mod clients;
 mod compile;
 mod merge;
+mod pool;
 mod rotation;
 mod service;
+mod shares;
 mod snapshot;
 mod state;
 mod worker;
 
+pub use clients::Client;
+pub use pool::{GroupPools, List, Pool, RoutePools, Routing, SrvRecord, Turn, Turns};
 pub use rotation::{RotationId, RotationIds};
-pub use service::{InstanceAnswer, InstanceId, Instances, NamedPortAnswers, PortAnswers, Service, SrvRecord};
+pub use service::{Answers, InstanceAnswer, InstanceId, Instances, Service};
+pub use shares::Shares;
 pub use snapshot::{Cell, Lookup, Snapshot, View, Zone};
 pub use state::{Catalog, HealthCounts};
 pub use worker::run;

@@ -1,6 +1,9 @@
 //! Which cursor turns which list of records.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// The number of a cursor that turns one list of records, such as the A records of one service.
 ///
@@ -38,23 +41,86 @@ impl RotationIds {
     }
 }
 
+/// Which list of a service a cursor turns.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ListKey {
+    pub(super) owner: Owner,
+    pub(super) kind: Kind,
+}
+
+/// Whose list it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Owner {
+    /// The turns among the groups of a route.
+    Route(RoutePlace),
+    /// A group's own list.
+    Group(RoutePlace, usize),
+    /// A group's list for a zone or region.
+    Ring(RoutePlace, usize, Arc<str>),
+}
+
+/// Which route: the one for everybody keeps its cursors when others come and go before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum RoutePlace {
+    Everybody,
+    At(usize),
+}
+
+/// Which records are in the list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    V4,
+    V6,
+    Srv,
+    /// Of a named port: `_port._proto`, as wire labels.
+    Port(Box<[u8]>),
+}
+
 /// The cursor numbers of one service.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ServiceRotations {
-    pub(super) v4: RotationId,
-    pub(super) v6: RotationId,
-    pub(super) srv: RotationId,
-    /// By `_port._proto`, as wire labels.
-    pub(super) ports: HashMap<Box<[u8]>, RotationId>,
+    /// Those of the service's three plain lists, which nearly all services have: A, AAAA and SRV for everybody.
+    plain: [Option<RotationId>; 3],
+    others: HashMap<ListKey, RotationId>,
+    /// Whose lists the last compile still had.
+    used: HashSet<ListKey>,
 }
 
 impl ServiceRotations {
-    pub(super) fn take(ids: &mut RotationIds) -> Self {
-        Self { v4: ids.take(), v6: ids.take(), srv: ids.take(), ports: HashMap::new() }
+    /// The number of a list's cursor, the same as long as the list is there.
+    pub(super) fn of(&mut self, key: ListKey, ids: &mut RotationIds) -> RotationId {
+        let plain = match key {
+            ListKey { owner: Owner::Group(RoutePlace::Everybody, 0), ref kind } => match kind {
+                Kind::V4 => self.plain.get_mut(0),
+                Kind::V6 => self.plain.get_mut(1),
+                Kind::Srv => self.plain.get_mut(2),
+                Kind::Port(_) => None,
+            },
+            _ => None,
+        };
+        match plain {
+            Some(place) => *place.get_or_insert_with(|| ids.take()),
+            None => {
+                self.used.insert(key.clone());
+                *self.others.entry(key).or_insert_with(|| ids.take())
+            }
+        }
+    }
+
+    /// Gives back the numbers of lists that were not asked for since the last time.
+    pub(super) fn give_back_unused(&mut self, ids: &mut RotationIds) {
+        let used = std::mem::take(&mut self.used);
+        self.others.retain(|key, id| {
+            let kept = used.contains(key);
+            if !kept {
+                ids.give_back(*id);
+            }
+            kept
+        });
     }
 
     pub(super) fn give_back(self, ids: &mut RotationIds) {
-        for id in [self.v4, self.v6, self.srv].into_iter().chain(self.ports.into_values()) {
+        for id in self.plain.into_iter().flatten().chain(self.others.into_values()) {
             ids.give_back(id);
         }
     }
@@ -64,15 +130,26 @@ impl ServiceRotations {
 mod tests {
     use super::*;
 
+    fn key(owner: Owner, kind: Kind) -> ListKey {
+        ListKey { owner, kind }
+    }
+
     #[test]
-    fn numbers_are_used_again() {
+    fn numbers_stay_with_their_lists_and_are_used_again_when_those_are_gone() {
         let mut ids = RotationIds::default();
-        let first = ServiceRotations::take(&mut ids);
-        let (v4, other) = (first.v4, ids.take());
-        assert_ne!(v4, other);
-        first.give_back(&mut ids);
-        let again: Vec<_> = (0..3).map(|_| ids.take().index()).collect();
-        assert!(again.contains(&v4.index()), "{again:?}");
-        assert!(!again.contains(&other.index()), "{again:?}");
+        let mut service = ServiceRotations::default();
+        let plain = key(Owner::Group(RoutePlace::Everybody, 0), Kind::V4);
+        let port = key(Owner::Group(RoutePlace::Everybody, 0), Kind::Port(b"x".as_slice().into()));
+        let (v4, http) = (service.of(plain.clone(), &mut ids), service.of(port.clone(), &mut ids));
+        assert_ne!(v4, http);
+        service.give_back_unused(&mut ids);
+        assert_eq!((service.of(plain.clone(), &mut ids), service.of(port, &mut ids)), (v4, http));
+        service.give_back_unused(&mut ids);
+        // A compile without the port.
+        assert_eq!(service.of(plain, &mut ids), v4);
+        service.give_back_unused(&mut ids);
+        assert_eq!(ids.take(), http);
+        service.give_back(&mut ids);
+        assert_eq!(ids.take(), v4);
     }
 }

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{rotation::RotationId, snapshot::Zone};
+use super::{
+    pool::{Pool, Routing},
+    snapshot::Zone,
+};
 use crate::model::Name;
 
 /// A compiled service.
@@ -20,67 +23,51 @@ pub struct Service {
     pub ttl: u32,
     /// Records of one type in one answer.
     pub max_answers: u16,
+    /// Whether they are shuffled.
+    pub random: bool,
     /// Whether every one of its members has been heard; if not, what is missing may still exist.
     pub complete: bool,
-    /// Whether no instance is fit and the unfit ones are answered.
-    pub failed_open: bool,
-    /// IPv4 addresses that are answered, each once.
-    pub v4: Box<[Ipv4Addr]>,
-    /// IPv6 addresses that are answered, each once.
-    pub v6: Box<[Ipv6Addr]>,
-    /// Host names that take their turn as a CNAME.
-    pub hosts: Box<[Name]>,
-    /// The cursor for A (and for the turns of `hosts` there).
-    pub v4_rotation: RotationId,
-    /// The cursor for AAAA (and for the turns of `hosts` there).
-    pub v6_rotation: RotationId,
-    /// SRV records at the service's own name.
-    pub srv: PortAnswers,
-    /// SRV records below it, by `_port._proto`.
-    pub ports: Box<[NamedPortAnswers]>,
+    /// What is answered.
+    pub answers: Answers,
+    /// The names of its ports, `_port._proto` as wire labels without an end, sorted. They exist whatever the health of who
+    /// has them, as the service's own does.
+    pub ports: Box<[Box<[u8]>]>,
     /// Every instance, whatever its health.
     pub instances: Instances,
 }
 
+/// What a service's name is answered with.
+#[derive(Debug)]
+pub enum Answers {
+    /// The same records for everybody.
+    Same(Pool),
+    /// It depends on whose turn it is or on who asks. Boxed, since few services have it.
+    Routed(Box<Routing>),
+    /// It is another name of one that is not ours.
+    Alias(Name),
+}
+
 impl Service {
-    /// Tells whether any instance is answered at all.
+    /// The place of `_port._proto`, given as wire labels, among its named ports.
+    pub fn port(&self, labels: &[u8]) -> Option<usize> {
+        self.ports.iter().position(|port| **port == *labels)
+    }
+
+    /// Iterates over the pools that there are, whoever they are for.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        let (same, routed) = match &self.answers {
+            Answers::Same(pool) => (Some(pool), None),
+            Answers::Routed(routing) => (None, Some(routing)),
+            Answers::Alias(_) => (None, None),
+        };
+        let groups = routed.into_iter().flat_map(|routing| &routing.routes).flat_map(|route| &route.groups);
+        same.into_iter().chain(groups.map(|group| &group.all))
+    }
+
+    /// Tells whether any instance is answered to anybody.
     pub fn has_eligible(&self) -> bool {
-        !(self.v4.is_empty() && self.v6.is_empty() && self.hosts.is_empty())
+        matches!(self.answers, Answers::Alias(_)) || self.pools().any(Pool::has_any)
     }
-
-    /// The SRV records at `_port._proto`, given as wire labels.
-    pub fn port(&self, labels: &[u8]) -> Option<&PortAnswers> {
-        self.ports.iter().find(|port| *port.labels == *labels).map(|port| &port.answers)
-    }
-}
-
-/// The SRV records of one owner name.
-#[derive(Debug)]
-pub struct PortAnswers {
-    /// The records, in a fixed order.
-    pub records: Box<[SrvRecord]>,
-    /// The cursor that turns them.
-    pub rotation: RotationId,
-}
-
-/// The SRV records of a named port.
-#[derive(Debug)]
-pub struct NamedPortAnswers {
-    /// `_port._proto` as wire labels, without an end.
-    pub labels: Box<[u8]>,
-    /// Its records.
-    pub answers: PortAnswers,
-}
-
-/// One SRV record (RFC 2782); all have priority 0: policy decides who is answered, not who is tried first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SrvRecord {
-    /// Its share.
-    pub weight: u16,
-    /// The port.
-    pub port: u16,
-    /// The instance that it points to.
-    pub instance: InstanceId,
 }
 
 /// The number of an instance within its service.

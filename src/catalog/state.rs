@@ -3,17 +3,20 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map},
     sync::Arc,
+    time::Instant,
 };
 
 use super::{
-    compile::compile,
+    clients::ClientIndex,
+    compile::Compiler,
     merge::merge,
     rotation::{RotationIds, ServiceRotations},
     snapshot::{Snapshot, Zone},
 };
 use crate::{
-    config::{Config, Namespace, Shape},
+    config::{Alias, Config, Namespace},
     model::{Health, Import, Instance, Member, Name, Update},
+    policy::{self, Localities, Memory, Rules},
 };
 
 /// What every source said, by service and member, and the zones that it is published to.
@@ -21,9 +24,14 @@ use crate::{
 pub struct Catalog {
     services: HashMap<Name, ServiceState>,
     imports: HashMap<Import, ImportState>,
+    /// What sources say of who asks, beside the instances of services.
+    clients: BTreeMap<Member, MemberState>,
+    client_index: ClientIndex,
     snapshot: Snapshot,
     rotation_ids: RotationIds,
     touched: BTreeSet<Name>,
+    /// Services that have to be compiled again at some time, though nothing changes.
+    due: BTreeSet<(Instant, Name)>,
     health: HealthCounts,
 }
 
@@ -33,12 +41,38 @@ pub type HealthCounts = [usize; Health::ALL.len()];
 #[derive(Debug)]
 struct ServiceState {
     apex: Name,
-    shape: Shape,
     /// Whether the zone's file names it; if not, it lives as long as an import lists it.
     configured: bool,
     members: BTreeMap<Member, MemberState>,
-    rotations: ServiceRotations,
+    /// Its own name, then the further names that its instances have.
+    faces: Vec<Face>,
     health: HealthCounts,
+}
+
+/// One name that a service's instances are answered under.
+#[derive(Debug)]
+struct Face {
+    name: Name,
+    rules: Arc<Rules>,
+    /// The name outside of which it is another name.
+    alias: Option<Name>,
+    rotations: ServiceRotations,
+    memory: Memory,
+    /// When it is among the [`Catalog::due`].
+    due: Option<Instant>,
+}
+
+impl Face {
+    fn new(name: Name, rules: Arc<Rules>) -> Self {
+        Self {
+            name,
+            rules,
+            alias: None,
+            rotations: ServiceRotations::default(),
+            memory: Memory::default(),
+            due: None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +83,7 @@ struct MemberState {
 
 #[derive(Debug)]
 struct ImportState {
-    shape: Shape,
+    rules: Arc<Rules>,
     heard: bool,
     services: HashSet<Name>,
 }
@@ -60,12 +94,19 @@ impl Catalog {
     /// `serial` is the SOA serial of all zones.
     pub fn new(config: &Config, serial: u32) -> Self {
         let zones = config.namespaces.iter().map(|namespace| zone(namespace, serial));
+        let localities = Arc::new(Localities::new(&config.localities));
+        let identifying = config.kubernetes.iter().filter(|source| source.identify_clients);
         let mut catalog = Self {
             services: HashMap::new(),
             imports: HashMap::new(),
-            snapshot: Snapshot::new(zones),
+            clients: identifying
+                .map(|source| (Member::clients(source.id.clone()), MemberState::default()))
+                .collect(),
+            client_index: ClientIndex::new(config),
+            snapshot: Snapshot::new(zones, localities),
             rotation_ids: RotationIds::default(),
             touched: BTreeSet::new(),
+            due: BTreeSet::new(),
             health: HealthCounts::default(),
         };
         for namespace in &config.namespaces {
@@ -93,27 +134,33 @@ impl Catalog {
     /// Takes in one update. What it changes is answered after the next [`publish`](Self::publish).
     pub fn apply(&mut self, update: Update) {
         match update {
-            Update::Reset { member, instances } => self.change_member(&member, |state| {
+            Update::Reset { member, instances } => self.change_member(&member, |state, index| {
                 let instances = instances.into_iter().map(|i| (Arc::clone(&i.id), i)).collect();
                 let changed = !state.heard || state.instances != instances;
-                *state = MemberState { heard: true, instances };
+                if changed {
+                    note_all(index, &member, &state.instances, &instances);
+                    *state = MemberState { heard: true, instances };
+                }
                 changed
             }),
-            Update::Upsert { member, instance } => self.change_member(&member, |state| {
+            Update::Upsert { member, instance } => self.change_member(&member, |state, index| {
                 let before = state.instances.get(&instance.id);
                 let changed = before != Some(&instance);
                 if changed {
+                    index.note(&member, before, Some(&instance));
                     state.instances.insert(Arc::clone(&instance.id), instance);
                 }
                 changed
             }),
-            Update::Remove { member, id } => {
-                self.change_member(&member, |state| state.instances.remove(&id).is_some());
-            }
-            Update::Expired { member } => self.change_member(&member, |state| {
-                let changed = state.heard;
-                *state = MemberState::default();
-                changed
+            Update::Remove { member, id } => self.change_member(&member, |state, index| {
+                let removed = state.instances.remove(&id);
+                index.note(&member, removed.as_ref(), None);
+                removed.is_some()
+            }),
+            Update::Expired { member } => self.change_member(&member, |state, index| {
+                let before = std::mem::take(state);
+                note_all(index, &member, &before.instances, &BTreeMap::new());
+                before.heard
             }),
             Update::Imported { import, services } => self.imported(&import, services.into_iter().collect()),
             Update::ImportExpired { import } => {
@@ -131,21 +178,59 @@ impl Catalog {
     ///
     /// Returns how many services were compiled.
     pub fn publish(&mut self) -> usize {
+        self.publish_at(Instant::now())
+    }
+
+    /// As [`publish`](Self::publish), at a time of the caller's.
+    pub fn publish_at(&mut self, now: Instant) -> usize {
+        self.publish_clients();
+        while let Some((at, name)) = self.due.first()
+            && *at <= now
+        {
+            self.touched.insert(name.clone());
+            self.due.pop_first();
+        }
         let touched = std::mem::take(&mut self.touched);
         for name in &touched {
-            self.publish_one(name);
+            self.publish_one(name, now);
         }
         touched.len()
+    }
+
+    /// When to publish next at the latest, even if no update comes.
+    pub fn due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
     }
 
     fn add_namespace(&mut self, namespace: &Namespace) {
         let apex = &namespace.apex;
         for service in &namespace.services {
             let members = service.members().map(|(member, _)| member);
-            self.add_service(&service.name, apex, service.shape.clone(), true, members);
+            let rules = Arc::new(Rules::of_service(service));
+            let mut faces = vec![Face::new(service.name.clone(), Arc::clone(&rules))];
+            if let Some(Alias::Outside(target)) = &service.alias {
+                faces.iter_mut().for_each(|face| face.alias = Some(target.clone()));
+            }
+            faces.extend(
+                service.names.iter().map(|subset| {
+                    Face::new(subset.name.clone(), Arc::new(Rules::of_subset(service, subset)))
+                }),
+            );
+            let aliases = namespace
+                .services
+                .iter()
+                .filter(|other| other.alias.as_ref() == Some(&Alias::Service(service.name.clone())));
+            faces.extend(
+                aliases
+                    .map(|alias| Face::new(alias.name.clone(), Arc::new(rules.shaped(alias.shape.clone())))),
+            );
+            if !matches!(service.alias, Some(Alias::Service(_))) {
+                self.add_service(&service.name, apex, faces, true, members);
+            }
         }
         for (import, rule) in namespace.imports() {
-            let state = ImportState { shape: rule.shape.clone(), heard: false, services: HashSet::new() };
+            let rules = Arc::new(Rules::of_shape(rule.shape.clone()));
+            let state = ImportState { rules, heard: false, services: HashSet::new() };
             self.imports.insert(import, state);
         }
     }
@@ -154,28 +239,35 @@ impl Catalog {
         &mut self,
         name: &Name,
         apex: &Name,
-        shape: Shape,
+        faces: Vec<Face>,
         configured: bool,
         members: impl Iterator<Item = Member>,
     ) {
+        for face in &faces {
+            self.snapshot.count_empty_non_terminals(&face.name, apex, 1);
+        }
         let state = ServiceState {
             apex: apex.clone(),
-            shape,
             configured,
             members: members.map(|member| (member, MemberState::default())).collect(),
-            rotations: ServiceRotations::take(&mut self.rotation_ids),
+            faces,
             health: HealthCounts::default(),
         };
         self.services.insert(name.clone(), state);
         self.touched.insert(name.clone());
-        self.snapshot.count_empty_non_terminals(name, apex, 1);
     }
 
     /// Lets `change` change what a member said; an update of a member that is not followed (any more) is dropped.
-    fn change_member(&mut self, member: &Member, change: impl FnOnce(&mut MemberState) -> bool) {
-        if let Some(service) = self.services.get_mut(&member.service)
+    fn change_member(
+        &mut self,
+        member: &Member,
+        change: impl FnOnce(&mut MemberState, &mut ClientIndex) -> bool,
+    ) {
+        if let Some(state) = self.clients.get_mut(member) {
+            change(state, &mut self.client_index);
+        } else if let Some(service) = self.services.get_mut(&member.service)
             && let Some(state) = service.members.get_mut(member)
-            && change(state)
+            && change(state, &mut self.client_index)
             && !self.touched.contains(&member.service)
         {
             self.touched.insert(member.service.clone());
@@ -201,7 +293,7 @@ impl Catalog {
             self.add_imported_member(member_of(name), import);
         }
         for name in before.union(&services) {
-            self.settle_shape(name, import);
+            self.settle_rules(name, import);
         }
         // Names first, then the end of not knowing: a reader in between sees SERVFAIL, never a wrong NXDOMAIN.
         self.publish();
@@ -222,14 +314,15 @@ impl Catalog {
     }
 
     /// Where several imports list a name, the first of the file says what its answers look like, whoever was heard first.
-    fn settle_shape(&mut self, name: &Name, near: &Import) {
+    fn settle_rules(&mut self, name: &Name, near: &Import) {
         let first = self.listed_by(name, near).min_by_key(|(import, _)| (import.place, &import.source));
-        let Some(shape) = first.map(|(_, state)| state.shape.clone()) else { return };
+        let Some(rules) = first.map(|(_, state)| Arc::clone(&state.rules)) else { return };
         if let Some(service) = self.services.get_mut(name)
             && !service.configured
-            && service.shape != shape
+            && let Some(face) = service.faces.first_mut()
+            && face.rules != rules
         {
-            service.shape = shape;
+            face.rules = rules;
             self.touched.insert(name.clone());
         }
     }
@@ -247,8 +340,8 @@ impl Catalog {
             }
             None => {
                 let Some(state) = self.imports.get(import) else { return };
-                let shape = state.shape.clone();
-                self.add_service(&name, &import.apex, shape, false, std::iter::once(member));
+                let face = Face::new(name.clone(), Arc::clone(&state.rules));
+                self.add_service(&name, &import.apex, vec![face], false, std::iter::once(member));
             }
         }
     }
@@ -256,20 +349,38 @@ impl Catalog {
     fn drop_imported_member(&mut self, member: &Member) {
         if let Some(service) = self.services.get_mut(&member.service)
             && !service.configured
-            && service.members.remove(member).is_some()
+            && let Some(state) = service.members.remove(member)
         {
+            note_all(&mut self.client_index, member, &state.instances, &BTreeMap::new());
             self.touched.insert(member.service.clone());
         }
     }
 
-    fn publish_one(&mut self, name: &Name) {
+    /// Publishes what is known of the addresses whose instances have changed.
+    fn publish_clients(&mut self) {
+        let (services, clients) = (&self.services, &self.clients);
+        let find = |member: &Member, id: &Arc<str>| {
+            let of_service = || services.get(&member.service)?.members.get(member);
+            clients.get(member).or_else(of_service)?.instances.get(id)
+        };
+        for (address, known) in self.client_index.changed(self.snapshot.localities(), find) {
+            self.snapshot.put_client(address, known);
+        }
+    }
+
+    fn publish_one(&mut self, name: &Name, now: Instant) {
         let Some(service) = self.services.get_mut(name) else { return };
-        if service.members.is_empty() {
-            self.snapshot.take_out(name);
+        if service.members.is_empty() && !service.configured {
             if let Some(service) = self.services.remove(name) {
                 replace_counts(&mut self.health, &service.health, &HealthCounts::default());
-                self.snapshot.count_empty_non_terminals(name, &service.apex, -1);
-                service.rotations.give_back(&mut self.rotation_ids);
+                for face in service.faces {
+                    self.snapshot.take_out(&face.name);
+                    self.snapshot.count_empty_non_terminals(&face.name, &service.apex, -1);
+                    face.rotations.give_back(&mut self.rotation_ids);
+                    if let Some(at) = face.due {
+                        self.due.remove(&(at, name.clone()));
+                    }
+                }
             }
             return;
         }
@@ -283,7 +394,7 @@ impl Catalog {
             .members
             .iter()
             .flat_map(|(member, state)| state.instances.values().map(move |instance| (member, instance)));
-        let candidates = merge(reports);
+        let candidates = merge(reports, self.snapshot.localities());
         let complete = service.members.values().all(|member| member.heard);
         let mut counts = HealthCounts::default();
         for candidate in &candidates {
@@ -293,16 +404,46 @@ impl Catalog {
         }
         replace_counts(&mut self.health, &service.health, &counts);
         service.health = counts;
-        let compiled = compile(
-            name,
-            zone,
-            &service.shape,
-            complete,
-            &candidates,
-            &mut service.rotations,
-            &mut self.rotation_ids,
-        );
-        self.snapshot.put(compiled);
+        for face in &mut service.faces {
+            let localities = self.snapshot.localities();
+            let rules = &face.rules;
+            let plan = policy::plan(rules, &candidates, localities, &mut face.memory, complete, now);
+            let compiler = Compiler {
+                name: &face.name,
+                zone,
+                shape: &rules.shape,
+                complete,
+                tests: &self.client_index.tests,
+                rotations: &mut face.rotations,
+                ids: &mut self.rotation_ids,
+            };
+            let compiled = match &face.alias {
+                Some(target) => compiler.alias(target),
+                None => compiler.compile(&candidates, &plan),
+            };
+            self.snapshot.put(compiled);
+            if face.due != plan.until {
+                self.due.extend(plan.until.map(|at| (at, name.clone())));
+                if let Some(before) = std::mem::replace(&mut face.due, plan.until) {
+                    self.due.remove(&(before, name.clone()));
+                }
+            }
+        }
+    }
+}
+
+/// Notes every instance that differs between two lists of one member.
+fn note_all(
+    index: &mut ClientIndex,
+    member: &Member,
+    before: &BTreeMap<Arc<str>, Instance>,
+    after: &BTreeMap<Arc<str>, Instance>,
+) {
+    for (id, instance) in before {
+        index.note(member, Some(instance), after.get(id));
+    }
+    for (_, instance) in after.iter().filter(|(id, _)| !before.contains_key(*id)) {
+        index.note(member, None, Some(instance));
     }
 }
 

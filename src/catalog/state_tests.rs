@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    catalog::{Lookup, Service, Snapshot},
+    catalog::{Answers, Lookup, Pool, Service, Snapshot},
     config::{self, Shape},
     model::{SourceId, SourceKind},
 };
@@ -61,12 +61,22 @@ fn import() -> Import {
 
 /// What readers can tell about a service, without what may differ between two catalogs (cursor numbers).
 fn view(service: &Service) -> String {
-    let ports: Vec<_> = service.ports.iter().map(|port| (&port.labels, &port.answers.records)).collect();
+    let records = |pool: &Pool| {
+        let of_ports: Vec<_> = pool.ports.iter().map(|list| &list.records).collect();
+        format!(
+            "{:?} {:?} {:?} {:?} {of_ports:?}",
+            pool.v4.records, pool.v6.records, pool.hosts, pool.srv.records
+        )
+    };
+    let pools: Vec<_> = service.pools().map(records).collect();
     let instances: Vec<_> = service.instances.iter().collect();
-    format!(
-        "{} {} {} {:?} {:?} {:?} {ports:?} {instances:?}",
-        service.name, service.complete, service.failed_open, service.v4, service.v6, service.srv.records,
-    )
+    format!("{} {} {pools:?} {:?} {instances:?}", service.name, service.complete, service.ports)
+}
+
+/// The only pool of a service that is the same for all.
+fn pool(service: &Service) -> &Pool {
+    let Answers::Same(pool) = &service.answers else { panic!("{service:?}") };
+    pool
 }
 
 #[test]
@@ -98,20 +108,21 @@ fn a_change_compiles_its_own_service_only_and_no_change_compiles_nothing() {
 #[test]
 fn cursor_numbers_survive_changes_and_are_used_again_after_a_name_is_gone() {
     let (mut catalog, zone, members) = catalog(1);
-    let before = service(&zone, "s0.shop", |s| s.v4_rotation).unwrap();
+    let before = service(&zone, "s0.shop", |s| pool(s).v4.rotation).unwrap();
     catalog.apply(Update::Reset {
         member: members[0].clone(),
         instances: vec![instance(1, 1, Health::Healthy)],
     });
     catalog.publish();
-    assert_eq!(service(&zone, "s0.shop", |s| s.v4_rotation).unwrap(), before);
+    assert_eq!(service(&zone, "s0.shop", |s| pool(s).v4.rotation).unwrap(), before);
 
     let mut highest = 0;
     for round in 0..50 {
         let name: Name = format!("n{round}.shop").parse().unwrap();
         catalog.apply(Update::Imported { import: import(), services: vec![name] });
         catalog.publish();
-        highest = highest.max(service(&zone, &format!("n{round}.shop"), |s| s.srv.rotation.index()).unwrap());
+        highest =
+            highest.max(service(&zone, &format!("n{round}.shop"), |s| pool(s).srv.rotation.index()).unwrap());
     }
     assert!(highest < 16, "two services at a time need no {highest} cursors");
 }

@@ -17,13 +17,24 @@ const BATCH: usize = 1024;
 pub async fn run(mut catalog: Catalog, mut inbox: mpsc::Receiver<Update>, metrics: Arc<Metrics>) {
     let mut batch = Vec::with_capacity(BATCH);
     metrics.catalog_holds(catalog.service_count(), catalog.health_counts());
-    while inbox.recv_many(&mut batch, BATCH).await > 0 {
+    loop {
+        let due = catalog.due().map(tokio::time::Instant::from_std);
+        let wait = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            received = inbox.recv_many(&mut batch, BATCH) => if received == 0 { return },
+            () = wait => {}
+        }
         let started = Instant::now();
         let updates = batch.len() as u64;
         for update in batch.drain(..) {
             catalog.apply(update);
         }
-        catalog.publish();
+        catalog.publish_at(tokio::time::Instant::now().into_std());
         metrics.catalog_compiled(started.elapsed());
         metrics.catalog_updates(updates);
         metrics.catalog_holds(catalog.service_count(), catalog.health_counts());

@@ -185,6 +185,7 @@ fn assemble(
     let config = Config {
         path: Some(main.path.clone()),
         listen: server.listen,
+        access: server.access,
         state: server.state,
         max_stale: server.max_stale,
         consul: server.sources.consul,

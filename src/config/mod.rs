@@ -6,6 +6,7 @@
 //! up, so that one mistake does not hide the next. Serde was rejected for reading: it stops at the first error and
 //! knows no place. Imports [`crate::model`] only; docs/CONFIG.md is the reference for people.
 
+mod access;
 mod alias;
 mod check;
 mod diagnostic;
@@ -36,6 +37,7 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, Cookies, OverLimit, ResponseLimit};
 pub use diagnostic::{Diagnostic, Place, Report, Severity};
 pub use load::{Loaded, Location, demo, find, load, load_from};
 pub use routing::*;

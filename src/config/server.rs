@@ -3,6 +3,7 @@
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
+    access::{Access, access},
     duration::duration,
     locality,
     routing::LocalityRule,
@@ -20,6 +21,7 @@ const DNS_PORT: u16 = 53;
 pub(super) struct Server<'a> {
     pub(super) zones: Zones<'a>,
     pub(super) listen: Listen,
+    pub(super) access: Access,
     pub(super) state: Option<PathBuf>,
     pub(super) max_stale: Duration,
     pub(super) sources: Sources,
@@ -45,6 +47,7 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
         }
     };
     let listen = table.take("listen").and_then(listen).unwrap_or_default();
+    let access = table.take("access").and_then(access).unwrap_or_default();
     let state = table.take("state");
     if let Some(item) = &state {
         item.scope
@@ -69,7 +72,7 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
         _ => None,
     });
     let max_stale = max_stale.unwrap_or(Config::DEFAULT_MAX_STALE);
-    Server { zones, listen, state, max_stale, sources, forward, localities, reverse }
+    Server { zones, listen, access, state, max_stale, sources, forward, localities, reverse }
 }
 
 fn listen(item: Item<'_>) -> Option<Listen> {
@@ -99,7 +102,10 @@ fn listen(item: Item<'_>) -> Option<Listen> {
     let tcp_connections = table.take("tcp_connections").and_then(|item| count(item, 1_000_000));
     let version = table.take("version").and_then(version);
     let trusted_forwarders = table.take("trusted_forwarders").map(|item| item.list(values::network));
-    table.finish();
+    table.finish_with(|key| match key {
+        "allow" | "deny" => Some(format!("{key:?} belongs in [access]")),
+        _ => None,
+    });
     Some(Listen {
         dns: dns.unwrap_or(default.dns),
         admin,

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::routing::{Alias, Failover, LocalityRule, Nearness, Order, Route, SubsetName};
+use super::{
+    access::Access,
+    routing::{Alias, Failover, LocalityRule, Nearness, Order, Route, SubsetName},
+};
 use crate::model::{
     HealthSet, Import, Instance, Labels, Member, Name, Network, Protocol, Selector, SourceId,
 };
@@ -19,6 +22,8 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// Where and how to listen.
     pub listen: Listen,
+    /// Who may ask, and how much.
+    pub access: Access,
     /// Where the last known good is kept; `None`: not kept.
     pub state: Option<PathBuf>,
     /// How long a lost source's last word is answered from.

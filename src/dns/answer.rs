@@ -4,10 +4,15 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::{DNSClass, RecordType};
 
-use super::{question::Question, rotation::Rotation};
+use super::{
+    choose::{Kind, choose},
+    question::Question,
+    rotation::{Rotation, Start},
+    special::{Special, Specials},
+};
 use crate::{
-    catalog::{InstanceAnswer, Lookup, PortAnswers, RotationId, Service, Zone},
-    model::Name,
+    catalog::{Answers, InstanceAnswer, List, Lookup, Pool, Service, SrvRecord, View, Zone},
+    model::{Name, Network},
 };
 
 /// What is to be said to one question.
@@ -15,6 +20,8 @@ use crate::{
 pub(super) enum Answer<'a> {
     /// Records of one of our zones, or the news that there are none.
     Authoritative(&'a Zone, Records<'a>),
+    /// What there is at a name that is nobody's on the Internet.
+    Special(Special),
     /// A text in class CH.
     Chaos(&'a str),
     /// A source that could have the answer has never been heard.
@@ -26,10 +33,10 @@ pub(super) enum Answer<'a> {
 /// What a zone has at a name, for a type.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Records<'a> {
-    /// A or AAAA records of a service, from a place in the list on.
-    Addresses(&'a Service, Family, usize),
-    /// SRV records of a service or of one of its named ports, from a place in the list on.
-    Services(&'a Service, &'a PortAnswers, usize),
+    /// A or AAAA records of a service, of one of its pools.
+    Addresses(&'a Service, &'a Pool, Family, Start),
+    /// SRV records of a service or of one of its named ports.
+    Services(&'a Service, &'a [SrvRecord], Start),
     /// A or AAAA records of one instance.
     Instance(InstanceAnswer<'a>, Family, u32),
     /// An alias.
@@ -53,13 +60,19 @@ pub(super) enum Family {
     V6,
 }
 
-/// What a request is answered with besides the snapshot.
-#[derive(Clone, Copy, Debug)]
+/// What a request is answered with besides what was looked up.
+#[derive(Clone, Copy)]
 pub(super) struct Facts<'a> {
+    /// What the name was looked up in.
+    pub(super) view: &'a View<'a>,
+    /// Who asks: an address, or the network that a trusted forwarder says.
+    pub(super) client: Network,
     /// What `version.bind` is answered with; `None`: REFUSED.
     pub(super) version: Option<&'a str>,
     /// The address that was asked, where it is known.
     pub(super) asked: Option<IpAddr>,
+    /// Names that are answered if no zone has them.
+    pub(super) specials: &'a Specials,
 }
 
 /// Finds the answer to a question whose name was looked up.
@@ -84,7 +97,7 @@ pub(super) fn find<'a>(
     match lookup {
         Lookup::Service(service, at) => {
             let below = question.name.get(..at).unwrap_or_default();
-            match in_service(service, below, qtype, rotation) {
+            match in_service(service, below, qtype, facts, rotation) {
                 Some(records) => Answer::Authoritative(&service.zone, records),
                 None => Answer::ServerFailure,
             }
@@ -97,7 +110,9 @@ pub(super) fn find<'a>(
         }
         Lookup::Absent(zone) => Answer::Authoritative(zone, Records::NoName),
         Lookup::Unknown(_) => Answer::ServerFailure,
-        Lookup::Elsewhere => Answer::Refused,
+        Lookup::Elsewhere => {
+            facts.specials.find(question.name, qtype).map_or(Answer::Refused, Answer::Special)
+        }
     }
 }
 
@@ -138,38 +153,55 @@ fn in_service<'a>(
     service: &'a Service,
     below: &[u8],
     qtype: RecordType,
+    facts: Facts<'a>,
     rotation: &mut Rotation,
 ) -> Option<Records<'a>> {
     if below.is_empty() {
-        return at_service(service, qtype, rotation);
+        return at_service(service, qtype, facts, rotation);
     }
     if let Some(instance) = service.instances.find(below) {
         return Some(at_instance(instance, qtype, service.ttl));
     }
-    if let Some(answers) = service.port(below) {
+    if let Some(port) = service.port(below) {
         let asks = matches!(qtype, RecordType::SRV | RecordType::ANY);
-        let records = asks.then(|| srv(service, answers, rotation)).flatten();
+        let list =
+            |rotation: &mut Rotation| choose(service, Kind::Port(port), facts, rotation)?.ports.get(port);
+        let records = asks.then(|| list(rotation)).flatten().and_then(|list| srv(service, list, rotation));
         return Some(records.unwrap_or(Records::NoData));
     }
     // `_tcp` in `_http._tcp.svc`: nothing is there, but something is below, so the name exists (RFC 8020 section 2).
-    if service.ports.iter().any(|port| port.labels.ends_with(below)) {
+    if service.ports.iter().any(|labels| labels.ends_with(below)) {
         return Some(Records::NoData);
     }
     service.complete.then_some(Records::NoName)
 }
 
-fn at_service<'a>(service: &'a Service, qtype: RecordType, rotation: &mut Rotation) -> Option<Records<'a>> {
-    let records = match qtype {
-        RecordType::A => addresses(service, Family::V4, rotation),
-        RecordType::AAAA => addresses(service, Family::V6, rotation),
-        RecordType::SRV => srv(service, &service.srv, rotation),
-        RecordType::CNAME => alias(service, rotation),
+fn at_service<'a>(
+    service: &'a Service,
+    qtype: RecordType,
+    facts: Facts<'a>,
+    rotation: &mut Rotation,
+) -> Option<Records<'a>> {
+    if let Answers::Alias(target) = &service.answers {
+        return Some(Records::Alias { target, ttl: service.ttl });
+    }
+    let kind = match qtype {
         // "select one or a subset of the available RRsets at the QNAME" (RFC 8482 section 4.1)
-        RecordType::ANY => addresses(service, Family::V4, rotation)
-            .or_else(|| addresses(service, Family::V6, rotation))
-            .or_else(|| srv(service, &service.srv, rotation)),
+        RecordType::A | RecordType::CNAME | RecordType::ANY => Some(Kind::V4),
+        RecordType::AAAA => Some(Kind::V6),
+        RecordType::SRV => Some(Kind::Srv),
         _ => None,
     };
+    let pool = kind.and_then(|kind| choose(service, kind, facts, rotation));
+    let records = pool.and_then(|pool| match qtype {
+        RecordType::A => addresses(service, pool, Family::V4, rotation),
+        RecordType::AAAA => addresses(service, pool, Family::V6, rotation),
+        RecordType::SRV => srv(service, &pool.srv, rotation),
+        RecordType::CNAME => alias(service, pool, rotation),
+        _ => addresses(service, pool, Family::V4, rotation)
+            .or_else(|| addresses(service, pool, Family::V6, rotation))
+            .or_else(|| srv(service, &pool.srv, rotation)),
+    });
     match records {
         Some(records) => Some(records),
         None if service.complete || service.has_eligible() => Some(Records::NoData),
@@ -179,37 +211,63 @@ fn at_service<'a>(service: &'a Service, qtype: RecordType, rotation: &mut Rotati
 
 /// The addresses of one family; instances that have a host name instead take their turn as a CNAME (which, by RFC 1034
 /// section 3.6.2, stands alone).
-fn addresses<'a>(service: &'a Service, family: Family, rotation: &mut Rotation) -> Option<Records<'a>> {
-    let (count, id) = match family {
-        Family::V4 => (service.v4.len(), service.v4_rotation),
-        Family::V6 => (service.v6.len(), service.v6_rotation),
+fn addresses<'a>(
+    service: &'a Service,
+    pool: &'a Pool,
+    family: Family,
+    rotation: &mut Rotation,
+) -> Option<Records<'a>> {
+    let (count, start) = match family {
+        Family::V4 => (pool.v4.records.len(), start(service, &pool.v4, pool.hosts.len(), rotation)?),
+        Family::V6 => (pool.v6.records.len(), start(service, &pool.v6, pool.hosts.len(), rotation)?),
     };
-    if service.hosts.is_empty() {
-        let turn = turn_if_any(count, id, rotation)?;
-        return Some(Records::Addresses(service, family, turn));
+    if !pool.hosts.is_empty() {
+        let places = count + pool.hosts.len();
+        let place = match start {
+            Start::Turn(place) | Start::First { first: place, .. } | Start::Shuffled { start: place, .. } => {
+                place
+            }
+        };
+        let host = place.checked_rem(places)?.checked_sub(count).and_then(|at| pool.hosts.get(at));
+        if let Some(target) = host {
+            return Some(Records::Alias { target, ttl: service.ttl });
+        }
+        // The step was for a list that the host names are part of.
+        let start = if let Start::Shuffled { start, .. } = start { Start::Turn(start) } else { start };
+        let start =
+            if let Start::Turn(place) = start { Start::Turn(place.checked_rem(places)?) } else { start };
+        return Some(Records::Addresses(service, pool, family, start));
     }
-    let places = count + service.hosts.len();
-    let place = turn_if_any(places, id, rotation)?.checked_rem(places)?;
-    Some(match place.checked_sub(count).and_then(|at| service.hosts.get(at)) {
-        Some(target) => Records::Alias { target, ttl: service.ttl },
-        None => Records::Addresses(service, family, place),
-    })
+    Some(Records::Addresses(service, pool, family, start))
 }
 
-fn alias<'a>(service: &'a Service, rotation: &mut Rotation) -> Option<Records<'a>> {
-    let turn = turn_if_any(service.hosts.len(), service.v4_rotation, rotation)?;
-    let target = service.hosts.get(turn.checked_rem(service.hosts.len())?)?;
+fn alias<'a>(service: &'a Service, pool: &'a Pool, rotation: &mut Rotation) -> Option<Records<'a>> {
+    let hosts = pool.hosts.len();
+    let turn = (hosts > 0).then(|| rotation.turn(pool.v4.rotation))?;
+    let target = pool.hosts.get(turn.checked_rem(hosts)?)?;
     Some(Records::Alias { target, ttl: service.ttl })
 }
 
-fn srv<'a>(service: &'a Service, answers: &'a PortAnswers, rotation: &mut Rotation) -> Option<Records<'a>> {
-    let turn = turn_if_any(answers.records.len(), answers.rotation, rotation)?;
-    Some(Records::Services(service, answers, turn))
+fn srv<'a>(service: &'a Service, list: &'a List<SrvRecord>, rotation: &mut Rotation) -> Option<Records<'a>> {
+    Some(Records::Services(service, &list.records, start(service, list, 0, rotation)?))
 }
 
-/// Takes a turn of a list, if there is anything in it.
-fn turn_if_any(count: usize, id: RotationId, rotation: &mut Rotation) -> Option<usize> {
-    (count > 0).then(|| rotation.turn(id))
+/// Takes a turn of a list and of the `further` places behind it, if there is anything in it.
+fn start<T>(service: &Service, list: &List<T>, further: usize, rotation: &mut Rotation) -> Option<Start> {
+    let count = list.records.len() + further;
+    if count == 0 {
+        return None;
+    }
+    if service.random {
+        return Some(rotation.shuffle(count));
+    }
+    Some(match &list.shares {
+        None => Start::Turn(rotation.turn(list.rotation)),
+        Some(shares) => {
+            let turn = rotation.turn_of(list.rotation, shares.total());
+            Start::First { first: shares.pick(turn), from: turn as usize }
+        }
+    })
 }
 
 fn at_instance(instance: InstanceAnswer<'_>, qtype: RecordType, ttl: u32) -> Records<'_> {

@@ -12,19 +12,22 @@ use hickory_proto::{
 
 use super::{
     answer::{Answer, Family, Records},
-    question::{Edns, HEADER, Header, Question},
-    rotation::turned,
+    question::{COOKIE, Edns, HEADER, Header, Question},
+    rotation::{Start, arrange},
 };
 use crate::{
-    catalog::{InstanceAnswer, PortAnswers, Service, SrvRecord, Zone},
+    catalog::{InstanceAnswer, Pool, Service, SrvRecord, Zone},
     model::Name,
 };
 
 /// Largest UDP answer that is sent or announced: fits an unfragmented packet (DNS flag day 2020).
 pub(super) const UDP_LIMIT: u16 = 1232;
 
-/// Length of the OPT record in answers, which has no options.
+/// Length of the OPT record in answers without its options.
 const OPT: usize = 11;
+
+/// Length of the COOKIE option in answers.
+const COOKIE_OPTION: usize = 28;
 
 /// Length of a record before its data, its owner being a compression pointer.
 const RECORD: usize = 12;
@@ -59,7 +62,7 @@ pub(super) fn write(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Written {
-    let opt = if edns.is_some() { OPT } else { 0 };
+    let opt = edns.map_or(0, |edns| OPT + edns.reply_cookie.map_or(0, |_| COOKIE_OPTION));
     let mut writer = Writer::new(out, question, limit.saturating_sub(opt));
     let mut authoritative = false;
     let code = match answer {
@@ -72,6 +75,10 @@ pub(super) fn write(
         Answer::Authoritative(zone, records) => {
             authoritative = true;
             writer.records(zone, records)
+        }
+        Answer::Special(special) => {
+            authoritative = true;
+            writer.special(special)
         }
     };
     let Writer { truncated, answers, authority, additional, .. } = writer;
@@ -95,6 +102,23 @@ pub(super) fn write_bad_version(
     write_opt(out, edns, code);
     write_header(out, header, Flags { authoritative: false, truncated: false }, code, [1, 0, 0, 1]);
     Written { code, truncated: false }
+}
+
+/// Writes an answer that has nothing but `code`, TC if the client is to come back over TCP, and the OPT record.
+pub(super) fn write_short(
+    header: Header,
+    question: &Question<'_>,
+    edns: Option<Edns>,
+    (code, truncated): (ResponseCode, bool),
+    out: &mut Vec<u8>,
+) -> Written {
+    Writer::new(out, question, usize::from(UDP_LIMIT));
+    if let Some(edns) = edns {
+        write_opt(out, edns, code);
+    }
+    let counts = [1, 0, 0, u16::from(edns.is_some())];
+    write_header(out, header, Flags { authoritative: false, truncated }, code, counts);
+    Written { code, truncated }
 }
 
 #[derive(Clone, Copy)]
@@ -136,19 +160,24 @@ fn write_header(out: &mut Vec<u8>, header: Header, flags: Flags, code: ResponseC
 fn write_opt(out: &mut Vec<u8>, edns: Edns, code: ResponseCode) {
     let [size0, size1] = UDP_LIMIT.to_be_bytes();
     let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 }; // "MUST be copied" (RFC 3225 section 3)
-    out.extend_from_slice(&[0, 0, 41, size0, size1, code.high(), 0, dnssec_ok, 0, 0, 0]);
+    let options = if edns.reply_cookie.is_some() { COOKIE_OPTION as u8 } else { 0 };
+    out.extend_from_slice(&[0, 0, 41, size0, size1, code.high(), 0, dnssec_ok, 0, 0, options]);
+    if let Some(cookie) = edns.reply_cookie {
+        out.extend_from_slice(&[COOKIE[0], COOKIE[1], 0, cookie.len() as u8]);
+        out.extend_from_slice(&cookie);
+    }
 }
 
 /// Writes sections behind a question; counts what it wrote.
-struct Writer<'o> {
-    out: &'o mut Vec<u8>,
+pub(super) struct Writer<'o> {
+    pub(super) out: &'o mut Vec<u8>,
     /// Where the answer must end, without the OPT record.
     limit: usize,
     /// Length of the question's name.
     name_length: usize,
     truncated: bool,
-    answers: u16,
-    authority: u16,
+    pub(super) answers: u16,
+    pub(super) authority: u16,
     additional: u16,
 }
 
@@ -163,8 +192,10 @@ impl<'o> Writer<'o> {
 
     fn records(&mut self, zone: &Zone, records: &Records<'_>) -> ResponseCode {
         match *records {
-            Records::Addresses(service, family, turn) => self.addresses(zone, service, family, turn),
-            Records::Services(service, answers, turn) => self.services(zone, service, answers, turn),
+            Records::Addresses(service, pool, family, start) => {
+                self.addresses(zone, service, pool, family, start);
+            }
+            Records::Services(service, records, start) => self.services(zone, service, records, start),
             Records::Instance(instance, family, ttl) => self.instance(zone, &instance, family, ttl),
             Records::Alias { target, ttl } => {
                 self.answer(QUESTION_NAME, RecordType::CNAME, ttl, |w| w.out.extend(target.as_wire()));
@@ -193,36 +224,38 @@ impl<'o> Writer<'o> {
         self.authority += self.soa(zone, zone.negative_ttl);
     }
 
-    fn addresses(&mut self, zone: &Zone, service: &Service, family: Family, turn: usize) {
+    fn addresses(&mut self, zone: &Zone, service: &Service, pool: &Pool, family: Family, start: Start) {
         let most = usize::from(service.max_answers);
         match family {
-            Family::V4 => self.v4_answers(zone, &service.v4, turn, most, service.ttl),
-            Family::V6 => self.v6_answers(zone, &service.v6, turn, most, service.ttl),
+            Family::V4 => self.v4_answers(zone, &pool.v4.records, start, most, service.ttl),
+            Family::V6 => self.v6_answers(zone, &pool.v6.records, start, most, service.ttl),
         }
     }
 
     fn instance(&mut self, zone: &Zone, instance: &InstanceAnswer<'_>, family: Family, ttl: u32) {
         match family {
-            Family::V4 => self.v4_answers(zone, instance.v4, 0, usize::MAX, ttl),
-            Family::V6 => self.v6_answers(zone, instance.v6, 0, usize::MAX, ttl),
+            Family::V4 => self.v4_answers(zone, instance.v4, Start::Turn(0), usize::MAX, ttl),
+            Family::V6 => self.v6_answers(zone, instance.v6, Start::Turn(0), usize::MAX, ttl),
         }
     }
 
-    fn v4_answers(&mut self, zone: &Zone, list: &[Ipv4Addr], turn: usize, most: usize, ttl: u32) {
+    fn v4_answers(&mut self, zone: &Zone, list: &[Ipv4Addr], start: Start, most: usize, ttl: u32) {
         let count = self.fitting(zone, list.len().min(most), RECORD + 4);
         let head = record_head(QUESTION_NAME, RecordType::A, DNSClass::IN, ttl, 4);
-        for address in turned(list, turn, count) {
+        arrange(list, start, count, |address| {
             self.out.extend_from_slice(&v4_record(head, *address));
-        }
+            true
+        });
         self.answers += count_of(count);
     }
 
-    fn v6_answers(&mut self, zone: &Zone, list: &[Ipv6Addr], turn: usize, most: usize, ttl: u32) {
+    fn v6_answers(&mut self, zone: &Zone, list: &[Ipv6Addr], start: Start, most: usize, ttl: u32) {
         let count = self.fitting(zone, list.len().min(most), RECORD + 16);
         let head = record_head(QUESTION_NAME, RecordType::AAAA, DNSClass::IN, ttl, 16);
-        for address in turned(list, turn, count) {
+        arrange(list, start, count, |address| {
             self.out.extend_from_slice(&v6_record(head, *address));
-        }
+            true
+        });
         self.answers += count_of(count);
     }
 
@@ -233,12 +266,16 @@ impl<'o> Writer<'o> {
         fitting
     }
 
-    fn services(&mut self, zone: &Zone, service: &Service, answers: &PortAnswers, turn: usize) {
-        let wanted = answers.records.len().min(usize::from(service.max_answers));
-        let records = turned(&answers.records, turn, wanted);
+    fn services(&mut self, zone: &Zone, service: &Service, list: &[SrvRecord], order: Start) {
+        let wanted = list.len().min(usize::from(service.max_answers));
         // Where the first record begins, to find the targets' names again for the additional section.
         let start = self.out.len();
-        let fitting = records.clone().take_while(|record| self.srv(service, record)).count();
+        let mut fitting = 0;
+        arrange(list, order, wanted, |record| {
+            let fits = self.srv(service, record);
+            fitting += usize::from(fits);
+            fits
+        });
         self.answers += count_of(fitting);
         if fitting < wanted {
             self.truncated = zone.truncate.srv || fitting == 0;
@@ -246,15 +283,17 @@ impl<'o> Writer<'o> {
         }
         let mut target = start + RECORD + SRV_DATA;
         let mut before = None;
-        for record in records {
-            let Some(instance) = service.instances.get(record.instance) else { continue };
-            let length = target_length(service, &instance);
-            // An instance with two ports of one name stands twice in a row; its addresses need not.
-            if before.replace(record.instance) != Some(record.instance) {
-                self.additional_addresses(target, &instance, service.ttl);
+        arrange(list, order, wanted, |record| {
+            if let Some(instance) = service.instances.get(record.instance) {
+                let length = target_length(service, &instance);
+                // An instance with two ports of one name stands twice in a row; its addresses need not.
+                if before.replace(record.instance) != Some(record.instance) {
+                    self.additional_addresses(target, &instance, service.ttl);
+                }
+                target += length + RECORD + SRV_DATA;
             }
-            target += length + RECORD + SRV_DATA;
-        }
+            true
+        });
     }
 
     /// Writes an SRV record if it fits. Targets are not compressed (RFC 2782).
@@ -328,7 +367,7 @@ impl<'o> Writer<'o> {
         self.answers += u16::from(written);
     }
 
-    fn address(&mut self, address: IpAddr, ttl: u32) {
+    pub(super) fn address(&mut self, address: IpAddr, ttl: u32) {
         match address {
             IpAddr::V4(v4) => {
                 self.answer(QUESTION_NAME, RecordType::A, ttl, |w| w.out.extend_from_slice(&v4.octets()));
@@ -340,13 +379,13 @@ impl<'o> Writer<'o> {
     }
 
     /// Writes a record into the answer section, if it fits.
-    fn answer(&mut self, owner: u16, rtype: RecordType, ttl: u32, data: impl FnOnce(&mut Self)) {
+    pub(super) fn answer(&mut self, owner: u16, rtype: RecordType, ttl: u32, data: impl FnOnce(&mut Self)) {
         let written = self.record(owner, rtype, DNSClass::IN, ttl, data);
         self.answers += u16::from(written);
     }
 
     /// Writes a record whose length is known only when it is written; one that does not fit is taken back, and TC set.
-    fn record(
+    pub(super) fn record(
         &mut self,
         owner: u16,
         rtype: RecordType,
@@ -384,6 +423,11 @@ impl<'o> Writer<'o> {
     /// A pointer to the apex, which ends the question's name.
     fn apex_pointer(&self, zone: &Zone) -> u16 {
         QUESTION_NAME + count_of(self.name_length.saturating_sub(zone.apex.as_wire().len()))
+    }
+
+    /// A pointer into the question's name, `at` bytes behind its beginning.
+    pub(super) fn in_question(at: usize) -> u16 {
+        QUESTION_NAME + count_of(at)
     }
 
     /// How many bytes may still be written.

@@ -9,13 +9,18 @@
 //!
 //! Imports [`crate::model`], [`crate::config`], [`crate::catalog`] and [`crate::telemetry`]; never a source.
 
+mod access;
 mod answer;
+mod choose;
 mod encode;
 mod question;
 mod responder;
 mod rotation;
+mod special;
 pub mod tcp;
 pub mod udp;
 
+pub use access::Guard;
 pub use responder::{Context, Responder};
 pub use rotation::Rotation;
+pub use special::Specials;

@@ -3,7 +3,9 @@
 //! Our own reader takes what clients really send: one question, at most one OPT record behind it. Whatever has more in it is
 //! read by hickory-proto. What cannot be read gets FORMERR, or silence where not even the header makes sense.
 
-use hickory_proto::op::Message;
+use hickory_proto::{op::Message, rr::rdata::opt::EdnsCode};
+
+use super::access::{SentCookie, ServerCookie};
 
 /// Length of the header (RFC 1035 section 4.1.1).
 pub(super) const HEADER: usize = 12;
@@ -13,6 +15,9 @@ const MAX_NAME: usize = 255;
 
 /// Largest UDP answer to a client without EDNS (RFC 1035 section 2.3.4).
 pub(super) const PLAIN_UDP_LIMIT: u16 = 512;
+
+/// The COOKIE option's code (RFC 7873 section 4).
+pub(super) const COOKIE: [u8; 2] = [0, 10];
 
 /// A request's header, of which answers repeat parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,10 @@ pub(super) struct Edns {
     pub(super) udp_limit: u16,
     pub(super) version: u8,
     pub(super) dnssec_ok: bool,
+    /// The COOKIE option.
+    pub(super) cookie: SentCookie,
+    /// What the answer's COOKIE option is to have; set when the client's was judged.
+    pub(super) reply_cookie: Option<ServerCookie>,
 }
 
 /// What a packet turned out to be.
@@ -131,13 +140,21 @@ fn plain_opt(behind: &[u8]) -> Option<Edns> {
     if options.len() != usize::from(u16::from_be_bytes([length0, length1])) {
         return None;
     }
-    while let Some((&[_, _, length0, length1], rest)) = options.split_first_chunk() {
-        options = rest.get(usize::from(u16::from_be_bytes([length0, length1]))..)?;
+    let mut cookie = SentCookie::None;
+    while let Some((&[code0, code1, length0, length1], rest)) = options.split_first_chunk() {
+        let (data, behind) = rest.split_at_checked(usize::from(u16::from_be_bytes([length0, length1])))?;
+        // "only the first (the one closest to the DNS header) COOKIE option" counts (RFC 7873 section 5)
+        if [code0, code1] == COOKIE && cookie == SentCookie::None {
+            cookie = SentCookie::read(data);
+        }
+        options = behind;
     }
     options.is_empty().then_some(Edns {
         udp_limit: u16::from_be_bytes([size0, size1]).max(PLAIN_UDP_LIMIT),
         version,
         dnssec_ok: flags & 0x80 != 0,
+        cookie,
+        reply_cookie: None,
     })
 }
 
@@ -148,6 +165,10 @@ fn uncommon(packet: &[u8]) -> Result<Option<Edns>, ()> {
         udp_limit: edns.max_payload().max(PLAIN_UDP_LIMIT),
         version: edns.version(),
         dnssec_ok: edns.flags().dnssec_ok,
+        cookie: edns.option(EdnsCode::Cookie).map_or(SentCookie::None, |option| {
+            <Vec<u8>>::try_from(option).map_or(SentCookie::Malformed, |data| SentCookie::read(&data))
+        }),
+        reply_cookie: None,
     }))
 }
 
@@ -184,13 +205,16 @@ mod tests {
         let packet = packet(WITH_ADDITIONAL, &OPT);
         let mut room = [0; 256];
         let Request::Query { edns, .. } = read(&packet, &mut room) else { panic!() };
-        assert_eq!(edns, Some(Edns { udp_limit: 1232, version: 0, dnssec_ok: true }));
+        let (cookie, reply_cookie) = (SentCookie::None, None);
+        assert_eq!(edns, Some(Edns { udp_limit: 1232, version: 0, dnssec_ok: true, cookie, reply_cookie }));
     }
 
     #[test]
     fn our_own_reader_and_hickory_agree_on_opt() {
         let cookie = [&OPT[..9], &[0, 12, 0, 10, 0, 8], &[7; 8]].concat();
-        for opt in [&OPT[..], &cookie] {
+        let both_halves = [&OPT[..9], &[0, 28, 0, 10, 0, 24], &[7; 24]].concat();
+        let bad_length = [&OPT[..9], &[0, 13, 0, 10, 0, 9], &[7; 9]].concat();
+        for opt in [&OPT[..], &cookie, &both_halves, &bad_length] {
             let packet = packet(WITH_ADDITIONAL, opt);
             assert_eq!(plain_opt(opt).map(Some), uncommon(&packet).ok());
         }

@@ -7,30 +7,112 @@ use crate::catalog::RotationId;
 /// Each UDP worker has its own, away from what is looked up: two workers on one shared cursor cost twice the time, and a
 /// client's socket stays with one worker anyway. They survive recompiling, since the numbers do.
 #[derive(Debug, Default)]
-pub struct Rotation(Vec<u32>);
+pub struct Rotation {
+    cursors: Vec<u32>,
+    /// State of the dice of lists in random order; 0 until they are thrown first.
+    dice: u64,
+}
 
 impl Rotation {
     /// Returns where the list begins this time and moves on by one.
     ///
     /// *Cost*: an array access; grows once when a service is first asked for.
     pub fn turn(&mut self, id: RotationId) -> usize {
-        let at = id.index();
-        if at >= self.0.len() {
-            self.0.resize(at + 1, 0);
-        }
-        self.0.get_mut(at).map_or(0, |cursor| {
+        self.cursor(id).map_or(0, |cursor| {
             let turn = *cursor;
             *cursor = cursor.wrapping_add(1);
             turn as usize
         })
     }
+
+    /// As [`turn`](Self::turn), but begins anew after `total` turns, so that no round is ever cut short.
+    pub fn turn_of(&mut self, id: RotationId, total: u32) -> u32 {
+        self.cursor(id).map_or(0, |cursor| {
+            let turn = if *cursor < total { *cursor } else { 0 };
+            *cursor = turn + 1;
+            turn
+        })
+    }
+
+    /// Throws dice: a number below `count`, which is at least 1.
+    fn dice(&mut self, count: usize) -> usize {
+        if self.dice == 0 {
+            self.dice = rand::random::<u64>() | 1;
+        }
+        // Marsaglia's xorshift: good enough to spread load.
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        usize::try_from(self.dice >> 32).unwrap_or(0).checked_rem(count).unwrap_or(0)
+    }
+
+    /// An arrangement of `count` records by chance.
+    pub(super) fn shuffle(&mut self, count: usize) -> Start {
+        const TRIES: usize = 8;
+        let start = self.dice(count.max(1));
+        // Any step that has no factor in common with the count meets every record once.
+        let step = (0..TRIES).map(|_| 1 + self.dice(count.max(1))).find(|step| gcd(*step, count) == 1);
+        Start::Shuffled { start, step: step.unwrap_or(1) }
+    }
+
+    fn cursor(&mut self, id: RotationId) -> Option<&mut u32> {
+        let at = id.index();
+        if at >= self.cursors.len() {
+            self.cursors.resize(at + 1, 0);
+        }
+        self.cursors.get_mut(at)
+    }
 }
 
-/// Iterates over `list` from `start` (modulo its length) on, all around, at most `limit` of it.
-pub(super) fn turned<T>(list: &[T], start: usize, limit: usize) -> impl Iterator<Item = &T> + Clone {
+fn gcd(a: usize, b: usize) -> usize {
+    let (mut a, mut b) = (a, b);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// In which order a list is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// From this place (modulo its length) all around.
+    Turn(usize),
+    /// This place first, then the others from `from` (modulo its length) all around.
+    First { first: usize, from: usize },
+    /// From `start` in steps of `step`, which has no factor in common with the length.
+    Shuffled { start: usize, step: usize },
+}
+
+/// Hands the first `limit` records of `list` in the order of `start` to `take`, until that says no.
+pub(super) fn arrange<'l, T>(list: &'l [T], start: Start, limit: usize, mut take: impl FnMut(&'l T) -> bool) {
+    match start {
+        Start::Turn(start) => {
+            let _ = turned(list, start).take(limit).all(take);
+        }
+        Start::First { first, from } => {
+            let chosen = list.get(first);
+            let is_other = |record: &&T| chosen.is_none_or(|chosen| !std::ptr::eq(*record, chosen));
+            let others = turned(list, from).filter(is_other);
+            let _ = chosen.into_iter().chain(others).take(limit).all(take);
+        }
+        Start::Shuffled { start, step } => {
+            let mut at = start;
+            for _ in 0..limit.min(list.len()) {
+                let record = at.checked_rem(list.len()).and_then(|at| list.get(at));
+                if !record.is_some_and(&mut take) {
+                    return;
+                }
+                at += step;
+            }
+        }
+    }
+}
+
+/// Iterates over `list` from `start` (modulo its length) on, all around.
+fn turned<T>(list: &[T], start: usize) -> impl Iterator<Item = &T> {
     let start = start.checked_rem(list.len()).unwrap_or(0);
     let (before, from) = list.split_at(start);
-    from.iter().chain(before).take(limit)
+    from.iter().chain(before)
 }
 
 #[cfg(test)]
@@ -46,12 +128,53 @@ mod tests {
         assert_eq!([rotation.turn(b), rotation.turn(a), rotation.turn(b)], [0, 0, 1]);
     }
 
+    fn arranged(list: &[u8], start: Start, limit: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        arrange(list, start, limit, |record| {
+            all.push(*record);
+            true
+        });
+        all
+    }
+
     #[test]
     fn a_turned_list_goes_all_around() {
-        let all = |start, limit| turned(&[1, 2, 3], start, limit).copied().collect::<Vec<_>>();
-        assert_eq!(all(0, 8), [1, 2, 3]);
-        assert_eq!(all(4, 8), [2, 3, 1]);
-        assert_eq!(all(2, 2), [3, 1]);
-        assert_eq!(turned::<u8>(&[], 7, 8).count(), 0);
+        assert_eq!(arranged(&[1, 2, 3], Start::Turn(0), 8), [1, 2, 3]);
+        assert_eq!(arranged(&[1, 2, 3], Start::Turn(4), 8), [2, 3, 1]);
+        assert_eq!(arranged(&[1, 2, 3], Start::Turn(2), 2), [3, 1]);
+        assert!(arranged(&[], Start::Turn(7), 8).is_empty());
+    }
+
+    #[test]
+    fn the_chosen_one_is_first_and_not_repeated() {
+        assert_eq!(arranged(&[1, 2, 3], Start::First { first: 2, from: 0 }, 8), [3, 1, 2]);
+        assert_eq!(arranged(&[1, 2, 3], Start::First { first: 0, from: 4 }, 2), [1, 2]);
+        assert_eq!(arranged(&[1], Start::First { first: 0, from: 9 }, 8), [1]);
+    }
+
+    #[test]
+    fn a_shuffled_list_has_all_and_every_record_is_first_at_times() {
+        let mut rotation = Rotation::default();
+        for count in 1..20_u8 {
+            let list: Vec<u8> = (0..count).collect();
+            let mut first = vec![0; usize::from(count)];
+            for _ in 0..2000 {
+                let mut all = arranged(&list, rotation.shuffle(list.len()), 99);
+                first[usize::from(all[0])] += 1;
+                all.sort_unstable();
+                assert_eq!(all, list);
+            }
+            assert!(first.iter().all(|times| *times > 0), "{first:?}");
+        }
+        assert!(arranged(&[], rotation.shuffle(0), 8).is_empty());
+    }
+
+    #[test]
+    fn turns_of_a_round_begin_anew_even_when_the_round_gets_shorter() {
+        let mut ids = RotationIds::default();
+        let id = ids.take();
+        let mut rotation = Rotation::default();
+        assert_eq!([0; 4].map(|_| rotation.turn_of(id, 3)), [0, 1, 2, 0]);
+        assert_eq!([0; 3].map(|_| rotation.turn_of(id, 1)), [0, 0, 0]);
     }
 }

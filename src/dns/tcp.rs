@@ -116,7 +116,11 @@ async fn converse(
     idle: Duration,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let context = Context { transport: Transport::Tcp, asked: Some(stream.local_addr()?.ip()) };
+    let context = Context {
+        transport: Transport::Tcp,
+        asked: Some(stream.local_addr()?.ip()),
+        client: stream.peer_addr()?.ip(),
+    };
     let mut received: Vec<u8> = Vec::with_capacity(4096);
     let mut answer = Vec::new();
     let mut answers = Vec::new();

@@ -54,6 +54,15 @@ impl Instance {
             shares_address: false,
         }
     }
+
+    /// Its addresses; none if it is given by a host name.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let addresses: &[IpAddr] = match &self.target {
+            Target::Addresses(addresses) => addresses,
+            Target::Host(_) => &[],
+        };
+        addresses.iter().copied()
+    }
 }
 
 /// Where an instance is.

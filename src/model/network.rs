@@ -9,7 +9,8 @@ use std::{
 /// A network, or one address; the host bits are zero.
 ///
 /// Held as v6 bits: a v4 network is the one of its v4-mapped addresses (RFC 4291 section 2.5.5.2), so that a client is found
-/// in it in whichever form a socket gives its address.
+/// in it in whichever form a socket gives its address. A v6 network that is wider than those, such as `::/0`, has no v4 ones:
+/// whoever writes it means v6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Network {
     bits: u128,
@@ -40,6 +41,8 @@ pub enum NetworkError {
 impl Network {
     /// The bits before a v4 address in its v4-mapped form.
     const MAPPED: u8 = 96;
+    /// The first v4-mapped address.
+    const FIRST_V4: u128 = 0xffff_0000_0000;
 
     /// Makes the network of `length` bits that `address` is in; `None` where the family has no such length.
     pub fn around(address: IpAddr, length: u8) -> Option<Self> {
@@ -47,7 +50,7 @@ impl Network {
             IpAddr::V4(_) => length.checked_add(Self::MAPPED)?,
             IpAddr::V6(_) => length,
         };
-        (length <= 128).then(|| Self { bits: bits(address) & mask(length), length })
+        (length <= 128).then(|| Self { bits: Self::bits_of(address) & mask(length), length })
     }
 
     /// Makes a network known to be good, for constants; host bits are dropped and a length beyond 32 counts as 32.
@@ -62,21 +65,58 @@ impl Network {
         Self { bits: address.to_bits() & mask(length), length }
     }
 
+    /// The v6 bits of an address, v4-mapped for v4: what networks are compared by.
+    #[inline]
+    pub const fn bits_of(address: IpAddr) -> u128 {
+        match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(address) => address.to_bits(),
+        }
+    }
+
+    /// How many bits of the v6 form are fixed: 96 more than are written for v4.
+    pub const fn length(&self) -> u8 {
+        self.length
+    }
+
     /// Tells whether `address` is in it; a v4-mapped address is taken as the v4 address.
     #[inline]
     pub const fn contains(&self, address: IpAddr) -> bool {
-        self.contains_bits(bits(address))
+        self.contains_bits(Self::bits_of(address))
     }
 
-    /// As [`contains`](Self::contains), for the v6 bits of an address, v4-mapped for v4.
     #[inline]
-    pub const fn contains_bits(&self, address: u128) -> bool {
-        (address ^ self.bits) & mask(self.length) == 0
+    const fn contains_bits(&self, address: u128) -> bool {
+        let is_of_family = self.length >= Self::MAPPED || address & mask(Self::MAPPED) != Self::FIRST_V4;
+        (address ^ self.bits) & mask(self.length) == 0 && is_of_family
+    }
+
+    /// The network that is this one address.
+    pub const fn of(address: IpAddr) -> Self {
+        Self { bits: Self::bits_of(address), length: 128 }
+    }
+
+    /// Its one address, if it has no more than one; a v4-mapped one as the v4 address.
+    pub fn host(&self) -> Option<IpAddr> {
+        (self.length == 128).then(|| IpAddr::V6(Ipv6Addr::from_bits(self.bits)).to_canonical())
     }
 
     /// Tells whether every address of `other` is in it.
     pub const fn covers(&self, other: &Self) -> bool {
         self.length <= other.length && self.contains_bits(other.bits)
+    }
+
+    /// Its addresses as ranges of v6 bits, both ends included: one, or two around the v4 ones that are not in it.
+    pub fn ranges(&self) -> impl Iterator<Item = (u128, u128)> + use<> {
+        let (first, last) = (self.bits, self.bits | !mask(self.length));
+        let is_split = self.length < Self::MAPPED && first <= Self::FIRST_V4 && Self::FIRST_V4 <= last;
+        let (one, other) = if is_split {
+            let last_v4 = Self::FIRST_V4 | !mask(Self::MAPPED);
+            (Some((first, Self::FIRST_V4 - 1)), (last_v4 < last).then_some((last_v4 + 1, last)))
+        } else {
+            (Some((first, last)), None)
+        };
+        one.into_iter().chain(other)
     }
 
     /// The first address: v4 for a network of v4 addresses.
@@ -97,15 +137,6 @@ impl Network {
     }
 }
 
-/// The v6 bits of an address.
-#[inline]
-const fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
 /// `length` ones in front; `length` is at most 128.
 #[inline]
 const fn mask(length: u8) -> u128 {
@@ -118,7 +149,7 @@ const fn mask(length: u8) -> u128 {
 impl From<IpAddr> for Network {
     /// The network of one address.
     fn from(address: IpAddr) -> Self {
-        Self { bits: bits(address), length: 128 }
+        Self { bits: Self::bits_of(address), length: 128 }
     }
 }
 
@@ -140,7 +171,7 @@ impl FromStr for Network {
         let network = length.and_then(|length| Self::around(address, length));
         match network {
             None => Err(NetworkError::Length { max }),
-            Some(meant) if meant.bits != bits(address) => Err(NetworkError::HostBits { meant }),
+            Some(meant) if meant.bits != Self::bits_of(address) => Err(NetworkError::HostBits { meant }),
             Some(network) => Ok(network),
         }
     }
@@ -185,9 +216,22 @@ mod tests {
         assert!(!network(text).contains(address(outside)), "{outside} in {text}");
     }
 
+    #[rstest]
+    #[case("::/0")]
+    #[case("::/72")]
+    fn a_wide_v6_network_has_no_v4_addresses(#[case] text: &str) {
+        assert!(network(text).contains(address("::1")));
+        assert!(!network(text).contains(address("10.0.0.1")));
+        assert!(!network(text).contains(address("::ffff:10.0.0.1")));
+        let in_ranges = |bits| network(text).ranges().any(|(first, last)| first <= bits && bits <= last);
+        assert!(in_ranges(1) && !in_ranges(Network::bits_of(address("10.0.0.1"))));
+        assert!(in_ranges(Network::bits_of(address("::ffff:0:0")) - 1));
+        assert!(in_ranges(Network::bits_of(address("::1:0:0:0"))));
+    }
+
     #[test]
-    fn every_v6_network_of_length_0_has_v4_addresses_too() {
-        assert!(network("::/0").contains(address("10.0.0.1")));
+    fn v4_addresses_at_the_end_of_a_v6_network_leave_one_range() {
+        assert_eq!(network("::/80").ranges().collect::<Vec<_>>(), [(0, 0xfffe_ffff_ffff)]);
     }
 
     #[rstest]
@@ -232,8 +276,11 @@ mod tests {
                 prop_assert!(is_v4 && length > 32);
                 return Ok(());
             };
+            prop_assume!(is_v4 || length >= 96 || bits >> 32 != 0xffff);
             prop_assert!(network.contains(address));
             prop_assert_eq!(network.to_string().parse(), Ok(network));
+            let bits = Network::bits_of(address);
+            prop_assert!(network.ranges().any(|(first, last)| first <= bits && bits <= last));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Accepting by health, and fail-open.
+//! Accepting by health, fail-open and the panic threshold.
 
 use super::Candidate;
 use crate::{
@@ -6,108 +6,67 @@ use crate::{
     model::Health,
 };
 
-/// Which of a service's candidates may be answered, and how that came about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted<'a> {
-    /// The candidates, in the order given.
-    pub candidates: Vec<&'a Candidate>,
-    /// Whether none was accepted by its health, so that all are answered that are not draining.
-    pub failed_open: bool,
+/// How fit a set of candidates is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fitness {
+    /// Those whose health is accepted.
+    pub fit: usize,
+    /// Those that are not draining.
+    pub all: usize,
 }
 
-/// Accepts candidates by their health; if there is none, opens up to all but the draining ones. Of those, the ones with
-/// weight 0 get nothing while another has more.
+impl Fitness {
+    /// Measures candidates.
+    pub fn of<'a>(candidates: impl IntoIterator<Item = &'a Candidate>, shape: &Shape) -> Self {
+        candidates.into_iter().fold(Self::default(), |sum, candidate| Self {
+            fit: sum.fit + usize::from(shape.accept.contains(candidate.health)),
+            all: sum.all + usize::from(candidate.health != Health::Draining),
+        })
+    }
+
+    /// Tells whether fewer than `percent` of 100 are fit.
+    pub fn is_below(self, percent: u8) -> bool {
+        self.fit * 100 < self.all * usize::from(percent)
+    }
+}
+
+/// Those of `candidates` whose health is accepted; all that are not draining if they are too few for the panic threshold.
+///
+/// Returns them in the order given, and whether unfit ones are among them. None where none is accepted: whether to open up
+/// then is for [`open`], since other groups may have some.
+///
+/// Source: the panic threshold is Envoy's,
+/// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/panic_threshold>
+pub(super) fn accept<'a>(candidates: &[&'a Candidate], shape: &Shape) -> (Vec<&'a Candidate>, bool) {
+    let fitness = Fitness::of(candidates.iter().copied(), shape);
+    if fitness.fit > 0 && fitness.is_below(shape.panic_threshold) {
+        return (not_draining(candidates), true);
+    }
+    let accepted = candidates.iter().copied().filter(|candidate| shape.accept.contains(candidate.health));
+    (accepted.collect(), false)
+}
+
+/// What is answered when nothing at all is accepted: all but the draining ones, or nothing if that is asked for.
 ///
 /// Source: "If all records are unhealthy, Route 53 … considers all the records … to be healthy",
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-how-route-53-chooses-records.html>
-pub fn accept<'a>(candidates: &'a [Candidate], shape: &Shape) -> Accepted<'a> {
-    let by = |keep: &dyn Fn(Health) -> bool| -> Vec<&'a Candidate> {
-        candidates.iter().filter(|candidate| keep(candidate.health)).collect()
-    };
-    let accepted = by(&|health| shape.accept.contains(health));
-    if !accepted.is_empty() || shape.when_all_unhealthy == WhenAllUnhealthy::None {
-        return Accepted { candidates: without_zero_weights(accepted), failed_open: false };
+pub(super) fn open<'a>(candidates: &[&'a Candidate], shape: &Shape) -> Vec<&'a Candidate> {
+    match shape.when_all_unhealthy {
+        WhenAllUnhealthy::All => not_draining(candidates),
+        WhenAllUnhealthy::None => Vec::new(),
     }
-    let open = by(&|health| health != Health::Draining);
-    Accepted { failed_open: !open.is_empty(), candidates: without_zero_weights(open) }
+}
+
+fn not_draining<'a>(candidates: &[&'a Candidate]) -> Vec<&'a Candidate> {
+    candidates.iter().copied().filter(|candidate| candidate.health != Health::Draining).collect()
 }
 
 /// "If you set Weight to 0 for all of the records in the group, traffic is routed to all resources with equal
 /// probability", else a record of weight 0 is not answered:
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-values-weighted.html>
-fn without_zero_weights(mut candidates: Vec<&Candidate>) -> Vec<&Candidate> {
+pub(super) fn without_zero_weights(mut candidates: Vec<&Candidate>) -> Vec<&Candidate> {
     if candidates.iter().any(|candidate| candidate.weight > 0) {
         candidates.retain(|candidate| candidate.weight > 0);
     }
     candidates
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{config::Shape, model::Labels, policy::Place};
-    use Health::{Draining, Healthy, Unhealthy, Unknown, Warning};
-
-    fn shape(when_all_unhealthy: WhenAllUnhealthy) -> Shape {
-        Shape { when_all_unhealthy, ..Shape::default() }
-    }
-
-    fn candidate(health: Health, weight: u16) -> Candidate {
-        Candidate {
-            label: "i".to_owned(),
-            aliases: Vec::new(),
-            place: Place::Addresses { v4: vec![[127, 0, 0, 1].into()], v6: Vec::new() },
-            port: 80,
-            named_ports: Vec::new(),
-            health,
-            weight,
-            labels: Labels::default(),
-            locality: None,
-            datacenter: None,
-        }
-    }
-
-    fn accepted(states: &[Health], when: WhenAllUnhealthy) -> (Vec<Health>, bool) {
-        let candidates: Vec<_> = states.iter().map(|health| candidate(*health, 1)).collect();
-        let accepted = accept(&candidates, &shape(when));
-        (accepted.candidates.iter().map(|c| c.health).collect(), accepted.failed_open)
-    }
-
-    #[test]
-    fn only_accepted_states_are_answered_while_there_is_one() {
-        let (states, open) =
-            accepted(&[Healthy, Unhealthy, Warning, Unknown, Draining], WhenAllUnhealthy::All);
-        assert_eq!(states, [Healthy, Warning]);
-        assert!(!open);
-    }
-
-    #[test]
-    fn all_but_draining_are_answered_when_none_is_accepted() {
-        let (states, open) = accepted(&[Unhealthy, Unknown, Draining], WhenAllUnhealthy::All);
-        assert_eq!(states, [Unhealthy, Unknown]);
-        assert!(open);
-    }
-
-    #[test]
-    fn nothing_is_answered_when_that_is_asked_for() {
-        assert_eq!(accepted(&[Unhealthy, Unknown], WhenAllUnhealthy::None), (vec![], false));
-    }
-
-    #[test]
-    fn draining_instances_are_never_brought_back() {
-        assert_eq!(accepted(&[Draining, Draining], WhenAllUnhealthy::All), (vec![], false));
-    }
-    #[test]
-    fn weight_zero_gets_nothing_while_another_that_is_accepted_has_more() {
-        let weights = |given: &[(Health, u16)]| -> Vec<u16> {
-            let candidates: Vec<_> =
-                given.iter().map(|(health, weight)| candidate(*health, *weight)).collect();
-            let accepted = accept(&candidates, &shape(WhenAllUnhealthy::All));
-            accepted.candidates.iter().map(|candidate| candidate.weight).collect()
-        };
-        assert_eq!(weights(&[(Healthy, 0), (Healthy, 3), (Healthy, 0)]), [3]);
-        assert_eq!(weights(&[(Healthy, 0), (Unhealthy, 3)]), [0]);
-        assert_eq!(weights(&[(Healthy, 0), (Healthy, 0)]), [0, 0]);
-        assert_eq!(weights(&[(Unhealthy, 0), (Unhealthy, 5)]), [5]);
-    }
 }

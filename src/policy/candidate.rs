@@ -1,11 +1,11 @@
 //! A candidate: one instance of a service after every source has been heard.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
-use crate::model::{Health, Labels, Name, NamedPort};
+use crate::model::{Health, Labels, Name, NamedPort, SourceId};
 
 /// An instance as merged from all members that report it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Candidate {
     pub locality: Option<Arc<str>>,
     /// Its Consul datacenter, if a reporter knows it.
     pub datacenter: Option<Arc<str>>,
+    /// The sources that report it, sorted, each once.
+    pub sources: Vec<SourceId>,
 }
 
 /// Where a candidate is.
@@ -44,4 +46,16 @@ pub enum Place {
     },
     /// A host name outside the namespace.
     Host(Name),
+}
+
+impl Place {
+    /// One of its addresses.
+    pub fn first(&self) -> Option<IpAddr> {
+        match self {
+            Self::Addresses { v4, v6 } => {
+                v4.first().map(|v4| IpAddr::V4(*v4)).or_else(|| v6.first().map(|v6| IpAddr::V6(*v6)))
+            }
+            Self::Host(_) => None,
+        }
+    }
 }

@@ -1,11 +1,23 @@
-//! Policy: from what is known of a service's instances to what may be answered.
+//! Policy: from what is known of a service's instances to what may be answered to whom.
 //!
-//! Pure functions, run when a snapshot is compiled, never while a question waits. In this order: accept by health,
-//! fail-open; routes, failover tiers and nearness get their place behind them, each a file of its own. Judging at
-//! query time was rejected: it costs every query what one change costs once. Imports [`crate::model`] and the settings in [`crate::config`].
+//! Pure functions, run when a snapshot is compiled, never while a question waits: [`plan()`] puts the steps in a row, and each
+//! step is a file of its own. Judging at query time was rejected: it costs every query what one change costs once. Imports
+//! [`crate::model`] and the settings in [`crate::config`].
 
 mod accept;
 mod candidate;
+mod failover;
+mod filter;
+mod nearness;
+mod plan;
+#[cfg(test)]
+mod plan_tests;
+#[cfg(test)]
+mod testing;
 
-pub use accept::{Accepted, accept};
+pub use accept::Fitness;
 pub use candidate::{Candidate, Place};
+pub use failover::{TierState, tier_of};
+pub use filter::matches;
+pub use nearness::{Localities, Locality, Rings};
+pub use plan::{GroupPlan, Memory, Plan, RoutePlan, Rules, plan};

@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Gauge, IntGaugeVec, Opts, Registry, TextEncoder, proto::MetricFamily};
 
-use super::{COMMIT, Outcome, Transport, VERSION, catalog::CatalogMetrics, queries::QueryMetrics, sources};
+use super::{
+    COMMIT, Outcome, Restriction, Transport, VERSION, catalog::CatalogMetrics, queries::QueryMetrics, sources,
+};
 use crate::model::{Health, SourceReport};
 
 /// Every metric of one server.
@@ -46,6 +48,12 @@ impl Metrics {
     #[inline]
     pub fn count(&self, transport: Transport, outcome: Outcome) {
         self.queries.counter(transport, outcome).inc();
+    }
+
+    /// Counts a query that was not answered as for other clients. *Cost*: one relaxed atomic addition.
+    #[inline]
+    pub fn restricted(&self, reason: Restriction) {
+        self.queries.restriction(reason).inc();
     }
 
     /// Counts a response that was sent with TC. *Cost*: one relaxed atomic addition.
@@ -141,6 +149,7 @@ mod tests {
         metrics.count(Transport::Udp, Outcome::NoError);
         metrics.count(Transport::Udp, Outcome::NoError);
         metrics.count(Transport::Tcp, Outcome::BadVers);
+        metrics.restricted(Restriction::TooLong);
         metrics.truncated();
         metrics.tcp_opened();
         metrics.tcp_opened();
@@ -155,6 +164,8 @@ mod tests {
                 "muster_queries_total{rcode=\"NOERROR\",transport=\"udp\"} 2",
                 "muster_queries_total{rcode=\"BADVERS\",transport=\"tcp\"} 1",
                 "muster_queries_total{rcode=\"silence\",transport=\"udp\"} 0",
+                "muster_queries_restricted_total{reason=\"too_long\"} 1",
+                "muster_queries_restricted_total{reason=\"denied\"} 0",
                 "muster_responses_truncated_total 1",
                 "muster_tcp_connections 1",
                 "muster_tcp_connections_refused_total 1",

@@ -12,7 +12,7 @@ mod queries;
 mod sources;
 
 pub use metrics::Metrics;
-pub use queries::{Outcome, Transport};
+pub use queries::{Outcome, Restriction, Transport};
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -41,13 +41,15 @@ pub enum Outcome {
     Refused,
     /// The EDNS version is not known (RFC 6891 section 6.1.3).
     BadVers,
-    /// Nothing was sent: what came was no query, or too broken to answer.
+    /// The DNS cookie is missing or not good (RFC 7873 section 8).
+    BadCookie,
+    /// Nothing was sent: what came was no query, too broken to answer, or not to be answered.
     Silence,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoError,
         Self::NxDomain,
         Self::ServFail,
@@ -55,6 +57,7 @@ impl Outcome {
         Self::NotImp,
         Self::Refused,
         Self::BadVers,
+        Self::BadCookie,
         Self::Silence,
     ];
 
@@ -68,7 +71,53 @@ impl Outcome {
             Self::NotImp => "NOTIMP",
             Self::Refused => "REFUSED",
             Self::BadVers => "BADVERS",
+            Self::BadCookie => "BADCOOKIE",
             Self::Silence => "silence",
+        }
+    }
+}
+
+/// Why a query was not answered as it would have been for another client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Restriction {
+    /// The client is in `deny`.
+    Denied,
+    /// The client is not in `allow`.
+    NotAllowed,
+    /// The client asked too often.
+    TooManyQueries,
+    /// The query was too long.
+    TooLong,
+    /// There was no good cookie where one is required.
+    NoCookie,
+    /// Too many equal responses went to its network: this one was not sent.
+    ResponseDropped,
+    /// The same, but a short one went out instead.
+    ResponseTruncated,
+}
+
+impl Restriction {
+    /// Every restriction.
+    pub const ALL: [Self; 7] = [
+        Self::Denied,
+        Self::NotAllowed,
+        Self::TooManyQueries,
+        Self::TooLong,
+        Self::NoCookie,
+        Self::ResponseDropped,
+        Self::ResponseTruncated,
+    ];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::NotAllowed => "not_allowed",
+            Self::TooManyQueries => "too_many_queries",
+            Self::TooLong => "too_long",
+            Self::NoCookie => "no_cookie",
+            Self::ResponseDropped => "response_dropped",
+            Self::ResponseTruncated => "response_truncated",
         }
     }
 }
@@ -77,6 +126,7 @@ impl Outcome {
 #[derive(Debug)]
 pub(super) struct QueryMetrics {
     counts: [[IntCounter; Outcome::ALL.len()]; Transport::ALL.len()],
+    pub(super) restricted: [IntCounter; Restriction::ALL.len()],
     pub(super) truncated: IntCounter,
     pub(super) connections: IntGauge,
     pub(super) refused: IntCounter,
@@ -91,6 +141,13 @@ impl QueryMetrics {
             ),
             &["transport", "rcode"],
         )?;
+        let restricted = IntCounterVec::new(
+            Opts::new(
+                "muster_queries_restricted_total",
+                "Queries that were not answered as for other clients, by the reason.",
+            ),
+            &["reason"],
+        )?;
         let truncated = IntCounter::new(
             "muster_responses_truncated_total",
             "Responses over UDP with the TC bit, after which a client asks again over TCP.",
@@ -104,13 +161,20 @@ impl QueryMetrics {
             "TCP connections that were closed at once because too many were open.",
         )?;
         registry.register(Box::new(counts.clone()))?;
+        registry.register(Box::new(restricted.clone()))?;
         registry.register(Box::new(truncated.clone()))?;
         registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(refused.clone()))?;
         let counts = Transport::ALL.map(|transport| {
             Outcome::ALL.map(|outcome| counts.with_label_values(&[transport.as_str(), outcome.as_str()]))
         });
-        Ok(Self { counts, truncated, connections, refused })
+        let restricted = Restriction::ALL.map(|reason| restricted.with_label_values(&[reason.as_str()]));
+        Ok(Self { counts, restricted, truncated, connections, refused })
+    }
+
+    #[inline]
+    pub(super) fn restriction(&self, reason: Restriction) -> &IntCounter {
+        &self.restricted[reason as usize]
     }
 
     #[inline]
@@ -126,6 +190,7 @@ mod tests {
     #[test]
     fn the_lists_of_all_are_in_the_order_of_the_variants() {
         assert!(Transport::ALL.iter().enumerate().all(|(at, transport)| *transport as usize == at));
+        assert!(Restriction::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
         assert!(Outcome::ALL.iter().enumerate().all(|(at, outcome)| *outcome as usize == at));
     }
 

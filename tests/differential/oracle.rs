@@ -16,7 +16,10 @@ use hickory_proto::{
     op::{Header, Message, MessageType, OpCode, ResponseCode},
     rr::{
         DNSClass, Name, RData, Record, RecordType,
-        rdata::{A, AAAA, NS, SOA, TXT},
+        rdata::{
+            A, AAAA, NS, SOA, TXT,
+            opt::{EdnsCode, EdnsOption},
+        },
     },
     serialize::binary::{BinDecodable, BinDecoder},
 };
@@ -42,6 +45,8 @@ pub struct Reply {
     pub authoritative: bool,
     /// The DO bit, if there was an OPT record.
     pub edns: Option<bool>,
+    /// The client's half of its cookie; ours, of 16 bytes, stands behind it.
+    pub cookie: Option<Vec<u8>>,
     /// Most bytes that may come back.
     pub limit: usize,
     /// In this order, as many of them as fit.
@@ -89,6 +94,7 @@ impl<'n> Oracle<'n> {
             code: ResponseCode::NoError,
             authoritative: false,
             edns: edns.map(|edns| edns.flags().dnssec_ok),
+            cookie: None,
             limit,
             answers: Vec::new(),
             truncate: true,
@@ -98,6 +104,14 @@ impl<'n> Oracle<'n> {
         if edns.is_some_and(|edns| edns.version() != 0) {
             reply.code = ResponseCode::BADVERS;
         } else {
+            if let Some(EdnsOption::Unknown(_, cookie)) = edns.and_then(|edns| edns.option(EdnsCode::Cookie))
+            {
+                // RFC 7873 sections 4 and 5.2.2
+                if !matches!(cookie.len(), 8 | 16..=40) {
+                    return Expected::Bare(ResponseCode::FormErr);
+                }
+                reply.cookie = Some(cookie[..8].to_vec());
+            }
             self.answer(&message, asked, &mut reply);
         }
         Expected::Reply(Box::new(reply))
@@ -122,10 +136,11 @@ impl<'n> Oracle<'n> {
         let (namespaces, transfer) = (self.namespaces, matches!(qtype, RecordType::AXFR | RecordType::IXFR));
         let zone = namespaces.iter().enumerate().filter(|(_, zone)| labels.ends_with(&split(&zone.apex)));
         let zone = zone.max_by_key(|(_, zone)| zone.apex.len());
-        let Some((place, zone)) = zone.filter(|_| query.query_class() == DNSClass::IN && !transfer) else {
+        if query.query_class() != DNSClass::IN || transfer {
             reply.code = ResponseCode::Refused;
             return;
-        };
+        }
+        let Some((place, zone)) = zone else { return elsewhere(name, &labels, qtype, reply) };
         let below = &labels[..labels.len() - split(&zone.apex).len()];
         match self.at(place, zone, below, name, qtype, asked) {
             Found::Records(records, truncate) => (reply.answers, reply.truncate) = (records, truncate),
@@ -209,6 +224,35 @@ impl<'n> Oracle<'n> {
     }
 }
 
+/// Says what there is to a name of none of our namespaces: nothing, unless it is a special one (RFC 6761).
+fn elsewhere(name: &Name, labels: &[Vec<u8>], qtype: RecordType, reply: &mut Reply) {
+    let last = labels.last().map(Vec::as_slice);
+    if last != Some(b"localhost") && last != Some(b"test") {
+        reply.code = ResponseCode::Refused;
+        return;
+    }
+    reply.authoritative = true;
+    let zone = name.trim_to(1);
+    let nobody = Name::from_ascii("nobody.invalid.").unwrap();
+    let soa = |ttl| {
+        let soa = SOA::new(zone.clone(), nobody, 1, 3600, 1200, 604_800, 60);
+        Record::from_rdata(zone.clone(), ttl, RData::SOA(soa))
+    };
+    match (last, qtype) {
+        (Some(b"test"), _) => {
+            reply.code = ResponseCode::NXDomain;
+            reply.authority.push(soa(60));
+        }
+        (_, RecordType::A | RecordType::ANY) => reply.answers.push(a(name, 10_800, Ipv4Addr::LOCALHOST)),
+        (_, RecordType::AAAA) => reply.answers.push(aaaa(name, 10_800, Ipv6Addr::LOCALHOST)),
+        (_, RecordType::SOA) if labels.len() == 1 => reply.answers.push(soa(10_800)),
+        (_, RecordType::NS) if labels.len() == 1 => {
+            reply.answers.push(Record::from_rdata(name.clone(), 10_800, RData::NS(NS(zone))));
+        }
+        _ => reply.authority.push(soa(60)),
+    }
+}
+
 /// Reads a request with one question; `None`: FORMERR. Also returns the question's bytes.
 fn read(packet: &[u8], questions: u16) -> Option<(Message, Vec<u8>)> {
     // Two rules are ours, not hickory's. The first: exactly one question (RFC 9619), its name in full, since there is
@@ -223,13 +267,13 @@ fn read(packet: &[u8], questions: u16) -> Option<(Message, Vec<u8>)> {
         return None;
     }
     let question = packet.get(HEADER..end + 4)?.to_vec();
-    // The second: what is inside of an EDNS option is for those who know the option, and we know none.
+    // The second: what is inside of an EDNS option is for those who know the option, and we know cookies only.
     let message = Message::from_vec(packet).ok();
     let message = message.or_else(|| Message::from_vec(&with_unknown_options(packet, end + 4)?).ok())?;
     Some((message, question))
 }
 
-/// The packet with all option codes replaced by one that nobody knows, if one well-formed OPT record is all that stands
+/// The packet with all option codes but the cookie's replaced by one that nobody knows, if one well-formed OPT record is all that stands
 /// behind the question.
 fn with_unknown_options(packet: &[u8], behind: usize) -> Option<Vec<u8>> {
     const LOCAL_USE: [u8; 2] = [0xfd, 0xe9];
@@ -245,7 +289,10 @@ fn with_unknown_options(packet: &[u8], behind: usize) -> Option<Vec<u8>> {
         return None;
     }
     while at < packet.len() {
-        packet.get_mut(at..at + 2)?.copy_from_slice(&LOCAL_USE);
+        let code = packet.get_mut(at..at + 2)?;
+        if *code != [0, 10] {
+            code.copy_from_slice(&LOCAL_USE);
+        }
         at += 4 + length(&packet, at + 2)?;
     }
     (at == packet.len()).then_some(packet)

@@ -202,8 +202,17 @@ impl<'n> Questions<'n> {
             }
             95..97 => apex[1..].to_vec(),
             _ => {
-                let others =
-                    ["example", "test", "org", "www.example.org", "xshop", "shop.example", "localhost"];
+                let others = [
+                    "example",
+                    "test",
+                    "org",
+                    "www.example.org",
+                    "xshop",
+                    "shop.example",
+                    "localhost",
+                    "a.localhost",
+                    "b.a.test",
+                ];
                 split(self.chance.of(&others))
             }
         }
@@ -285,7 +294,10 @@ impl<'n> Questions<'n> {
         let code = self.chance.of(&[3, 5, 8, 8, 9, 10, 10, 11, 12, 15, 65001]);
         let content = match code {
             8 if self.chance.percent(50) => vec![0, 1, 24, 0, 192, 0, 2],
-            10 => self.chance.bytes(8),
+            10 => {
+                let length = self.chance.of(&[0, 7, 8, 8, 8, 8, 8, 15, 16, 24, 24, 40, 41]);
+                self.chance.bytes(length)
+            }
             12 => vec![0; self.chance.below(200)],
             _ => {
                 let length = self.chance.below(12);

@@ -2,7 +2,10 @@
 
 use hickory_proto::{
     op::{Header, Message, MessageType, ResponseCode},
-    rr::{RData, Record},
+    rr::{
+        RData, Record,
+        rdata::opt::{EdnsCode, EdnsOption},
+    },
     serialize::binary::{BinDecodable, BinDecoder},
 };
 
@@ -108,14 +111,22 @@ fn opt(reply: &Reply, response: &Message) -> Verdict<()> {
         same!("UDP size", edns.max_payload(), 1232);
         same!("DO", edns.flags().dnssec_ok, dnssec_ok);
         same!("EDNS flags", edns.flags().z, 0);
-        same!("EDNS options", edns.options().as_ref().len(), 0);
+        same!("EDNS options", edns.options().as_ref().len(), usize::from(reply.cookie.is_some()));
+        if let Some(client) = &reply.cookie {
+            let Some(EdnsOption::Unknown(_, cookie)) = edns.option(EdnsCode::Cookie) else {
+                return Err(format!("expected a cookie, got {edns:?}"));
+            };
+            same!("the client's half of the cookie", &cookie[..8], &client[..]);
+            same!("length of the cookie", cookie.len(), 24);
+        }
     }
     Ok(())
 }
 
 /// Compares the sections; tells whether records had to be left out of the answer or authority section.
 fn sections(reply: &Reply, response: &Message, length: usize) -> Verdict<bool> {
-    let opt = if reply.edns.is_some() { 11 } else { 0 };
+    let cookie = if reply.cookie.is_some() { 28 } else { 0 };
+    let opt = if reply.edns.is_some() { 11 + cookie } else { 0 };
     let room = reply.limit - HEADER - reply.question.len() - opt;
     let answers = part("answer", &reply.answers, &response.answers, room)?;
     let authority = part("authority", &reply.authority, &response.authorities, room)?;

@@ -9,7 +9,7 @@ use std::{
 use rstest::rstest;
 
 use super::{super::*, *};
-use crate::model::{Health, Instance, Labels, Name, Protocol, SourceKind, Target};
+use crate::model::{Health, Instance, Labels, Name, Network, Protocol, SourceKind, Target};
 
 fn name(text: &str) -> Name {
     text.parse().expect(text)
@@ -48,6 +48,34 @@ fn an_empty_server_file_has_the_documented_defaults() {
     assert_eq!(config.listen.admin, None);
     assert_eq!(config.max_stale, Duration::from_secs(86_400));
     assert!(config.state.is_none() && config.consul.is_empty() && config.forward.is_empty());
+}
+
+#[test]
+fn who_may_ask_is_read_from_networks_addresses_and_words() {
+    assert_eq!(server("").access, Access::default());
+    let access = server(
+        "[access]\nallow = [\"private\", \"203.0.113.0/24\"]\nforward = \"10.0.0.1\"\ndeny = [\"fd00::/64\"]\n\
+         queries_per_second = 50\n[access.responses]\nper_second = 0\nexempt = []\n[access.cookies]\nrequired = true",
+    )
+    .access;
+    let network = |text: &str| text.parse::<Network>().expect(text);
+    assert_eq!(access.allow.len(), Access::PRIVATE.len() + 1);
+    assert!(access.allow.contains(&network("203.0.113.0/24")));
+    assert_eq!(access.forward, [network("10.0.0.1/32")]);
+    assert_eq!(access.deny, [network("fd00::/64")]);
+    assert_eq!(access.queries_per_second, Some(50));
+    assert_eq!(access.responses.per_second, None);
+    assert!(access.responses.exempt.is_empty() && access.cookies.required && access.cookies.enabled);
+}
+
+#[test]
+fn an_open_resolver_is_warned_about() {
+    for (text, expected) in [("[\"10.0.0.0/8\", \"any\"]", true), ("\"::/0\"", true), ("\"private\"", false)]
+    {
+        let loaded = load_server(&format!("access.forward = {text}")).expect(text);
+        let warned = loaded.warnings.to_string().contains("this is an open resolver");
+        assert_eq!(warned, expected, "{text}: {}", loaded.warnings);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::{
     array,
     io::{self, IoSlice, IoSliceMut},
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     ops::Range,
     os::fd::AsRawFd,
     sync::Arc,
@@ -36,7 +36,7 @@ impl<P: SockaddrLike + Copy + PartialEq + Into<SocketAddr>> Peer for P {}
 
 pub(super) struct Worker<P> {
     socket: UdpSocket,
-    context: Context,
+    asked: IpAddr,
     responder: Arc<Responder>,
     rotation: Rotation,
     scratch: Box<Scratch>,
@@ -51,7 +51,7 @@ impl<P: Peer> Worker<P> {
     pub(super) fn new(socket: UdpSocket, local: SocketAddr, responder: Arc<Responder>) -> Self {
         Self {
             socket,
-            context: Context { transport: Transport::Udp, asked: Some(local.ip()) },
+            asked: local.ip(),
             responder,
             rotation: Rotation::default(),
             scratch: Box::default(),
@@ -144,14 +144,18 @@ impl<P: Peer> Step for Worker<P> {
     fn step(&mut self) -> io::Result<()> {
         let received = self.receive()?;
         let mut packets: ArrayVec<&[u8], BATCH> = ArrayVec::new();
+        let mut contexts: ArrayVec<Context, BATCH> = ArrayVec::new();
         let mut peers: ArrayVec<Option<P>, BATCH> = ArrayVec::new();
         for ((length, peer), request) in received.into_iter().zip(self.requests.iter()) {
             packets.push(request.get(..length).unwrap_or_default());
+            // A datagram without a sender is not answered, whatever it is taken for.
+            let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.into().ip());
+            contexts.push(Context { transport: Transport::Udp, asked: Some(self.asked), client });
             peers.push(peer.filter(|peer| may_be_answered((*peer).into())));
         }
         self.responder.respond_all(
             &packets,
-            self.context,
+            &contexts,
             &mut self.scratch,
             &mut self.rotation,
             &mut self.answers,

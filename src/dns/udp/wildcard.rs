@@ -57,7 +57,11 @@ impl Step for Worker {
             return Ok(());
         };
         let packet = self.request.get(..length).unwrap_or_default();
-        let context = Context { transport: Transport::Udp, asked: asked.as_ref().map(Asked::address) };
+        let context = Context {
+            transport: Transport::Udp,
+            asked: asked.as_ref().map(Asked::address),
+            client: client.ip(),
+        };
         if self.responder.respond(packet, context, &mut self.rotation, &mut self.answer) {
             let parts = [IoSlice::new(&self.answer)];
             let control: &[ControlMessage<'_>] = match &asked {

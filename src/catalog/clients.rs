@@ -1,0 +1,243 @@
+//! Clients: who asks from which address.
+//!
+//! Routes are for clients that are instances themselves: pods and machines that the sources report. What routes ask of
+//! them is known when the configuration is loaded, so each address is given, when its instances change, one bit for each such
+//! question; a query tests a bit. An address that tells more than one possible asker apart does not decide: it matches nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use super::pool::ClientTest;
+use crate::{
+    config::{Clients, Config},
+    model::{Instance, Labels, Member, Name, Network, SourceId, SourceKind},
+    policy::{Localities, Locality},
+};
+
+/// What is known of the clients of one address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// One bit for each identity that routes ask for.
+    bits: Box<[u64]>,
+    /// Whether some of those that have the address match where others do not.
+    ambiguous: bool,
+    locality: Option<Locality>,
+}
+
+/// Who asks, as far as it is known.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its address, or the network that a forwarder says it is in.
+    pub network: Network,
+    pub(super) known: Option<Arc<Known>>,
+    /// Where its address is configured to be, if no source knows it better.
+    pub(super) configured: Option<Locality>,
+}
+
+impl Client {
+    /// Tells whether it passes a route's test.
+    pub fn passes(&self, test: &ClientTest) -> bool {
+        let bit = |known: &Known, at: u32| {
+            let word = usize::try_from(at / 64).ok().and_then(|word| known.bits.get(word));
+            word.is_some_and(|word| word >> (at % 64) & 1 == 1)
+        };
+        (test.networks.is_empty() || test.networks.iter().any(|network| network.covers(&self.network)))
+            && test.identity.is_none_or(|at| self.known.as_deref().is_some_and(|known| bit(known, at)))
+    }
+
+    /// Tells whether several share its address, of whom only some would match a route.
+    pub fn is_ambiguous(&self) -> bool {
+        self.known.as_deref().is_some_and(|known| known.ambiguous)
+    }
+
+    /// Where it is.
+    pub fn locality(&self) -> Option<&Locality> {
+        self.known.as_deref().and_then(|known| known.locality.as_ref()).or(self.configured.as_ref())
+    }
+}
+
+/// What the routes of a configuration ask of clients beside their networks, each question once.
+#[derive(Debug, Default)]
+pub(super) struct ClientTests {
+    identities: Vec<Clients>,
+    /// Whether any answer depends on who asks or where.
+    needed: bool,
+}
+
+impl ClientTests {
+    /// Gathers them from all services.
+    pub(super) fn new(config: &Config) -> Self {
+        let mut tests = Self::default();
+        for namespace in &config.namespaces {
+            let imports_near = namespace.imports.iter().any(|rule| rule.shape.nearness.is_some());
+            let near = namespace.services.iter().any(|service| service.shape.nearness.is_some());
+            tests.needed |= imports_near || near;
+            let routes = namespace.services.iter().flat_map(|service| &service.routes);
+            for clients in routes.filter_map(|route| route.clients.as_ref()) {
+                let identity = identity(clients);
+                if identity != Clients::default() && !tests.identities.contains(&identity) {
+                    tests.identities.push(identity);
+                }
+            }
+        }
+        tests.needed |= !tests.identities.is_empty();
+        tests
+    }
+
+    /// Makes of what a route asks for what can be tested at a query.
+    pub(super) fn test(&self, clients: &Clients) -> ClientTest {
+        let identity = identity(clients);
+        let at = self.identities.iter().position(|other| *other == identity);
+        ClientTest {
+            networks: clients.networks.as_slice().into(),
+            identity: at.and_then(|at| u32::try_from(at).ok()),
+        }
+    }
+}
+
+/// What is asked beside the network.
+fn identity(clients: &Clients) -> Clients {
+    Clients { networks: Vec::new(), ..clients.clone() }
+}
+
+/// Which instances have which address.
+#[derive(Debug, Default)]
+pub(super) struct ClientIndex {
+    pub(super) tests: ClientTests,
+    reporters: HashMap<IpAddr, BTreeSet<(Member, Arc<str>)>>,
+    touched: BTreeSet<IpAddr>,
+}
+
+impl ClientIndex {
+    /// Makes the empty index of a configuration.
+    pub(super) fn new(config: &Config) -> Self {
+        Self { tests: ClientTests::new(config), ..Self::default() }
+    }
+
+    /// Notes that `member` reports `after` where it reported `before`. Costs nothing where nobody asks.
+    pub(super) fn note(&mut self, member: &Member, before: Option<&Instance>, after: Option<&Instance>) {
+        if !self.tests.needed || before == after {
+            return;
+        }
+        if let Some(instance) = before {
+            for address in instance.addresses() {
+                if let Some(reporters) = self.reporters.get_mut(&address) {
+                    reporters.remove(&(member.clone(), Arc::clone(&instance.id)));
+                    if reporters.is_empty() {
+                        self.reporters.remove(&address);
+                    }
+                }
+                self.touched.insert(address);
+            }
+        }
+        if let Some(instance) = after {
+            for address in instance.addresses() {
+                let reporter = (member.clone(), Arc::clone(&instance.id));
+                self.reporters.entry(address).or_default().insert(reporter);
+                self.touched.insert(address);
+            }
+        }
+    }
+
+    /// Takes the addresses that have changed, with what is known of each now. `find` gives what a reporter says.
+    pub(super) fn changed<'i>(
+        &mut self,
+        localities: &Localities,
+        find: impl Fn(&Member, &Arc<str>) -> Option<&'i Instance>,
+    ) -> Vec<(IpAddr, Option<Known>)> {
+        let touched = std::mem::take(&mut self.touched);
+        let known = |address: &IpAddr| {
+            let reporters = self.reporters.get(address)?;
+            let reports = reporters
+                .iter()
+                .filter_map(|(member, id)| find(member, id).map(|instance| (member, instance)));
+            Some(self.known(reports, localities))
+        };
+        touched.iter().map(|address| (*address, known(address))).collect()
+    }
+
+    fn known<'i>(
+        &self,
+        reports: impl Iterator<Item = (&'i Member, &'i Instance)>,
+        localities: &Localities,
+    ) -> Known {
+        let mut askers: BTreeMap<AskerKey<'_>, Asker<'_>> = BTreeMap::new();
+        for (member, instance) in reports {
+            askers.entry(AskerKey::new(member, instance)).or_default().add(member, instance);
+        }
+        let shared = askers.values().any(|asker| asker.shares_address);
+        let mut bits = vec![0_u64; self.tests.identities.len().div_ceil(64)];
+        let mut ambiguous = false;
+        for (at, identity) in self.tests.identities.iter().enumerate() {
+            let matching = askers.values().filter(|asker| asker.is(identity)).count();
+            if matching == askers.len() && !shared {
+                if let Some(word) = bits.get_mut(at / 64) {
+                    *word |= 1 << (at % 64);
+                }
+            } else {
+                ambiguous |= matching > 0;
+            }
+        }
+        let mut zones = askers.values().map(|asker| asker.zone);
+        let zone = zones.next().flatten().filter(|zone| zones.all(|other| other == Some(*zone)));
+        Known { bits: bits.into(), ambiguous, locality: zone.map(|zone| localities.of_zone(zone)) }
+    }
+}
+
+/// What makes two reports one asker: a pod has its address to itself, whatever services it belongs to; of other
+/// sources each instance is one.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct AskerKey<'i> {
+    source: &'i SourceId,
+    instance: &'i str,
+}
+
+impl<'i> AskerKey<'i> {
+    fn new(member: &'i Member, instance: &'i Instance) -> Self {
+        let is_pod = member.source.kind == SourceKind::Kubernetes;
+        Self { source: &member.source, instance: if is_pod { "" } else { &instance.id } }
+    }
+}
+
+/// One that may ask from an address.
+#[derive(Default)]
+struct Asker<'i> {
+    services: Vec<&'i Name>,
+    labels: Labels,
+    kube_namespace: Option<&'i Arc<str>>,
+    zone: Option<&'i Arc<str>>,
+    shares_address: bool,
+}
+
+impl<'i> Asker<'i> {
+    fn add(&mut self, member: &'i Member, instance: &'i Instance) {
+        if member.place != Member::CLIENTS {
+            self.services.push(&member.service);
+        }
+        self.labels = self.labels.overlaid(&instance.labels);
+        self.kube_namespace = self.kube_namespace.or(instance.kube_namespace.as_ref());
+        self.zone = self.zone.or(instance.locality.as_ref());
+        self.shares_address |= instance.shares_address;
+    }
+
+    fn is(&self, wanted: &Clients) -> bool {
+        let same = |wanted: &Option<Arc<str>>, has: Option<&Arc<str>>| {
+            wanted.as_ref().is_none_or(|wanted| has == Some(wanted))
+        };
+        wanted.service.as_ref().is_none_or(|service| self.services.contains(&service))
+            && wanted.labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+            && same(&wanted.locality, self.zone)
+            && same(&wanted.kube_namespace, self.kube_namespace)
+    }
+}
+
+/// Finds out who asks, in the tables of a snapshot.
+pub(super) fn client(network: Network, known: Option<&Arc<Known>>, localities: &Localities) -> Client {
+    let known = known.cloned();
+    let is_known = known.as_ref().is_some_and(|known| known.locality.is_some());
+    let configured = if is_known { None } else { localities.around(&network).cloned() };
+    Client { network, known, configured }
+}

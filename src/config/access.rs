@@ -1,0 +1,209 @@
+//! `[access]`: who may ask, and how much.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use toml::de::DeValue;
+
+use super::{
+    values,
+    walk::{Item, Table},
+};
+use crate::model::Network;
+
+/// Highest rate that can be asked for, a second.
+const MAX_RATE: i64 = 1_000_000;
+
+/// `[access]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Who may ask for our own names; all others are REFUSED.
+    pub allow: Vec<Network>,
+    /// Of those, for whom other names are forwarded.
+    pub forward: Vec<Network>,
+    /// Who gets nothing, not even an error.
+    pub deny: Vec<Network>,
+    /// Longest query that is answered, in bytes.
+    pub longest_query: usize,
+    /// Queries of one client that are answered, a second; `None`: any number.
+    pub queries_per_second: Option<u32>,
+    /// What becomes of those beyond.
+    pub over_limit: OverLimit,
+    /// Response rate limiting.
+    pub responses: ResponseLimit,
+    /// DNS cookies (RFC 7873).
+    pub cookies: Cookies,
+}
+
+impl Access {
+    /// Networks that are nobody's on the Internet: loopback, private (RFC 1918), shared (RFC 6598), link-local (RFC 3927) and
+    /// unique local (RFC 4193) addresses.
+    pub const PRIVATE: [Network; 9] = [
+        Network::v4(Ipv4Addr::new(127, 0, 0, 0), 8),
+        Network::v4(Ipv4Addr::new(10, 0, 0, 0), 8),
+        Network::v4(Ipv4Addr::new(172, 16, 0, 0), 12),
+        Network::v4(Ipv4Addr::new(192, 168, 0, 0), 16),
+        Network::v4(Ipv4Addr::new(100, 64, 0, 0), 10),
+        Network::v4(Ipv4Addr::new(169, 254, 0, 0), 16),
+        Network::v6(Ipv6Addr::LOCALHOST, 128),
+        Network::v6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+        Network::v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+    ];
+    /// Every address.
+    pub const ANY: [Network; 2] =
+        [Network::v4(Ipv4Addr::UNSPECIFIED, 0), Network::v6(Ipv6Addr::UNSPECIFIED, 0)];
+    /// Longest query where nothing is said: what a client sends unfragmented (DNS flag day 2020).
+    pub const DEFAULT_LONGEST_QUERY: usize = 1232;
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            allow: Self::PRIVATE.into(),
+            forward: Self::PRIVATE.into(),
+            deny: Vec::new(),
+            longest_query: Self::DEFAULT_LONGEST_QUERY,
+            queries_per_second: None,
+            over_limit: OverLimit::default(),
+            responses: ResponseLimit::default(),
+            cookies: Cookies::default(),
+        }
+    }
+}
+
+/// What becomes of queries beyond `queries_per_second`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverLimit {
+    /// REFUSED, so that the client knows.
+    #[default]
+    Refuse,
+    /// Silence.
+    Drop,
+}
+
+/// `[access.responses]`: response rate limiting, against being used to flood others under their addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseLimit {
+    /// Equal responses to one client network over UDP, a second; `None`: any number.
+    pub per_second: Option<u32>,
+    /// Of those beyond, each how many-th goes out all the same, as TC; 0: none.
+    pub slip: u32,
+    /// How many bits of a v4 address are a client network.
+    pub v4_prefix: u8,
+    /// How many bits of a v6 address are a client network.
+    pub v6_prefix: u8,
+    /// For whom nothing is limited.
+    pub exempt: Vec<Network>,
+}
+
+impl Default for ResponseLimit {
+    fn default() -> Self {
+        Self { per_second: Some(100), slip: 2, v4_prefix: 24, v6_prefix: 56, exempt: Access::PRIVATE.into() }
+    }
+}
+
+/// `[access.cookies]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cookies {
+    /// Whether a client that sends a cookie gets one.
+    pub enabled: bool,
+    /// Whether a query over UDP without a good one gets BADCOOKIE, if the client knows cookies, else TC.
+    pub required: bool,
+}
+
+impl Default for Cookies {
+    fn default() -> Self {
+        Self { enabled: true, required: false }
+    }
+}
+
+/// Reads `[access]`.
+pub(super) fn access(item: Item<'_>) -> Option<Access> {
+    let default = Access::default();
+    let mut table = Table::new("[access]", &item)?;
+    let allow = table.take("allow").map(networks).unwrap_or(default.allow);
+    let forward = table.take("forward").map(|item| {
+        let networks = networks(item);
+        if networks.iter().any(|network| network.prefix_length() == 0) {
+            item.scope
+                .warning(item.span, "other names are forwarded for every address: this is an open resolver")
+                .help("name the networks of your clients; open resolvers are found and used to flood others")
+                .report();
+        }
+        networks
+    });
+    let deny = table.take("deny").map(networks).unwrap_or_default();
+    let longest_query = table
+        .take("longest_query")
+        .and_then(|item| item.number(64, 65_535))
+        .and_then(|length| usize::try_from(length).ok());
+    let queries_per_second = table.take("queries_per_second").and_then(rate);
+    let words = [("refuse", OverLimit::Refuse), ("drop", OverLimit::Drop)];
+    let over_limit = table.take("over_limit").and_then(|item| item.word(&words));
+    let responses = table.take("responses").and_then(responses);
+    let cookies = table.take("cookies").and_then(cookies);
+    table.finish();
+    Some(Access {
+        allow,
+        forward: forward.unwrap_or(default.forward),
+        deny,
+        longest_query: longest_query.unwrap_or(default.longest_query),
+        queries_per_second: queries_per_second.unwrap_or(default.queries_per_second),
+        over_limit: over_limit.unwrap_or_default(),
+        responses: responses.unwrap_or_default(),
+        cookies: cookies.unwrap_or_default(),
+    })
+}
+
+fn responses(item: Item<'_>) -> Option<ResponseLimit> {
+    let default = ResponseLimit::default();
+    let mut table = Table::new("[access.responses]", &item)?;
+    let prefix = |item: Item<'_>, max| item.number(1, max).and_then(|length| u8::try_from(length).ok());
+    let per_second = table.take("per_second").and_then(rate);
+    let slip =
+        table.take("slip").and_then(|item| item.number(0, 100)).and_then(|slip| u32::try_from(slip).ok());
+    let v4_prefix = table.take("v4_prefix").and_then(|item| prefix(item, 32));
+    let v6_prefix = table.take("v6_prefix").and_then(|item| prefix(item, 128));
+    let exempt = table.take("exempt").map(networks);
+    table.finish();
+    Some(ResponseLimit {
+        per_second: per_second.unwrap_or(default.per_second),
+        slip: slip.unwrap_or(default.slip),
+        v4_prefix: v4_prefix.unwrap_or(default.v4_prefix),
+        v6_prefix: v6_prefix.unwrap_or(default.v6_prefix),
+        exempt: exempt.unwrap_or(default.exempt),
+    })
+}
+
+fn cookies(item: Item<'_>) -> Option<Cookies> {
+    let default = Cookies::default();
+    let mut table = Table::new("[access.cookies]", &item)?;
+    let enabled = table.take("enabled").and_then(|item| item.boolean()).unwrap_or(default.enabled);
+    let required = table.take("required").and_then(|item| {
+        let required = item.boolean()?;
+        if required && !enabled {
+            return item
+                .error("cookies cannot be required and not enabled")
+                .help("take \"enabled\" out, or \"required\"")
+                .reject();
+        }
+        Some(required)
+    });
+    table.finish();
+    Some(Cookies { enabled, required: required.unwrap_or(default.required) })
+}
+
+/// Reads a rate, a second; 0: no limit.
+fn rate(item: Item<'_>) -> Option<Option<u32>> {
+    let rate = item.number(0, MAX_RATE).and_then(|rate| u32::try_from(rate).ok())?;
+    Some((rate > 0).then_some(rate))
+}
+
+/// Reads networks; `private` and `any` stand for several.
+fn networks(item: Item<'_>) -> Vec<Network> {
+    let read = item.list(|element| match element.value {
+        DeValue::String(word) if word == "private" => Some(Access::PRIVATE.to_vec()),
+        DeValue::String(word) if word == "any" => Some(Access::ANY.to_vec()),
+        _ => values::network(element).map(|network| vec![network]),
+    });
+    read.into_iter().flatten().collect()
+}

@@ -1,0 +1,183 @@
+//! Which client may do what: one sorted table of address ranges, made of all networks that `[access]` names.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use crate::{config::Access, model::Network};
+
+/// What a client may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dns) struct Client {
+    pub(in crate::dns) standing: Standing,
+    /// Whether responses to it are limited.
+    pub(in crate::dns) limited: bool,
+}
+
+/// What a client may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dns) enum Standing {
+    /// Nothing, and it gets no answer.
+    Denied,
+    /// Nothing: REFUSED.
+    Stranger,
+    /// Our own names.
+    OwnNames,
+    /// Our own names, and others if we forward them.
+    AllNames,
+}
+
+/// The clients by their addresses.
+#[derive(Debug)]
+pub(super) struct Clients {
+    /// Where ranges begin, as v6 bits, in order. The first is 0, and each goes to the next.
+    starts: Box<[u128]>,
+    /// What holds in the range of the same place.
+    clients: Box<[Client]>,
+}
+
+impl Clients {
+    pub(super) fn new(access: &Access) -> Self {
+        let lists = [&access.deny, &access.allow, &access.forward, &access.responses.exempt];
+        // How many networks of each list begin or end at an address.
+        let mut changes = BTreeMap::from([(0, [0_i32; 4])]);
+        for (which, list) in lists.into_iter().enumerate() {
+            for (first, last) in list.iter().flat_map(Network::ranges) {
+                if let Some(count) = changes.entry(first).or_default().get_mut(which) {
+                    *count += 1;
+                }
+                if let Some(count) =
+                    last.checked_add(1).and_then(|end| changes.entry(end).or_default().get_mut(which))
+                {
+                    *count -= 1;
+                }
+            }
+        }
+        let mut counts = [0; 4];
+        let mut ranges: Vec<(u128, Client)> = Vec::with_capacity(changes.len());
+        for (start, change) in changes {
+            for (count, change) in counts.iter_mut().zip(change) {
+                *count += change;
+            }
+            let client = client(counts.map(|count| count > 0));
+            if ranges.last().is_none_or(|(_, before)| *before != client) {
+                ranges.push((start, client));
+            }
+        }
+        let (starts, clients): (Vec<_>, Vec<_>) = ranges.into_iter().unzip();
+        Self { starts: starts.into(), clients: clients.into() }
+    }
+
+    /// What holds for a client. *Cost*: a binary search; a handful of comparisons with the default networks.
+    #[inline]
+    pub(super) fn find(&self, address: IpAddr) -> Client {
+        let bits = Network::bits_of(address);
+        let behind = self.starts.partition_point(|start| *start <= bits);
+        self.clients.get(behind.wrapping_sub(1)).copied().unwrap_or(client([false; 4]))
+    }
+}
+
+fn client([denied, allowed, forwarded, exempt]: [bool; 4]) -> Client {
+    let standing = match (denied, allowed, forwarded) {
+        (true, ..) => Standing::Denied,
+        (false, false, _) => Standing::Stranger,
+        (false, true, false) => Standing::OwnNames,
+        (false, true, true) => Standing::AllNames,
+    };
+    Client { standing, limited: !exempt }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn networks(texts: &[&str]) -> Vec<Network> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[rstest]
+    #[case("127.0.0.1", Standing::AllNames)]
+    #[case("::1", Standing::AllNames)]
+    #[case("10.200.3.4", Standing::AllNames)]
+    #[case("172.31.255.255", Standing::AllNames)]
+    #[case("172.32.0.0", Standing::Stranger)]
+    #[case("100.64.0.1", Standing::AllNames)]
+    #[case("100.128.0.0", Standing::Stranger)]
+    #[case("192.168.0.1", Standing::AllNames)]
+    #[case("169.254.1.1", Standing::AllNames)]
+    #[case("fd12:3456::1", Standing::AllNames)]
+    #[case("fe80::1", Standing::AllNames)]
+    #[case("::ffff:10.0.0.1", Standing::AllNames)]
+    #[case("::ffff:9.9.9.9", Standing::Stranger)]
+    #[case("9.9.9.9", Standing::Stranger)]
+    #[case("0.0.0.0", Standing::Stranger)]
+    #[case("255.255.255.255", Standing::Stranger)]
+    #[case("2001:db8::1", Standing::Stranger)]
+    #[case("::", Standing::Stranger)]
+    #[case("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Standing::Stranger)]
+    fn private_clients_may_ask_for_everything_by_default(#[case] address: &str, #[case] standing: Standing) {
+        let client = Clients::new(&Access::default()).find(address.parse().unwrap());
+        assert_eq!(client.standing, standing);
+        assert_eq!(client.limited, standing == Standing::Stranger);
+    }
+
+    #[test]
+    fn forwarding_is_never_wider_than_what_is_written() {
+        let access = Access { allow: Access::ANY.into(), ..Access::default() };
+        let clients = Clients::new(&access);
+        assert_eq!(clients.find([9, 9, 9, 9].into()).standing, Standing::OwnNames);
+        assert_eq!(clients.find([10, 0, 0, 1].into()).standing, Standing::AllNames);
+
+        let access = Access { allow: networks(&["10.1.0.0/16"]), ..Access::default() };
+        let clients = Clients::new(&access);
+        assert_eq!(clients.find([10, 1, 0, 1].into()).standing, Standing::AllNames);
+        assert_eq!(clients.find([10, 2, 0, 1].into()).standing, Standing::Stranger);
+        assert_eq!(clients.find([127, 0, 0, 1].into()).standing, Standing::Stranger);
+    }
+
+    #[test]
+    fn deny_goes_before_allow() {
+        let access = Access { deny: networks(&["10.2.0.0/16", "10.2.3.4"]), ..Access::default() };
+        let clients = Clients::new(&access);
+        for (address, standing) in [
+            ([10, 2, 3, 4], Standing::Denied),
+            ([10, 2, 255, 255], Standing::Denied),
+            ([10, 3, 0, 0], Standing::AllNames),
+            ([10, 1, 255, 255], Standing::AllNames),
+        ] {
+            assert_eq!(clients.find(address.into()).standing, standing, "{address:?}");
+        }
+    }
+
+    proptest! {
+        /// The table says what a look through the lists says.
+        #[test]
+        fn the_table_is_the_lists(
+            lists in prop::array::uniform4(prop::collection::vec((any::<[u8; 4]>(), 0_u8..=32, any::<bool>()), 0..6)),
+            near in 0_usize..24,
+            offset in -2_i64..=2,
+        ) {
+            let [deny, allow, forward, exempt] = lists.map(|list| -> Vec<Network> {
+                list.into_iter()
+                    .filter_map(|(v4, length, is_v6)| {
+                        let v6 = u128::from(u32::from_be_bytes(v4)) << 96;
+                        let address = if is_v6 { IpAddr::V6(v6.into()) } else { IpAddr::V4(v4.into()) };
+                        Network::around(address, length)
+                    })
+                    .collect()
+            });
+            let mut access = Access { allow, forward, deny, ..Access::default() };
+            access.responses.exempt = exempt;
+            let all: Vec<_> = [&access.deny, &access.allow, &access.forward, &access.responses.exempt]
+                .into_iter().flatten().flat_map(Network::ranges).collect();
+            prop_assume!(!all.is_empty());
+            let (first, last) = all[near % all.len()];
+            let edge = if near % 2 == 0 { first } else { last };
+            let address = IpAddr::V6(edge.wrapping_add_signed(offset.into()).into());
+            let has = |list: &[Network]| list.iter().any(|network| network.contains(address));
+            let expected = client([has(&access.deny), has(&access.allow), has(&access.forward), has(&access.responses.exempt)]);
+            prop_assert_eq!(Clients::new(&access).find(address), expected);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! DNS cookies (RFC 7873), made as all servers should make them (RFC 9018).
+
+use std::{hash::Hasher as _, net::IpAddr};
+
+use siphasher::sip::SipHasher24;
+
+/// The only version of server cookies (RFC 9018 section 4.1), with the reserved bytes behind it.
+const VERSION: [u8; 4] = [1, 0, 0, 0];
+
+/// How long a cookie is good, in seconds (RFC 9018 section 4.3).
+const LIFETIME: u32 = 3600;
+
+/// How far in the future a cookie may be from, in seconds: another server's clock.
+const AHEAD: u32 = 300;
+
+/// From which age on a cookie is replaced, in seconds.
+const RENEW: u32 = 1800;
+
+/// What a query's COOKIE option has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dns) enum SentCookie {
+    /// There is none.
+    None,
+    /// Not 8, nor 16 to 40 bytes (RFC 7873 section 4).
+    Malformed,
+    /// The client's half, and the server's if it has 16 bytes as ours have; zeros are never a good one.
+    Client([u8; 8], [u8; 16]),
+}
+
+/// Both halves, as the answer has them.
+pub(in crate::dns) type ServerCookie = [u8; 24];
+
+impl SentCookie {
+    /// Reads the option's data.
+    pub(in crate::dns) fn read(data: &[u8]) -> Self {
+        match (data.split_first_chunk(), data.len()) {
+            (Some((client, server)), 8 | 16..=40) => {
+                Self::Client(*client, server.try_into().unwrap_or_default())
+            }
+            _ => Self::Malformed,
+        }
+    }
+}
+
+/// Makes cookies, and knows its own again.
+#[derive(Debug)]
+pub(super) struct Baker {
+    secret: [u8; 16],
+}
+
+impl Baker {
+    pub(super) fn new(secret: [u8; 16]) -> Self {
+        Self { secret }
+    }
+
+    /// Tells whether a cookie is good at `now`, in seconds since 1970, and what to answer with.
+    pub(super) fn judge(
+        &self,
+        client: [u8; 8],
+        server: [u8; 16],
+        address: IpAddr,
+        now: u32,
+    ) -> (bool, ServerCookie) {
+        let [v0, v1, v2, v3, t0, t1, t2, t3, ..] = server;
+        let made = u32::from_be_bytes([t0, t1, t2, t3]);
+        // Serial number arithmetic (RFC 1982): the clock's 32 bits may run over.
+        let age = now.wrapping_sub(made);
+        let is_timely = age <= LIFETIME || made.wrapping_sub(now) <= AHEAD;
+        let expected = self.bake(client, address, made);
+        // The time that a comparison takes tells nothing: who could measure it would have a whole hash to guess in an hour.
+        let good = [v0, v1, v2, v3] == VERSION && is_timely && expected[8..] == server;
+        let keep = good && age < RENEW;
+        (good, if keep { expected } else { self.bake(client, address, now) })
+    }
+
+    /// Makes the cookie of a client at a time (RFC 9018 section 4.4).
+    fn bake(&self, client: [u8; 8], address: IpAddr, time: u32) -> ServerCookie {
+        let mut cookie = [0; 24];
+        let mut hasher = SipHasher24::new_with_key(&self.secret);
+        let (head, hash) = cookie.split_at_mut(16);
+        for (place, byte) in head.iter_mut().zip(client.into_iter().chain(VERSION).chain(time.to_be_bytes()))
+        {
+            *place = byte;
+        }
+        hasher.write(head);
+        match address.to_canonical() {
+            IpAddr::V4(address) => hasher.write(&address.octets()),
+            IpAddr::V6(address) => hasher.write(&address.octets()),
+        }
+        hash.copy_from_slice(&hasher.finish().to_le_bytes());
+        cookie
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn bytes<const N: usize>(hex: &str) -> [u8; N] {
+        std::array::from_fn(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+    }
+
+    /// RFC 9018 appendix A.
+    #[rstest]
+    #[case::learning(
+        "2464c4abcf10c957",
+        "198.51.100.100",
+        1559731985,
+        "2464c4abcf10c957010000005cf79f111f8130c3eee29480"
+    )]
+    #[case::renewed(
+        "fc93fc62807ddb86",
+        "203.0.113.203",
+        1559734700,
+        "fc93fc62807ddb86010000005cf7a9acf73a7810aca2381e"
+    )]
+    fn cookies_are_those_of_the_standard(
+        #[case] client: &str,
+        #[case] address: &str,
+        #[case] time: u32,
+        #[case] expected: &str,
+    ) {
+        let baker = Baker::new(bytes("e5e973e5a6b2a43f48e7dc849e37bfcf"));
+        let (good, cookie) = baker.judge(bytes(client), [0; 16], address.parse().unwrap(), time);
+        assert!(!good);
+        assert_eq!(cookie, bytes(expected));
+    }
+
+    /// RFC 9018 appendix A.4: v6, with another secret.
+    #[test]
+    fn a_v6_cookie_is_that_of_the_standard() {
+        let baker = Baker::new(bytes("445536bcd2513298075a5d379663c962"));
+        let address = "2001:db8:220:1:59de:d0f4:8769:82b8".parse().unwrap();
+        let (_, cookie) = baker.judge(bytes("22681ab97d52c298"), [0; 16], address, 1559741961);
+        assert_eq!(cookie, bytes("22681ab97d52c298010000005cf7c609a6bb79d16625507a"));
+        let old = bytes("010000005cf7c57926556bd0934c72f8");
+        assert!(!baker.judge(bytes("22681ab97d52c298"), old, address, 1559741961).0, "of another secret");
+    }
+
+    #[rstest]
+    #[case::fresh(0, true, true)]
+    #[case::half_an_hour(1799, true, true)]
+    #[case::to_be_renewed(1800, true, false)]
+    #[case::an_hour(3600, true, false)]
+    #[case::too_old(3601, false, false)]
+    #[case::a_clock_that_runs_ahead(-300, true, false)]
+    #[case::from_the_future(-301, false, false)]
+    fn a_cookie_is_good_for_an_hour(#[case] age: i32, #[case] good: bool, #[case] kept: bool) {
+        let (baker, address) = (Baker::new([7; 16]), [192, 0, 2, 1].into());
+        let made = u32::MAX - 2000; // so that the clock runs over
+        let cookie = baker.bake([1; 8], address, made);
+        let server = cookie[8..].try_into().unwrap();
+        let now = made.wrapping_add_signed(age);
+        let (is_good, reply) = baker.judge([1; 8], server, address, now);
+        assert_eq!((is_good, reply == cookie), (good, kept));
+    }
+
+    #[test]
+    fn a_cookie_is_good_for_its_client_only() {
+        let (baker, address): (_, IpAddr) = (Baker::new([7; 16]), [192, 0, 2, 1].into());
+        let server: [u8; 16] = baker.bake([1; 8], address, 1000)[8..].try_into().unwrap();
+        assert!(baker.judge([1; 8], server, address, 1000).0);
+        assert!(baker.judge([1; 8], server, "::ffff:192.0.2.1".parse().unwrap(), 1000).0);
+        assert!(!baker.judge([2; 8], server, address, 1000).0);
+        assert!(!baker.judge([1; 8], server, [192, 0, 2, 2].into(), 1000).0);
+        assert!(!Baker::new([8; 16]).judge([1; 8], server, address, 1000).0);
+        let mut forged = server;
+        forged[15] ^= 1;
+        assert!(!baker.judge([1; 8], forged, address, 1000).0);
+    }
+
+    #[rstest]
+    #[case(0, false)]
+    #[case(7, false)]
+    #[case(8, true)]
+    #[case(9, false)]
+    #[case(15, false)]
+    #[case(16, true)]
+    #[case(24, true)]
+    #[case(40, true)]
+    #[case(41, false)]
+    fn an_option_of_any_other_length_is_malformed(#[case] length: usize, #[case] good: bool) {
+        let read = SentCookie::read(&vec![9; length]);
+        assert_eq!(read != SentCookie::Malformed, good, "{read:?}");
+    }
+}

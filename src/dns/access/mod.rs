@@ -1,0 +1,200 @@
+//! Who may ask, and how much.
+//!
+//! Every request passes here twice: when it comes in ([`Guard::admit`]: which client is it, may it ask, does it ask too much?) and
+//! when its answer is written ([`Guard::judge_response`]: is somebody flooded with equal ones?). A client that is not limited
+//! costs one search in a sorted table; nothing here allocates, waits or locks.
+
+mod buckets;
+mod clients;
+mod cookie;
+
+use std::{
+    net::IpAddr,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use hickory_proto::op::ResponseCode;
+
+use self::{buckets::Buckets, clients::Clients, cookie::Baker};
+pub(super) use self::{
+    clients::{Client, Standing},
+    cookie::{SentCookie, ServerCookie},
+};
+use crate::{
+    config::{Access, OverLimit, ResponseLimit},
+    model::Network,
+    telemetry::Restriction,
+};
+
+/// Holds what `[access]` says.
+#[derive(Debug)]
+pub struct Guard {
+    clients: Clients,
+    longest_query: usize,
+    queries: Option<(Buckets, OverLimit)>,
+    responses: Option<(Buckets, ResponseLimit)>,
+    cookies: Option<Baker>,
+    cookies_required: bool,
+    started: Instant,
+}
+
+/// Whether a request is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is.
+    Yes,
+    /// Nothing is sent.
+    Silence(Restriction),
+    /// REFUSED.
+    Refuse(Restriction),
+    /// FORMERR, without looking at more than its header.
+    TooLong,
+}
+
+/// What a query's cookie is worth, and what it is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CookieCheck {
+    /// The client has shown that its address is its own.
+    Good(ServerCookie),
+    /// It has not, but learns how.
+    New(ServerCookie),
+    /// It sent none, or none are answered.
+    None,
+    /// The option cannot be read: FORMERR (RFC 7873 section 5.2.2).
+    Malformed,
+}
+
+impl CookieCheck {
+    /// The cookie that the answer has.
+    pub(super) fn reply(self) -> Option<ServerCookie> {
+        match self {
+            Self::Good(cookie) | Self::New(cookie) => Some(cookie),
+            Self::None | Self::Malformed => None,
+        }
+    }
+}
+
+/// What happens with a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Release {
+    /// It is sent.
+    Send,
+    /// A short one with TC goes out instead.
+    Truncate,
+    /// It is not sent.
+    Drop,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self::new(&Access::default())
+    }
+}
+
+impl Guard {
+    /// Makes a guard with a cookie secret of its own.
+    pub fn new(access: &Access) -> Self {
+        let responses = &access.responses;
+        let buckets = |rate: Option<u32>| rate.map(Buckets::new);
+        Self {
+            clients: Clients::new(access),
+            longest_query: access.longest_query,
+            queries: buckets(access.queries_per_second).map(|buckets| (buckets, access.over_limit)),
+            responses: buckets(responses.per_second).map(|buckets| (buckets, responses.clone())),
+            cookies: access.cookies.enabled.then(|| Baker::new(rand::random())),
+            cookies_required: access.cookies.required,
+            started: Instant::now(),
+        }
+    }
+
+    /// Decides whether a request of `length` bytes is looked at. *Cost*: a search among the networks; where queries are
+    /// limited also a look at the clock and at one cache line.
+    #[inline]
+    pub(super) fn admit(&self, address: IpAddr, length: usize) -> (Admission, Client) {
+        let client = self.clients.find(address);
+        let refused = Client { standing: Standing::Stranger, ..client };
+        match client.standing {
+            Standing::Denied => return (Admission::Silence(Restriction::Denied), client),
+            Standing::Stranger => return (Admission::Refuse(Restriction::NotAllowed), client),
+            Standing::OwnNames | Standing::AllNames => {}
+        }
+        if let Some((buckets, over)) = &self.queries
+            && !buckets.take(subnet(address, 32, 64), self.micros())
+        {
+            return match over {
+                OverLimit::Refuse => (Admission::Refuse(Restriction::TooManyQueries), refused),
+                OverLimit::Drop => (Admission::Silence(Restriction::TooManyQueries), refused),
+            };
+        }
+        if length > self.longest_query { (Admission::TooLong, client) } else { (Admission::Yes, client) }
+    }
+
+    /// Judges the cookie that a query came with. *Cost*: where there is one, the clock and two short hashes.
+    pub(super) fn check_cookie(&self, sent: SentCookie, address: IpAddr) -> CookieCheck {
+        match (&self.cookies, sent) {
+            (None, _) | (_, SentCookie::None) => CookieCheck::None,
+            (Some(_), SentCookie::Malformed) => CookieCheck::Malformed,
+            (Some(baker), SentCookie::Client(client, server)) => {
+                // RFC 9018 section 4.3: seconds since 1970 modulo 2^32
+                let now =
+                    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32);
+                let (good, reply) = baker.judge(client, server, address, now);
+                if good { CookieCheck::Good(reply) } else { CookieCheck::New(reply) }
+            }
+        }
+    }
+
+    /// Tells whether queries over UDP need a good cookie from this client.
+    pub(super) fn wants_cookie(&self, client: Client) -> bool {
+        self.cookies_required && client.limited
+    }
+
+    /// Decides what becomes of a response over UDP to a client without a good cookie. `name` and `qtype` are those of
+    /// the question. *Cost*: for clients that are limited the clock, a hash and a look at one cache line.
+    #[inline]
+    pub(super) fn judge_response(
+        &self,
+        client: Client,
+        address: IpAddr,
+        code: ResponseCode,
+        (name, qtype): (&[u8], u16),
+    ) -> Release {
+        match &self.responses {
+            Some((buckets, limit)) if client.limited => {
+                let network = subnet(address, limit.v4_prefix, limit.v6_prefix);
+                // An attacker makes names up: what there is of them differs, what there is not is all the same.
+                let is_free = match code {
+                    ResponseCode::NoError => buckets.take((network, name, qtype), self.micros()),
+                    code => buckets.take((network, u16::from(code)), self.micros()),
+                };
+                if is_free { Release::Send } else { over_limit(buckets, limit.slip, code) }
+            }
+            _ => Release::Send,
+        }
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What becomes of a response beyond the limit.
+fn over_limit(buckets: &Buckets, slip: u32, code: ResponseCode) -> Release {
+    if slip == 0 || !buckets.count_over().is_multiple_of(slip) {
+        return Release::Drop;
+    }
+    match code {
+        ResponseCode::NoError | ResponseCode::NXDomain => Release::Truncate,
+        // Errors are as short as that anyhow, and with TC they would say something else.
+        _ => Release::Send,
+    }
+}
+
+/// The network of a client: the first bits of its address.
+fn subnet(address: IpAddr, v4: u8, v6: u8) -> u128 {
+    let length = if address.to_canonical().is_ipv4() { v4 + 96 } else { v6 };
+    Network::bits_of(address) & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

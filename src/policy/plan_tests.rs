@@ -1,0 +1,209 @@
+use std::time::Instant;
+
+use super::{testing::candidate, *};
+use crate::{
+    config::{Clients, Filter, Group, Near, Nearness, Route, Service, Shape, WhenAllUnhealthy},
+    model::Health::{self, Draining, Healthy, Unhealthy, Unknown, Warning},
+};
+
+fn rules(shape: Shape, routes: Vec<Route>) -> Rules {
+    Rules::of_service(&Service {
+        name: "web.test".parse().unwrap(),
+        shape,
+        alias: None,
+        from: Vec::new(),
+        routes,
+        failover: None,
+        names: Vec::new(),
+    })
+}
+
+fn version(version: &str, weight: u16) -> Group {
+    let labels = [("version", version)].into_iter().collect();
+    Group { filter: Filter { labels, ..Filter::default() }, weight, strict: false }
+}
+
+fn planned<'a>(rules: &'a Rules, candidates: &'a [Candidate]) -> Plan<'a> {
+    let mut memory = Memory::new();
+    plan(rules, candidates, &Localities::default(), &mut memory, true, Instant::now())
+}
+
+fn of(states: &[(Health, &str, u16)]) -> Vec<Candidate> {
+    let one = |(at, (health, version, weight)): (usize, &(Health, &str, u16))| {
+        let labels = [("version", *version)].into_iter().collect();
+        Candidate { labels, weight: *weight, ..candidate(&format!("i{at}"), *health) }
+    };
+    states.iter().enumerate().map(one).collect()
+}
+
+fn labels<'a>(candidates: &[&'a Candidate]) -> Vec<&'a str> {
+    candidates.iter().map(|one| one.label.as_str()).collect()
+}
+
+/// The plain service's one group.
+fn plain(states: &[Health], shape: Shape) -> (Vec<Health>, bool) {
+    let candidates = of(&states.iter().map(|health| (*health, "v1", 1)).collect::<Vec<_>>());
+    let rules = Rules::of_shape(shape);
+    let plan = planned(&rules, &candidates);
+    let [RoutePlan { clients: None, groups, failed_open }] = plan.routes.as_slice() else {
+        panic!("{plan:?}")
+    };
+    (groups[0].candidates.iter().map(|one| one.health).collect(), *failed_open || groups[0].panics)
+}
+
+#[test]
+fn only_accepted_states_are_answered_while_there_is_one() {
+    let answered = plain(&[Healthy, Unhealthy, Warning, Unknown, Draining], Shape::default());
+    assert_eq!(answered, (vec![Healthy, Warning], false));
+}
+
+#[test]
+fn all_but_draining_are_answered_when_none_is_accepted() {
+    let answered = plain(&[Unhealthy, Unknown, Draining], Shape::default());
+    assert_eq!(answered, (vec![Unhealthy, Unknown], true));
+    assert_eq!(plain(&[Draining, Draining], Shape::default()), (vec![], false));
+    let none = Shape { when_all_unhealthy: WhenAllUnhealthy::None, ..Shape::default() };
+    assert_eq!(plain(&[Unhealthy, Unknown], none), (vec![], false));
+}
+
+#[test]
+fn below_the_panic_threshold_the_unfit_are_answered_too() {
+    let shape = Shape { panic_threshold: 50, ..Shape::default() };
+    assert_eq!(plain(&[Healthy, Unhealthy, Draining], shape.clone()), (vec![Healthy], false));
+    let three = plain(&[Healthy, Unhealthy, Unhealthy, Draining], shape);
+    assert_eq!(three, (vec![Healthy, Unhealthy, Unhealthy], true));
+}
+
+#[test]
+fn weight_zero_gets_nothing_while_another_that_is_accepted_has_more() {
+    let weights = |given: &[(Health, u16)]| -> Vec<u16> {
+        let candidates =
+            of(&given.iter().map(|(health, weight)| (*health, "v1", *weight)).collect::<Vec<_>>());
+        let rules = Rules::of_shape(Shape::default());
+        planned(&rules, &candidates).routes[0].groups[0].candidates.iter().map(|one| one.weight).collect()
+    };
+    assert_eq!(weights(&[(Healthy, 0), (Healthy, 3), (Healthy, 0)]), [3]);
+    assert_eq!(weights(&[(Healthy, 0), (Unhealthy, 3)]), [0]);
+    assert_eq!(weights(&[(Healthy, 0), (Healthy, 0)]), [0, 0]);
+    assert_eq!(weights(&[(Unhealthy, 0), (Unhealthy, 5)]), [5]);
+}
+
+fn split(groups: Vec<Group>) -> Rules {
+    rules(Shape::default(), vec![Route { clients: None, split: groups }])
+}
+
+#[test]
+fn groups_take_what_their_filter_means_and_keep_their_weights() {
+    let candidates = of(&[(Healthy, "v1", 1), (Healthy, "v2", 1), (Unhealthy, "v2", 1), (Healthy, "v3", 1)]);
+    let rules = split(vec![version("v1", 90), version("v2", 10)]);
+    let plan = planned(&rules, &candidates);
+    assert_eq!(plan.routes.len(), 1);
+    let route = &plan.routes[0];
+    assert_eq!(labels(&route.groups[0].candidates), ["i0"]);
+    assert_eq!(labels(&route.groups[1].candidates), ["i1"]);
+    assert_eq!(route.weights(|_| true), [90, 10]);
+    assert_eq!(route.weights(|at| at == 0), [90, 0]);
+}
+
+#[test]
+fn a_group_with_nothing_eligible_hands_its_share_over_unless_it_is_strict() {
+    let candidates = of(&[(Healthy, "v1", 1), (Unhealthy, "v2", 1)]);
+    let rules = split(vec![version("v1", 90), version("v2", 10)]);
+    let route = planned(&rules, &candidates).routes.remove(0);
+    assert_eq!((route.weights(|_| true), route.failed_open), (vec![90, 0], false));
+    let strict = Group { strict: true, ..version("v2", 10) };
+    let rules = split(vec![version("v1", 90), strict]);
+    let route = planned(&rules, &candidates).routes.remove(0);
+    assert!(route.groups[1].candidates.is_empty());
+    assert_eq!(route.weights(|at| at == 0), [90, 10]);
+}
+
+#[test]
+fn a_group_of_weight_zero_stands_by() {
+    let rules = split(vec![version("v1", 1), version("v2", 0)]);
+    let both = of(&[(Healthy, "v1", 1), (Healthy, "v2", 1)]);
+    assert_eq!(planned(&rules, &both).routes[0].weights(|_| true), [1, 0]);
+    let standby = of(&[(Unhealthy, "v1", 1), (Healthy, "v2", 1)]);
+    assert_eq!(planned(&rules, &standby).routes[0].weights(|_| true), [0, 1]);
+}
+
+#[test]
+fn a_route_fails_open_only_when_no_group_has_anything_fit() {
+    let rules = split(vec![version("v1", 9), version("v2", 1)]);
+    let candidates = of(&[(Unhealthy, "v1", 1), (Unknown, "v2", 1), (Draining, "v2", 1)]);
+    let route = planned(&rules, &candidates).routes.remove(0);
+    assert!(route.failed_open);
+    assert_eq!(labels(&route.groups[1].candidates), ["i1"]);
+    assert_eq!(route.weights(|_| true), [9, 1]);
+}
+
+#[test]
+fn who_matches_no_route_gets_everything() {
+    let clients = Clients { service: Some("magnanimo.test".parse().unwrap()), ..Clients::default() };
+    let route = Route { clients: Some(clients.clone()), split: vec![version("v1", 1)] };
+    let rules = rules(Shape::default(), vec![route]);
+    let candidates = of(&[(Healthy, "v1", 1), (Healthy, "v2", 1)]);
+    let plan = planned(&rules, &candidates);
+    assert_eq!(plan.routes.len(), 2);
+    assert_eq!(plan.routes[0].clients, Some(&clients));
+    assert_eq!(labels(&plan.routes[0].groups[0].candidates), ["i0"]);
+    assert_eq!(plan.routes[1].clients, None);
+    assert_eq!(labels(&plan.routes[1].groups[0].candidates), ["i0", "i1"]);
+}
+
+fn near(
+    prefer: Near,
+    spill_below: u8,
+    places: &[(Health, Option<&str>)],
+) -> (Vec<(String, usize)>, Vec<(String, usize)>) {
+    let candidates: Vec<Candidate> = places
+        .iter()
+        .enumerate()
+        .map(|(at, (health, zone))| Candidate {
+            locality: zone.map(Into::into),
+            ..candidate(&format!("i{at}"), *health)
+        })
+        .collect();
+    let shape = Shape { nearness: Some(Nearness { prefer, spill_below }), ..Shape::default() };
+    let rules = rules(shape, Vec::new());
+    let plan = planned(&rules, &candidates);
+    let counts = |rings: &[(std::sync::Arc<str>, Vec<&Candidate>)]| {
+        rings.iter().map(|(place, near)| (place.to_string(), near.len())).collect()
+    };
+    let rings = &plan.routes[0].groups[0].rings;
+    (counts(&rings.zones), counts(&rings.regions))
+}
+
+fn ring(place: &str, count: usize) -> (String, usize) {
+    (place.to_owned(), count)
+}
+
+#[test]
+fn rings_are_drawn_around_zones_and_regions() {
+    let places = [
+        (Healthy, Some("eu-west-1a")),
+        (Healthy, Some("eu-west-1a")),
+        (Healthy, Some("eu-west-1b")),
+        (Healthy, Some("us-east-1a")),
+        (Healthy, None),
+    ];
+    let (zones, regions) = near(Near::Zone, 1, &places);
+    assert_eq!(zones, [ring("eu-west-1a", 2), ring("eu-west-1b", 1), ring("us-east-1a", 1)]);
+    assert_eq!(regions, [ring("eu-west-1", 3), ring("us-east-1", 1)]);
+    assert_eq!(near(Near::Region, 1, &places), (vec![], regions));
+}
+
+#[test]
+fn a_zone_spills_over_when_too_few_are_fit() {
+    let places = [
+        (Healthy, Some("eu-west-1a")),
+        (Unhealthy, Some("eu-west-1a")),
+        (Unhealthy, Some("eu-west-1a")),
+        (Draining, Some("eu-west-1a")),
+        (Healthy, Some("eu-west-1b")),
+        (Unhealthy, Some("us-east-1a")),
+    ];
+    let (zones, regions) = near(Near::Zone, 50, &places);
+    assert_eq!(zones, [ring("eu-west-1b", 1)]);
+    assert_eq!(regions, [ring("eu-west-1", 2)]);
+}

@@ -1,0 +1,21 @@
+//! Candidates for tests.
+
+use super::{Candidate, Place};
+use crate::model::{Health, Labels};
+
+/// A candidate with this label and health, weight 1 and nothing else of note.
+pub(super) fn candidate(label: &str, health: Health) -> Candidate {
+    Candidate {
+        label: label.to_owned(),
+        aliases: Vec::new(),
+        place: Place::Addresses { v4: vec![[127, 0, 0, 1].into()], v6: Vec::new() },
+        port: 80,
+        named_ports: Vec::new(),
+        health,
+        weight: 1,
+        labels: Labels::default(),
+        locality: None,
+        datacenter: None,
+        sources: Vec::new(),
+    }
+}
