@@ -64,7 +64,7 @@ pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new()?);
     let catalog = Catalog::new(&config, 1);
     let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
-    let responder = Arc::new(Responder::new(cell, Arc::clone(&metrics), None));
+    let responder = Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), None));
     let address = *config.listen.dns.first().context("no address")?;
     let socket = udp::bind(address, 1)?.pop().context("no socket")?;
     let address = socket.local_addr()?;
@@ -72,10 +72,11 @@ pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
     println!("listening {address}");
 
     let (outbox, inbox) = mpsc::channel(CHANNEL);
+    let (_nobody, requests) = mpsc::channel(1);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     thread::Builder::new()
         .name(CATALOG_THREAD.to_owned())
-        .spawn(move || runtime.block_on(catalog::run(catalog, inbox, metrics)))?;
+        .spawn(move || runtime.block_on(catalog::run(catalog, inbox, requests, cell, metrics)))?;
     let import = config.namespaces.first().and_then(|namespace| namespace.imports().next());
     let source = Source { import: import.context("no import")?.0, services: settings.services, outbox };
     let (tell, told) = commands::channel();

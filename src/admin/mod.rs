@@ -1,11 +1,12 @@
 //! The admin port: HTTP for operators, Prometheus and probes of the orchestrator.
 //!
-//! It only reads: the status board and the metrics, later the snapshot. What it serves is made when asked for, so it
+//! It reads the status board and the metrics, later the snapshot, and asks for a reload. What it serves is made when asked for, so it
 //! costs nothing in between. A port of its own was preferred to sharing one with DNS over HTTPS: who may ask names need
 //! not see the state. Imports [`crate::model`] and [`crate::telemetry`].
 
 mod listener;
 mod ready;
+mod reload;
 
 use std::{future::Future, sync::Arc};
 
@@ -14,13 +15,19 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+};
 use tracing::error;
 
 use self::{listener::Bounded, ready::Readiness};
-use crate::{model::Board, telemetry::Metrics};
+use crate::{
+    model::{Board, Reloaded},
+    telemetry::Metrics,
+};
 
 /// What the pages are made from.
 #[derive(Clone, Debug)]
@@ -29,7 +36,12 @@ pub struct AdminState {
     pub board: Arc<Board>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
+    /// Who reads the configuration again.
+    pub reloads: mpsc::Sender<ReloadRequest>,
 }
+
+/// A wish that the configuration be read again, and who is told what came of it.
+pub type ReloadRequest = oneshot::Sender<Reloaded>;
 
 /// Serves the admin port until `shutdown` is done, then answers what was asked and ends.
 ///
@@ -51,6 +63,7 @@ fn router(state: AdminState) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/v1/reload", post(reload::reload))
         .fallback(not_found)
         .with_state(state)
 }
@@ -60,7 +73,9 @@ async fn index() -> &'static str {
      \n\
      /healthz   200 while the process runs\n\
      /readyz    200 when every source has data, else 503; with Accept: application/json as JSON\n\
-     /metrics   metrics for Prometheus\n"
+     /metrics   metrics for Prometheus\n\
+     \n\
+     POST /v1/reload   reads the configuration again, as `muster reload` does; needs the header X-Muster\n"
 }
 
 async fn healthz() -> &'static str {

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    model::{SourceId, SourceKind, SourceStatus},
+    model::{ReloadDiagnostic, ReloadResult, SourceId, SourceKind, SourceStatus},
     telemetry::{Outcome, Transport},
 };
 
@@ -25,6 +25,7 @@ struct Admin {
     vms: Arc<SourceStatus>,
     files: Arc<SourceStatus>,
     metrics: Arc<Metrics>,
+    asked: mpsc::Receiver<ReloadRequest>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -42,26 +43,90 @@ impl Admin {
         let vms = board.add(SourceId { kind: SourceKind::Consul, name: "vms".into() });
         let files = board.add(SourceId { kind: SourceKind::Static, name: "static".into() });
         let metrics = Arc::new(Metrics::new().unwrap());
-        let state = AdminState { board: Arc::new(board), metrics: Arc::clone(&metrics) };
+        let (reloads, asked) = mpsc::channel(1);
+        let state = AdminState { board: Arc::new(board), metrics: Arc::clone(&metrics), reloads };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(serve(listener, state, async {
             let _ = stopped.await;
         }));
-        Self { address, vms, files, metrics, stop, task }
+        Self { address, vms, files, metrics, asked, stop, task }
     }
 
     async fn get(&self, path: &str, headers: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        timeout(DEADLINE, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+        send(self.address, "GET", path, headers).await
     }
+}
+
+/// Sends one request and reads the answer.
+async fn send(address: SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+/// Asks for a reload and plays the reloader that comes to this result.
+async fn post_reload(admin: &mut Admin, headers: &str, result: ReloadResult) -> Answer {
+    let asked = async {
+        let done = admin.asked.recv().await.unwrap();
+        let diagnostic = ReloadDiagnostic {
+            severity: "error".into(),
+            file: "zones/shop.toml".into(),
+            line: 3,
+            column: 7,
+            message: "wrong".into(),
+            found: String::new(),
+            help: None,
+        };
+        let text = "all of it in words\n".to_owned();
+        done.send(Reloaded { result, text, diagnostics: vec![diagnostic], notes: Vec::new() }).unwrap();
+    };
+    let (answer, ()) = tokio::join!(send(admin.address, "POST", "/v1/reload", headers), asked);
+    answer
+}
+
+#[tokio::test]
+async fn a_reload_says_what_came_of_it() {
+    let mut admin = Admin::start().await;
+    for (result, status) in
+        [(ReloadResult::Applied, 200), (ReloadResult::Unchanged, 200), (ReloadResult::Refused, 422)]
+    {
+        let answer = post_reload(&mut admin, "X-Muster: reload\r\n", result).await;
+        assert_eq!((answer.status, answer.body.as_str()), (status, "all of it in words\n"));
+    }
+    let headers = "Content-Type: application/json; charset=utf-8\r\nAccept: application/json\r\n";
+    let answer = post_reload(&mut admin, headers, ReloadResult::Refused).await;
+    let expected = serde_json::json!({
+        "result": "refused",
+        "diagnostics": [{
+            "severity": "error", "file": "zones/shop.toml", "line": 3, "column": 7,
+            "message": "wrong", "found": "", "help": null,
+        }],
+        "notes": [],
+    });
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&answer.body).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_reload_is_not_for_pages_of_other_sites() {
+    let mut admin = Admin::start().await;
+    // What a form of another site's page can send.
+    for headers in ["", "Content-Type: text/plain\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"]
+    {
+        let answer = send(admin.address, "POST", "/v1/reload", headers).await;
+        assert_eq!(answer.status, 403, "{headers}");
+    }
+    // Asking whether it may send more (CORS) is not granted, and looking at it changes nothing.
+    let preflight = send(admin.address, "OPTIONS", "/v1/reload", "Origin: http://elsewhere\r\n").await;
+    assert!(!preflight.head.contains("access-control-allow"), "{}", preflight.head);
+    assert_eq!(admin.get("/v1/reload", "X-Muster: reload\r\n").await.status, 405);
+    assert!(admin.asked.try_recv().is_err(), "nobody was asked");
 }
 
 #[tokio::test]

@@ -22,13 +22,13 @@ use crate::{
 /// What every source said, by service and member, and the zones that it is published to.
 #[derive(Debug)]
 pub struct Catalog {
-    services: HashMap<Name, ServiceState>,
-    imports: HashMap<Import, ImportState>,
+    pub(super) services: HashMap<Name, ServiceState>,
+    pub(super) imports: HashMap<Import, ImportState>,
     /// What sources say of who asks, beside the instances of services.
-    clients: BTreeMap<Member, MemberState>,
+    pub(super) clients: BTreeMap<Member, MemberState>,
     client_index: ClientIndex,
-    snapshot: Snapshot,
-    rotation_ids: RotationIds,
+    pub(super) snapshot: Snapshot,
+    pub(super) rotation_ids: RotationIds,
     touched: BTreeSet<Name>,
     /// Services that have to be compiled again at some time, though nothing changes.
     due: BTreeSet<(Instant, Name)>,
@@ -39,25 +39,25 @@ pub struct Catalog {
 pub type HealthCounts = [usize; Health::ALL.len()];
 
 #[derive(Debug)]
-struct ServiceState {
+pub(super) struct ServiceState {
     apex: Name,
     /// Whether the zone's file names it; if not, it lives as long as an import lists it.
-    configured: bool,
-    members: BTreeMap<Member, MemberState>,
+    pub(super) configured: bool,
+    pub(super) members: BTreeMap<Member, MemberState>,
     /// Its own name, then the further names that its instances have.
-    faces: Vec<Face>,
+    pub(super) faces: Vec<Face>,
     health: HealthCounts,
 }
 
 /// One name that a service's instances are answered under.
 #[derive(Debug)]
-struct Face {
-    name: Name,
-    rules: Arc<Rules>,
+pub(super) struct Face {
+    pub(super) name: Name,
+    pub(super) rules: Arc<Rules>,
     /// The name outside of which it is another name.
     alias: Option<Name>,
-    rotations: ServiceRotations,
-    memory: Memory,
+    pub(super) rotations: ServiceRotations,
+    pub(super) memory: Memory,
     /// When it is among the [`Catalog::due`].
     due: Option<Instant>,
 }
@@ -76,16 +76,16 @@ impl Face {
 }
 
 #[derive(Debug, Default)]
-struct MemberState {
-    heard: bool,
-    instances: BTreeMap<Arc<str>, Instance>,
+pub(super) struct MemberState {
+    pub(super) heard: bool,
+    pub(super) instances: BTreeMap<Arc<str>, Instance>,
 }
 
 #[derive(Debug)]
-struct ImportState {
+pub(super) struct ImportState {
     rules: Arc<Rules>,
-    heard: bool,
-    services: HashSet<Name>,
+    pub(super) heard: bool,
+    pub(super) services: HashSet<Name>,
 }
 
 impl Catalog {
@@ -93,6 +93,13 @@ impl Catalog {
     ///
     /// `serial` is the SOA serial of all zones.
     pub fn new(config: &Config, serial: u32) -> Self {
+        let mut catalog = Self::unpublished(config, serial);
+        catalog.publish();
+        catalog
+    }
+
+    /// As [`new`](Self::new), with everything still to be compiled.
+    pub(super) fn unpublished(config: &Config, serial: u32) -> Self {
         let zones = config.namespaces.iter().map(|namespace| zone(namespace, serial));
         let localities = Arc::new(Localities::new(&config.localities));
         let identifying = config.kubernetes.iter().filter(|source| source.identify_clients);
@@ -112,7 +119,6 @@ impl Catalog {
         for namespace in &config.namespaces {
             catalog.add_namespace(namespace);
         }
-        catalog.publish();
         catalog
     }
 
@@ -314,7 +320,7 @@ impl Catalog {
     }
 
     /// Where several imports list a name, the first of the file says what its answers look like, whoever was heard first.
-    fn settle_rules(&mut self, name: &Name, near: &Import) {
+    pub(super) fn settle_rules(&mut self, name: &Name, near: &Import) {
         let first = self.listed_by(name, near).min_by_key(|(import, _)| (import.place, &import.source));
         let Some(rules) = first.map(|(_, state)| Arc::clone(&state.rules)) else { return };
         if let Some(service) = self.services.get_mut(name)
@@ -328,7 +334,7 @@ impl Catalog {
     }
 
     /// Adds an import's member to a service; a service that the zone's file names is the file's alone.
-    fn add_imported_member(&mut self, member: Member, import: &Import) {
+    pub(super) fn add_imported_member(&mut self, member: Member, import: &Import) {
         let name = member.service.clone();
         match self.services.get_mut(&name) {
             Some(service) if service.configured => {}
@@ -353,6 +359,14 @@ impl Catalog {
         {
             note_all(&mut self.client_index, member, &state.instances, &BTreeMap::new());
             self.touched.insert(member.service.clone());
+        }
+    }
+
+    /// Indexes who asks from all that is known.
+    pub(super) fn index_clients(&mut self) {
+        let members = self.services.values().flat_map(|service| &service.members).chain(&self.clients);
+        for (member, state) in members {
+            note_all(&mut self.client_index, member, &BTreeMap::new(), &state.instances);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 for success, 1 when something failed while running, 2 when arguments or configuration are wrong.
 
 mod check;
+mod reload;
 mod serve;
 
 use std::{
@@ -31,7 +32,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer DNS queries until stopped (SIGTERM or Ctrl-C)
+    /// Answer DNS queries until stopped (SIGTERM or Ctrl-C); SIGHUP reads the configuration again
     Serve {
         #[command(flatten)]
         configuration: Configuration,
@@ -41,6 +42,14 @@ enum Command {
         /// Log one JSON object a line
         #[arg(long)]
         log_json: bool,
+    },
+    /// Let the running server read its configuration again; a bad one changes nothing, says why and exits with 2
+    Reload {
+        #[command(flatten)]
+        configuration: Configuration,
+        /// The server's admin port, such as 127.0.0.1:5380 or a URL [default: the configuration's]
+        #[arg(long, value_name = "ADDRESS")]
+        at: Option<String>,
     },
     /// Validate the configuration and print what would be served; nothing is contacted
     Check {
@@ -63,6 +72,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve { configuration, log, log_json } => {
             serve::run(&configuration, log.as_deref(), log_json)
         }
+        Command::Reload { configuration, at } => reload::run(&configuration, at.as_deref()),
         Command::Check { configuration } => check::run(&configuration),
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn run(configuration: &Configuration, log: Option<&str>, json: bool) 
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the runtime")),
     };
-    let served = runtime.block_on(serve(&loaded.config, &location));
+    let served = runtime.block_on(serve(loaded.config, &location));
     // A name that is being looked up, or a credential plugin that hangs, must not hold the exit.
     runtime.shutdown_timeout(EXIT_PATIENCE);
     match served {
@@ -37,19 +37,24 @@ pub(super) fn run(configuration: &Configuration, log: Option<&str>, json: bool) 
 /// How long blocking calls of libraries may hold the exit.
 const EXIT_PATIENCE: Duration = Duration::from_secs(1);
 
-async fn serve(config: &Config, location: &Location) -> anyhow::Result<()> {
+async fn serve(config: Config, location: &Location) -> anyhow::Result<()> {
     // Before anything is bound, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     info!(version = VERSION, "muster starts");
-    let mut server = Server::start(config).await?;
+    let mut server = Server::start(&config).await?;
+    drop(config); // the server keeps its own, which a reload replaces
     if matches!(location, Location::Demo) {
         print(&demo_hints(server.dns()));
     }
-    let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-        failure = server.failed() => return Err(failure),
+    let signal = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => server.request_reload(),
+            failure = server.failed() => return Err(failure),
+        }
     };
     info!(signal, "stopping");
     server.stop().await;

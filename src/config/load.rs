@@ -171,6 +171,7 @@ fn assemble(
     let document = parse(scope);
     let mut server = server::server(Table::root("muster.toml", &document, scope), base);
     server.sources.incomplete = log.is_broken(&main);
+    let zones = zone_paths(&server.zones, base);
     let files = zone_files(server.zones, scope);
     let documents: Vec<_> = files.iter().map(|file| (file, parse(Scope { file, log }))).collect();
     let read = documents.iter().filter_map(|(file, document)| {
@@ -184,6 +185,8 @@ fn assemble(
     let namespaces = unique(read);
     let config = Config {
         path: Some(main.path.clone()),
+        zones,
+        watch_files: server.watch_files,
         listen: server.listen,
         access: server.access,
         state: server.state,
@@ -243,6 +246,14 @@ fn unique(read: Vec<Zone<'_>>) -> Vec<Namespace> {
     namespaces
 }
 
+/// The files and folders that zone files are looked for in.
+fn zone_paths(zones: &Zones<'_>, base: &Base) -> Vec<PathBuf> {
+    match zones {
+        Zones::Default => vec![base.folder.join(ZONES)],
+        Zones::Given(given) => given.iter().map(|(path, _)| path.clone()).collect(),
+    }
+}
+
 /// Reads the zone files, those of a folder in the order of their names.
 fn zone_files(zones: Zones<'_>, base: &Base, scope: Scope<'_>) -> Vec<Arc<SourceFile>> {
     let mut paths: Vec<(PathBuf, Span)> = Vec::new();
@@ -279,7 +290,7 @@ fn zone_files(zones: Zones<'_>, base: &Base, scope: Scope<'_>) -> Vec<Arc<Source
 }
 
 /// The path itself if it is a file; of a folder its `*.toml`, without those that begin with a dot.
-fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.metadata()?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

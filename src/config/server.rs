@@ -20,6 +20,7 @@ const DNS_PORT: u16 = 53;
 /// What `muster.toml` says.
 pub(super) struct Server<'a> {
     pub(super) zones: Zones<'a>,
+    pub(super) watch_files: bool,
     pub(super) listen: Listen,
     pub(super) access: Access,
     pub(super) state: Option<PathBuf>,
@@ -46,6 +47,7 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
             Zones::Given(item.list(|element| values::path(element, base).map(|path| (path, element))))
         }
     };
+    let watch_files = table.take("watch_files").and_then(|item| item.boolean()).unwrap_or_default();
     let listen = table.take("listen").and_then(listen).unwrap_or_default();
     let access = table.take("access").and_then(access).unwrap_or_default();
     let state = table.take("state");
@@ -72,7 +74,7 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
         _ => None,
     });
     let max_stale = max_stale.unwrap_or(Config::DEFAULT_MAX_STALE);
-    Server { zones, listen, access, state, max_stale, sources, forward, localities, reverse }
+    Server { zones, watch_files, listen, access, state, max_stale, sources, forward, localities, reverse }
 }
 
 fn listen(item: Item<'_>) -> Option<Listen> {

@@ -16,10 +16,14 @@ use crate::model::{
 };
 
 /// Everything that `muster.toml` and its zone files say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The file it came from; `None` for the bundled demo.
     pub path: Option<PathBuf>,
+    /// Where its zone files are: files, and folders of them, of which the default one need not exist.
+    pub zones: Vec<PathBuf>,
+    /// Whether changes of these files are looked for and applied.
+    pub watch_files: bool,
     /// Where and how to listen.
     pub listen: Listen,
     /// Who may ask, and how much.
@@ -157,7 +161,7 @@ pub struct KubernetesSource {
 }
 
 /// A namespace: one file under `zones`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
     /// The zone's name.
     pub apex: Name,
@@ -254,7 +258,7 @@ pub enum WhenAllUnhealthy {
 }
 
 /// `[services.NAME]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Its full name.
     pub name: Name,
@@ -273,7 +277,7 @@ pub struct Service {
 }
 
 /// One entry of a service's `from`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberRule {
     /// The source it names.
     pub source: SourceId,
@@ -286,7 +290,7 @@ pub struct MemberRule {
 }
 
 /// What a member asks its source for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
     /// A Consul service.
     Consul(ConsulQuery),
@@ -341,7 +345,7 @@ pub enum PortRef {
 }
 
 /// `{ static = [...], check = { … } }`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticMember {
     /// The instances, at least one; healthy where there is no check, else of unknown health.
     pub instances: Vec<Instance>,
@@ -412,7 +416,7 @@ impl HttpCheck {
 }
 
 /// `[[import]]`: every service that a Consul source lists gets its name in the namespace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportRule {
     /// The Consul source whose list is followed.
     pub source: SourceId,

@@ -6,18 +6,22 @@
 
 mod health;
 mod instance;
+mod known;
 mod labels;
 mod name;
 mod network;
+mod reloaded;
 mod selector;
 mod status;
 mod update;
 
 pub use health::{Health, HealthSet};
 pub use instance::{Instance, NamedPort, Protocol, Target};
+pub use known::{Carried, Known};
 pub use labels::Labels;
 pub use name::{Name, NameError, instance_label};
 pub use network::{Network, NetworkError};
+pub use reloaded::{ReloadDiagnostic, ReloadResult, Reloaded};
 pub use selector::{Selector, SelectorError};
 pub use status::{Board, Failure, SourceReport, SourceStatus, WatchHandle, WatchState};
 pub use update::{Import, Member, SourceId, SourceKind, Update};

@@ -11,20 +11,30 @@ use super::SourceId;
 /// The status of every configured source, in the order in which they were added.
 #[derive(Debug, Default)]
 pub struct Board {
-    sources: Vec<Arc<SourceStatus>>,
+    sources: Mutex<Vec<Arc<SourceStatus>>>,
 }
 
 impl Board {
     /// Adds a source and returns what its watches write to.
     pub fn add(&mut self, id: SourceId) -> Arc<SourceStatus> {
-        let status = Arc::new(SourceStatus { id, inner: Mutex::default() });
-        self.sources.push(Arc::clone(&status));
+        let status = Arc::new(SourceStatus::new(id));
+        self.lock().push(Arc::clone(&status));
         status
+    }
+
+    /// Puts these sources in the place of those that were there.
+    pub fn replace(&self, sources: Vec<Arc<SourceStatus>>) {
+        *self.lock() = sources;
     }
 
     /// Reports on every source.
     pub fn reports(&self) -> Vec<SourceReport> {
-        self.sources.iter().map(|source| source.report()).collect()
+        let sources = self.lock().clone();
+        sources.iter().map(|source| source.report()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<SourceStatus>>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,6 +54,8 @@ struct Inner {
     last_error: Option<Failure>,
     errors: BTreeMap<&'static str, u64>,
     updates: u64,
+    /// What is reported while the source starts anew.
+    held: Option<SourceReport>,
 }
 
 #[derive(Debug)]
@@ -108,6 +120,11 @@ impl SourceReport {
 }
 
 impl SourceStatus {
+    /// Makes the status of a source without watches.
+    pub fn new(id: SourceId) -> Self {
+        Self { id, inner: Mutex::default() }
+    }
+
     /// The source's id.
     pub fn id(&self) -> &SourceId {
         &self.id
@@ -118,19 +135,30 @@ impl SourceStatus {
         let mut inner = self.lock();
         let key = inner.next;
         inner.next += 1;
+        inner.held = None;
         inner.watches.insert(key, Watch { state: WatchState::Connecting, has_data: false });
         drop(inner);
         WatchHandle { status: Arc::clone(self), key, name: name.into() }
     }
 
-    /// Notes that the source should have watches: while it has none it is not ready.
-    pub fn expect_watches(&self) {
-        self.lock().expects_watches = true;
+    /// Notes whether the source should have watches: while it should and has none it is not ready.
+    pub fn expect_watches(&self, expects: bool) {
+        self.lock().expects_watches = expects;
+    }
+
+    /// Keeps the report as it is now until the next watch is added: the watches of a source that starts anew are gone
+    /// for a moment, but what they said is answered still.
+    pub fn hold(&self) {
+        let report = self.report();
+        self.lock().held = Some(report);
     }
 
     /// Reports on the source.
     pub fn report(&self) -> SourceReport {
         let inner = self.lock();
+        if let Some(held) = &inner.held {
+            return held.clone();
+        }
         let count = |state| inner.watches.values().filter(|watch| watch.state == state).count();
         SourceReport {
             id: self.id.clone(),
@@ -173,6 +201,11 @@ impl WatchHandle {
     /// Notes that the watch hears every change now.
     pub fn synced(&self) {
         self.set(WatchState::Synced, Some(true));
+    }
+
+    /// Notes that the source has data from before the watch began.
+    pub fn carried(&self) {
+        self.set(WatchState::Connecting, Some(true));
     }
 
     /// Notes `count` updates sent to the catalog.
@@ -246,7 +279,7 @@ mod tests {
     fn a_source_without_the_watches_that_were_expected_is_not_ready() {
         let source = source();
         assert!(source.report().is_ready(), "nothing is asked of it");
-        source.expect_watches();
+        source.expect_watches(true);
         assert!(!source.report().is_ready());
         let watch = source.watch("service a");
         assert!(!source.report().is_ready());
@@ -258,6 +291,21 @@ mod tests {
         assert!(source.report().is_ready(), "some come and go");
         drop(watch);
         assert!(!source.report().is_ready(), "the last one is gone");
+    }
+
+    #[test]
+    fn a_source_that_starts_anew_is_reported_as_it_was_until_its_watches_are_there() {
+        let source = source();
+        source.expect_watches(true);
+        let watch = source.watch("service a");
+        watch.synced();
+        source.hold();
+        drop(watch);
+        assert!(source.report().is_ready(), "what it said is answered still");
+        let watch = source.watch("service b");
+        assert!(!source.report().is_ready(), "this one has nothing");
+        watch.carried();
+        assert!(source.report().is_ready());
     }
 
     #[test]

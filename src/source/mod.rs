@@ -11,11 +11,13 @@ mod backoff;
 pub mod consul;
 pub mod fixed;
 pub mod kubernetes;
+mod outbox;
 mod supervise;
 mod watch_error;
 
 pub use backoff::Backoff;
-pub use supervise::{Outbox, Output, SourceContext, Subject, Watch, supervise};
+pub use outbox::Outbox;
+pub use supervise::{Output, SourceContext, Subject, Watch, supervise};
 pub use watch_error::WatchError;
 
 use crate::{
@@ -24,7 +26,7 @@ use crate::{
 };
 
 /// One member of a service with what the configuration says about it: what a source is given to follow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Followed {
     /// Whose instances they are.
     pub member: Member,

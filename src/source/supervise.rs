@@ -1,15 +1,17 @@
 //! Keeps watches alive: tries, status, staleness.
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
-
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
+use std::{
+    convert::Infallible,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
+
+use tokio::{sync::watch, time::Instant};
 use tracing::{info, warn};
 
-use super::{Backoff, WatchError, watch_error::caught};
-use crate::model::{Import, Member, SourceStatus, Update, WatchHandle};
+use super::{Backoff, Outbox, WatchError, watch_error::caught};
+use crate::model::{Carried, Import, Known, Member, SourceStatus, Update, WatchHandle};
 
 /// One connection's worth of following something at a source.
 ///
@@ -24,9 +26,6 @@ pub trait Watch: Send {
     fn run(&mut self, out: &mut Output) -> impl Future<Output = Result<Infallible, WatchError>> + Send;
 }
 
-/// The way of updates to the catalog: bounded, so that a slow catalog slows sources down instead of filling memory.
-pub type Outbox = mpsc::Sender<Update>;
-
 /// What every watch of one source needs.
 #[derive(Clone, Debug)]
 pub struct SourceContext {
@@ -36,6 +35,15 @@ pub struct SourceContext {
     pub status: Arc<SourceStatus>,
     /// How long a lost source's last word is answered from.
     pub max_stale: Duration,
+    /// What is answered already of what the source is to follow; empty unless it starts anew.
+    pub known: Arc<Mutex<Known>>,
+}
+
+impl SourceContext {
+    /// What is answered already; only for as long as it takes to take something out.
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whose updates a watch sends; said to be expired when the watch has failed for too long.
@@ -55,6 +63,14 @@ impl Subject {
                 members.iter().map(|member| Update::Expired { member: member.clone() }).collect()
             }
             Self::Import(import) => vec![Update::ImportExpired { import: import.clone() }],
+        }
+    }
+
+    /// Takes what is known of it.
+    fn take(&self, known: &mut Known) -> Carried {
+        match self {
+            Self::Members(members) => known.take_members(members),
+            Self::Import(import) => known.take_import(import),
         }
     }
 }
@@ -84,7 +100,7 @@ impl Output {
     /// # Errors
     /// [`WatchError::Closed`] when the program is stopping.
     pub async fn send(&mut self, update: Update) -> Result<(), WatchError> {
-        self.outbox.send(update).await.map_err(|_| WatchError::Closed)?;
+        self.outbox.send(update).await?;
         self.handle.sent(1);
         self.synced();
         Ok(())
@@ -119,11 +135,23 @@ pub fn supervise<W: Watch>(
     context: SourceContext,
 ) -> impl Future<Output = ()> + Send {
     let handle = Arc::new(context.status.watch(name));
-    run(watch, handle, subject, context)
+    let carried = subject.take(&mut context.known());
+    if carried == Carried::All {
+        handle.carried();
+    }
+    run(watch, handle, carried, subject, context)
 }
 
-async fn run<W: Watch>(watch: W, handle: Arc<WatchHandle>, subject: Subject, context: SourceContext) {
-    let word = watch::Sender::new(Word::None);
+async fn run<W: Watch>(
+    watch: W,
+    handle: Arc<WatchHandle>,
+    carried: Carried,
+    subject: Subject,
+    context: SourceContext,
+) {
+    // What was carried over expires as anything else does that is not heard again.
+    let before = if carried == Carried::Nothing { Word::None } else { Word::Stale(Instant::now()) };
+    let word = watch::Sender::new(before);
     let output = Output { outbox: context.outbox.clone(), handle: Arc::clone(&handle), word: word.clone() };
     // Both run in this one task, so that nothing comes between looking at the word and sending that it has expired.
     tokio::select! {
@@ -175,14 +203,21 @@ async fn expire(
         if tokio::time::timeout_at(since + context.max_stale, heard.changed()).await.is_ok() {
             continue;
         }
-        let updates = subject.expired();
-        let Ok(permits) = context.outbox.reserve_many(updates.len()).await else { return };
-        if *word.borrow() != current {
-            continue; // it came back while the catalog was busy
+        match context.outbox.send_if(subject.expired(), || *word.borrow() == current).await {
+            Err(_) => return,
+            Ok(false) => continue, // it came back while the catalog was busy
+            Ok(true) => {}
         }
         warn!(source = %handle.source(), watch = handle.name(), "older than max_stale: no longer answered");
-        for (permit, update) in permits.zip(updates) {
-            permit.send(update);
+        // Names that were carried over and whose own watches were to come with the list.
+        let rest = match subject {
+            Subject::Members(_) => Vec::new(),
+            Subject::Import(import) => context.known().take_rest(import),
+        };
+        for member in rest {
+            if context.outbox.send(Update::Expired { member }).await.is_err() {
+                return;
+            }
         }
         word.send_replace(Word::None);
         handle.expired();
@@ -191,6 +226,8 @@ async fn expire(
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
     use crate::model::{Board, Name, SourceId, SourceKind};
 
@@ -238,10 +275,21 @@ mod tests {
         watch: impl Watch + 'static,
         max_stale: Duration,
     ) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
-        let (outbox, inbox) = mpsc::channel(8);
+        start_knowing(Known::default(), Subject::Members(vec![member()]), watch, max_stale)
+    }
+
+    fn start_knowing(
+        known: Known,
+        subject: Subject,
+        watch: impl Watch + 'static,
+        max_stale: Duration,
+    ) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
+        let (updates, inbox) = mpsc::channel(8);
         let status = Board::default().add(member().source);
-        let context = SourceContext { outbox, status: Arc::clone(&status), max_stale };
-        tokio::spawn(supervise(watch, "service nginx".into(), Subject::Members(vec![member()]), context));
+        let known = Arc::new(Mutex::new(known));
+        let context =
+            SourceContext { outbox: Outbox::new(updates), status: Arc::clone(&status), max_stale, known };
+        tokio::spawn(supervise(watch, "service nginx".into(), subject, context));
         (inbox, status)
     }
 
@@ -265,6 +313,37 @@ mod tests {
         assert!(nothing.is_err(), "{nothing:?}");
         let tries = status.report().errors.get("refused").copied().unwrap_or_default();
         assert!((40..120).contains(&tries), "about one in 7.5 to 15 s, got {tries}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_carried_over_counts_as_data_and_expires_if_it_is_not_heard_again() {
+        let max_stale = Duration::from_secs(60);
+        let known = Known { members: [member()].into(), ..Known::default() };
+        let watch = Flaky { member: member(), syncs: 0 };
+        let begun = Instant::now();
+        let (mut inbox, status) = start_knowing(known, Subject::Members(vec![member()]), watch, max_stale);
+        assert!(status.report().is_ready(), "it is answered from");
+        assert_eq!(inbox.recv().await, Some(Update::Expired { member: member() }));
+        assert!((60..62).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        assert!(!status.report().is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_that_an_import_carried_over_expire_with_its_list() {
+        let import = Import { apex: "test".parse().unwrap(), source: member().source, place: 0 };
+        let imported = Member { place: Member::IMPORTED, ..member() };
+        let known = Known {
+            members: [imported.clone(), member()].into(),
+            imports: [(import.clone(), true)].into(),
+            ..Known::default()
+        };
+        let watch = Flaky { member: member(), syncs: 0 };
+        let (mut inbox, _status) =
+            start_knowing(known, Subject::Import(import.clone()), watch, Duration::from_secs(60));
+        assert_eq!(inbox.recv().await, Some(Update::ImportExpired { import }));
+        assert_eq!(inbox.recv().await, Some(Update::Expired { member: imported }));
+        let more = tokio::time::timeout(Duration::from_secs(600), inbox.recv()).await;
+        assert!(more.is_err(), "the other member has a watch of its own, got {more:?}");
     }
 
     /// A watch that panics this many times and then syncs.

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Gauge, IntGaugeVec, Opts, Registry, TextEncoder, proto::MetricFamily};
 
 use super::{
-    COMMIT, Outcome, Restriction, Transport, VERSION, catalog::CatalogMetrics, queries::QueryMetrics, sources,
+    COMMIT, Outcome, Restriction, Transport, VERSION, catalog::CatalogMetrics, queries::QueryMetrics,
+    reloads::ReloadMetrics, sources,
 };
-use crate::model::{Health, SourceReport};
+use crate::model::{Health, ReloadResult, SourceReport};
 
 /// Every metric of one server.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct Metrics {
     registry: Registry,
     queries: QueryMetrics,
     catalog: CatalogMetrics,
+    reloads: ReloadMetrics,
 }
 
 impl Metrics {
@@ -29,6 +31,7 @@ impl Metrics {
         let registry = Registry::new();
         let queries = QueryMetrics::register(&registry)?;
         let catalog = CatalogMetrics::register(&registry)?;
+        let reloads = ReloadMetrics::register(&registry)?;
         let build = IntGaugeVec::new(
             Opts::new("muster_build_info", "1; the labels say which program this is."),
             &["version", "commit"],
@@ -41,7 +44,7 @@ impl Metrics {
         )?;
         start.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         registry.register(Box::new(start))?;
-        Ok(Self { registry, queries, catalog })
+        Ok(Self { registry, queries, catalog, reloads })
     }
 
     /// Counts one query. *Cost*: one relaxed atomic addition.
@@ -94,6 +97,11 @@ impl Metrics {
         for (metric, count) in self.catalog.instances.iter().zip(instances) {
             metric.set(gauge(count));
         }
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn reloaded(&self, result: ReloadResult) {
+        self.reloads.count(result);
     }
 
     /// Writes all metrics, with those of `sources` as they are now, in the text format 0.0.4.

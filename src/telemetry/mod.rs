@@ -9,6 +9,7 @@ mod catalog;
 pub mod logging;
 pub mod metrics;
 mod queries;
+mod reloads;
 mod sources;
 
 pub use metrics::Metrics;

@@ -21,6 +21,7 @@ use crate::{
         Board, Health, Instance, Labels, Member, Name, SourceId, SourceKind, SourceReport, SourceStatus,
         Update,
     },
+    source::Outbox,
 };
 
 /// The source under test; it stops when this is dropped.
@@ -94,7 +95,12 @@ fn start_into(
     // Whichever test is first installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let status = Board::default().add(id());
-    let context = SourceContext { outbox, status: Arc::clone(&status), max_stale: Duration::from_secs(3600) };
+    let context = SourceContext {
+        outbox: Outbox::new(outbox),
+        status: Arc::clone(&status),
+        max_stale: Duration::from_secs(3600),
+        known: Arc::default(),
+    };
     let task = tokio::spawn(run_with(Agent::new(settings, timing), members, imports, context));
     Source { inbox, status, task }
 }

@@ -1,7 +1,8 @@
 //! The static source: instances that the configuration itself lists, and the probes that say how they are.
 //!
 //! What exists never changes while it runs, only health does: one `Reset` a member at the start, then one `Upsert` for
-//! each change of health. A member cannot fail, so [`supervise`](super::supervise()) with its tries and its staleness was
+//! each change of health. A change of the configuration stops it and starts it anew with what is known: an instance that
+//! was there before keeps its health, so that an edit does not bring dead ones back until they are probed. A member cannot fail, so [`supervise`](super::supervise()) with its tries and its staleness was
 //! not taken: a watch's handle is all that status needs. One task that goes round all instances was rejected too: a
 //! dead instance would hold up the others for its whole timeout.
 //!
@@ -41,10 +42,11 @@ pub async fn run(members: Vec<Followed>, context: SourceContext) {
             warn!(service = %followed.member.service, "not a static member: left out");
             continue;
         };
+        let known = context.known().instances.remove(&followed.member).unwrap_or_default();
         let instances: Vec<Instance> = query
             .instances
             .iter()
-            .map(|instance| at_start(followed.dress(instance.clone()), query.check.as_ref()))
+            .map(|instance| at_start(followed.dress(instance.clone()), query.check.as_ref(), &known))
             .collect();
         let reset = Update::Reset { member: followed.member.clone(), instances: instances.clone() };
         if context.outbox.send(reset).await.is_err() {
@@ -74,14 +76,14 @@ pub async fn run(members: Vec<Followed>, context: SourceContext) {
     }
 }
 
-/// The instance as it is reported before any probe.
-fn at_start(mut instance: Instance, check: Option<&Check>) -> Instance {
-    let (health, reason) = match check {
-        Some(_) => (Health::Unknown, "not probed yet"),
-        None => (Health::Healthy, "no check"),
+/// The instance as it is reported before any probe; `known` are those of a run before.
+fn at_start(mut instance: Instance, check: Option<&Check>, known: &[Instance]) -> Instance {
+    let before = known.iter().find(|before| before.target == instance.target && before.port == instance.port);
+    (instance.health, instance.reason) = match (check, before) {
+        (None, _) => (Health::Healthy, Some("no check".into())),
+        (Some(_), Some(before)) => (before.health, before.reason.clone()),
+        (Some(_), None) => (Health::Unknown, Some("not probed yet".into())),
     };
-    instance.health = health;
-    instance.reason = Some(reason.into());
     instance
 }
 

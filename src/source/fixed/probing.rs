@@ -40,7 +40,7 @@ impl Probing {
     pub(super) async fn run(mut self, prober: Arc<Prober>) {
         let spread = Self::SPREAD.min(self.check.interval / 10);
         sleep(spread.mul_f64(rand::random_range(0.0..=1.0))).await;
-        let mut verdict = Verdict::new(self.check.rise, self.check.fall);
+        let mut verdict = Verdict::new(self.check.rise, self.check.fall).knowing(self.instance.health);
         let mut could_try = true;
         loop {
             let jitter = rand::random_range(1.0 - Self::JITTER..=1.0 + Self::JITTER);

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     config::{CheckKind, HttpCheck, MemberRule, StaticMember},
-    model::{Board, Labels, Member, Protocol, SourceId, SourceKind, SourceStatus},
+    model::{Board, Known, Labels, Member, Protocol, SourceId, SourceKind, SourceStatus},
+    source::Outbox,
 };
 
 fn source() -> SourceId {
@@ -48,9 +49,18 @@ struct Running {
 
 impl Running {
     fn new(members: Vec<Followed>) -> Self {
+        Self::knowing(Known::default(), members)
+    }
+
+    fn knowing(known: Known, members: Vec<Followed>) -> Self {
         let (outbox, inbox) = mpsc::channel(64);
         let status = Board::default().add(source());
-        let context = SourceContext { outbox, status: Arc::clone(&status), max_stale: DEADLINE };
+        let context = SourceContext {
+            outbox: Outbox::new(outbox),
+            status: Arc::clone(&status),
+            max_stale: DEADLINE,
+            known: Arc::new(known.into()),
+        };
         let mut task = JoinSet::new();
         task.spawn(run(members, context));
         Self { inbox, status, task }
@@ -194,4 +204,19 @@ async fn it_ends_when_nobody_takes_updates_any_more() {
     running.reset().await;
     drop(running.inbox);
     timeout(DEADLINE, running.task.join_next()).await.expect("it ends").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_instance_that_is_known_keeps_its_health_and_others_wait_for_their_first_probe() {
+    let [one, other] = ["one", "other"].map(|id| Instance::at(id, Ipv4Addr::LOCALHOST.into(), 9));
+    let other = Instance { port: 10, ..other };
+    let slow = Check { interval: Duration::from_secs(3600), ..check(3, 3) };
+    let members = vec![followed("a.test", vec![one.clone(), other], Some(slow))];
+    let before =
+        Instance { health: Health::Unhealthy, reason: Some("connection refused".into()), ..one.clone() };
+    let known = Known { instances: [(members[0].member.clone(), vec![before])].into(), ..Known::default() };
+    let mut running = Running::knowing(known, members);
+    let said: Vec<_> = running.reset().await.into_iter().map(|i| (i.health, i.reason.unwrap())).collect();
+    assert_eq!(said[0], (Health::Unhealthy, "connection refused".into()));
+    assert_eq!(said[1], (Health::Unknown, "not probed yet".into()));
 }

@@ -21,6 +21,16 @@ impl Verdict {
         Self { rise: rise.max(1), fall: fall.max(1), healthy: None, against: 0 }
     }
 
+    /// Begins with what was found before, if that is something that a probe can find.
+    pub(super) fn knowing(mut self, health: Health) -> Self {
+        self.healthy = match health {
+            Health::Healthy => Some(true),
+            Health::Unhealthy => Some(false),
+            _ => None,
+        };
+        self
+    }
+
     /// Takes one result; returns the new health if that changes it.
     pub(super) fn hear(&mut self, passed: bool) -> Option<Health> {
         if self.healthy == Some(passed) {
@@ -58,6 +68,14 @@ mod tests {
             None => '.',
         };
         results.chars().map(said).collect()
+    }
+
+    #[test]
+    fn what_was_found_before_needs_as_many_in_a_row_to_change() {
+        let mut verdict = Verdict::new(2, 2).knowing(Health::Healthy);
+        assert_eq!([verdict.hear(false), verdict.hear(false)], [None, Some(Health::Unhealthy)]);
+        let mut verdict = Verdict::new(2, 2).knowing(Health::Unknown);
+        assert_eq!(verdict.hear(false), Some(Health::Unhealthy));
     }
 
     #[rstest]

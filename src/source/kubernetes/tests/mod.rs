@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config::{KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, Query},
     model::{Board, Health, Instance, Labels, Member, SourceId, SourceKind, SourceStatus, Target, Update},
+    source::Outbox,
     source::{Followed, SourceContext},
 };
 
@@ -45,8 +46,12 @@ impl Source {
         prepare(&path);
         let (outbox, inbox) = mpsc::channel(4);
         let status = Board::default().add(id());
-        let context =
-            SourceContext { outbox, status: Arc::clone(&status), max_stale: Duration::from_secs(3600) };
+        let context = SourceContext {
+            outbox: Outbox::new(outbox),
+            status: Arc::clone(&status),
+            max_stale: Duration::from_secs(3600),
+            known: Arc::default(),
+        };
         let settings =
             KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients: false };
         let task = tokio::spawn(follow(settings, members, context, timing));

@@ -1,7 +1,11 @@
 //! Wiring: the only module that knows all the others.
 //!
 //! [`Server::start`] makes the parts in the order of the data and connects them: sources, one channel, the catalog's worker,
-//! the cell, the responder, the transports, the admin port. Nothing else starts tasks or threads of its own accord.
+//! the cell, the responder, the transports, the admin port. Nothing else starts tasks or threads of its own accord. What a
+//! new configuration changes while all of it runs is in `reload.rs`.
+
+mod reload;
+mod sources;
 
 use std::{
     io,
@@ -22,13 +26,16 @@ use tokio::{
 };
 use tracing::{error, info};
 
+use self::{
+    reload::{Command, Reloader},
+    sources::Sources,
+};
 use crate::{
-    admin::{self, AdminState},
+    admin::{self, AdminState, ReloadRequest},
     catalog::{self, Catalog, Cell},
-    config::{Config, Listen, Query},
+    config::{Config, Listen},
     dns::{Guard, Responder, Specials, tcp, udp},
-    model::{Board, SourceId, SourceKind},
-    source::{Followed, SourceContext, consul, fixed, kubernetes},
+    model::{Board, Reloaded},
     telemetry::Metrics,
 };
 
@@ -38,10 +45,17 @@ const WORKER_CHECK: Duration = Duration::from_secs(1);
 /// Updates that may wait for the catalog; beyond that, sources wait.
 const CHANNEL: usize = 4096;
 
+/// Reloads that may wait for one another.
+const RELOADS: usize = 16;
+
+/// How long sources may take to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A running server. Stop it with [`stop`](Self::stop); dropping it stops its tasks, and its threads soon after.
 #[derive(Debug)]
 pub struct Server {
-    sources: JoinSet<()>,
+    commands: mpsc::Sender<Command>,
+    reloads: mpsc::Sender<ReloadRequest>,
     /// What must run as long as the server does, each with its name.
     vital: JoinSet<&'static str>,
     workers: Vec<JoinHandle<()>>,
@@ -62,7 +76,8 @@ impl Server {
     /// When an address cannot be bound. A source that cannot be reached is no error.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
-        let catalog = Catalog::new(config, serial());
+        let serial = serial();
+        let catalog = Catalog::new(config, serial);
         let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
         let suffixes = config.forward.iter().map(|forward| forward.suffix.clone());
         let responder =
@@ -70,15 +85,18 @@ impl Server {
                 .guarded(Guard::new(&config.access))
                 .with_specials(Specials::new(suffixes));
         let responder = Arc::new(responder);
+        let (commands, told) = mpsc::channel(RELOADS);
+        let (reloads, asked) = mpsc::channel(RELOADS);
         let mut server = Self {
-            sources: JoinSet::new(),
+            commands,
+            reloads,
             vital: JoinSet::new(),
             workers: Vec::new(),
             stop: Arc::default(),
             stop_admin: None,
             dns: Vec::new(),
             admin: None,
-            cell,
+            cell: Arc::clone(&cell),
             board: Arc::default(),
         };
         // Bind first: a failed bind ends the process, and then no source should have been asked anything.
@@ -86,14 +104,19 @@ impl Server {
         let admin_listener = bind_admin(config.listen.admin).await?;
 
         let (outbox, inbox) = mpsc::channel(CHANNEL);
-        let worker = catalog::run(catalog, inbox, Arc::clone(&metrics));
+        let (requests, requested) = mpsc::channel(1);
+        let worker = catalog::run(catalog, inbox, requested, cell, Arc::clone(&metrics));
         server.vital.spawn(named("the catalog", worker));
-        server.start_sources(config, &outbox);
+        let sources = Sources::new(outbox, Arc::clone(&server.board));
+        let config = Arc::new(config.clone());
+        let reloader = Reloader::new(config, serial, sources, requests, Arc::clone(&metrics));
+        server.vital.spawn(named("the reloader", reloader.run(told, asked)));
         if let Some(listener) = admin_listener {
             server.admin = Some(listener.local_addr()?);
             let (stop_admin, stopped) = oneshot::channel::<()>();
             server.stop_admin = Some(stop_admin);
-            let state = AdminState { board: Arc::clone(&server.board), metrics };
+            let state =
+                AdminState { board: Arc::clone(&server.board), metrics, reloads: server.reloads.clone() };
             let stopped = async {
                 let _ = stopped.await;
             };
@@ -120,6 +143,22 @@ impl Server {
     /// How the sources are.
     pub fn board(&self) -> &Arc<Board> {
         &self.board
+    }
+
+    /// Asks for the files to be read again, and does not wait for what comes of it: that is logged.
+    pub fn request_reload(&self) {
+        // If so many wait already, they will read what is there now.
+        let _ = self.reloads.try_send(oneshot::channel().0);
+    }
+
+    /// Goes over to another configuration while queries are answered; what takes a restart stays as it was.
+    ///
+    /// # Errors
+    /// When the server has failed.
+    pub async fn apply(&self, config: Config) -> anyhow::Result<Reloaded> {
+        let (done, reloaded) = oneshot::channel();
+        self.commands.send(Command::Apply(Box::new(config), done)).await?;
+        Ok(reloaded.await?)
     }
 
     /// Waits until a part has ended that must not; returns what happened. While all is well it never returns.
@@ -156,7 +195,11 @@ impl Server {
         if joined.await.is_err() {
             error!("could not wait for the UDP workers");
         }
-        self.sources.shutdown().await;
+        let (done, stopped) = oneshot::channel();
+        if self.commands.send(Command::Stop(done)).await.is_ok() {
+            // A file system that does not answer must not hold the exit.
+            let _ = tokio::time::timeout(STOP_PATIENCE, stopped).await;
+        }
         self.vital.shutdown().await;
     }
 
@@ -178,41 +221,6 @@ impl Server {
         }
         Ok(())
     }
-
-    fn start_sources(&mut self, config: &Config, outbox: &mpsc::Sender<crate::model::Update>) {
-        let mut board = Board::default();
-        let mut context = |id: &SourceId, watches: usize| {
-            let status = board.add(id.clone());
-            if watches > 0 {
-                status.expect_watches();
-            }
-            SourceContext { outbox: outbox.clone(), status, max_stale: config.max_stale }
-        };
-        for settings in &config.consul {
-            let members = members_of(config, &settings.id);
-            let imports: Vec<_> = config
-                .namespaces
-                .iter()
-                .flat_map(|namespace| namespace.imports())
-                .filter(|(import, _)| import.source == settings.id)
-                .map(|(import, rule)| (import, rule.clone()))
-                .collect();
-            let context = context(&settings.id, members.len() + imports.len());
-            self.sources.spawn(consul::run(settings.clone(), members, imports, context));
-        }
-        for settings in &config.kubernetes {
-            let members = members_of(config, &settings.id);
-            let context = context(&settings.id, members.len());
-            self.sources.spawn(kubernetes::run(settings.clone(), members, context));
-        }
-        let fixed = SourceId { kind: SourceKind::Static, name: "static".into() };
-        let members: Vec<_> = members_of(config, &fixed);
-        if !members.is_empty() {
-            let context = context(&fixed, members.len());
-            self.sources.spawn(fixed::run(members, context));
-        }
-        self.board = Arc::new(board);
-    }
 }
 
 async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static str {
@@ -224,21 +232,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
-}
-
-/// Everything that a source is asked to follow.
-fn members_of(config: &Config, source: &SourceId) -> Vec<Followed> {
-    config
-        .namespaces
-        .iter()
-        .flat_map(|namespace| &namespace.services)
-        .flat_map(|service| service.members())
-        .filter(|(member, rule)| match rule.query {
-            Query::Static(_) => source.kind == SourceKind::Static,
-            Query::Consul(_) | Query::Kubernetes(_) => member.source == *source,
-        })
-        .map(|(member, rule)| Followed { member, rule: rule.clone() })
-        .collect()
 }
 
 /// Binds one address for UDP and TCP. For port 0 the system chooses a port for UDP, which another program may have for
