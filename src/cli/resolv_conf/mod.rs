@@ -12,7 +12,11 @@ use anyhow::{Context as _, bail};
 
 use self::stand_in::{Facts, Kind};
 use super::{Configuration, fail, load, print};
-use crate::config::Config;
+use crate::config::{Config, Upstream};
+
+fn is_system(upstream: &Upstream) -> bool {
+    matches!(upstream, Upstream::ResolvConf(path) if path.as_os_str() == Upstream::SYSTEM)
+}
 
 /// What to print or do.
 #[derive(Debug, clap::Args)]
@@ -90,7 +94,7 @@ fn check_forwarding(config: &Config, facts: &Facts) -> anyhow::Result<()> {
 
 /// Tells whether other names go to whom resolv.conf names.
 fn asks_the_system(config: &Config) -> bool {
-    config.forward.iter().any(|forward| forward.upstreams.iter().any(|upstream| upstream == "system"))
+    config.forward.iter().any(|forward| forward.upstreams.iter().any(is_system))
 }
 
 fn done(result: anyhow::Result<String>) -> ExitCode {
