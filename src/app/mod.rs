@@ -86,6 +86,7 @@ impl Server {
             Responder::new(Arc::clone(&cell), Arc::clone(&metrics), config.listen.version.clone())
                 .guarded(Guard::new(&config.access))
                 .with_specials(Specials::new(suffixes))
+                .trusting(&config.listen.trusted_forwarders)
                 .with_forwarder(forwarder);
         let responder = Arc::new(responder);
         let (commands, told) = mpsc::channel(RELOADS);

@@ -18,6 +18,7 @@ mod question;
 mod responder;
 mod rotation;
 mod special;
+mod subnet;
 pub mod tcp;
 pub mod udp;
 

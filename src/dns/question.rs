@@ -5,7 +5,10 @@
 
 use hickory_proto::{op::Message, rr::rdata::opt::EdnsCode};
 
-use super::access::{SentCookie, ServerCookie};
+use super::{
+    access::{SentCookie, ServerCookie},
+    subnet::{CLIENT_SUBNET, SentSubnet, Subnet},
+};
 
 use crate::forward::may_pass;
 
@@ -56,6 +59,10 @@ pub(super) struct Edns {
     pub(super) cookie: SentCookie,
     /// What the answer's COOKIE option is to have; set when the client's was judged.
     pub(super) reply_cookie: Option<ServerCookie>,
+    /// The client subnet.
+    pub(super) subnet: SentSubnet,
+    /// What the answer says of it, with the scope; set when it counts.
+    pub(super) reply_subnet: Option<(Subnet, u8)>,
     /// Whether there is an option that an upstream could want to know.
     pub(super) has_passing: bool,
 }
@@ -147,6 +154,7 @@ fn plain_opt(behind: &[u8]) -> Option<Edns> {
         return None;
     }
     let mut cookie = SentCookie::None;
+    let mut subnet = SentSubnet::None;
     let mut has_passing = false;
     while let Some((&[code0, code1, length0, length1], rest)) = options.split_first_chunk() {
         let (data, behind) = rest.split_at_checked(usize::from(u16::from_be_bytes([length0, length1])))?;
@@ -154,6 +162,9 @@ fn plain_opt(behind: &[u8]) -> Option<Edns> {
         // "only the first (the one closest to the DNS header) COOKIE option" counts (RFC 7873 section 5)
         if [code0, code1] == COOKIE && cookie == SentCookie::None {
             cookie = SentCookie::read(data);
+        }
+        if [code0, code1] == CLIENT_SUBNET && subnet == SentSubnet::None {
+            subnet = SentSubnet::read(data);
         }
         options = behind;
     }
@@ -163,6 +174,8 @@ fn plain_opt(behind: &[u8]) -> Option<Edns> {
         dnssec_ok: flags & 0x80 != 0,
         cookie,
         reply_cookie: None,
+        subnet,
+        reply_subnet: None,
         has_passing,
     })
 }
@@ -178,6 +191,10 @@ fn uncommon(packet: &[u8]) -> Result<Option<Edns>, ()> {
             <Vec<u8>>::try_from(option).map_or(SentCookie::Malformed, |data| SentCookie::read(&data))
         }),
         reply_cookie: None,
+        subnet: edns.option(EdnsCode::Subnet).map_or(SentSubnet::None, |option| {
+            <Vec<u8>>::try_from(option).map_or(SentSubnet::Malformed, |data| SentSubnet::read(&data))
+        }),
+        reply_subnet: None,
         has_passing: edns.options().as_ref().iter().any(|(code, _)| may_pass((*code).into())),
     }))
 }
@@ -221,6 +238,8 @@ mod tests {
             dnssec_ok: true,
             cookie: SentCookie::None,
             reply_cookie: None,
+            subnet: SentSubnet::None,
+            reply_subnet: None,
             has_passing: false,
         };
         assert_eq!(edns, Some(expected));

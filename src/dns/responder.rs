@@ -17,6 +17,7 @@ use super::{
     question::{Edns, HEADER, Header, NameRoom, PLAIN_UDP_LIMIT, Question, Request, read},
     rotation::Rotation,
     special::Specials,
+    subnet::SentSubnet,
 };
 use crate::{
     catalog::{Cell, Lookup, View},
@@ -34,6 +35,8 @@ pub struct Responder {
     version: Option<String>,
     guard: Guard,
     specials: ArcSwap<Specials>,
+    /// Forwarders whose client subnets count.
+    trusted: Vec<Network>,
     forwarder: Option<Arc<Forwarder>>,
 }
 
@@ -69,6 +72,9 @@ enum Said {
     Elsewhere,
 }
 
+/// A client subnet that cannot be read.
+struct Malformed;
+
 /// What a name was looked up in, and what was found.
 type Found<'v> = (&'v View<'v>, Lookup<'v>);
 
@@ -99,6 +105,7 @@ impl Responder {
             version,
             guard: Guard::default(),
             specials: ArcSwap::default(),
+            trusted: Vec::new(),
             forwarder: None,
         }
     }
@@ -113,6 +120,12 @@ impl Responder {
     #[must_use]
     pub fn with_specials(self, specials: Specials) -> Self {
         Self { specials: ArcSwap::from_pointee(specials), ..self }
+    }
+
+    /// Sets the forwarders whose EDNS Client Subnet says who asks.
+    #[must_use]
+    pub fn trusting(self, forwarders: &[Network]) -> Self {
+        Self { trusted: forwarders.to_vec(), ..self }
     }
 
     /// Goes over to another configuration's upstreams and special names.
@@ -372,6 +385,10 @@ impl Responder {
         {
             return Some(write_bad_version(header, question, edns, out));
         }
+        let (client_network, edns) = match self.on_behalf_of(context.client, edns, found.1) {
+            Ok(known) => known,
+            Err(Malformed) => return Some(write_bare(header, ResponseCode::FormErr, out)),
+        };
         let specials = self.specials.load();
         let answer = match client.standing {
             Standing::Denied | Standing::Stranger => Answer::Refused,
@@ -379,7 +396,8 @@ impl Responder {
                 let (view, lookup) = found;
                 let facts = Facts {
                     view,
-                    client: Network::of(context.client),
+                    metrics: &self.metrics,
+                    client: client_network,
                     version: self.version.as_deref(),
                     asked: context.asked,
                     specials: &specials,
@@ -401,6 +419,26 @@ impl Responder {
             }
         }
         Some(write(header, question, edns, &answer, limit, out))
+    }
+
+    /// For whom a client asks: itself, unless a forwarder that is trusted says another. The answer's OPT record says so too.
+    fn on_behalf_of(
+        &self,
+        client: IpAddr,
+        edns: Option<Edns>,
+        lookup: Lookup<'_>,
+    ) -> Result<(Network, Option<Edns>), Malformed> {
+        let itself = Network::of(client);
+        let Some(edns) = edns.filter(|edns| {
+            edns.subnet != SentSubnet::None && self.trusted.iter().any(|network| network.contains(client))
+        }) else {
+            return Ok((itself, edns));
+        };
+        let SentSubnet::In(subnet) = edns.subnet else { return Err(Malformed) };
+        let depends = matches!(lookup, Lookup::Service(service, _) if service.depends_on_client());
+        let scope = if depends { subnet.prefix() } else { 0 };
+        let edns = Edns { reply_subnet: Some((subnet, scope)), ..edns };
+        Ok((subnet.network().unwrap_or(itself), Some(edns)))
     }
 
     /// Answers a client that has not shown that its address is its own: it learns a cookie, or comes back over TCP (RFC 7873

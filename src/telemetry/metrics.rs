@@ -67,6 +67,11 @@ impl Metrics {
         self.queries.truncated.inc();
     }
 
+    /// Counts a query that a route would be for if its address were one client's alone.
+    pub fn ambiguous_client(&self) {
+        self.queries.ambiguous.inc();
+    }
+
     /// Notes that a TCP connection was opened; [`tcp_closed`](Self::tcp_closed) must follow.
     pub fn tcp_opened(&self) {
         self.queries.connections.inc();

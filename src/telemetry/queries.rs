@@ -132,6 +132,7 @@ pub(super) struct QueryMetrics {
     counts: [[IntCounter; Outcome::ALL.len()]; Transport::ALL.len()],
     pub(super) restricted: [IntCounter; Restriction::ALL.len()],
     pub(super) truncated: IntCounter,
+    pub(super) ambiguous: IntCounter,
     pub(super) connections: IntGauge,
     pub(super) refused: IntCounter,
 }
@@ -156,6 +157,10 @@ impl QueryMetrics {
             "muster_responses_truncated_total",
             "Responses over UDP with the TC bit, after which a client asks again over TCP.",
         )?;
+        let ambiguous = IntCounter::new(
+            "muster_clients_ambiguous_total",
+            "Queries that a route would be for if their address were one client's alone; they matched no such route.",
+        )?;
         let connections = IntGauge::new(
             "muster_tcp_connections",
             "TCP connections that are open now, over all addresses.",
@@ -167,13 +172,14 @@ impl QueryMetrics {
         registry.register(Box::new(counts.clone()))?;
         registry.register(Box::new(restricted.clone()))?;
         registry.register(Box::new(truncated.clone()))?;
+        registry.register(Box::new(ambiguous.clone()))?;
         registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(refused.clone()))?;
         let counts = Transport::ALL.map(|transport| {
             Outcome::ALL.map(|outcome| counts.with_label_values(&[transport.as_str(), outcome.as_str()]))
         });
         let restricted = Restriction::ALL.map(|reason| restricted.with_label_values(&[reason.as_str()]));
-        Ok(Self { counts, restricted, truncated, connections, refused })
+        Ok(Self { counts, restricted, truncated, ambiguous, connections, refused })
     }
 
     #[inline]
