@@ -121,7 +121,9 @@ impl Rule {
             texts: Mutex::default(),
             turn: AtomicUsize::new(0),
         };
-        if rule.files().next().is_some() {
+        if rule.files().next().is_none() {
+            rule.log();
+        } else {
             let texts: Vec<_> = rule.files().map(system::read).collect();
             rule.refresh(&texts, own, metrics);
         }
@@ -205,6 +207,13 @@ impl Rule {
             }
         }
         *last = texts;
+        self.upstreams.store(Arc::new(now));
+        self.log();
+    }
+
+    /// Says who is asked from now on.
+    fn log(&self) {
+        let now = self.upstreams();
         let suffix = &self.settings.suffix;
         let labels: Vec<_> = now.iter().map(|upstream| upstream.label()).collect();
         if labels.is_empty() {
@@ -212,6 +221,5 @@ impl Rule {
         } else {
             info!(%suffix, upstreams = labels.join(", "), "forwarding");
         }
-        self.upstreams.store(Arc::new(now));
     }
 }

@@ -22,7 +22,7 @@ use tokio::net::UdpSocket;
 use crate::{
     bind::{self, Bind},
     muster::Muster,
-    rig::{output, output_even_if_failed},
+    rig::{output, output_even_if_failed, percentile},
 };
 
 const NAMESPACE: &str = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"10.0.0.1:80\"] }]\n";
@@ -189,6 +189,56 @@ async fn no_look_up_fails_when_the_first_of_two_upstreams_stops() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs BIND: make e2e"]
+async fn how_much_later_an_answer_comes_through_muster() {
+    const COUNT: usize = 3000;
+    let folder = tempfile::tempdir().unwrap();
+    let (zone, _) = bind::sign(folder.path()).await;
+    let bind = Bind::start(folder.path(), &zone).await;
+    let muster =
+        Muster::start(folder.path(), &format!("[forward]\n\".\" = \"{}\"", bind.address), NAMESPACE).await;
+    let mut took = [const { Vec::new() }; 3];
+    let sockets = [connected(bind.address).await, connected(muster.dns).await];
+    for at in 0..COUNT {
+        let names = [format!("b{at}"), format!("m{at}"), format!("m{at}")];
+        for (place, name) in names.iter().enumerate() {
+            let socket = if place == 0 { &sockets[0] } else { &sockets[1] };
+            took[place].push(look_up(socket, &format!("{name}.load.{}.", bind::ZONE)).await);
+        }
+    }
+    for (took, what) in
+        took.iter_mut().zip(["BIND alone", "muster, asked for the first time", "muster, again"])
+    {
+        took.sort_unstable();
+        println!("{what}: median {:?}, 99 of 100 within {:?}", percentile(took, 0.5), percentile(took, 0.99));
+    }
+}
+
+async fn connected(to: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(to).await.unwrap();
+    socket
+}
+
+/// Asks for a name, which must have one address; gives how long the answer took.
+async fn look_up(socket: &UdpSocket, name: &str) -> Duration {
+    let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+    let began = Instant::now();
+    socket.send(&message.to_vec().unwrap()).await.unwrap();
+    let mut room = [0; 4096];
+    // A stub resolver's patience.
+    let received = tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut room)).await;
+    let length = received.unwrap_or_else(|_| panic!("no answer for {name} in 5 s")).unwrap();
+    let took = began.elapsed();
+    let answer = Message::from_vec(&room[..length]).unwrap();
+    assert_eq!(answer.metadata.id, message.metadata.id);
+    assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NoError, 1), "{name}");
+    took
+}
+
 /// Asks for another name each time; every answer must have the address. Gives how long each took.
 async fn ask_without_end(
     to: SocketAddr,
@@ -196,28 +246,11 @@ async fn ask_without_end(
     done: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
 ) -> Vec<Duration> {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    socket.connect(to).await.unwrap();
+    let socket = connected(to).await;
     let mut took = Vec::new();
     while !ended.load(Ordering::Relaxed) {
         let name = format!("c{client}-{}.load.{}.", took.len(), bind::ZONE);
-        let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
-        message.metadata.recursion_desired = true;
-        message.add_query(Query::query(Name::from_ascii(&name).unwrap(), RecordType::A));
-        let began = Instant::now();
-        socket.send(&message.to_vec().unwrap()).await.unwrap();
-        let mut room = [0; 4096];
-        // A stub resolver's patience.
-        let received = tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut room)).await;
-        let length = received.unwrap_or_else(|_| panic!("no answer for {name} in 5 s")).unwrap();
-        let answer = Message::from_vec(&room[..length]).unwrap();
-        assert_eq!(answer.metadata.id, message.metadata.id);
-        assert_eq!(
-            (answer.metadata.response_code, answer.answers.len()),
-            (ResponseCode::NoError, 1),
-            "{name}"
-        );
-        took.push(began.elapsed());
+        took.push(look_up(&socket, &name).await);
         done.fetch_add(1, Ordering::Relaxed);
     }
     took

@@ -48,12 +48,11 @@ async fn an_upstream_that_fails_is_put_aside_and_brought_back_by_a_probe() {
 
 #[tokio::test]
 async fn an_upstream_that_is_silent_is_overtaken_and_put_aside() {
-    let (first, second) = (Fake::silent().await, Fake::with_ttl(0).await);
-    let bed = Bed::with(&[&first, &second], "", "");
-    let up = format!("muster_forward_upstream_up{{upstream=\"{}\"}}", first.address);
-    // Its answers to probes must not bring it back.
-    first.stop();
-    let _mute = UdpSocket::bind(first.address).await.unwrap();
+    // Not even probes are answered by this one.
+    let mute = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (first, second) = (mute.local_addr().unwrap(), Fake::with_ttl(0).await);
+    let bed = Bed::new(&format!("\".\" = [\"{first}\", \"{}\"]", second.address), "");
+    let up = format!("muster_forward_upstream_up{{upstream=\"{first}\"}}");
     for at in 0..3 {
         assert!(bed.ask(&query(&format!("n{at}.example."), A, None)).await.is_some());
     }
