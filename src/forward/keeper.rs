@@ -2,6 +2,7 @@
 //! found out whether an upstream leads back to us.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -76,15 +77,18 @@ impl Probes {
 /// Keeps the rules' upstreams up to date until dropped.
 pub(super) async fn keep(forwarder: &Forwarder) {
     let mut running = JoinSet::new();
+    let mut shown = BTreeSet::new();
     let mut ticks = tokio::time::interval(ROUND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for round in 0_u64.. {
         ticks.tick().await;
         while running.try_join_next().is_some() {}
         let rules = forwarder.rules.load_full();
+        let mut labels = BTreeSet::new();
         for rule in rules.all() {
             follow_files(rule, forwarder).await;
             for upstream in rule.upstreams().iter() {
+                labels.insert(upstream.label().to_owned());
                 let wanted = if upstream.is_loop() {
                     round.is_multiple_of(LOOP_ROUNDS)
                 } else {
@@ -95,6 +99,10 @@ pub(super) async fn keep(forwarder: &Forwarder) {
                 }
             }
         }
+        for gone in shown.difference(&labels) {
+            forwarder.metrics.forward().forget_upstream(gone);
+        }
+        shown = labels;
     }
 }
 

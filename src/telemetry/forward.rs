@@ -59,6 +59,9 @@ impl CacheLookup {
     }
 }
 
+/// What can become of a query to an upstream.
+const UPSTREAM_RESULTS: [&str; 4] = ["answered", "timeout", "error", "mismatch"];
+
 /// The metrics of forwarding.
 #[derive(Debug)]
 pub struct ForwardMetrics {
@@ -176,14 +179,24 @@ impl ForwardMetrics {
         self.evictions.inc_by(u64::try_from(evicted).unwrap_or(u64::MAX));
     }
 
+    /// Takes an upstream out of the metrics; what it counts from then on is not shown.
+    pub fn forget_upstream(&self, label: &str) {
+        for result in UPSTREAM_RESULTS {
+            let _ = self.upstream_queries.remove_label_values(&[label, result]);
+        }
+        let _ = self.upstream_seconds.remove_label_values(&[label]);
+        let _ = self.upstream_up.remove_label_values(&[label]);
+    }
+
     /// The metrics of one upstream. Upstreams come from the configuration and resolv.conf, so there are few.
     pub fn upstream(&self, label: &str) -> UpstreamMetrics {
-        let queries = |result| self.upstream_queries.with_label_values(&[label, result]);
+        let [answered, timed_out, failed, mismatch] =
+            UPSTREAM_RESULTS.map(|result| self.upstream_queries.with_label_values(&[label, result]));
         UpstreamMetrics {
-            answered: queries("answered"),
-            timed_out: queries("timeout"),
-            failed: queries("error"),
-            mismatch: queries("mismatch"),
+            answered,
+            timed_out,
+            failed,
+            mismatch,
             seconds: self.upstream_seconds.with_label_values(&[label]),
             up: self.upstream_up.with_label_values(&[label]),
         }

@@ -238,6 +238,11 @@ async fn a_reload_changes_upstreams_and_forgets_but_keeps_what_is_the_same() {
     assert_eq!((old.count(), new.count()), (1, 1));
     assert!(Arc::ptr_eq(&kept, bed.forwarder.rules.load().find(b"\x01b\x00").unwrap()));
 
+    let up =
+        |fake: &Fake| bed.metric(&format!("muster_forward_upstream_up{{upstream=\"{}\"}}", fake.address));
+    until("the old one is out of the metrics", || up(&old).is_none()).await;
+    assert_eq!((up(&new), up(&other)), (Some(1.0), Some(1.0)));
+
     let bad = settings("a = { to = \"tls://127.0.0.1\", ca_file = \"/nowhere.pem\" }", "");
     assert!(bed.forwarder.reload(&bad).is_err());
     bed.ask(&query("y.a.", A, None)).await.unwrap();
