@@ -25,7 +25,10 @@ use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{CNAME, SOA, TXT},
+        rdata::{
+            CNAME, SOA, TXT,
+            opt::{EdnsCode, EdnsOption},
+        },
     },
 };
 use muster::{app::Server, config};
@@ -141,9 +144,14 @@ struct Running {
 
 impl Running {
     fn start(address: &str) -> Self {
+        Self::with(address, "example", "")
+    }
+
+    /// Forwards names below `suffix`; `tables` is what else muster.toml has.
+    fn with(address: &str, suffix: &str, tables: &str) -> Self {
         let upstream = Upstream::start();
         let server = format!(
-            "[listen]\ndns = [\"{address}\"]\n[forward]\nexample = {{ to = \"{}\", timeout = \"20s\" }}\n",
+            "[listen]\ndns = [\"{address}\"]\n{tables}\n[forward]\n{suffix:?} = {{ to = \"{}\", timeout = \"20s\" }}\n",
             upstream.address
         );
         let files =
@@ -379,4 +387,101 @@ fn an_alias_is_followed_only_where_that_is_wanted_and_others_are_asked_for_its_t
     let asked = running.upstream.asked.lock().unwrap();
     let others: Vec<_> = asked.iter().filter(|name| !name.starts_with("muster-loop-")).collect();
     assert_eq!(others, ["gone.example.", "big.example."]);
+}
+
+#[test]
+fn only_those_who_may_have_other_names_forwarded_get_them_not_even_from_the_cache() {
+    let running = Running::with("0.0.0.0:0", ".", "[access]\nforward = [\"127.0.0.1/32\"]");
+    let port = running.dns().port();
+    let ask = |client: [u8; 4], name: &str| {
+        let socket = UdpSocket::bind((Ipv4Addr::from(client), 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        socket.send_to(&query(name, RecordType::A).to_vec().unwrap(), to).unwrap();
+        let answer = receive(&socket, to);
+        (answer.metadata.response_code, answer.answers.len(), answer.metadata.recursion_available)
+    };
+    assert_eq!(ask([127, 0, 0, 1], "a.example."), (ResponseCode::NoError, 1, true));
+    for name in ["a.example.", "b.example."] {
+        assert_eq!(ask([127, 0, 0, 2], name), (ResponseCode::Refused, 0, false), "{name}");
+    }
+    assert_eq!(ask([127, 0, 0, 2], "web.shop."), (ResponseCode::NoError, 1, false));
+    assert_eq!(ask([127, 0, 0, 2], "away.shop."), (ResponseCode::NoError, 1, false), "an alias alone");
+    assert_eq!(ask([127, 0, 0, 1], "away.shop."), (ResponseCode::NoError, 3, true));
+    assert_eq!(running.upstream.count("b.example."), 0);
+}
+
+#[test]
+fn special_names_are_answered_here_although_all_names_are_forwarded() {
+    let running = Running::with("127.0.0.1:0", ".", "");
+    let answer = exchange(running.dns(), &query("localhost.", RecordType::A));
+    assert!(answer.metadata.authoritative && answer.metadata.recursion_available);
+    assert_eq!(answer.answers[0].data.ip_addr(), Some(Ipv4Addr::LOCALHOST.into()));
+    assert_eq!(running.upstream.count("localhost."), 0);
+}
+
+#[test]
+fn forwarded_answers_have_the_clients_cookie() {
+    let running = Running::start("127.0.0.1:0");
+    let mut message = query("a.example.", RecordType::A);
+    let mut edns = Edns::new();
+    edns.options_mut().insert(EdnsOption::Unknown(10, vec![7; 8]));
+    message.edns = Some(edns);
+    // From upstream, and from the cache.
+    for _ in 0..2 {
+        let answer = exchange(running.dns(), &message);
+        assert_eq!(answer.answers.len(), 1);
+        let option = answer.edns.as_ref().unwrap().option(EdnsCode::Cookie).unwrap();
+        let cookie: Vec<u8> = option.try_into().unwrap();
+        assert_eq!((cookie.len(), &cookie[..8]), (24, &[7; 8][..]), "both halves");
+    }
+    assert_eq!(running.upstream.count("a.example."), 1, "a cookie is between the client and us");
+}
+
+#[test]
+fn forwarded_responses_are_limited_like_our_own() {
+    let limits = "[access.responses]\nper_second = 1\nslip = 1\nexempt = []";
+    let running = Running::with("127.0.0.1:0", "example", limits);
+    let socket = socket();
+    let packet = query("a.example.", RecordType::A).to_vec().unwrap();
+    let truncated = (0..50)
+        .filter(|_| {
+            socket.send_to(&packet, running.dns()).unwrap();
+            receive(&socket, running.dns()).metadata.truncation
+        })
+        .count();
+    assert!(truncated > 30, "{truncated} of 50 are told to come back over TCP");
+    // What is not there is all the same, and none of these is in the cache.
+    let truncated = (0..50)
+        .filter(|at| {
+            let packet = query(&format!("gone{at}.example."), RecordType::A).to_vec().unwrap();
+            socket.send_to(&packet, running.dns()).unwrap();
+            receive(&socket, running.dns()).metadata.truncation
+        })
+        .count();
+    assert!(truncated > 30, "{truncated} of 50 are told to come back over TCP");
+}
+
+#[test]
+fn a_reload_changes_what_is_forwarded() {
+    let running = Running::start("127.0.0.1:0");
+    let ask = |name: &str| exchange(running.dns(), &query(name, RecordType::A)).metadata.response_code;
+    assert_eq!([ask("a.example."), ask("a.other.")], [ResponseCode::NoError, ResponseCode::Refused]);
+    let server = running.server.as_ref().unwrap();
+    let load = |forward: &str| {
+        let text = format!("[listen]\ndns = [\"127.0.0.1:0\"]\n[forward]\n{forward}\n");
+        let files =
+            [(PathBuf::from("muster.toml"), text), (PathBuf::from("zones/zone.toml"), ZONE.to_owned())];
+        config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false))).config
+    };
+    let other = load(&format!("other = \"{0}\"\ninvalid = \"{0}\"", running.upstream.address));
+    let reloaded = running.runtime.block_on(server.apply(other)).unwrap();
+    assert!(reloaded.notes.is_empty(), "{}", reloaded.text);
+    assert_eq!([ask("a.example."), ask("a.other.")], [ResponseCode::Refused, ResponseCode::NoError]);
+    assert_eq!(ask("a.invalid."), ResponseCode::NoError, "forwarded on purpose");
+
+    let bad = load("other = { to = \"tls://127.0.0.1\", ca_file = \"/nowhere.pem\" }");
+    let reloaded = running.runtime.block_on(server.apply(bad)).unwrap();
+    assert!(reloaded.text.contains("/nowhere.pem") && reloaded.text.contains("refused"), "{}", reloaded.text);
+    assert_eq!(ask("b.other."), ResponseCode::NoError);
 }

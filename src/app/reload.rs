@@ -155,7 +155,7 @@ impl Reloader {
 
     /// Goes over to a configuration that has been checked.
     async fn apply(&mut self, mut config: Config, warnings: &Report) -> Reloaded {
-        let mut notes = keep_fixed(&self.config, &mut config);
+        let notes = keep_fixed(&self.config, &mut config);
         for diagnostic in warnings.diagnostics() {
             warn!("{diagnostic}");
         }
@@ -164,6 +164,12 @@ impl Reloader {
         }
         if config == *self.config {
             return outcome(ReloadResult::Unchanged, warnings, notes);
+        }
+        // First, since it alone can fail.
+        if let Err(failure) = self.responder.reload(&config) {
+            let note = format!("[forward] cannot be used: {failure}");
+            error!("not reloaded: {note}");
+            return outcome(ReloadResult::Refused, warnings, vec![note]);
         }
         let config = Arc::new(config);
         let plan = Plan::new(Some(&self.config), &config);
@@ -180,11 +186,6 @@ impl Reloader {
         // A catalog that does not answer has ended, and with it the program will.
         let _ = self.catalog.send(catalog::Request::Reconfigure { change, done }).await;
         self.sources.start(plan, answer.await.unwrap_or_default());
-        if let Err(failure) = self.responder.reload(&config) {
-            let note = format!("[forward]: {failure}; other names are forwarded as before");
-            error!("{note}");
-            notes.push(note);
-        }
         self.config = config;
         outcome(ReloadResult::Applied, warnings, notes)
     }

@@ -11,6 +11,7 @@ use hickory_proto::{
 };
 
 use super::{
+    access::ServerCookie,
     answer::{Answer, Family, Records},
     question::{COOKIE, Edns, HEADER, Header, Question},
     rotation::{Start, arrange},
@@ -163,12 +164,20 @@ fn write_opt(out: &mut Vec<u8>, edns: Edns, code: ResponseCode) {
     let options = options_length(edns) as u8; // at most 28 and 24
     out.extend_from_slice(&[0, 0, 41, size0, size1, code.high(), 0, dnssec_ok, 0, 0, options]);
     if let Some(cookie) = edns.reply_cookie {
-        out.extend_from_slice(&[COOKIE[0], COOKIE[1], 0, cookie.len() as u8]);
-        out.extend_from_slice(&cookie);
+        out.extend_from_slice(&cookie_option(cookie));
     }
     if let Some((subnet, scope)) = edns.reply_subnet {
         subnet.write(scope, out);
     }
+}
+
+/// The COOKIE option of an answer.
+pub(super) fn cookie_option(cookie: ServerCookie) -> [u8; COOKIE_OPTION] {
+    let mut option = [0; COOKIE_OPTION];
+    let (head, data) = option.split_at_mut(4);
+    head.copy_from_slice(&[COOKIE[0], COOKIE[1], 0, cookie.len() as u8]);
+    data.copy_from_slice(&cookie);
+    option
 }
 
 /// Length of the options in an answer's OPT record.

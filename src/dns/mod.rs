@@ -14,6 +14,7 @@ mod answer;
 mod chase;
 mod choose;
 mod encode;
+mod handoff;
 mod question;
 mod responder;
 mod rotation;

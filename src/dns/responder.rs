@@ -4,16 +4,13 @@ use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
-use hickory_proto::{
-    op::ResponseCode,
-    rr::{DNSClass, RecordType},
-};
+use hickory_proto::op::ResponseCode;
 
 use super::{
     access::{Admission, Client, CookieCheck, Guard, Release, Standing},
     answer::{Answer, Facts, find},
-    chase,
-    encode::{UDP_LIMIT, Written, write, write_bad_version, write_bare, write_short},
+    encode::{UDP_LIMIT, Written, cookie_option, write, write_bad_version, write_bare, write_short},
+    handoff::ask,
     question::{Edns, HEADER, Header, NameRoom, PLAIN_UDP_LIMIT, Question, Request, read},
     rotation::Rotation,
     special::Specials,
@@ -22,7 +19,7 @@ use super::{
 use crate::{
     catalog::{Cell, Lookup, View},
     config::Config,
-    forward::{Ask, Forwarder, Reply, SetupError, Verdict},
+    forward::{Forwarder, SetupError, Verdict},
     model::Network,
     telemetry::{Metrics, Outcome, Restriction, Transport},
 };
@@ -30,14 +27,14 @@ use crate::{
 /// Answers requests from the current snapshot; every transport feeds it.
 #[derive(Debug)]
 pub struct Responder {
-    cell: Arc<Cell>,
-    metrics: Arc<Metrics>,
+    pub(super) cell: Arc<Cell>,
+    pub(super) metrics: Arc<Metrics>,
     version: Option<String>,
-    guard: Guard,
+    pub(super) guard: Arc<Guard>,
     specials: ArcSwap<Specials>,
     /// Forwarders whose client subnets count.
     trusted: Vec<Network>,
-    forwarder: Option<Arc<Forwarder>>,
+    pub(super) forwarder: Option<Arc<Forwarder>>,
 }
 
 /// What became of a request.
@@ -103,7 +100,7 @@ impl Responder {
             cell,
             metrics,
             version,
-            guard: Guard::default(),
+            guard: Arc::default(),
             specials: ArcSwap::default(),
             trusted: Vec::new(),
             forwarder: None,
@@ -113,7 +110,7 @@ impl Responder {
     /// Sets who may ask.
     #[must_use]
     pub fn guarded(self, guard: Guard) -> Self {
-        Self { guard, ..self }
+        Self { guard: Arc::new(guard), ..self }
     }
 
     /// Sets which names are special.
@@ -206,34 +203,6 @@ impl Responder {
         later
     }
 
-    /// Has somebody else asked for the answer to `packet`, for which there was [`Response::Later`] and `so_far` in the buffer; it
-    /// goes out by `reply`.
-    ///
-    /// Never waits; what cannot be taken on is answered with SERVFAIL at once.
-    pub fn hand_off(&self, packet: &[u8], so_far: &[u8], context: Context, reply: Reply) {
-        let mut room = [0; 256];
-        let request = read(packet, &mut room);
-        let (Some(forwarder), Some(ask)) = (&self.forwarder, ask(&request, context)) else { return };
-        let (metrics, transport) = (Arc::clone(&self.metrics), context.transport);
-        let counted = move |answer: &[u8]| {
-            let flags = answer.get(2..4).and_then(|flags| flags.first_chunk()).copied().unwrap_or([0; 2]);
-            metrics.count(transport, outcome(ResponseCode::from(0, flags[1] & 0x0f)));
-            if flags[0] & 0x02 != 0 {
-                metrics.truncated();
-            }
-            reply(answer);
-        };
-        let Some(target) = chase::target(so_far, ask.question.len()) else {
-            return forwarder.hand_off(&ask, packet, Box::new(counted));
-        };
-        let [type0, type1] = ask.qtype.to_be_bytes();
-        let question = [target, &[type0, type1, 0, 1]].concat();
-        let of_target = Ask { question: &question, name: target, limit: Self::TCP_LIMIT, ..ask };
-        let (own, limit) = (so_far.to_vec(), ask.limit);
-        let join = move |chased: &[u8]| counted(&chase::join(&own, chased, limit));
-        forwarder.hand_off(&of_target, packet, Box::new(join));
-    }
-
     /// Reads a packet as far as its sender may be heard.
     fn receive<'a>(
         &self,
@@ -296,22 +265,6 @@ impl Responder {
         Response::Ready
     }
 
-    /// Whether `own`, our answer, is an alias of what somebody else must be asked for, and the client wants that.
-    fn leads_out(&self, request: &Request<'_>, context: Context, own: &[u8]) -> bool {
-        let (Some(forwarder), Some(ask)) = (&self.forwarder, ask(request, context)) else { return false };
-        let cname = u16::from(RecordType::CNAME);
-        let wants = ask.recursion_desired && ask.qtype != cname && ask.qtype != u16::from(RecordType::ANY);
-        let at = HEADER + ask.question.len() + 2;
-        // One answer, and that an alias where it was not asked for one.
-        if !wants || own.get(6..8) != Some(&[0, 1]) || own.get(at..at + 2) != Some(&cname.to_be_bytes()) {
-            return false;
-        }
-        let Some(target) = chase::target(own, ask.question.len()) else { return false };
-        let snapshot = self.cell.load();
-        let view = snapshot.view();
-        matches!(view.lookup(target), Lookup::Elsewhere) && forwarder.covers(target)
-    }
-
     /// The forwarder, if anything is forwarded.
     fn active_forwarder(&self) -> Option<&Arc<Forwarder>> {
         self.forwarder.as_ref().filter(|forwarder| forwarder.is_active())
@@ -328,11 +281,7 @@ impl Responder {
         let mut is_proven = context.transport == Transport::Tcp;
         let (written, query) = match *request {
             Request::Query { header, question, mut edns } => {
-                let cookie = match edns {
-                    // What the options of another version mean nobody knows.
-                    Some(edns) if edns.version == 0 => self.guard.check_cookie(edns.cookie, context.client),
-                    _ => CookieCheck::None,
-                };
+                let cookie = self.check_cookie(edns, context);
                 is_proven |= matches!(cookie, CookieCheck::Good(_));
                 edns = edns.map(|edns| Edns { reply_cookie: cookie.reply(), ..edns });
                 let query = (header, &question, edns);
@@ -367,6 +316,14 @@ impl Responder {
                 self.metrics.restricted(Restriction::ResponseDropped);
                 Said::Nothing
             }
+        }
+    }
+
+    /// Judges a query's cookie; what the options of another version mean nobody knows.
+    pub(super) fn check_cookie(&self, edns: Option<Edns>, context: Context) -> CookieCheck {
+        match edns {
+            Some(edns) if edns.version == 0 => self.guard.check_cookie(edns.cookie, context.client),
+            _ => CookieCheck::None,
         }
     }
 
@@ -406,8 +363,11 @@ impl Responder {
             }
         };
         let request = Request::Query { header, question: *question, edns };
+        let cookie = edns.and_then(|edns| edns.reply_cookie).map(cookie_option);
+        let own_options = cookie.as_ref().map_or(&[][..], <[u8; _]>::as_slice);
         if let (Answer::Refused, Lookup::Elsewhere, Standing::AllNames) = (&answer, found.1, client.standing)
-            && let (Some(forwarder), Some(ask)) = (self.active_forwarder(), ask(&request, context))
+            && let (Some(forwarder), Some(ask)) =
+                (self.active_forwarder(), ask(&request, context.transport, own_options))
         {
             match forwarder.answer(&ask, out) {
                 Verdict::Answered(written) => {
@@ -466,7 +426,7 @@ fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
 }
 
 /// Longest answer to a client.
-fn limit(transport: Transport, edns: Option<Edns>) -> usize {
+pub(super) fn limit(transport: Transport, edns: Option<Edns>) -> usize {
     match (transport, edns) {
         (Transport::Tcp, _) => Responder::TCP_LIMIT,
         (Transport::Udp, Some(edns)) => usize::from(edns.udp_limit.min(UDP_LIMIT)),
@@ -474,30 +434,8 @@ fn limit(transport: Transport, edns: Option<Edns>) -> usize {
     }
 }
 
-/// The question as it may be forwarded; `None` for what is between a client and its server only: transfers, transactions'
-/// keys and signatures (RFC 2930, RFC 8945), other classes.
-fn ask<'a>(request: &Request<'a>, context: Context) -> Option<Ask<'a>> {
-    let Request::Query { header, question, edns } = *request else { return None };
-    let passes = DNSClass::from(question.class) == DNSClass::IN
-        && !matches!(question.qtype, 249..=252)
-        && question.qtype != u16::from(RecordType::OPT)
-        && edns.is_none_or(|edns| edns.version == 0);
-    passes.then(|| Ask {
-        id: header.id,
-        question: question.wire,
-        name: question.name,
-        qtype: question.qtype,
-        recursion_desired: header.recursion_desired,
-        authentic_data: header.authentic_data,
-        checking_disabled: header.checking_disabled,
-        edns: edns.map(|edns| edns.dnssec_ok),
-        has_options: edns.is_some_and(|edns| edns.has_passing),
-        limit: limit(context.transport, edns),
-    })
-}
-
 /// How a response code is counted.
-fn outcome(code: ResponseCode) -> Outcome {
+pub(super) fn outcome(code: ResponseCode) -> Outcome {
     match code {
         ResponseCode::NXDomain => Outcome::NxDomain,
         ResponseCode::ServFail => Outcome::ServFail,

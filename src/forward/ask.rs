@@ -25,6 +25,8 @@ pub struct Ask<'a> {
     pub edns: Option<bool>,
     /// Whether the OPT record has an option that may pass: the answer could depend on it.
     pub has_options: bool,
+    /// What of our own goes into the answer's OPT record, as on the wire: a cookie.
+    pub own_options: &'a [u8],
     /// Longest answer.
     pub limit: usize,
 }
@@ -145,6 +147,7 @@ pub(super) struct Asker {
     authentic_data: bool,
     checking_disabled: bool,
     edns: Option<bool>,
+    own_options: Box<[u8]>,
     limit: usize,
 }
 
@@ -158,6 +161,7 @@ impl Asker {
             authentic_data: ask.authentic_data,
             checking_disabled: ask.checking_disabled,
             edns: ask.edns,
+            own_options: ask.own_options.into(),
             limit: ask.limit,
         }
     }
@@ -174,6 +178,7 @@ impl Asker {
             checking_disabled: self.checking_disabled,
             edns: self.edns,
             has_options: false,
+            own_options: &self.own_options,
             limit: self.limit,
         }
     }

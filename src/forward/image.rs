@@ -132,7 +132,7 @@ impl Image {
     /// What does not fit is left out from behind; TC says so unless it is only of the additional section (RFC 2181 section 9).
     pub(super) fn write(&self, ask: &Ask<'_>, age: Age, out: &mut Vec<u8>) -> Written {
         let options: &[u8] = if age == Age::Stale { &STALE_OPTION } else { &self.options };
-        let opt = if ask.edns.is_some() { OPT + options.len() } else { 0 };
+        let opt = if ask.edns.is_some() { OPT + options.len() + ask.own_options.len() } else { 0 };
         let (records, end, counts) = self.fitting(ask.limit.saturating_sub(opt));
         let truncated =
             self.is_truncated() || counts.iter().zip(&self.counts).take(2).any(|(kept, all)| kept < all);
@@ -150,9 +150,11 @@ impl Image {
             let [size0, size1] = UDP_SIZE.to_be_bytes();
             let extended = u8::try_from(self.code >> 4).unwrap_or(0);
             let dnssec_ok = if dnssec_ok { 0x80 } else { 0 };
-            let [length0, length1] = u16::try_from(options.len()).unwrap_or(0).to_be_bytes();
+            let [length0, length1] =
+                u16::try_from(options.len() + ask.own_options.len()).unwrap_or(0).to_be_bytes();
             out.extend_from_slice(&[0, 0, 41, size0, size1, extended, 0, dnssec_ok, 0, length0, length1]);
             out.extend_from_slice(options);
+            out.extend_from_slice(ask.own_options);
         }
         Written { code: self.code.to_be_bytes()[1] & 0x0f, truncated }
     }
@@ -255,6 +257,7 @@ mod tests {
                 checking_disabled: false,
                 edns,
                 has_options: false,
+                own_options: &[],
                 limit,
             };
             let mut out = Vec::new();

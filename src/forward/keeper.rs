@@ -13,7 +13,13 @@ use std::{
 use hickory_proto::rr::RecordType;
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::{Forwarder, ask::Question, rules::Rule, system, upstream::Upstream};
+use super::{
+    Forwarder,
+    ask::Question,
+    rules::{Rule, Rules},
+    system,
+    upstream::Upstream,
+};
 use crate::model::Name;
 
 /// How often upstreams and files are looked at.
@@ -77,18 +83,16 @@ impl Probes {
 /// Keeps the rules' upstreams up to date until dropped.
 pub(super) async fn keep(forwarder: &Forwarder) {
     let mut running = JoinSet::new();
-    let mut shown = BTreeSet::new();
+    let mut shown = labels(&forwarder.rules.load());
     let mut ticks = tokio::time::interval(ROUND);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for round in 0_u64.. {
         ticks.tick().await;
         while running.try_join_next().is_some() {}
         let rules = forwarder.rules.load_full();
-        let mut labels = BTreeSet::new();
         for rule in rules.all() {
             follow_files(rule, forwarder).await;
             for upstream in rule.upstreams().iter() {
-                labels.insert(upstream.label().to_owned());
                 let wanted = if upstream.is_loop() {
                     round.is_multiple_of(LOOP_ROUNDS)
                 } else {
@@ -99,11 +103,18 @@ pub(super) async fn keep(forwarder: &Forwarder) {
                 }
             }
         }
-        for gone in shown.difference(&labels) {
+        let now = labels(&rules);
+        for gone in shown.difference(&now) {
             forwarder.metrics.forward().forget_upstream(gone);
         }
-        shown = labels;
+        shown = now;
     }
+}
+
+/// The names of all upstreams, as metrics have them.
+fn labels(rules: &Rules) -> BTreeSet<String> {
+    let upstreams = rules.all().map(|rule| rule.upstreams());
+    upstreams.flat_map(|all| all.iter().map(|one| one.label().to_owned()).collect::<Vec<_>>()).collect()
 }
 
 /// Looks whether the files that a rule names say something else.
