@@ -25,7 +25,10 @@ use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
-        rdata::{CNAME, SOA, TXT},
+        rdata::{
+            CNAME, SOA, TXT,
+            opt::{EdnsCode, EdnsOption},
+        },
     },
 };
 use muster::{app::Server, config};
@@ -141,9 +144,14 @@ struct Running {
 
 impl Running {
     fn start(address: &str) -> Self {
+        Self::start_with(address, "example", "")
+    }
+
+    /// Forwards `suffix`; `tables` is what muster.toml says besides.
+    fn start_with(address: &str, suffix: &str, tables: &str) -> Self {
         let upstream = Upstream::start();
         let server = format!(
-            "[listen]\ndns = [\"{address}\"]\n[forward]\nexample = {{ to = \"{}\", timeout = \"20s\" }}\n",
+            "[listen]\ndns = [\"{address}\"]\n[forward]\n\"{suffix}\" = {{ to = \"{}\", timeout = \"20s\" }}\n{tables}\n",
             upstream.address
         );
         let files =
@@ -324,7 +332,7 @@ fn our_own_names_are_never_forwarded_and_names_of_no_suffix_are_refused() {
     assert_eq!(ask("no.shop.", RecordType::A), (ResponseCode::NXDomain, true, 0));
     assert_eq!(ask("a.example.", RecordType::A), (ResponseCode::NoError, false, 1));
     for (name, rtype) in
-        [("a.elsewhere.", RecordType::A), ("a.example.", RecordType::AXFR), ("a.example.", RecordType::TSIG)]
+        [("a.example2.", RecordType::A), ("a.example.", RecordType::AXFR), ("a.example.", RecordType::TSIG)]
     {
         assert_eq!(ask(name, rtype), (ResponseCode::Refused, false, 0), "{name}");
     }
@@ -379,4 +387,88 @@ fn an_alias_is_followed_only_where_that_is_wanted_and_others_are_asked_for_its_t
     let asked = running.upstream.asked.lock().unwrap();
     let others: Vec<_> = asked.iter().filter(|name| !name.starts_with("muster-loop-")).collect();
     assert_eq!(others, ["gone.example.", "big.example."]);
+}
+
+/// Asks from an address of loopback.
+fn ask_from(client: &str, running: &Running, name: &str) -> Message {
+    let socket = UdpSocket::bind((client, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send_to(&query(name, RecordType::A).to_vec().unwrap(), running.dns()).unwrap();
+    receive(&socket, running.dns())
+}
+
+#[test]
+fn other_names_are_for_those_that_forward_names_only() {
+    let access = "[access]\nallow = \"127.0.0.0/24\"\nforward = [\"127.0.0.1\", \"127.9.0.0/16\"]";
+    let running = Running::start_with("127.0.0.1:0", "example", access);
+    let code = |client: &str, name: &str| ask_from(client, &running, name).metadata.response_code;
+    assert_eq!(code("127.0.0.1", "a.example."), ResponseCode::NoError);
+    // Neither what is kept, nor what would have to be asked for, nor where an alias leads.
+    for client in ["127.0.0.5", "127.9.0.1"] {
+        for name in ["a.example.", "b.example."] {
+            assert_eq!(code(client, name), ResponseCode::Refused, "{client} {name}");
+        }
+    }
+    assert_eq!(code("127.9.0.1", "web.shop."), ResponseCode::Refused, "in `forward`, but not in `allow`");
+    let alias = ask_from("127.0.0.5", &running, "away.shop.");
+    assert_eq!((alias.answers.len(), alias.metadata.recursion_available), (1, false));
+    let whole = ask_from("127.0.0.1", &running, "away.shop.");
+    assert_eq!((whole.answers.len(), whole.metadata.recursion_available), (3, true));
+    assert_eq!(running.upstream.count("b.example."), 0);
+    assert_eq!(running.upstream.count("chain.example."), 1);
+}
+
+/// A client that once had a cookie of a server takes an answer without one for forged (RFC 7873 section 5.3).
+#[test]
+fn forwarded_answers_have_the_clients_cookie() {
+    let running = Running::start("127.0.0.1:0");
+    let mut sent = vec![7; 8];
+    for name in ["a.example.", "a.example.", "away.shop.", "web.shop.", "gone.example."] {
+        let mut message = query(name, RecordType::A);
+        let mut edns = Edns::new();
+        edns.options_mut().insert(EdnsOption::Unknown(10, sent.clone()));
+        message.edns = Some(edns);
+        let answer = exchange(running.dns(), &message);
+        let edns = answer.edns.expect(name);
+        let Some(EdnsOption::Unknown(_, cookie)) = edns.option(EdnsCode::Cookie) else {
+            panic!("{name}: {edns:?}")
+        };
+        assert_eq!((cookie.len(), &cookie[..8]), (24, &[7; 8][..]), "{name}");
+        assert!(sent.len() == 8 || *cookie == sent, "{name}: a good cookie stays");
+        sent.clone_from(cookie);
+        assert!(!answer.metadata.truncation && answer.metadata.id == 77);
+    }
+}
+
+#[test]
+fn required_cookies_are_asked_for_before_anybody_else_is_asked() {
+    let access = "[access.responses]\nexempt = []\n[access.cookies]\nrequired = true";
+    let running = Running::start_with("127.0.0.1:0", "example", access);
+    let answer = ask_from("127.0.0.1", &running, "a.example.");
+    assert!(answer.metadata.truncation && answer.answers.is_empty());
+    assert_eq!(running.upstream.count("a.example."), 0);
+}
+
+#[test]
+fn forwarded_answers_are_limited_like_our_own() {
+    let access = "[access.responses]\nexempt = []\nper_second = 2\nslip = 1";
+    let running = Running::start_with("127.0.0.1:0", "example", access);
+    let answers: Vec<_> = (0..30).map(|_| ask_from("127.0.0.1", &running, "a.example.")).collect();
+    let full = answers.iter().filter(|answer| answer.answers.len() == 1).count();
+    let slipped = answers.iter().filter(|answer| answer.metadata.truncation).count();
+    assert_eq!(full + slipped, 30);
+    assert!((2..15).contains(&full), "{full}");
+}
+
+#[test]
+fn the_root_is_forwarded_without_special_names_but_with_private_reverse_names() {
+    let running = Running::start_with("127.0.0.1:0", ".", "");
+    let ask = |name: &str| ask_from("127.0.0.1", &running, name);
+    assert_eq!(ask("app.localhost.").answers.len(), 1);
+    assert!(ask("localhost.").metadata.recursion_available);
+    assert_eq!(ask("a.invalid.").metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(ask("4.3.2.10.in-addr.arpa.").answers.len(), 1);
+    let asked = running.upstream.asked.lock().unwrap();
+    let others: Vec<_> = asked.iter().filter(|name| !name.starts_with("muster-loop-")).collect();
+    assert_eq!(others, ["4.3.2.10.in-addr.arpa."]);
 }

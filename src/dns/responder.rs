@@ -199,7 +199,13 @@ impl Responder {
     /// Never waits; what cannot be taken on is answered with SERVFAIL at once.
     pub fn hand_off(&self, packet: &[u8], so_far: &[u8], context: Context, reply: Reply) {
         let mut room = [0; 256];
-        let request = read(packet, &mut room);
+        // It was admitted before, else nobody would be asked.
+        let request = match read(packet, &mut room) {
+            Request::Query { header, question, edns } => {
+                Request::Query { header, question, edns: self.with_cookie(edns, context).0 }
+            }
+            other => other,
+        };
         let (Some(forwarder), Some(ask)) = (&self.forwarder, ask(&request, context)) else { return };
         let (metrics, transport) = (Arc::clone(&self.metrics), context.transport);
         let counted = move |answer: &[u8]| {
@@ -215,7 +221,8 @@ impl Responder {
         };
         let [type0, type1] = ask.qtype.to_be_bytes();
         let question = [target, &[type0, type1, 0, 1]].concat();
-        let of_target = Ask { question: &question, name: target, limit: Self::TCP_LIMIT, ..ask };
+        let of_target =
+            Ask { question: &question, name: target, cookie: None, limit: Self::TCP_LIMIT, ..ask };
         let (own, limit) = (so_far.to_vec(), ask.limit);
         let join = move |chased: &[u8]| counted(&chase::join(&own, chased, limit));
         forwarder.hand_off(&of_target, packet, Box::new(join));
@@ -314,37 +321,32 @@ impl Responder {
     ) -> Said {
         let mut is_proven = context.transport == Transport::Tcp;
         let (written, query) = match *request {
-            Request::Query { header, question, mut edns } => {
-                let cookie = match edns {
-                    // What the options of another version mean nobody knows.
-                    Some(edns) if edns.version == 0 => self.guard.check_cookie(edns.cookie, context.client),
-                    _ => CookieCheck::None,
-                };
+            Request::Query { header, question, edns } => {
+                let (edns, cookie) = self.with_cookie(edns, context);
                 is_proven |= matches!(cookie, CookieCheck::Good(_));
-                edns = edns.map(|edns| Edns { reply_cookie: cookie.reply(), ..edns });
                 let query = (header, &question, edns);
                 let written = if cookie == CookieCheck::Malformed {
-                    write_bare(header, ResponseCode::FormErr, out)
+                    Some(write_bare(header, ResponseCode::FormErr, out))
                 } else if !is_proven && self.guard.wants_cookie(client) {
-                    self.ask_for_cookie(query, cookie, out)
+                    Some(self.ask_for_cookie(query, cookie, out))
                 } else {
-                    match self.write_query_answer(query, found, (context, client), rotation, out) {
-                        Some(written) => written,
-                        None => return Said::Elsewhere,
-                    }
+                    self.write_query_answer(query, found, (context, client), rotation, out)
                 };
                 (written, Some((header, question, edns)))
             }
-            Request::OtherOpcode(header) => (write_bare(header, ResponseCode::NotImp, out), None),
-            Request::Malformed(header) => (write_bare(header, ResponseCode::FormErr, out), None),
+            Request::OtherOpcode(header) => (Some(write_bare(header, ResponseCode::NotImp, out)), None),
+            Request::Malformed(header) => (Some(write_bare(header, ResponseCode::FormErr, out)), None),
             Request::Noise => return Said::Nothing,
         };
+        let said = written.map_or(Said::Elsewhere, Said::Answer);
         if is_proven {
-            return Said::Answer(written);
+            return said;
         }
+        // What others will say counts as an answer: they are not asked for who would not get it.
+        let code = written.map_or(ResponseCode::NoError, |written| written.code);
         let asked: (&[u8], u16) = query.map_or((&[], 0), |(_, question, _)| (question.name, question.qtype));
-        match self.guard.judge_response(client, context.client, written.code, asked) {
-            Release::Send => Said::Answer(written),
+        match self.guard.judge_response(client, context.client, code, asked) {
+            Release::Send => said,
             Release::Truncate => {
                 self.metrics.restricted(Restriction::ResponseTruncated);
                 let Some((header, question, edns)) = query else { return Said::Nothing };
@@ -355,6 +357,16 @@ impl Responder {
                 Said::Nothing
             }
         }
+    }
+
+    /// Judges a query's cookie, and notes what the answer is to have.
+    fn with_cookie(&self, edns: Option<Edns>, context: Context) -> (Option<Edns>, CookieCheck) {
+        let cookie = match edns {
+            // What the options of another version mean nobody knows.
+            Some(edns) if edns.version == 0 => self.guard.check_cookie(edns.cookie, context.client),
+            _ => CookieCheck::None,
+        };
+        (edns.map(|edns| Edns { reply_cookie: cookie.reply(), ..edns }), cookie)
     }
 
     /// `None`: somebody else must be asked.
@@ -454,6 +466,7 @@ fn ask<'a>(request: &Request<'a>, context: Context) -> Option<Ask<'a>> {
         checking_disabled: header.checking_disabled,
         edns: edns.map(|edns| edns.dnssec_ok),
         has_options: edns.is_some_and(|edns| edns.has_passing),
+        cookie: edns.and_then(|edns| edns.reply_cookie),
         limit: limit(context.transport, edns),
     })
 }

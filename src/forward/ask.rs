@@ -25,6 +25,8 @@ pub struct Ask<'a> {
     pub edns: Option<bool>,
     /// Whether the OPT record has an option that may pass: the answer could depend on it.
     pub has_options: bool,
+    /// The cookie that the answer is to have in its OPT record.
+    pub cookie: Option<[u8; 24]>,
     /// Longest answer.
     pub limit: usize,
 }
@@ -145,6 +147,7 @@ pub(super) struct Asker {
     authentic_data: bool,
     checking_disabled: bool,
     edns: Option<bool>,
+    cookie: Option<[u8; 24]>,
     limit: usize,
 }
 
@@ -158,6 +161,7 @@ impl Asker {
             authentic_data: ask.authentic_data,
             checking_disabled: ask.checking_disabled,
             edns: ask.edns,
+            cookie: ask.cookie,
             limit: ask.limit,
         }
     }
@@ -174,6 +178,7 @@ impl Asker {
             checking_disabled: self.checking_disabled,
             edns: self.edns,
             has_options: false,
+            cookie: self.cookie,
             limit: self.limit,
         }
     }

@@ -8,6 +8,10 @@ use super::{
 /// Length of an OPT record without options.
 const OPT: usize = 11;
 
+/// Length of a cookie, and the head of its option (RFC 7873 section 4).
+const COOKIE: usize = 24;
+const COOKIE_OPTION: [u8; 4] = [0, 10, 0, COOKIE as u8];
+
 /// TTL of answers that are past their time ("RECOMMENDED value is 30 seconds", RFC 8767 section 4).
 const STALE_TTL: u32 = 30;
 
@@ -132,7 +136,8 @@ impl Image {
     /// What does not fit is left out from behind; TC says so unless it is only of the additional section (RFC 2181 section 9).
     pub(super) fn write(&self, ask: &Ask<'_>, age: Age, out: &mut Vec<u8>) -> Written {
         let options: &[u8] = if age == Age::Stale { &STALE_OPTION } else { &self.options };
-        let opt = if ask.edns.is_some() { OPT + options.len() } else { 0 };
+        let cookie = if ask.cookie.is_some() { COOKIE_OPTION.len() + COOKIE } else { 0 };
+        let opt = if ask.edns.is_some() { OPT + options.len() + cookie } else { 0 };
         let (records, end, counts) = self.fitting(ask.limit.saturating_sub(opt));
         let truncated =
             self.is_truncated() || counts.iter().zip(&self.counts).take(2).any(|(kept, all)| kept < all);
@@ -150,9 +155,13 @@ impl Image {
             let [size0, size1] = UDP_SIZE.to_be_bytes();
             let extended = u8::try_from(self.code >> 4).unwrap_or(0);
             let dnssec_ok = if dnssec_ok { 0x80 } else { 0 };
-            let [length0, length1] = u16::try_from(options.len()).unwrap_or(0).to_be_bytes();
+            let [length0, length1] = u16::try_from(options.len() + cookie).unwrap_or(0).to_be_bytes();
             out.extend_from_slice(&[0, 0, 41, size0, size1, extended, 0, dnssec_ok, 0, length0, length1]);
             out.extend_from_slice(options);
+            if let Some(cookie) = &ask.cookie {
+                out.extend_from_slice(&COOKIE_OPTION);
+                out.extend_from_slice(cookie);
+            }
         }
         Written { code: self.code.to_be_bytes()[1] & 0x0f, truncated }
     }
@@ -255,6 +264,7 @@ mod tests {
                 checking_disabled: false,
                 edns,
                 has_options: false,
+                cookie: None,
                 limit,
             };
             let mut out = Vec::new();

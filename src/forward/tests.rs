@@ -249,6 +249,7 @@ fn read<'a>(packet: &'a [u8], name: &'a [u8], limit: usize) -> Ask<'a> {
         checking_disabled: packet[3] & 0x10 != 0,
         edns: opt.map(|opt| opt[7] & 0x80 != 0),
         has_options: opt.is_some_and(|opt| opt.len() > 11),
+        cookie: None,
         limit,
     }
 }
