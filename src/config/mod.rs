@@ -7,19 +7,28 @@
 //! knows no place. Imports [`crate::model`] only; docs/CONFIG.md is the reference for people.
 
 mod access;
+mod alias;
 mod cache;
 mod check;
 mod diagnostic;
+mod display;
 mod duration;
+mod failover;
+mod filter;
 mod forward;
 mod load;
+mod locality;
 mod log;
 mod member;
+mod names;
+mod pattern;
+mod references;
 mod route;
 mod routing;
 mod server;
 mod service;
 mod shape;
+mod share;
 mod sources;
 mod stamp;
 mod statics;

@@ -7,11 +7,14 @@ use super::{
     cache::{Cache, cache},
     duration::duration,
     forward::{Forward, forward},
+    locality,
+    routing::LocalityRule,
     sources::{self, Sources},
     types::{Config, Listen},
     values::{self, Base, listen_address},
     walk::{Item, Table},
 };
+use crate::model::Network;
 
 /// What `muster.toml` says.
 pub(super) struct Server<'a> {
@@ -24,6 +27,8 @@ pub(super) struct Server<'a> {
     pub(super) sources: Sources,
     pub(super) forward: Vec<Forward>,
     pub(super) cache: Cache,
+    pub(super) localities: Vec<LocalityRule>,
+    pub(super) reverse: Vec<Network>,
 }
 
 /// Where the zone files are.
@@ -61,6 +66,8 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
     let sources = sources::sources(&mut table, base);
     let forward = table.take("forward").and_then(|item| forward(item, &listen, base)).unwrap_or_default();
     let cache = table.take("cache").and_then(cache).unwrap_or_default();
+    let localities = table.take("locality").map(locality::localities).unwrap_or_default();
+    let reverse = table.take("reverse").map(locality::reverse).unwrap_or_default();
     table.finish_with(|key| match key {
         "namespace" | "services" | "import" | "ttl" => {
             Some(format!("{key:?} belongs in a zone file, such as zones/shop.toml"))
@@ -68,7 +75,19 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
         _ => None,
     });
     let max_stale = max_stale.unwrap_or(Config::DEFAULT_MAX_STALE);
-    Server { zones, watch_files, listen, access, state, max_stale, sources, forward, cache }
+    Server {
+        zones,
+        watch_files,
+        listen,
+        access,
+        state,
+        max_stale,
+        sources,
+        forward,
+        cache,
+        localities,
+        reverse,
+    }
 }
 
 fn listen(item: Item<'_>) -> Option<Listen> {
@@ -97,6 +116,7 @@ fn listen(item: Item<'_>) -> Option<Listen> {
     let tcp_idle = table.take("tcp_idle").and_then(idle);
     let tcp_connections = table.take("tcp_connections").and_then(|item| count(item, 1_000_000));
     let version = table.take("version").and_then(version);
+    let trusted_forwarders = table.take("trusted_forwarders").map(|item| item.list(values::network));
     table.finish_with(|key| match key {
         "allow" | "deny" => Some(format!("{key:?} belongs in [access]")),
         _ => None,
@@ -109,7 +129,7 @@ fn listen(item: Item<'_>) -> Option<Listen> {
         tcp_idle: tcp_idle.unwrap_or(default.tcp_idle),
         tcp_connections: tcp_connections.unwrap_or(default.tcp_connections),
         version,
-        trusted_forwarders: Vec::new(),
+        trusted_forwarders: trusted_forwarders.unwrap_or_default(),
     })
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Asserts that there is one error, and that it has all of `words` (between `|`) in it.
-fn assert_error(text: &str, words: &str) {
+pub(super) fn assert_error(text: &str, words: &str) {
     assert_eq!(text.lines().count(), 1, "one error is expected:\n{text}");
     for word in words.split('|') {
         assert!(text.contains(word), "no {word:?} in:\n{text}");
@@ -198,26 +198,6 @@ fn a_namespace_without_room_for_its_hostmaster() {
 #[case("[services]\nweb = \"10.0.0.5:80\"", "\"web\" must be a table")]
 fn in_a_service(#[case] text: &str, #[case] words: &str) {
     assert_error(&errors(load_zone(&format!("namespace = \"shop\"\n{text}"))), words);
-}
-
-#[rstest]
-#[case("5", "\"routes\" must be a table")]
-#[case("[{ }]", "a route needs \"split\"")]
-#[case("[{ split = [] }]", "\"split\" must have at least one group")]
-#[case("[{ split = [{ labels = {}, weight = 0 }] }]", "every weight is 0")]
-#[case("[{ split = [{ labels = {}, weight = 65536 }] }]", "\"weight\" must be a number from 0 to 65535")]
-#[case("[{ split = [{ labels = {} }] }]", "a route's group needs \"weight\"")]
-#[case("[{ split = [{ weight = 1 }] }]", "a route's group needs \"labels\"")]
-#[case("[{ split = [{ labels = { v = 1 }, weight = 1 }] }]", "\"v\" must be a text in quotes|write numbers")]
-#[case("[{ clients = {}, split = [{ labels = {}, weight = 1 }] }]", "a route's clients needs \"service\"")]
-#[case("[{ client = {}, split = [{ labels = {}, weight = 1 }] }]", "did you mean \"clients\"?")]
-fn in_routes(#[case] routes: &str, #[case] words: &str) {
-    let text = format!(
-        "namespace = \"shop\"\n[services.web]\nfrom = [{{ static = \"10.0.0.5:80\" }}]\nroutes = {routes}"
-    );
-    let text = errors(load_zone(&text));
-    let errors: Vec<_> = text.lines().filter(|line| !line.contains(": warning: ")).collect();
-    assert_error(&format!("{}\n", errors.join("\n")), words);
 }
 
 #[rstest]
