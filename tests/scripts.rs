@@ -32,7 +32,7 @@ use hickory_proto::{
 use muster::{
     catalog::{Catalog, Cell, Change},
     config::{self, Config},
-    dns::{Context, Responder, Rotation},
+    dns::{Context, Responder, Response, Rotation},
     model::{
         Health, Import, Instance, Member, Name, NamedPort, Protocol, SourceId, SourceKind, Target, Update,
     },
@@ -297,7 +297,8 @@ impl Rig {
         let here = [127, 0, 0, 1].into();
         let context = Context { transport, asked: Some(here), client: step.asker.unwrap_or(here) };
         let packet = request.to_vec().unwrap();
-        assert!(self.responder.respond(&packet, context, &mut self.rotation, &mut out), "silence");
+        let ready = self.responder.respond(&packet, context, &mut self.rotation, &mut out);
+        assert_eq!(ready, Response::Ready);
         let response = Message::from_vec(&out).unwrap_or_else(|error| panic!("{error}: {out:02x?}"));
 
         assert_eq!(response.queries, [query], "the question comes back");

@@ -4,8 +4,8 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use super::{Configuration, load, print};
 use crate::{
-    config::{Alias, Config, KubernetesObjects, Location, MemberRule, Namespace, Query, Service},
-    model::Target,
+    config::{Access, Alias, Config, KubernetesObjects, Location, MemberRule, Namespace, Query, Service},
+    model::{Network, Target},
 };
 
 pub(super) fn run(configuration: &Configuration) -> ExitCode {
@@ -30,6 +30,7 @@ fn describe(config: &Config, location: &Location) -> String {
     if let Some(admin) = config.listen.admin {
         let _ = writeln!(text, "admin on {admin} (HTTP)");
     }
+    let _ = writeln!(text, "for {}", describe_clients(&config.access.allow));
     for source in &config.consul {
         let _ = writeln!(text, "source {}: {}", source.id, source.address);
     }
@@ -44,10 +45,29 @@ fn describe(config: &Config, location: &Location) -> String {
     for network in &config.reverse {
         let _ = writeln!(text, "reverse names of {network}");
     }
+    for forward in &config.forward {
+        let upstreams: Vec<_> = forward.upstreams.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "forwards {}: {}", forward.suffix, upstreams.join(", "));
+    }
     for namespace in &config.namespaces {
         describe_namespace(namespace, &mut text);
     }
     text
+}
+
+/// Who may ask, with the words that stand for several networks.
+fn describe_clients(networks: &[Network]) -> String {
+    let words: [(&str, &[Network]); 2] = [("any", &Access::ANY), ("private", &Access::PRIVATE)];
+    let mut rest = networks.to_vec();
+    let mut parts = Vec::new();
+    for (word, stands_for) in words {
+        if stands_for.iter().all(|network| rest.contains(network)) {
+            rest.retain(|network| !stands_for.contains(network));
+            parts.push(format!("{word} networks"));
+        }
+    }
+    parts.extend(rest.iter().map(Network::to_string));
+    if parts.is_empty() { "nobody".to_owned() } else { parts.join(", ") }
 }
 
 fn describe_namespace(namespace: &Namespace, text: &mut String) {
@@ -153,6 +173,18 @@ fn describe_member(rule: &MemberRule) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_are_described_by_the_words_that_stand_for_them() {
+        let one: Network = "203.0.113.0/24".parse().unwrap();
+        assert_eq!(describe_clients(&Access::PRIVATE), "private networks");
+        assert_eq!(
+            describe_clients(&[&Access::PRIVATE[..], &[one]].concat()),
+            "private networks, 203.0.113.0/24"
+        );
+        assert_eq!(describe_clients(&Access::ANY), "any networks");
+        assert_eq!(describe_clients(&[]), "nobody");
+    }
 
     const SERVER: &str =
         "reverse = \"10.0.0.0/8\"\n[consul.vms]\n[kubernetes.eks]\nidentify_clients = true\n";

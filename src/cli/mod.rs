@@ -4,6 +4,7 @@
 
 mod check;
 mod reload;
+mod resolv_conf;
 mod serve;
 
 use std::{
@@ -56,6 +57,13 @@ enum Command {
         #[command(flatten)]
         configuration: Configuration,
     },
+    /// Print what to put into resolv.conf, systemd-resolved, dnsmasq, ... so that they ask muster; or install it
+    ResolvConf {
+        #[command(flatten)]
+        configuration: Configuration,
+        #[command(flatten)]
+        options: resolv_conf::Options,
+    },
 }
 
 /// Which configuration.
@@ -74,6 +82,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }
         Command::Reload { configuration, at } => reload::run(&configuration, at.as_deref()),
         Command::Check { configuration } => check::run(&configuration),
+        Command::ResolvConf { configuration, options } => resolv_conf::run(&configuration, &options),
     }
 }
 

@@ -194,6 +194,7 @@ fn assemble(
         consul: server.sources.consul,
         kubernetes: server.sources.kubernetes,
         forward: server.forward,
+        cache: server.cache,
         localities: server.localities,
         reverse: server.reverse,
         namespaces,

@@ -8,12 +8,14 @@
 
 mod access;
 mod alias;
+mod cache;
 mod check;
 mod diagnostic;
 mod display;
 mod duration;
 mod failover;
 mod filter;
+mod forward;
 mod load;
 mod locality;
 mod log;
@@ -39,7 +41,9 @@ mod zone;
 mod tests;
 
 pub use access::{Access, Cookies, OverLimit, ResponseLimit};
+pub use cache::Cache;
 pub use diagnostic::{Diagnostic, Place, Report, Severity};
+pub use forward::{Forward, ForwardPolicy, Upstream};
 pub use load::{Loaded, Location, demo, find, load, load_from};
 pub use routing::*;
 pub use stamp::Stamp;

@@ -31,8 +31,8 @@ pub(super) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Option<Zone<'
     let imports = table.take("import");
     let scope = table.scope;
     table.finish_with(|key| match key {
-        "listen" | "zones" | "state" | "max_stale" | "consul" | "kubernetes" | "forward" | "locality"
-        | "reverse" => Some(format!("{key:?} belongs in muster.toml")),
+        "listen" | "zones" | "state" | "max_stale" | "consul" | "kubernetes" | "forward" | "cache"
+        | "locality" | "reverse" => Some(format!("{key:?} belongs in muster.toml")),
         _ => None,
     });
     // What is below is read under any apex, so that a bad one hides nothing.

@@ -127,7 +127,7 @@ struct Flags {
     truncated: bool,
 }
 
-/// Writes the header over the first bytes of `out`. RA stays clear: nothing is forwarded.
+/// Writes the header over the first bytes of `out`. RA stays clear: whoever forwards sets it.
 fn write_header(out: &mut Vec<u8>, header: Header, flags: Flags, code: ResponseCode, counts: [u16; 4]) {
     let bit = |set: bool, mask: u8| if set { mask } else { 0 };
     let first = 0x80

@@ -43,13 +43,15 @@ pub enum Outcome {
     BadVers,
     /// The DNS cookie is missing or not good (RFC 7873 section 8).
     BadCookie,
+    /// A response code that is none of these, as an upstream sent it.
+    Other,
     /// Nothing was sent: what came was no query, too broken to answer, or not to be answered.
     Silence,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoError,
         Self::NxDomain,
         Self::ServFail,
@@ -58,10 +60,11 @@ impl Outcome {
         Self::Refused,
         Self::BadVers,
         Self::BadCookie,
+        Self::Other,
         Self::Silence,
     ];
 
-    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, or `silence`.
+    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, `other`, or `silence`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoError => "NOERROR",
@@ -72,6 +75,7 @@ impl Outcome {
             Self::Refused => "REFUSED",
             Self::BadVers => "BADVERS",
             Self::BadCookie => "BADCOOKIE",
+            Self::Other => "other",
             Self::Silence => "silence",
         }
     }

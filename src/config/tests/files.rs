@@ -39,11 +39,11 @@ fn the_examples_of_the_design_load_as_written() {
     let names: Vec<_> = loaded.files.iter().map(|path| path.display().to_string()).collect();
     let expected = ["tests/fixtures/design/muster.toml", "tests/fixtures/design/zones/cloudmapdemo.toml"];
     assert_eq!(names, expected);
-    assert_eq!(loaded.warnings.summary(), "2 warnings in 1 file");
+    assert_eq!(loaded.warnings.summary(), "1 warning in 1 file");
     let config = loaded.config;
     let home = std::env::home_dir().expect("HOME is set");
     assert_eq!(config.kubernetes[0].kubeconfig, Some(home.join(".kube/config")));
-    assert_eq!(config.forward[0].upstreams, ["10.0.0.2:53"]);
+    assert_eq!(config.forward[0].upstreams[0].to_string(), "10.0.0.2:53");
     let [namespace] = config.namespaces.as_slice() else { panic!("{:?}", config.namespaces) };
     let names: Vec<_> = namespace.services.iter().map(|service| service.name.to_string()).collect();
     let expected = ["benigno", "details", "mysqldb", "nginx"].map(|name| format!("{name}.cloudmapdemo"));

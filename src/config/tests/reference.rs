@@ -9,8 +9,8 @@ use super::{
 
 const REFERENCE: &str = include_str!("../../../docs/CONFIG.md");
 
-const SERVER: &str = "[listen]\n[access.responses]\n[access.cookies]\n[consul.vms]\n[kubernetes.eks]\n[forward]\n\
-     [[locality]]\n";
+const SERVER: &str = "[listen]\n[access.responses]\n[access.cookies]\n[consul.vms]\n[kubernetes.eks]\n[cache]\n\
+     [forward]\n\".\" = { to = \"10.0.0.2\" }\n[[locality]]\n";
 
 /// Has every kind of table.
 const ZONE: &str = r#"
@@ -67,7 +67,7 @@ fn the_reference_has_every_key_and_no_other() {
 #[test]
 fn the_examples_of_the_reference_load() {
     let examples = examples();
-    assert_eq!(examples.len(), 11);
+    assert_eq!(examples.len(), 13);
     let server = examples[0].1;
     for (file, text) in examples {
         let zone = "namespace = \"other\"";
