@@ -13,6 +13,7 @@ mod access;
 mod answer;
 mod choose;
 mod encode;
+mod peek;
 mod question;
 mod responder;
 mod rotation;

@@ -79,6 +79,16 @@ impl Responder {
         Self { specials, ..self }
     }
 
+    /// Who may ask.
+    pub(super) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// What it answers from.
+    pub(super) fn cell(&self) -> &Cell {
+        &self.cell
+    }
+
     /// The metrics that it counts in.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
@@ -230,7 +240,7 @@ impl Responder {
         }
     }
 
-    fn write_query_answer(
+    pub(super) fn write_query_answer(
         &self,
         (header, question, edns): (Header, &Question<'_>, Option<Edns>),
         found: Found<'_>,
@@ -282,7 +292,7 @@ impl Responder {
     }
 }
 
-fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
+pub(super) fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
     match request {
         Request::Query { question, .. } => view.lookup(question.name),
         _ => Lookup::Elsewhere,

@@ -262,11 +262,13 @@ pub struct ListedService {
     pub alias: Option<String>,
 }
 
-/// A page of a service's instances, in the order in which they are merged.
+/// A page of a service's instances, in the order of their labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InstancePage {
     /// The service.
     pub service: String,
+    /// Members that have not been heard yet, as `source #place`.
+    pub unheard: Vec<String>,
     /// The instances; what an answer to a client would have is not said here.
     pub instances: Vec<ListedInstance>,
     /// What `after` is for the next page; `None`: this is the last.

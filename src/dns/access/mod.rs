@@ -129,6 +129,11 @@ impl Guard {
         if length > self.longest_query { (Admission::TooLong, client) } else { (Admission::Yes, client) }
     }
 
+    /// What a client may do, whatever it has asked so far.
+    pub(super) fn client(&self, address: IpAddr) -> Client {
+        self.clients.find(address)
+    }
+
     /// Judges the cookie that a query came with. *Cost*: where there is one, the clock and two short hashes.
     pub(super) fn check_cookie(&self, sent: SentCookie, address: IpAddr) -> CookieCheck {
         match (&self.cookies, sent) {

@@ -1,0 +1,71 @@
+//! What the configuration says, in words, and what somebody may have meant.
+
+use crate::{
+    catalog::snapshot::{View, Zone},
+    config::{Clients, Filter, Order},
+    model::{Labels, Name},
+};
+
+/// Which instances a filter means.
+pub(super) fn filter_in_words(filter: &Filter) -> String {
+    let mut parts = pairs(&filter.labels);
+    if !filter.selector.is_empty() {
+        parts.push(filter.selector.to_string());
+    }
+    parts.extend(filter.source.as_ref().map(|source| format!("source {source}")));
+    parts.extend(filter.datacenter.as_ref().map(|datacenter| format!("datacenter {datacenter}")));
+    parts.extend(filter.locality.as_ref().map(|zone| format!("zone {zone}")));
+    if parts.is_empty() { "all instances".to_owned() } else { parts.join(", ") }
+}
+
+/// Which clients a route is for.
+pub(super) fn clients_in_words(clients: &Clients) -> String {
+    let mut parts: Vec<String> =
+        clients.service.iter().map(|service| format!("instances of {service}")).collect();
+    parts.extend(pairs(&clients.labels));
+    if !clients.networks.is_empty() {
+        let networks: Vec<_> = clients.networks.iter().map(ToString::to_string).collect();
+        parts.push(format!("in {}", networks.join(" or ")));
+    }
+    parts.extend(clients.locality.as_ref().map(|zone| format!("zone {zone}")));
+    parts
+        .extend(clients.kube_namespace.as_ref().map(|namespace| format!("Kubernetes namespace {namespace}")));
+    parts.join(", ")
+}
+
+fn pairs(labels: &Labels) -> Vec<String> {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect()
+}
+
+/// The order's name in the configuration.
+pub(super) const fn order_in_words(order: Order) -> &'static str {
+    match order {
+        Order::Rotate => "rotate",
+        Order::Random => "random",
+        Order::Weighted => "weighted",
+    }
+}
+
+/// `; did you mean …` where a service, of `zone` or of any, has a name like `name`; else nothing.
+///
+/// *Cost*: a look at every service's name.
+pub(super) fn suggest(view: &View<'_>, name: &Name, zone: Option<&Zone>) -> String {
+    const FAR: usize = 3;
+    let wanted = name.to_string();
+    let first = name.labels().next();
+    let distance = |service: &Name| {
+        let text = service.to_string();
+        let is_short_form = zone.is_none() && service.labels().next() == first;
+        if is_short_form {
+            return Some((0, text));
+        }
+        let is_near = text.len().abs_diff(wanted.len()) < FAR;
+        let distance = is_near.then(|| strsim::damerau_levenshtein(&wanted, &text))?;
+        (distance < FAR).then_some((distance, text))
+    };
+    let of_zone = view.iter().filter(|service| zone.is_none_or(|zone| service.zone.apex == zone.apex));
+    match of_zone.filter_map(|service| distance(&service.name)).min() {
+        Some((_, text)) => format!("; did you mean {text}?"),
+        None => String::new(),
+    }
+}
