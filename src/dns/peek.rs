@@ -59,7 +59,7 @@ fn question(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
     let name = WireName::from_labels(name.labels()).ok()?;
     message.add_query(Query::query(name, qtype));
     let mut edns = Edns::new();
-    edns.set_max_payload(u16::try_from(UDP_LIMIT).unwrap_or(u16::MAX));
+    edns.set_max_payload(UDP_LIMIT);
     message.edns = Some(edns);
     message.to_vec().ok()
 }

@@ -39,12 +39,16 @@ impl Kind {
     /// What an instance adds to the records, or why it has nothing to add.
     fn records(&self, candidate: &Candidate) -> Result<Vec<String>, String> {
         match self {
-            Self::Type(qtype) | Self::Instance(_, qtype) => of_type(*qtype, candidate),
+            Self::Type(qtype) => of_type(*qtype, candidate),
+            Self::Instance(_, qtype) => match (qtype, &candidate.place) {
+                (_, Place::Host(host)) => Ok(vec![format!("CNAME {host}")]),
+                (RecordType::A | RecordType::AAAA | RecordType::ANY, _) => of_type(*qtype, candidate),
+                _ => Err(format!("there is no {qtype} at an instance's name")),
+            },
             Self::Port(wanted) => {
                 let named = candidate.named_ports.iter();
                 let ports = named.filter(|port| port_labels(port).as_ref() == Some(wanted));
-                let records: Vec<_> =
-                    ports.map(|port| format!("{}:{}", candidate.label, port.port)).collect();
+                let records: Vec<_> = ports.map(|port| target(candidate, port.port)).collect();
                 if records.is_empty() { Err("it has no port of that name".to_owned()) } else { Ok(records) }
             }
             Self::Nothing(why) => Err(why.clone()),
@@ -79,7 +83,7 @@ fn of_type(qtype: RecordType, candidate: &Candidate) -> Result<Vec<String>, Stri
     };
     match (qtype, &candidate.place) {
         (RecordType::SRV, _) if candidate.port == 0 => Err("no source knows its port".to_owned()),
-        (RecordType::SRV, _) => Ok(vec![format!("{}:{}", candidate.label, candidate.port)]),
+        (RecordType::SRV, _) => Ok(vec![target(candidate, candidate.port)]),
         (RecordType::A | RecordType::AAAA | RecordType::CNAME | RecordType::ANY, Place::Host(host)) => {
             Ok(vec![format!("CNAME {host}")])
         }
@@ -95,6 +99,14 @@ fn of_type(qtype: RecordType, candidate: &Candidate) -> Result<Vec<String>, Stri
         (RecordType::ANY, Place::Addresses { v4, .. }) => Ok(v4.iter().map(ToString::to_string).collect()),
         (RecordType::CNAME, _) => Err("it has addresses, so it is no alias".to_owned()),
         _ => Err(format!("there is no {qtype} at this name")),
+    }
+}
+
+/// What an SRV record points to.
+fn target(candidate: &Candidate, port: u16) -> String {
+    match &candidate.place {
+        Place::Addresses { .. } => format!("{}:{port}", candidate.label),
+        Place::Host(host) => format!("{host}:{port}"),
     }
 }
 
