@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("policy", &["config", "model"]),
     ("catalog", &["config", "model", "policy", "telemetry"]),
     ("dns", &["catalog", "config", "model", "telemetry"]),
-    ("admin", &["catalog", "model", "telemetry"]),
+    ("admin", &["catalog", "dns", "model", "telemetry"]),
     ("app", &["admin", "catalog", "config", "dns", "model", "source", "telemetry"]),
     ("cli", &["app", "config", "model", "telemetry"]),
 ];

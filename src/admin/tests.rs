@@ -44,7 +44,11 @@ impl Admin {
         let files = board.add(SourceId { kind: SourceKind::Static, name: "static".into() });
         let metrics = Arc::new(Metrics::new().unwrap());
         let (reloads, asked) = mpsc::channel(1);
-        let state = AdminState { board: Arc::new(board), metrics: Arc::clone(&metrics), reloads };
+        let cell: Arc<Cell> = Arc::default();
+        let responder = Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), None));
+        let catalog = mpsc::channel(1).0;
+        let board = Arc::new(board);
+        let state = AdminState { board, metrics: Arc::clone(&metrics), catalog, cell, responder, reloads };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

@@ -31,22 +31,25 @@ impl Responder {
         let mut out = Vec::new();
         let written = question(name, qtype).and_then(|packet| {
             let mut room = [0; 256];
-            let Request::Query { header, question, edns } = read(&packet, &mut room) else { return None };
+            let Request::Query { header, question, edns } = read(&packet, &mut room) else {
+                return Some(Err("this is no question that is answered"));
+            };
             let context = Context { transport: Transport::Udp, asked: None, client };
             let client = self.guard().client(client);
             if client.standing == Standing::Denied {
-                return None;
+                return Some(Err("[access] deny has the client: it gets no answer at all"));
             }
             let snapshot = self.cell().load();
             let view = snapshot.view();
             let request = Request::Query { header, question, edns };
             let found = (&view, look_up(&view, &request));
             self.write_query_answer((header, &question, edns), found, (context, client), rotation, &mut out);
-            Some(client.standing)
+            Some(Ok(client.standing))
         });
         match written {
-            None => nothing("[access] deny has the client: it gets no answer at all"),
-            Some(standing) => match Message::from_vec(&out) {
+            None => nothing("no question can be made of this name"),
+            Some(Err(why)) => nothing(why),
+            Some(Ok(standing)) => match Message::from_vec(&out) {
                 Ok(message) => decoded(&message, standing),
                 Err(_) => nothing("the answer cannot be read"),
             },
