@@ -26,7 +26,7 @@ fuzz: ## One minute for each target of fuzz/ (needs a nightly toolchain; install
 instructions: ## Instructions an answer takes, against benches/instructions/bounds (needs valgrind)
 	.ci/instructions
 
-e2e: ## Against real Consul, etcd and kube-apiserver (needs Go 1.26, dig, curl, root or sudo for Debian packages the first time)
+e2e: ## Against real Consul, etcd and kube-apiserver (needs Go 1.26, BIND, dig, curl, root or sudo for Debian packages the first time)
 	tests/rig/install
 	cargo test --test e2e -- --ignored --test-threads=1 --nocapture
 

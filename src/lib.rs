@@ -8,6 +8,7 @@
 //! | [`source`] | Consul, Kubernetes, static instances with probes: native events become updates |
 //! | [`catalog`] | the only writer: merges what sources say, applies policy, publishes snapshots |
 //! | [`policy`] | which instances may be answered: pure functions, run when a snapshot is compiled |
+//! | [`forward`] | other names: upstreams, which of them is asked, and the cache of their answers |
 //! | [`dns`] | the answer path: bytes in, one snapshot read, bytes out |
 //! | [`admin`] | metrics, health, readiness over HTTP |
 //! | [`app`] | wiring: the only module that knows all the others |
@@ -23,6 +24,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod dns;
+pub mod forward;
 pub mod model;
 pub mod policy;
 pub mod source;

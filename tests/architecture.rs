@@ -24,9 +24,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("source", &["config", "model"]),
     ("policy", &["config", "model"]),
     ("catalog", &["config", "model", "policy", "telemetry"]),
-    ("dns", &["catalog", "config", "model", "telemetry"]),
+    ("forward", &["config", "model", "telemetry"]),
+    ("dns", &["catalog", "config", "forward", "model", "telemetry"]),
     ("admin", &["catalog", "dns", "model", "telemetry"]),
-    ("app", &["admin", "catalog", "config", "dns", "model", "source", "telemetry"]),
+    ("app", &["admin", "catalog", "config", "dns", "forward", "model", "source", "telemetry"]),
     ("cli", &["app", "config", "model", "telemetry"]),
 ];
 

@@ -22,7 +22,7 @@ use std::{
 use hickory_proto::op::{Message, ResponseCode};
 use muster::{
     catalog::Cell,
-    dns::{Context, Responder, Rotation},
+    dns::{Context, Responder, Response, Rotation},
     telemetry::{Metrics, Transport},
 };
 
@@ -67,8 +67,8 @@ impl Server {
     fn ask(&mut self, packet: &[u8], udp: bool, asked: Option<IpAddr>) -> Option<&[u8]> {
         let transport = if udp { Transport::Udp } else { Transport::Tcp };
         let context = Context { transport, asked, client: Ipv4Addr::LOCALHOST.into() };
-        let any = self.responder.respond(packet, context, &mut self.rotation, &mut self.out);
-        any.then_some(&self.out[..])
+        let response = self.responder.respond(packet, context, &mut self.rotation, &mut self.out);
+        (response == Response::Ready).then_some(&self.out[..])
     }
 }
 

@@ -9,13 +9,16 @@
     reason = "a test fails by panicking, and has no outside"
 )]
 
-use hickory_proto::rr::RecordType;
+use hickory_proto::{
+    op::{Edns, Message, MessageType, OpCode, Query},
+    rr::{Name, RecordType, rdata::opt::EdnsOption},
+};
 use rstest::rstest;
 
 #[path = "../benches/instructions/bed.rs"]
 mod bed;
 
-use bed::{Bed, query};
+use bed::{Bed, query, query_for};
 
 #[rstest]
 #[case::a("s1", RecordType::A)]
@@ -38,6 +41,43 @@ fn an_answer_allocates_nothing(
     for _ in 0..32 {
         bed.answer(&query);
     }
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..256 {
+            bed.answer(&query);
+        }
+    });
+    assert_eq!(counted.count_total, 0, "allocations in 256 answers: {counted:?}");
+}
+
+#[rstest]
+fn an_answer_from_the_cache_allocates_nothing(#[values(false, true)] edns: bool) {
+    let query = query_for("www.example.com.", RecordType::A, edns);
+    let mut bed = Bed::new().with_cached(&[&query]);
+    for _ in 0..32 {
+        bed.answer(&query);
+    }
+    let info = allocation_counter::measure(|| {
+        bed.answer(&query);
+    });
+    assert_eq!((info.count_total, info.bytes_total), (0, 0));
+}
+
+/// Names that are in no zone, and a query with a cookie.
+#[rstest]
+#[case::localhost("localhost.", RecordType::A)]
+#[case::loopback("1.0.0.127.in-addr.arpa.", RecordType::PTR)]
+#[case::private("4.3.2.10.in-addr.arpa.", RecordType::PTR)]
+#[case::elsewhere("example.com.", RecordType::A)]
+#[case::ours("s1.bed.test.", RecordType::A)]
+fn an_answer_with_a_cookie_allocates_nothing(#[case] name: &str, #[case] rtype: RecordType) {
+    let mut bed = Bed::new();
+    let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+    message.add_query(Query::query(Name::from_ascii(name).expect("a name"), rtype));
+    let mut edns = Edns::new();
+    edns.options_mut().insert(EdnsOption::Unknown(10, vec![7; 24]));
+    message.edns = Some(edns);
+    let query = message.to_vec().expect("a message");
+    bed.answer(&query);
     let counted = allocation_counter::measure(|| {
         for _ in 0..256 {
             bed.answer(&query);

@@ -23,7 +23,7 @@ use hickory_proto::{
 use muster::{
     catalog::{Catalog, Cell},
     config,
-    dns::{Context, Responder, Rotation},
+    dns::{Context, Responder, Response, Rotation},
     model::{
         Health, Import, Instance, Member, Name, NamedPort, Protocol, SourceId, SourceKind, Target, Update,
     },
@@ -226,7 +226,8 @@ impl Rig {
         let client = [127, 0, 0, 1].into();
         let context = Context { transport, asked: Some(client), client };
         let packet = request.to_vec().unwrap();
-        assert!(self.responder.respond(&packet, context, &mut self.rotation, &mut out), "silence");
+        let ready = self.responder.respond(&packet, context, &mut self.rotation, &mut out);
+        assert_eq!(ready, Response::Ready);
         let response = Message::from_vec(&out).unwrap_or_else(|error| panic!("{error}: {out:02x?}"));
 
         assert_eq!(response.queries, [query], "the question comes back");

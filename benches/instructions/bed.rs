@@ -1,21 +1,36 @@
 //! A server with one small namespace, for questions that are asked over and over.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query},
-    rr::{Name, RecordType},
+    rr::{Name, RData, Record, RecordType},
 };
 use muster::{
     catalog::{Catalog, Cell},
     config,
-    dns::{Context, Responder, Rotation},
+    dns::{Context, Responder, Response, Rotation},
+    forward::Forwarder,
     model::{Health, Instance, Target, Update},
     telemetry::{Metrics, Transport},
 };
 
 const SERVICES: usize = 1000;
 const INSTANCES: u8 = 10;
+
+/// How questions come here.
+const CONTEXT: Context = Context {
+    transport: Transport::Udp,
+    asked: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+};
+
+/// How long an answer of the upstream may take.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server with 1,000 services of ten instances with both kinds of addresses, and `nodata`, which has none.
 pub struct Bed {
@@ -52,13 +67,61 @@ impl Bed {
         }
     }
 
+    /// Has other names forwarded, and the answers to these queries in the cache: ten A records each.
+    pub fn with_cached(mut self, queries: &[&[u8]]) -> Self {
+        let upstream = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        upstream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let at = upstream.local_addr().expect("an address");
+        let serving = std::thread::spawn(move || serve(&upstream));
+        let files = [("muster.toml".into(), format!("[forward]\n\".\" = \"{at}\"\n"))];
+        let config =
+            config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false))).config;
+        let (forwarder, engine) =
+            Forwarder::new(&config, self.responder.metrics()).expect("upstreams that can be set up");
+        self.responder = self.responder.with_forwarder(forwarder);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let running = runtime.spawn(engine.run());
+        for query in queries {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let reply = move |answer: &[u8]| drop(sender.send(answer.to_vec()));
+            self.responder.hand_off(query, &[], CONTEXT, Box::new(reply));
+            receiver.recv_timeout(PATIENCE).expect("an answer");
+            // It is kept just after it is given.
+            while self.responder.respond(query, CONTEXT, &mut self.rotation, &mut self.out) != Response::Ready
+            {
+                std::thread::yield_now();
+            }
+        }
+        running.abort();
+        drop(runtime);
+        let _ = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(&[], at));
+        serving.join().expect("no panic");
+        self
+    }
+
     /// Answers a query over UDP.
     pub fn answer(&mut self, query: &[u8]) -> &[u8] {
-        let client = Ipv4Addr::LOCALHOST.into();
-        let context = Context { transport: Transport::Udp, asked: Some(client), client };
-        let any = self.responder.respond(query, context, &mut self.rotation, &mut self.out);
-        assert!(any, "silence");
+        let response = self.responder.respond(query, CONTEXT, &mut self.rotation, &mut self.out);
+        assert_eq!(response, Response::Ready);
         &self.out
+    }
+}
+
+/// Answers each query with ten A records, until an empty datagram comes.
+fn serve(socket: &UdpSocket) {
+    let mut room = [0; 512];
+    while let Ok((length @ 1.., peer)) = socket.recv_from(&mut room) {
+        let query = Message::from_vec(&room[..length]).expect("a query");
+        let mut answer = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
+        for question in &query.queries {
+            answer.add_query(question.clone());
+            for at in 0..INSTANCES {
+                let data = RData::A(Ipv4Addr::new(192, 0, 2, at).into());
+                answer.add_answer(Record::from_rdata(question.name().clone(), 86_400, data));
+            }
+        }
+        let _ = socket.send_to(&answer.to_vec().expect("a message"), peer);
     }
 }
 
@@ -73,8 +136,14 @@ fn instance(at: u8) -> Instance {
 
 /// A query for a name below the namespace, as bytes.
 pub fn query(below: &str, rtype: RecordType, edns: bool) -> Vec<u8> {
+    query_for(&format!("{below}.bed.test."), rtype, edns)
+}
+
+/// A query for any name, as bytes.
+pub fn query_for(name: &str, rtype: RecordType, edns: bool) -> Vec<u8> {
     let mut message = Message::new(0x4d55, MessageType::Query, OpCode::Query);
-    let name = Name::from_ascii(format!("{below}.bed.test.")).expect("a name");
+    message.metadata.recursion_desired = true;
+    let name = Name::from_ascii(name).expect("a name");
     message.add_query(Query::query(name, rtype));
     if edns {
         let mut edns = Edns::new();

@@ -16,15 +16,19 @@ use hickory_proto::{op::Message, rr::RecordType};
 #[path = "bed.rs"]
 mod bed;
 
-use bed::{Bed, query};
+use bed::{Bed, query, query_for};
 
 /// Name, what is asked, and the answers and code that show that the right thing is measured.
-const QUESTIONS: [(&str, &str, RecordType, usize, u16); 4] = [
+const QUESTIONS: [(&str, &str, RecordType, usize, u16); 5] = [
     ("a", "s500", RecordType::A, 10, 0),
     ("srv", "s500", RecordType::SRV, 10, 0),
     ("nxdomain", "nothing", RecordType::A, 0, 3),
     ("nodata", "nodata", RecordType::A, 0, 0),
+    (CACHED, "www.example.com.", RecordType::A, 10, 0),
 ];
+
+/// The question that the cache of forwarded answers has the answer to; its name is a whole one.
+const CACHED: &str = "cached";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|text| text != "--bench").collect();
@@ -37,7 +41,10 @@ fn main() {
     let questions = QUESTIONS.iter().filter(|(name, ..)| wanted.is_none_or(|wanted| wanted == *name));
     let mut asked = 0;
     for (name, below, rtype, answers, code) in questions {
-        let query = query(below, *rtype, true);
+        let query = if *name == CACHED { query_for(below, *rtype, true) } else { query(below, *rtype, true) };
+        if *name == CACHED {
+            bed = bed.with_cached(&[&query]);
+        }
         let message = Message::from_vec(bed.answer(&query)).expect("an answer that can be read");
         assert_eq!(message.answers.len(), *answers, "{name}: answers");
         assert_eq!(u16::from(message.metadata.response_code), *code, "{name}: code");

@@ -13,7 +13,7 @@ use hickory_proto::op::{Message, MessageType};
 use libfuzzer_sys::fuzz_target;
 use muster::{
     catalog::Cell,
-    dns::{Context, Responder, Rotation},
+    dns::{Context, Responder, Response, Rotation},
     telemetry::{Metrics, Transport},
 };
 
@@ -47,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
     let mut answer = Vec::new();
     let context = Context { transport, asked: Some(asked), client: asked };
     // Fresh cursors, so that an input does the same each time.
-    if !responder().respond(packet, context, &mut Rotation::default(), &mut answer) {
+    if responder().respond(packet, context, &mut Rotation::default(), &mut answer) != Response::Ready {
         return;
     }
     let message = Message::from_vec(&answer).expect("hickory-proto reads the answer");

@@ -35,6 +35,7 @@ use crate::{
     catalog::{self, Catalog, Cell},
     config::{Config, Listen},
     dns::{Guard, Responder, Specials, tcp, udp},
+    forward::Forwarder,
     model::{Board, Reloaded},
     telemetry::Metrics,
 };
@@ -80,10 +81,13 @@ impl Server {
         let catalog = Catalog::new(config, serial);
         let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
         let suffixes = config.forward.iter().map(|forward| forward.suffix.clone());
+        let (forwarder, engine) = Forwarder::new(config, &metrics).context("cannot forward")?;
         let responder =
             Responder::new(Arc::clone(&cell), Arc::clone(&metrics), config.listen.version.clone())
                 .guarded(Guard::new(&config.access))
-                .with_specials(Specials::new(suffixes));
+                .with_specials(Specials::new(suffixes))
+                .trusting(&config.listen.trusted_forwarders)
+                .with_forwarder(forwarder);
         let responder = Arc::new(responder);
         let (commands, told) = mpsc::channel(RELOADS);
         let (reloads, asked) = mpsc::channel(RELOADS);
@@ -109,8 +113,9 @@ impl Server {
         server.vital.spawn(named("the catalog", worker));
         let sources = Sources::new(outbox, Arc::clone(&server.board));
         let config = Arc::new(config.clone());
-        let reloader = Reloader::new(config, serial, sources, requests.clone(), Arc::clone(&metrics));
+        let reloader = Reloader::new(config, serial, sources, requests.clone(), Arc::clone(&responder));
         server.vital.spawn(named("the reloader", reloader.run(told, asked)));
+        server.vital.spawn(named("forwarding", engine.run()));
         if let Some(listener) = admin_listener {
             server.admin = Some(listener.local_addr()?);
             let (stop_admin, stopped) = oneshot::channel::<()>();

@@ -22,6 +22,7 @@ use crate::{
     admin::ReloadRequest,
     catalog::{self, Change},
     config::{self, Config, Diagnostic, Report, Severity, Stamp},
+    dns::Responder,
     model::{ReloadDiagnostic, ReloadResult, Reloaded},
     telemetry::Metrics,
 };
@@ -45,6 +46,7 @@ pub(super) struct Reloader {
     config: Arc<Config>,
     sources: Sources,
     catalog: mpsc::Sender<catalog::Request>,
+    responder: Arc<Responder>,
     metrics: Arc<Metrics>,
     serial: u32,
     /// What the files looked like before they were last read.
@@ -62,10 +64,21 @@ impl Reloader {
         serial: u32,
         mut sources: Sources,
         catalog: mpsc::Sender<catalog::Request>,
-        metrics: Arc<Metrics>,
+        responder: Arc<Responder>,
     ) -> Self {
+        let metrics = Arc::clone(responder.metrics());
         sources.start(Plan::new(None, &config), Default::default());
-        Self { config, sources, catalog, metrics, serial, read: None, seen: None, faulty: Vec::new() }
+        Self {
+            config,
+            sources,
+            catalog,
+            responder,
+            metrics,
+            serial,
+            read: None,
+            seen: None,
+            faulty: Vec::new(),
+        }
     }
 
     /// Reloads whenever it is asked to; returns when it is told to stop.
@@ -152,6 +165,12 @@ impl Reloader {
         if config == *self.config {
             return outcome(ReloadResult::Unchanged, warnings, notes);
         }
+        // First, since it alone can fail.
+        if let Err(failure) = self.responder.reload(&config) {
+            let note = format!("[forward] cannot be used: {failure}");
+            error!("not reloaded: {note}");
+            return outcome(ReloadResult::Refused, warnings, vec![note]);
+        }
         let config = Arc::new(config);
         let plan = Plan::new(Some(&self.config), &config);
         self.sources.stop(&plan).await;
@@ -194,7 +213,6 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<String> {
     keep("[listen]", &old.listen, &mut new.listen, &mut changed);
     // The transports hold these for as long as they run.
     keep("[access]", &old.access, &mut new.access, &mut changed);
-    keep("[forward]", &old.forward, &mut new.forward, &mut changed);
     let note = |table| format!("{table} has changed: that takes a restart; everything else is applied");
     changed.into_iter().map(note).collect()
 }
@@ -262,7 +280,8 @@ mod tests {
         let config = Arc::new(config::load(&path).unwrap().config);
         let sources = Sources::new(mpsc::channel(1).0, Arc::default());
         let metrics = Arc::new(Metrics::new().unwrap());
-        let mut reloader = Reloader::new(config, 1, sources, mpsc::channel(1).0, metrics);
+        let responder = Arc::new(Responder::new(Arc::default(), metrics, None));
+        let mut reloader = Reloader::new(config, 1, sources, mpsc::channel(1).0, responder);
         assert!(!reloader.have_files_changed().await, "the first look has nothing to agree with");
         assert!(reloader.have_files_changed().await, "what they said at the start may be old by now");
         reloader.read = reloader.seen.clone();

@@ -163,7 +163,10 @@ impl Order {
     fn watches(&self) -> usize {
         match self {
             Self::Consul { members, imports, .. } => members.len() + imports.len(),
-            Self::Kubernetes { members, .. } | Self::Static { members } => members.len(),
+            Self::Kubernetes { settings, members, .. } => {
+                members.len() + usize::from(settings.identify_clients)
+            }
+            Self::Static { members } => members.len(),
         }
     }
 

@@ -156,7 +156,7 @@ impl Catalog {
     /// What is answered of the sources that start anew.
     fn known(&self, change: &Change, probed_before: &HashSet<Member>) -> Known {
         let mut known = Known::default();
-        let members = self.services.values().flat_map(|service| &service.members);
+        let members = self.services.values().flat_map(|service| &service.members).chain(&self.clients);
         for (member, state) in members.filter(|(_, state)| state.heard) {
             if change.restarted.contains(&member.source) {
                 known.members.insert(member.clone());

@@ -64,6 +64,11 @@ impl Service {
         same.into_iter().chain(groups.map(|group| &group.all))
     }
 
+    /// Tells whether what is answered depends on who asks.
+    pub fn depends_on_client(&self) -> bool {
+        matches!(&self.answers, Answers::Routed(routing) if routing.by_client)
+    }
+
     /// Tells whether any instance is answered to anybody.
     pub fn has_eligible(&self) -> bool {
         matches!(self.answers, Answers::Alias(_)) || self.pools().any(Pool::has_any)

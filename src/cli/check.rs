@@ -4,8 +4,8 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use super::{Configuration, load, print};
 use crate::{
-    config::{Config, KubernetesObjects, Location, MemberRule, Namespace, Query},
-    model::Target,
+    config::{Access, Alias, Config, KubernetesObjects, Location, MemberRule, Namespace, Query, Service},
+    model::{Network, Target},
 };
 
 pub(super) fn run(configuration: &Configuration) -> ExitCode {
@@ -30,6 +30,7 @@ fn describe(config: &Config, location: &Location) -> String {
     if let Some(admin) = config.listen.admin {
         let _ = writeln!(text, "admin on {admin} (HTTP)");
     }
+    let _ = writeln!(text, "for {}", describe_clients(&config.access.allow));
     for source in &config.consul {
         let _ = writeln!(text, "source {}: {}", source.id, source.address);
     }
@@ -38,12 +39,35 @@ fn describe(config: &Config, location: &Location) -> String {
             .kubeconfig
             .as_ref()
             .map_or_else(|| "the cluster that it runs in".to_owned(), |path| path.display().to_string());
-        let _ = writeln!(text, "source {}: {from}", source.id);
+        let who = if source.identify_clients { ", and who asks from its pods" } else { "" };
+        let _ = writeln!(text, "source {}: {from}{who}", source.id);
+    }
+    for network in &config.reverse {
+        let _ = writeln!(text, "reverse names of {network}");
+    }
+    for forward in &config.forward {
+        let upstreams: Vec<_> = forward.upstreams.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "forwards {}: {}", forward.suffix, upstreams.join(", "));
     }
     for namespace in &config.namespaces {
         describe_namespace(namespace, &mut text);
     }
     text
+}
+
+/// Who may ask, with the words that stand for several networks.
+fn describe_clients(networks: &[Network]) -> String {
+    let words: [(&str, &[Network]); 2] = [("any", &Access::ANY), ("private", &Access::PRIVATE)];
+    let mut rest = networks.to_vec();
+    let mut parts = Vec::new();
+    for (word, stands_for) in words {
+        if stands_for.iter().all(|network| rest.contains(network)) {
+            rest.retain(|network| !stands_for.contains(network));
+            parts.push(format!("{word} networks"));
+        }
+    }
+    parts.extend(rest.iter().map(Network::to_string));
+    if parts.is_empty() { "nobody".to_owned() } else { parts.join(", ") }
 }
 
 fn describe_namespace(namespace: &Namespace, text: &mut String) {
@@ -56,9 +80,9 @@ fn describe_namespace(namespace: &Namespace, text: &mut String) {
     );
     let width = namespace.services.iter().map(|s| s.name.to_string().len()).max().unwrap_or(0);
     for service in &namespace.services {
-        for (place, rule) in service.from.iter().enumerate() {
+        for (place, line) in describe_service(service).iter().enumerate() {
             let name = if place == 0 { service.name.to_string() } else { String::new() };
-            let _ = writeln!(text, "  {name:width$}  {}", describe_member(rule));
+            let _ = writeln!(text, "  {name:width$}  {line}");
         }
     }
     for import in &namespace.imports {
@@ -75,6 +99,39 @@ fn describe_namespace(namespace: &Namespace, text: &mut String) {
             import.include.join(", ")
         );
     }
+}
+
+/// A line for each of its members, and one for each thing that decides between them.
+fn describe_service(service: &Service) -> Vec<String> {
+    let mut lines = match &service.alias {
+        Some(Alias::Service(name)) => vec![format!("alias of {name}")],
+        Some(Alias::Outside(name)) => vec![format!("alias of {name}, as a CNAME")],
+        None => service.from.iter().map(describe_member).collect(),
+    };
+    for route in &service.routes {
+        let clients =
+            route.clients.as_ref().map_or_else(|| "every client".to_owned(), |clients| clients.to_string());
+        let groups: Vec<_> = route
+            .split
+            .iter()
+            .map(|group| {
+                let strict = if group.strict { ", strict" } else { "" };
+                format!("{} to {}{strict}", group.weight, group.filter)
+            })
+            .collect();
+        lines.push(format!("route for {clients}: {}", groups.join("; ")));
+    }
+    if let Some(failover) = &service.failover {
+        let tiers: Vec<_> = failover.tiers.iter().map(ToString::to_string).collect();
+        lines.push(format!(
+            "failover: {} (needs {} healthy, returns after {:?})",
+            tiers.join("; then "),
+            failover.min_healthy,
+            failover.hold_down
+        ));
+    }
+    lines.extend(service.names.iter().map(|name| format!("name {}: {}", name.name, name.filter)));
+    lines
 }
 
 fn describe_member(rule: &MemberRule) -> String {
@@ -110,5 +167,50 @@ fn describe_member(rule: &MemberRule) -> String {
             );
             format!("static: {} ({check})", places.join("; "))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_described_by_the_words_that_stand_for_them() {
+        let one: Network = "203.0.113.0/24".parse().unwrap();
+        assert_eq!(describe_clients(&Access::PRIVATE), "private networks");
+        assert_eq!(
+            describe_clients(&[&Access::PRIVATE[..], &[one]].concat()),
+            "private networks, 203.0.113.0/24"
+        );
+        assert_eq!(describe_clients(&Access::ANY), "any networks");
+        assert_eq!(describe_clients(&[]), "nobody");
+    }
+
+    const SERVER: &str =
+        "reverse = \"10.0.0.0/8\"\n[consul.vms]\n[kubernetes.eks]\nidentify_clients = true\n";
+    const ZONE: &str = r#"
+namespace = "shop"
+[services.web]
+from = [{ kubernetes = "eks", namespace = "shop", selector = "app=web" }, { consul = "vms", service = "web" }]
+failover = [{ source = "eks" }, { }]
+names = { "v2.web" = { labels = { version = "v2" } } }
+routes = [
+  { clients = { service = "web" }, split = [
+      { labels = { version = "v1" }, weight = 90 },
+      { labels = { version = "v2" }, weight = 10, strict = true } ] },
+  { split = [{ selector = "version!=v2", weight = 1 }] },
+]
+[services.www]
+alias = "web"
+[services.mail]
+alias = "mail.example"
+"#;
+
+    #[test]
+    fn who_gets_which_instances_is_in_the_summary() {
+        let files = [("muster.toml".into(), SERVER.to_owned()), ("shop.toml".into(), ZONE.to_owned())];
+        let loaded = crate::config::load_from(&files).unwrap_or_else(|report| panic!("{report}"));
+        let text = describe(&loaded.config, &Location::File("muster.toml".into()));
+        insta::assert_snapshot!(text);
     }
 }

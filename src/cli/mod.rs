@@ -8,6 +8,7 @@ mod explain;
 mod list;
 mod output;
 mod reload;
+mod resolv_conf;
 mod serve;
 mod table;
 
@@ -91,6 +92,13 @@ enum Command {
         #[command(flatten)]
         configuration: Configuration,
     },
+    /// Print what to put into resolv.conf, systemd-resolved, dnsmasq, ... so that they ask muster; or install it
+    ResolvConf {
+        #[command(flatten)]
+        configuration: Configuration,
+        #[command(flatten)]
+        options: resolv_conf::Options,
+    },
 }
 
 /// Which configuration.
@@ -113,6 +121,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Instances { service, server, output } => list::instances(&service, &server, &output),
         Command::Sources { server, output } => list::sources(&server, &output),
         Command::Check { configuration } => check::run(&configuration),
+        Command::ResolvConf { configuration, options } => resolv_conf::run(&configuration, &options),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Configuration, VERSION, fail, load, print};
 use crate::{
@@ -43,6 +44,7 @@ async fn serve(config: Config, location: &Location) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     info!(version = VERSION, "muster starts");
+    raise_open_files();
     let mut server = Server::start(&config).await?;
     drop(config); // the server keeps its own, which a reload replaces
     if matches!(location, Location::Demo) {
@@ -59,6 +61,16 @@ async fn serve(config: Config, location: &Location) -> anyhow::Result<()> {
     info!(signal, "stopping");
     server.stop().await;
     Ok(())
+}
+
+/// Lets the process have as many sockets as it may: the usual limit is meant for programs that use `select`. Each question on
+/// its way to an upstream has one, and each TCP connection.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        warn!("cannot raise the limit of open files: {error}");
+    }
 }
 
 /// What a newcomer can try.

@@ -13,6 +13,7 @@ use toml::de::DeTable;
 use super::{
     diagnostic::{Cause, Report, SourceFile, Span},
     log::{Log, Scope},
+    references::{self, Zone},
     server::{self, Zones},
     types::{Config, Namespace},
     values::Base,
@@ -176,7 +177,12 @@ fn assemble(
     let read = documents.iter().filter_map(|(file, document)| {
         zone::zone(Table::root("a zone file", document, Scope { file, log }), &server.sources)
     });
-    let namespaces = unique(read.collect());
+    let mut read: Vec<_> = read.collect();
+    // What could not be read may have what the others name.
+    if read.len() == files.len() && files.iter().all(|file| !log.is_broken(file)) {
+        references::resolve(&mut read, log);
+    }
+    let namespaces = unique(read);
     let config = Config {
         path: Some(main.path.clone()),
         zones,
@@ -188,8 +194,9 @@ fn assemble(
         consul: server.sources.consul,
         kubernetes: server.sources.kubernetes,
         forward: server.forward,
-        localities: Vec::new(),
-        reverse: Vec::new(),
+        cache: server.cache,
+        localities: server.localities,
+        reverse: server.reverse,
         namespaces,
     };
     let paths = std::iter::once(&main).chain(&files).map(|file| file.path.clone()).collect();
@@ -207,10 +214,10 @@ fn parse<'a>(scope: Scope<'a>) -> DeTable<'a> {
 }
 
 /// Refuses a second namespace of one name; the others in the order of their names.
-fn unique(read: Vec<(Namespace, Item<'_>)>) -> Vec<Namespace> {
+fn unique(read: Vec<Zone<'_>>) -> Vec<Namespace> {
     let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
     let mut namespaces = Vec::new();
-    for (namespace, item) in read {
+    for Zone { namespace, named: item, .. } in read {
         if let Some(first) = seen.get(&namespace.apex) {
             item.error(format!("the namespace {:?} is there twice", namespace.apex.to_string()))
                 .also(first.place(), "first here")
@@ -222,7 +229,11 @@ fn unique(read: Vec<(Namespace, Item<'_>)>) -> Vec<Namespace> {
         namespaces.push(namespace);
     }
     for namespace in &namespaces {
-        let hidden = |other: &&Namespace| other.services.iter().any(|service| service.name == namespace.apex);
+        let hidden = |other: &&Namespace| {
+            other.services.iter().any(|service| {
+                service.name == namespace.apex || service.names.iter().any(|name| name.name == namespace.apex)
+            })
+        };
         if let (Some(other), Some(item)) = (namespaces.iter().find(hidden), seen.get(&namespace.apex)) {
             let apex = namespace.apex.to_string();
             item.scope

@@ -7,7 +7,7 @@ use super::{
     walk::{Item, Table, list, nearest},
     zone::Context,
 };
-use crate::model::{Labels, Selector, SourceId, SourceKind};
+use crate::model::{Labels, SourceId, SourceKind};
 
 const KINDS: [&str; 3] = ["consul", "kubernetes", "static"];
 
@@ -99,7 +99,8 @@ fn objects(table: &mut Table<'_>) -> Option<KubernetesObjects> {
     const FORMS: &str =
         "write selector = \"app=web\" for pods, or service = \"web\" for the endpoints of a Service";
     match (table.take("selector"), table.take("service")) {
-        (Some(item), None) => selector(item).map(KubernetesObjects::Pods),
+        (Some(item), None) => values::selector(item, "an empty one would take every pod of the namespace")
+            .map(KubernetesObjects::Pods),
         (None, Some(item)) => values::kubernetes_name(item).map(KubernetesObjects::Service),
         (Some(selector), Some(service)) => service
             .error("a kubernetes member has either \"selector\" or \"service\"")
@@ -112,20 +113,6 @@ fn objects(table: &mut Table<'_>) -> Option<KubernetesObjects> {
             table.lacks(["selector", "service"], message, FORMS);
             None
         }
-    }
-}
-
-fn selector(item: Item<'_>) -> Option<Selector> {
-    const WHAT: &str = "a label selector, such as \"app=web,tier in (front,edge)\"";
-    let Some(text) = item.value.as_str() else {
-        return item.must_be(WHAT).reject();
-    };
-    match text.parse::<Selector>() {
-        Ok(selector) if selector.is_empty() => {
-            item.must_be(WHAT).label("an empty one would take every pod of the namespace").reject()
-        }
-        Ok(selector) => Some(selector),
-        Err(error) => item.must_be(WHAT).at(item.within(error.offset)).label(error.to_string()).reject(),
     }
 }
 
@@ -152,6 +139,5 @@ fn fixed(item: Item<'_>, context: &Context<'_>) -> Option<MemberRule> {
     let query = statics::statics(&mut table, context.apex);
     let common = Common::take(&mut table);
     table.finish();
-    let source = SourceId { kind: SourceKind::Static, name: SourceKind::Static.as_str().into() };
-    Some(common.rule(source, Query::Static(query?)))
+    Some(common.rule(SourceId::fixed(), Query::Static(query?)))
 }

@@ -7,17 +7,28 @@
 //! knows no place. Imports [`crate::model`] only; docs/CONFIG.md is the reference for people.
 
 mod access;
+mod alias;
+mod cache;
 mod check;
 mod diagnostic;
+mod display;
 mod duration;
+mod failover;
+mod filter;
+mod forward;
 mod load;
+mod locality;
 mod log;
 mod member;
+mod names;
+mod pattern;
+mod references;
 mod route;
 mod routing;
 mod server;
 mod service;
 mod shape;
+mod share;
 mod sources;
 mod stamp;
 mod statics;
@@ -30,7 +41,9 @@ mod zone;
 mod tests;
 
 pub use access::{Access, Cookies, OverLimit, ResponseLimit};
+pub use cache::Cache;
 pub use diagnostic::{Diagnostic, Place, Report, Severity};
+pub use forward::{Forward, ForwardPolicy, Upstream};
 pub use load::{Loaded, Location, demo, find, load, load_from};
 pub use routing::*;
 pub use stamp::Stamp;

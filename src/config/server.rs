@@ -4,16 +4,17 @@ use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     access::{Access, access},
+    cache::{Cache, cache},
     duration::duration,
+    forward::{Forward, forward},
+    locality,
+    routing::LocalityRule,
     sources::{self, Sources},
-    types::{Config, Forward, Listen},
-    values::{self, Base, bare_address, listen_address},
+    types::{Config, Listen},
+    values::{self, Base, listen_address},
     walk::{Item, Table},
 };
-use crate::model::Name;
-
-/// Port of plain DNS.
-const DNS_PORT: u16 = 53;
+use crate::model::Network;
 
 /// What `muster.toml` says.
 pub(super) struct Server<'a> {
@@ -25,6 +26,9 @@ pub(super) struct Server<'a> {
     pub(super) max_stale: Duration,
     pub(super) sources: Sources,
     pub(super) forward: Vec<Forward>,
+    pub(super) cache: Cache,
+    pub(super) localities: Vec<LocalityRule>,
+    pub(super) reverse: Vec<Network>,
 }
 
 /// Where the zone files are.
@@ -60,7 +64,10 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
         .take("max_stale")
         .and_then(|item| duration(item, Duration::from_secs(1), Duration::from_secs(365 * 24 * 3600)));
     let sources = sources::sources(&mut table, base);
-    let forward = table.take("forward").and_then(forward).unwrap_or_default();
+    let forward = table.take("forward").and_then(|item| forward(item, &listen, base)).unwrap_or_default();
+    let cache = table.take("cache").and_then(cache).unwrap_or_default();
+    let localities = table.take("locality").map(locality::localities).unwrap_or_default();
+    let reverse = table.take("reverse").map(locality::reverse).unwrap_or_default();
     table.finish_with(|key| match key {
         "namespace" | "services" | "import" | "ttl" => {
             Some(format!("{key:?} belongs in a zone file, such as zones/shop.toml"))
@@ -68,7 +75,19 @@ pub(super) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
         _ => None,
     });
     let max_stale = max_stale.unwrap_or(Config::DEFAULT_MAX_STALE);
-    Server { zones, watch_files, listen, access, state, max_stale, sources, forward }
+    Server {
+        zones,
+        watch_files,
+        listen,
+        access,
+        state,
+        max_stale,
+        sources,
+        forward,
+        cache,
+        localities,
+        reverse,
+    }
 }
 
 fn listen(item: Item<'_>) -> Option<Listen> {
@@ -97,6 +116,7 @@ fn listen(item: Item<'_>) -> Option<Listen> {
     let tcp_idle = table.take("tcp_idle").and_then(idle);
     let tcp_connections = table.take("tcp_connections").and_then(|item| count(item, 1_000_000));
     let version = table.take("version").and_then(version);
+    let trusted_forwarders = table.take("trusted_forwarders").map(|item| item.list(values::network));
     table.finish_with(|key| match key {
         "allow" | "deny" => Some(format!("{key:?} belongs in [access]")),
         _ => None,
@@ -109,7 +129,7 @@ fn listen(item: Item<'_>) -> Option<Listen> {
         tcp_idle: tcp_idle.unwrap_or(default.tcp_idle),
         tcp_connections: tcp_connections.unwrap_or(default.tcp_connections),
         version,
-        trusted_forwarders: Vec::new(),
+        trusted_forwarders: trusted_forwarders.unwrap_or_default(),
     })
 }
 
@@ -134,58 +154,4 @@ fn version(item: Item<'_>) -> Option<String> {
         return Some(text.to_owned());
     }
     item.must_be("a text of at most 255 bytes").label("longer than that").reject()
-}
-
-fn forward(item: Item<'_>) -> Option<Vec<Forward>> {
-    let entries = item.entries("a table of suffixes and their upstreams, such as \".\" = [\"10.0.0.2\"]")?;
-    if !entries.is_empty() {
-        let message =
-            "not applied yet: \"forward\" is checked, but names outside of the namespaces are REFUSED";
-        item.scope.warning(item.key, message).report();
-    }
-    let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
-    let mut read = Vec::new();
-    for entry in entries {
-        let suffix = match entry.name.parse::<Name>() {
-            Ok(suffix) => suffix,
-            Err(error) => {
-                entry
-                    .error(format!("{:?} is not a suffix to forward", super::walk::shorten(entry.name)))
-                    .at(entry.key)
-                    .label(error.to_string())
-                    .help("a suffix is a domain name in quotes, such as \"consul\", or \".\" for all names")
-                    .report();
-                continue;
-            }
-        };
-        if let Some(first) = seen.insert(suffix.clone(), entry) {
-            entry
-                .error(format!("the suffix {:?} is there twice", suffix.to_string()))
-                .at(entry.key)
-                .also((first.scope.file, first.key), "first here")
-                .help("names are the same in upper and lower case, and with or without a final dot")
-                .report();
-        }
-        let upstreams = entry.non_empty_list("upstream", upstream).unwrap_or_default();
-        read.push(Forward { suffix, upstreams });
-    }
-    read.sort_by_cached_key(|forward| forward.suffix.to_string());
-    Some(read)
-}
-
-fn upstream(item: Item<'_>) -> Option<String> {
-    const WHAT: &str = "a resolver, such as \"10.0.0.2\", \"10.0.0.2:53\", \"tls://1.1.1.1#one.one.one.one\", \
-                        \"https://dns.example/dns-query\" or \"system\"";
-    let text = item.text_as(WHAT)?;
-    if let Some(address) = bare_address(text) {
-        return Some(SocketAddr::new(address, DNS_PORT).to_string());
-    }
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return if address.port() == 0 { item.must_be(WHAT).reject() } else { Some(address.to_string()) };
-    }
-    let encrypted = |scheme| text.strip_prefix(scheme).is_some_and(|rest: &str| !rest.is_empty());
-    if text == "system" || ((encrypted("tls://") || encrypted("https://")) && !text.contains(' ')) {
-        return Some(text.to_owned());
-    }
-    item.must_be(WHAT).reject()
 }

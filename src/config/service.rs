@@ -1,9 +1,9 @@
 //! `[services.NAME]`: one name and where its instances come from.
 
 use super::{
-    member, route,
+    alias, failover, member, names, references, route,
     shape::shape,
-    types::Service,
+    types::{MemberRule, Service},
     walk::{Item, Table, shorten},
     zone::Context,
 };
@@ -22,10 +22,7 @@ pub(super) fn name(entry: Item<'_>, apex: &Name) -> Option<Name> {
             .help("a service is one label, such as \"web\", or has the shape \"_ldap._tcp\"")
             .reject()
     };
-    let is_srv_shaped = |(service, proto): (&str, &str)| {
-        service.starts_with('_') && proto.starts_with('_') && !proto.contains('.')
-    };
-    if entry.name.split_once('.').is_some_and(|parts| !is_srv_shaped(parts)) {
+    if !references::is_relative(entry.name) {
         return bad("it has a dot in it".to_owned());
     }
     apex.join(entry.name).map_or_else(|error| bad(error.to_string()), Some)
@@ -44,27 +41,57 @@ pub(super) fn service(item: Item<'_>, name: Name, context: &Context<'_>) -> Opti
             .help(format!("write [services.{:?}]", shorten(&whole)))
             .reject();
     }
-    let from = table.require("from", "from = [{ static = [\"10.0.0.5:80\"] }]").and_then(|item| {
-        if item.value.as_array().is_some_and(|array| array.len() > MAX_MEMBERS) {
-            return item.error(format!("a service has at most {MAX_MEMBERS} members")).reject();
-        }
-        item.non_empty_list("member, such as { static = [\"10.0.0.5:80\"] }", |element| {
-            member::member(element, context)
-        })
-    });
     let shape = shape(&mut table, context.defaults);
-    let routes = table.take("routes");
-    if let Some(routes) = routes {
-        route::routes(routes);
+    let alias = table.take("alias");
+    let own = ["from", "routes", "names", "failover", "min_healthy", "hold_down"].map(|key| table.take(key));
+    let [from, routes, names, tiers, min_healthy, hold_down] = own;
+    if let Some(alias) = alias {
+        for item in own.into_iter().flatten() {
+            item.error(format!("a service with \"alias\" has no {:?}", item.name))
+                .at(item.key)
+                .also((alias.scope.file, alias.key), "the alias is here")
+                .help("an alias is another service under one more name: take one of the two out")
+                .report();
+        }
+        table.finish();
+        let alias = alias::alias(alias, &name, context)?;
+        return Some(Service {
+            name,
+            shape,
+            alias: Some(alias),
+            from: Vec::new(),
+            routes: Vec::new(),
+            failover: None,
+            names: Vec::new(),
+        });
+    }
+    if from.is_none() {
+        let help = "such as from = [{ static = [\"10.0.0.5:80\"] }], or alias = \"web\"";
+        table.lacks(["from", "alias"], "[services.NAME] needs \"from\"", help);
     }
     table.finish();
+    let from = from.and_then(|item| members(item, context));
+    let known = from.as_deref().unwrap_or_default();
+    let routes = routes.map(|item| route::routes(item, known, context));
+    let failover = failover::failover(tiers, [min_healthy, hold_down], known, context);
+    let names = names.map(|item| names::names(item, known, context));
     Some(Service {
         name,
         shape,
         alias: None,
+        routes: routes.unwrap_or_default(),
+        failover,
+        names: names.unwrap_or_default(),
         from: from?,
-        routes: Vec::new(),
-        failover: None,
-        names: Vec::new(),
     })
+}
+
+/// Reads where the instances come from; `None` if any member could not be read.
+fn members(item: Item<'_>, context: &Context<'_>) -> Option<Vec<MemberRule>> {
+    if item.count() > MAX_MEMBERS {
+        return item.error(format!("a service has at most {MAX_MEMBERS} members")).reject();
+    }
+    let what = "member, such as { static = [\"10.0.0.5:80\"] }";
+    let members = item.non_empty_list(what, |element| member::member(element, context))?;
+    (members.len() == item.count()).then_some(members)
 }

@@ -26,6 +26,36 @@ pub(super) struct Sources {
 }
 
 impl Sources {
+    /// Reads the name of a source of any kind, `static` for the instances that stand in zone files.
+    pub(super) fn of_any_kind(&self, item: Item<'_>) -> Option<SourceId> {
+        const WHAT: &str = "the name of a source in muster.toml, or \"static\"";
+        let name = item.text_as(WHAT)?;
+        let fixed = SourceId::fixed();
+        let mut found = self.names.iter().chain([&fixed]).filter(|id| id.name.as_ref() == name);
+        match (found.next(), found.next()) {
+            (Some(only), None) => Some(only.clone()),
+            (Some(one), Some(other)) => item
+                .error(format!("there are two sources {:?}: {one} and {other}", shorten(name)))
+                .help(match other.kind {
+                    SourceKind::Static => {
+                        "\"static\" is what the instances in zone files are called: rename the other one"
+                            .to_owned()
+                    }
+                    _ => format!("say which: consul = {name:?} or kubernetes = {name:?}"),
+                })
+                .reject(),
+            _ if self.incomplete => None,
+            _ => {
+                let names: Vec<_> = self.names.iter().chain([&fixed]).map(|id| id.name.as_ref()).collect();
+                let help = match nearest(name, names.iter().copied()) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => format!("the sources are {}", list(&names, "and")),
+                };
+                item.error(format!("there is no source {:?}", shorten(name))).help(help).reject()
+            }
+        }
+    }
+
     /// Reads the name of a source of `kind`, which must be there.
     pub(super) fn named(&self, item: Item<'_>, kind: SourceKind) -> Option<SourceId> {
         let what = format!("the name of a {} source in muster.toml", kind.as_str());
@@ -208,11 +238,12 @@ fn kubernetes(id: SourceId, item: Item<'_>, base: &Base) -> Option<KubernetesSou
             .help("without a kubeconfig the in-cluster service account is used, which has no contexts")
             .report();
     }
+    let identify_clients = table.take("identify_clients").and_then(|item| item.boolean());
     table.finish();
     Some(KubernetesSource {
         id,
         kubeconfig: kubeconfig.and_then(|item| values::path(item, base)),
         context: context.and_then(|item| item.text()).map(str::to_owned),
-        identify_clients: false,
+        identify_clients: identify_clients.unwrap_or(false),
     })
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    Cache, Forward,
     access::Access,
     routing::{Alias, Failover, LocalityRule, Nearness, Order, Route, SubsetName},
 };
@@ -36,12 +37,14 @@ pub struct Config {
     pub consul: Vec<ConsulSource>,
     /// Kubernetes sources, in the order of their names.
     pub kubernetes: Vec<KubernetesSource>,
-    /// Upstreams by suffix, in the order of the suffixes. Checked only: nothing forwards yet.
+    /// Upstreams by suffix, in the order of the suffixes; empty: other names are REFUSED.
     pub forward: Vec<Forward>,
     /// Where networks are, for clients and instances whose source does not say it; the longest prefix wins.
     pub localities: Vec<LocalityRule>,
     /// Networks whose reverse names (PTR) are answered from our own instances.
     pub reverse: Vec<Network>,
+    /// What of forwarded answers is kept.
+    pub cache: Cache,
     /// Namespaces, in the order of their apexes.
     pub namespaces: Vec<Namespace>,
 }
@@ -96,16 +99,6 @@ impl Default for Listen {
             trusted_forwarders: Vec::new(),
         }
     }
-}
-
-/// `[forward]`: one suffix and its upstreams.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forward {
-    /// Names at or below it go to these upstreams; the longest suffix wins.
-    pub suffix: Name,
-    /// Resolvers as texts, in order of preference, at least one: `10.0.0.2:53` or `[fd00::2]:53` (always with a port),
-    /// `system`, `tls://1.1.1.1#name`, `https://…`.
-    pub upstreams: Vec<String>,
 }
 
 /// `[consul.NAME]`.

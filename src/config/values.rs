@@ -9,7 +9,7 @@ use std::{
 use toml::de::DeValue;
 
 use super::{duration, walk::Item};
-use crate::model::{Labels, Name, Network, NetworkError, Protocol};
+use crate::model::{Labels, Name, Network, NetworkError, Protocol, Selector};
 
 /// Highest TTL (RFC 2181 section 8).
 const MAX_TTL: u32 = 2_147_483_647;
@@ -138,6 +138,7 @@ pub(super) fn path(item: Item<'_>, base: &Base) -> Option<PathBuf> {
 /// Reads a table of labels.
 pub(super) fn labels(item: Item<'_>) -> Option<Labels> {
     let entries = item.entries("a table of texts, such as { version = \"v1\" }")?;
+    let count = entries.len();
     let pairs: Vec<_> = entries
         .into_iter()
         .filter_map(|entry| match entry.value.as_str() {
@@ -148,7 +149,20 @@ pub(super) fn labels(item: Item<'_>) -> Option<Labels> {
                 .reject(),
         })
         .collect();
-    Some(pairs.into_iter().collect())
+    (pairs.len() == count).then(|| pairs.into_iter().collect())
+}
+
+/// Reads a label selector, which must not be empty: `empty` says what that would mean.
+pub(super) fn selector(item: Item<'_>, empty: &str) -> Option<Selector> {
+    const WHAT: &str = "a label selector, such as \"app=web,tier in (front,edge)\"";
+    let Some(text) = item.value.as_str() else {
+        return item.must_be(WHAT).reject();
+    };
+    match text.parse::<Selector>() {
+        Ok(selector) if selector.is_empty() => item.must_be(WHAT).label(empty).reject(),
+        Ok(selector) => Some(selector),
+        Err(error) => item.must_be(WHAT).at(item.within(error.offset)).label(error.to_string()).reject(),
+    }
 }
 
 /// Reads a port's name with an optional protocol: `http`, `dns/udp`.

@@ -113,6 +113,11 @@ impl<'a> Item<'a> {
         (!read.is_empty()).then_some(read)
     }
 
+    /// How many elements [`list`](Self::list) reads.
+    pub(super) fn count(&self) -> usize {
+        self.value.as_array().map_or(1, |array| array.len())
+    }
+
     /// Reads the pairs of a table whose keys are free.
     pub(super) fn entries(&self, what: &str) -> Option<Vec<Item<'a>>> {
         match self.value {
@@ -199,9 +204,16 @@ impl<'a> Table<'a> {
 
     /// Takes a key's value, if it is there; from then on the key is a known one.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'a>> {
+        self.take_of(self.kind, key)
+    }
+
+    /// As [`take`](Self::take), for a key that tables of several kinds share: the reference has it once, under `shared`.
+    pub(super) fn take_of(&mut self, shared: &'static str, key: &'static str) -> Option<Item<'a>> {
         self.known.push(key);
         #[cfg(test)]
-        self.scope.log.known.borrow_mut().insert((self.kind, key));
+        self.scope.log.known.borrow_mut().insert((shared, key));
+        #[cfg(not(test))]
+        let _ = shared;
         self.peek(key)
     }
 
@@ -284,6 +296,12 @@ fn entries<'a>(table: &'a DeTable<'a>, scope: Scope<'a>) -> Vec<Item<'a>> {
         .collect();
     entries.sort_by_key(|entry| entry.key.start);
     entries
+}
+
+/// What was read of a key that may be left out; `None` if it is there and wrong.
+#[expect(clippy::option_option, reason = "left out, wrong and read are three things")]
+pub(super) fn given<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    read.map_or(Some(None), |read| read.map(Some))
 }
 
 /// What a value is, for people.

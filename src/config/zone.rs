@@ -1,9 +1,10 @@
 //! A zone file: one namespace with its services and imports.
 
-use std::collections::HashMap;
+use std::{cell::RefCell, collections::HashMap};
 
 use super::{
     log::Scope,
+    references::{Reference, Zone},
     service,
     shape::shape,
     sources::Sources,
@@ -16,8 +17,8 @@ use crate::model::{Name, SourceKind};
 /// Most imports of a namespace: their places are numbers of 16 bits.
 const MAX_IMPORTS: usize = 1000;
 
-/// Reads a whole zone file; gives the namespace with the place of its name.
-pub(super) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Option<(Namespace, Item<'a>)> {
+/// Reads a whole zone file.
+pub(super) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Option<Zone<'a>> {
     let named = table.require("namespace", "namespace = \"shop.internal\"");
     let apex = named.and_then(apex);
     let defaults = shape(&mut table, &Shape::default());
@@ -25,19 +26,20 @@ pub(super) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Option<(Names
     let ns = table.take("ns").map(|item| item.list(values::name)).unwrap_or_default();
     let hostmaster = table.take("hostmaster").and_then(values::mailbox);
     let truncate = table.take("truncate").and_then(truncate);
+    let dns_sd = table.take("dns_sd").and_then(|item| item.boolean());
     let services = table.take("services");
     let imports = table.take("import");
     let scope = table.scope;
     table.finish_with(|key| match key {
-        "listen" | "zones" | "state" | "max_stale" | "consul" | "kubernetes" | "forward" => {
-            Some(format!("{key:?} belongs in muster.toml"))
-        }
+        "listen" | "zones" | "state" | "max_stale" | "consul" | "kubernetes" | "forward" | "cache"
+        | "locality" | "reverse" => Some(format!("{key:?} belongs in muster.toml")),
         _ => None,
     });
     // What is below is read under any apex, so that a bad one hides nothing.
     let under = apex.clone().unwrap_or_else(Name::root);
-    let context = Context { apex: &under, defaults: &defaults, sources };
-    let services = services.map(|item| read_services(item, &context)).unwrap_or_default();
+    let references = RefCell::default();
+    let context = Context { apex: &under, defaults: &defaults, sources, references: &references };
+    let (services, declared) = services.map(|item| read_services(item, &context)).unwrap_or_default();
     let imports = imports.map(|item| read_imports(item, &context)).unwrap_or_default();
     let apex = apex?;
     let hostmaster = hostmaster.or_else(|| apex.child(b"hostmaster").ok());
@@ -48,12 +50,13 @@ pub(super) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Option<(Names
         ns,
         hostmaster: hostmaster.or_else(|| too_long(named?, scope))?,
         truncate: truncate.unwrap_or_default(),
-        dns_sd: false,
+        dns_sd: dns_sd.unwrap_or(false),
         services,
         imports,
         apex,
     };
-    Some((namespace, named?))
+    let declared = declared.into_keys().collect();
+    Some(Zone { namespace, named: named?, declared, references: references.into_inner() })
 }
 
 /// What a zone's tables are read with.
@@ -64,6 +67,8 @@ pub(super) struct Context<'z> {
     pub(super) defaults: &'z Shape,
     /// The sources that there are.
     pub(super) sources: &'z Sources,
+    /// What it names that may stand in another file, or further below.
+    pub(super) references: &'z RefCell<Vec<Reference>>,
 }
 
 fn apex(item: Item<'_>) -> Option<Name> {
@@ -96,7 +101,8 @@ fn truncate(item: Item<'_>) -> Option<Truncate> {
     Some(Truncate { addresses: has("A"), srv: has("SRV") })
 }
 
-fn read_services(item: Item<'_>, context: &Context<'_>) -> Vec<Service> {
+/// Reads the services; gives also the names of those that could not be read.
+fn read_services<'a>(item: Item<'a>, context: &Context<'_>) -> (Vec<Service>, HashMap<Name, Item<'a>>) {
     let entries = item.entries("a table of services, such as [services.web]").unwrap_or_default();
     let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
     let mut services = Vec::new();
@@ -117,7 +123,7 @@ fn read_services(item: Item<'_>, context: &Context<'_>) -> Vec<Service> {
         services.extend(read.filter(|_| name.is_some()));
     }
     services.sort_by_cached_key(|service| service.name.to_string());
-    services
+    (services, seen)
 }
 
 fn read_imports(item: Item<'_>, context: &Context<'_>) -> Vec<ImportRule> {

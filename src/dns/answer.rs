@@ -13,6 +13,7 @@ use super::{
 use crate::{
     catalog::{Answers, InstanceAnswer, List, Lookup, Pool, Service, SrvRecord, View, Zone},
     model::{Name, Network},
+    telemetry::Metrics,
 };
 
 /// What is to be said to one question.
@@ -65,6 +66,8 @@ pub(super) enum Family {
 pub(super) struct Facts<'a> {
     /// What the name was looked up in.
     pub(super) view: &'a View<'a>,
+    /// Where it is counted that a client could not be told from others; `None`: nowhere.
+    pub(super) metrics: Option<&'a Metrics>,
     /// Who asks: an address, or the network that a trusted forwarder says.
     pub(super) client: Network,
     /// What `version.bind` is answered with; `None`: REFUSED.

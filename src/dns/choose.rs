@@ -37,6 +37,11 @@ fn routed<'a>(
     rotation: &mut Rotation,
 ) -> Option<&'a Pool> {
     let client = routing.by_client.then(|| facts.view.client(facts.client));
+    if let Some(metrics) = facts.metrics
+        && client.as_ref().is_some_and(Client::is_ambiguous)
+    {
+        metrics.ambiguous_client();
+    }
     let is_theirs = |test| client.as_ref().is_some_and(|client| client.passes(test));
     let route = routing.routes.iter().find(|route| route.clients.as_ref().is_none_or(is_theirs))?;
     let group = match turn(&route.turns, kind) {

@@ -11,6 +11,7 @@ use hickory_proto::{
 };
 
 use super::{
+    access::ServerCookie,
     answer::{Answer, Family, Records},
     question::{COOKIE, Edns, HEADER, Header, Question},
     rotation::{Start, arrange},
@@ -62,7 +63,7 @@ pub(super) fn write(
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Written {
-    let opt = edns.map_or(0, |edns| OPT + edns.reply_cookie.map_or(0, |_| COOKIE_OPTION));
+    let opt = edns.map_or(0, |edns| OPT + options_length(edns));
     let mut writer = Writer::new(out, question, limit.saturating_sub(opt));
     let mut authoritative = false;
     let code = match answer {
@@ -127,7 +128,7 @@ struct Flags {
     truncated: bool,
 }
 
-/// Writes the header over the first bytes of `out`. RA stays clear: nothing is forwarded.
+/// Writes the header over the first bytes of `out`. RA stays clear: whoever forwards sets it.
 fn write_header(out: &mut Vec<u8>, header: Header, flags: Flags, code: ResponseCode, counts: [u16; 4]) {
     let bit = |set: bool, mask: u8| if set { mask } else { 0 };
     let first = 0x80
@@ -160,12 +161,29 @@ fn write_header(out: &mut Vec<u8>, header: Header, flags: Flags, code: ResponseC
 fn write_opt(out: &mut Vec<u8>, edns: Edns, code: ResponseCode) {
     let [size0, size1] = UDP_LIMIT.to_be_bytes();
     let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 }; // "MUST be copied" (RFC 3225 section 3)
-    let options = if edns.reply_cookie.is_some() { COOKIE_OPTION as u8 } else { 0 };
+    let options = options_length(edns) as u8; // at most 28 and 24
     out.extend_from_slice(&[0, 0, 41, size0, size1, code.high(), 0, dnssec_ok, 0, 0, options]);
     if let Some(cookie) = edns.reply_cookie {
-        out.extend_from_slice(&[COOKIE[0], COOKIE[1], 0, cookie.len() as u8]);
-        out.extend_from_slice(&cookie);
+        out.extend_from_slice(&cookie_option(cookie));
     }
+    if let Some((subnet, scope)) = edns.reply_subnet {
+        subnet.write(scope, out);
+    }
+}
+
+/// The COOKIE option of an answer.
+pub(super) fn cookie_option(cookie: ServerCookie) -> [u8; COOKIE_OPTION] {
+    let mut option = [0; COOKIE_OPTION];
+    let (head, data) = option.split_at_mut(4);
+    head.copy_from_slice(&[COOKIE[0], COOKIE[1], 0, cookie.len() as u8]);
+    data.copy_from_slice(&cookie);
+    option
+}
+
+/// Length of the options in an answer's OPT record.
+fn options_length(edns: Edns) -> usize {
+    edns.reply_cookie.map_or(0, |_| COOKIE_OPTION)
+        + edns.reply_subnet.map_or(0, |(subnet, _)| subnet.length())
 }
 
 /// Writes sections behind a question; counts what it wrote.

@@ -7,21 +7,24 @@
 //! Rejected: hickory-server's own loop and `Catalog` (13 µs a query, a scan of the zone on NXDOMAIN, one query after the other
 //! on TCP). hickory-proto reads every request that is not plain, and is the oracle of the tests.
 //!
-//! Imports [`crate::model`], [`crate::config`], [`crate::catalog`] and [`crate::telemetry`]; never a source.
+//! Imports [`crate::model`], [`crate::config`], [`crate::catalog`], [`crate::forward`] and [`crate::telemetry`]; never a source.
 
 mod access;
 mod answer;
+mod chase;
 mod choose;
 mod encode;
+mod handoff;
 mod peek;
 mod question;
 mod responder;
 mod rotation;
 mod special;
+mod subnet;
 pub mod tcp;
 pub mod udp;
 
 pub use access::Guard;
-pub use responder::{Context, Responder};
+pub use responder::{Context, Responder, Response};
 pub use rotation::Rotation;
 pub use special::Specials;

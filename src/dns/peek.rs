@@ -9,51 +9,100 @@ use hickory_proto::{
 
 use super::{
     access::Standing,
-    encode::UDP_LIMIT,
-    question::{Request, read},
-    responder::{Context, Responder, look_up},
+    answer::{Answer, Facts},
+    chase,
+    encode::{UDP_LIMIT, write},
+    handoff::ask,
+    question::{Question, Request, read},
+    responder::{Context, Responder, limit, say},
     rotation::Rotation,
 };
 use crate::{
-    model::{GivenAnswer, Name},
+    catalog::Lookup,
+    model::{GivenAnswer, Name, Network},
     telemetry::Transport,
 };
 
 impl Responder {
-    /// Makes the answer that `client` would get over UDP now, at the turn that `rotation` has. Counts nothing, and limits
-    /// nothing: what is said of rates and cookies is left out.
+    /// Makes the answer that `client` would get over UDP now, at the turn that `rotation` has. Counts nothing, asks nobody,
+    /// and limits nothing: what is said of rates and cookies is left out, and what others have to say is not known.
     pub fn peek(
         &self,
         (name, qtype): (&Name, RecordType),
         client: IpAddr,
         rotation: &mut Rotation,
     ) -> GivenAnswer {
-        let mut out = Vec::new();
-        let written = question(name, qtype).and_then(|packet| {
-            let mut room = [0; 256];
-            let Request::Query { header, question, edns } = read(&packet, &mut room) else {
-                return Some(Err("this is no question that is answered"));
-            };
-            let context = Context { transport: Transport::Udp, asked: None, client };
-            let client = self.guard().client(client);
-            if client.standing == Standing::Denied {
-                return Some(Err("[access] deny has the client: it gets no answer at all"));
-            }
-            let snapshot = self.cell().load();
-            let view = snapshot.view();
-            let request = Request::Query { header, question, edns };
-            let found = (&view, look_up(&view, &request));
-            self.write_query_answer((header, &question, edns), found, (context, client), rotation, &mut out);
-            Some(Ok(client.standing))
-        });
-        match written {
-            None => nothing("no question can be made of this name"),
-            Some(Err(why)) => nothing(why),
-            Some(Ok(standing)) => match Message::from_vec(&out) {
-                Ok(message) => decoded(&message, standing),
-                Err(_) => nothing("the answer cannot be read"),
-            },
+        let Some(packet) = question(name, qtype) else {
+            return nothing("no question can be made of this name");
+        };
+        let mut room = [0; 256];
+        let request = read(&packet, &mut room);
+        let Request::Query { header, question, edns } = request else {
+            return nothing("this is no question that is answered");
+        };
+        let standing = self.guard.client(client).standing;
+        if standing == Standing::Denied {
+            return nothing("[access] deny has the client: it gets no answer at all");
         }
+        let context = Context { transport: Transport::Udp, asked: None, client };
+        let snapshot = self.cell.load();
+        let view = snapshot.view();
+        let lookup = view.lookup(question.name);
+        let specials = self.specials.load();
+        let facts = Facts {
+            view: &view,
+            metrics: None,
+            client: Network::of(client),
+            version: self.version.as_deref(),
+            asked: None,
+            specials: &specials,
+        };
+        let answer = say(standing, &question, lookup, facts, rotation);
+        let is_elsewhere = matches!((&answer, lookup), (Answer::Refused, Lookup::Elsewhere));
+        if is_elsewhere
+            && standing == Standing::AllNames
+            && ask(&request, context.transport, &[]).is_some()
+            && let Some(who) = self.who_is_asked(question.name)
+        {
+            return nothing(&format!("forwarded: {who} is asked"));
+        }
+        let mut out = Vec::new();
+        write(header, &question, edns, &answer, limit(context.transport, edns), &mut out);
+        let Ok(message) = Message::from_vec(&out) else { return nothing("the answer cannot be read") };
+        let mut given = decoded(&message);
+        let leads_out = standing == Standing::AllNames && self.leads_out(&request, context, &out);
+        given.why = match (&answer, standing) {
+            (Answer::Special(_), _) => Some(
+                "a special name (RFC 6761, RFC 6303): answered here, and nobody else is asked".to_owned(),
+            ),
+            _ if leads_out => self.who_is_asked_behind(&question, &out),
+            (Answer::Refused, _) => Some(self.why_refused(standing, is_elsewhere).to_owned()),
+            _ => None,
+        };
+        given
+    }
+
+    fn why_refused(&self, standing: Standing, is_elsewhere: bool) -> &'static str {
+        let forwards = self.active_forwarder().is_some();
+        match standing {
+            Standing::Denied | Standing::Stranger => "[access] allow does not have the client",
+            _ if !is_elsewhere => "such questions are not answered",
+            Standing::OwnNames if forwards => "[access] forward does not have the client",
+            _ if forwards => "no suffix in [forward] has the name",
+            _ => "nothing is forwarded: name resolvers for other names in [forward]",
+        }
+    }
+
+    /// Who is asked for a name of somebody else's, in words.
+    fn who_is_asked(&self, name: &[u8]) -> Option<String> {
+        let (suffix, upstreams) = self.active_forwarder()?.upstreams_of(name)?;
+        let suffix = if suffix.is_empty() || suffix == "." { "\".\"".to_owned() } else { suffix };
+        Some(format!("{} (of {suffix})", upstreams.join(", ")))
+    }
+
+    fn who_is_asked_behind(&self, question: &Question<'_>, own: &[u8]) -> Option<String> {
+        let who = self.who_is_asked(chase::target(own, question.wire.len())?)?;
+        Some(format!("with the records of its target behind it, for which {who} is asked"))
     }
 }
 
@@ -78,13 +127,12 @@ fn nothing(why: &str) -> GivenAnswer {
     }
 }
 
-fn decoded(message: &Message, standing: Standing) -> GivenAnswer {
+fn decoded(message: &Message) -> GivenAnswer {
     let records = |records: &[Record]| records.iter().map(ToString::to_string).collect();
     let code = u16::from(message.metadata.response_code);
-    let stranger = "[access] allow does not have the client";
     GivenAnswer {
         code: Some(code_name(code)),
-        why: (standing == Standing::Stranger).then(|| stranger.to_owned()),
+        why: None,
         truncated: message.metadata.truncation,
         answers: records(&message.answers),
         authority: records(&message.authorities),

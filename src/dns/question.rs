@@ -5,7 +5,12 @@
 
 use hickory_proto::{op::Message, rr::rdata::opt::EdnsCode};
 
-use super::access::{SentCookie, ServerCookie};
+use super::{
+    access::{SentCookie, ServerCookie},
+    subnet::{CLIENT_SUBNET, SentSubnet, Subnet},
+};
+
+use crate::forward::may_pass;
 
 /// Length of the header (RFC 1035 section 4.1.1).
 pub(super) const HEADER: usize = 12;
@@ -26,6 +31,7 @@ pub(super) struct Header {
     /// 0 is QUERY.
     pub(super) opcode: u8,
     pub(super) recursion_desired: bool,
+    pub(super) authentic_data: bool,
     pub(super) checking_disabled: bool,
 }
 
@@ -53,6 +59,12 @@ pub(super) struct Edns {
     pub(super) cookie: SentCookie,
     /// What the answer's COOKIE option is to have; set when the client's was judged.
     pub(super) reply_cookie: Option<ServerCookie>,
+    /// The client subnet.
+    pub(super) subnet: SentSubnet,
+    /// What the answer says of it, with the scope; set when it counts.
+    pub(super) reply_subnet: Option<(Subnet, u8)>,
+    /// Whether there is an option that an upstream could want to know.
+    pub(super) has_passing: bool,
 }
 
 /// What a packet turned out to be.
@@ -81,6 +93,7 @@ pub(super) fn read<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Request<'a> 
         id: [*id0, *id1],
         opcode: flags >> 3 & 0x0f,
         recursion_desired: flags & 0x01 != 0,
+        authentic_data: more_flags & 0x20 != 0,
         checking_disabled: more_flags & 0x10 != 0,
     };
     if header.opcode != 0 {
@@ -141,11 +154,17 @@ fn plain_opt(behind: &[u8]) -> Option<Edns> {
         return None;
     }
     let mut cookie = SentCookie::None;
+    let mut subnet = SentSubnet::None;
+    let mut has_passing = false;
     while let Some((&[code0, code1, length0, length1], rest)) = options.split_first_chunk() {
         let (data, behind) = rest.split_at_checked(usize::from(u16::from_be_bytes([length0, length1])))?;
+        has_passing |= may_pass(u16::from_be_bytes([code0, code1]));
         // "only the first (the one closest to the DNS header) COOKIE option" counts (RFC 7873 section 5)
         if [code0, code1] == COOKIE && cookie == SentCookie::None {
             cookie = SentCookie::read(data);
+        }
+        if [code0, code1] == CLIENT_SUBNET && subnet == SentSubnet::None {
+            subnet = SentSubnet::read(data);
         }
         options = behind;
     }
@@ -155,6 +174,9 @@ fn plain_opt(behind: &[u8]) -> Option<Edns> {
         dnssec_ok: flags & 0x80 != 0,
         cookie,
         reply_cookie: None,
+        subnet,
+        reply_subnet: None,
+        has_passing,
     })
 }
 
@@ -169,6 +191,11 @@ fn uncommon(packet: &[u8]) -> Result<Option<Edns>, ()> {
             <Vec<u8>>::try_from(option).map_or(SentCookie::Malformed, |data| SentCookie::read(&data))
         }),
         reply_cookie: None,
+        subnet: edns.option(EdnsCode::Subnet).map_or(SentSubnet::None, |option| {
+            <Vec<u8>>::try_from(option).map_or(SentSubnet::Malformed, |data| SentSubnet::read(&data))
+        }),
+        reply_subnet: None,
+        has_passing: edns.options().as_ref().iter().any(|(code, _)| may_pass((*code).into())),
     }))
 }
 
@@ -205,8 +232,17 @@ mod tests {
         let packet = packet(WITH_ADDITIONAL, &OPT);
         let mut room = [0; 256];
         let Request::Query { edns, .. } = read(&packet, &mut room) else { panic!() };
-        let (cookie, reply_cookie) = (SentCookie::None, None);
-        assert_eq!(edns, Some(Edns { udp_limit: 1232, version: 0, dnssec_ok: true, cookie, reply_cookie }));
+        let expected = Edns {
+            udp_limit: 1232,
+            version: 0,
+            dnssec_ok: true,
+            cookie: SentCookie::None,
+            reply_cookie: None,
+            subnet: SentSubnet::None,
+            reply_subnet: None,
+            has_passing: false,
+        };
+        assert_eq!(edns, Some(expected));
     }
 
     #[test]
@@ -214,7 +250,8 @@ mod tests {
         let cookie = [&OPT[..9], &[0, 12, 0, 10, 0, 8], &[7; 8]].concat();
         let both_halves = [&OPT[..9], &[0, 28, 0, 10, 0, 24], &[7; 24]].concat();
         let bad_length = [&OPT[..9], &[0, 13, 0, 10, 0, 9], &[7; 9]].concat();
-        for opt in [&OPT[..], &cookie, &both_halves, &bad_length] {
+        let subnet = [&OPT[..9], &[0, 11, 0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2]].concat();
+        for opt in [&OPT[..], &cookie, &both_halves, &bad_length, &subnet] {
             let packet = packet(WITH_ADDITIONAL, opt);
             assert_eq!(plain_opt(opt).map(Some), uncommon(&packet).ok());
         }

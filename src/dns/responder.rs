@@ -2,19 +2,24 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
 use hickory_proto::op::ResponseCode;
 
 use super::{
     access::{Admission, Client, CookieCheck, Guard, Release, Standing},
     answer::{Answer, Facts, find},
-    encode::{UDP_LIMIT, Written, write, write_bad_version, write_bare, write_short},
+    encode::{UDP_LIMIT, Written, cookie_option, write, write_bad_version, write_bare, write_short},
+    handoff::ask,
     question::{Edns, HEADER, Header, NameRoom, PLAIN_UDP_LIMIT, Question, Request, read},
     rotation::Rotation,
     special::Specials,
+    subnet::SentSubnet,
 };
 use crate::{
     catalog::{Cell, Lookup, View},
+    config::Config,
+    forward::{Forwarder, SetupError, Verdict},
     model::Network,
     telemetry::{Metrics, Outcome, Restriction, Transport},
 };
@@ -22,11 +27,26 @@ use crate::{
 /// Answers requests from the current snapshot; every transport feeds it.
 #[derive(Debug)]
 pub struct Responder {
-    cell: Arc<Cell>,
-    metrics: Arc<Metrics>,
-    version: Option<String>,
-    guard: Guard,
-    specials: Specials,
+    pub(super) cell: Arc<Cell>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) version: Option<String>,
+    pub(super) guard: Arc<Guard>,
+    pub(super) specials: ArcSwap<Specials>,
+    /// Forwarders whose client subnets count.
+    trusted: Vec<Network>,
+    pub(super) forwarder: Option<Arc<Forwarder>>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Response {
+    /// The answer is there, to be sent.
+    Ready,
+    /// There is nothing to send.
+    Silence,
+    /// Somebody else must be asked: [`Responder::hand_off`], with what has been written so far.
+    Later,
 }
 
 /// How a request came.
@@ -39,6 +59,18 @@ pub struct Context {
     /// Who asks.
     pub client: IpAddr,
 }
+
+/// What is said to a request.
+enum Said {
+    /// The answer that is written.
+    Answer(Written),
+    Nothing,
+    /// What somebody else has to say.
+    Elsewhere,
+}
+
+/// A client subnet that cannot be read.
+struct Malformed;
 
 /// What a name was looked up in, and what was found.
 type Found<'v> = (&'v View<'v>, Lookup<'v>);
@@ -64,29 +96,52 @@ impl Responder {
 
     /// Makes a responder that answers private networks. `version` is what `version.bind` is answered with; `None`: REFUSED.
     pub fn new(cell: Arc<Cell>, metrics: Arc<Metrics>, version: Option<String>) -> Self {
-        Self { cell, metrics, version, guard: Guard::default(), specials: Specials::default() }
+        Self {
+            cell,
+            metrics,
+            version,
+            guard: Arc::default(),
+            specials: ArcSwap::default(),
+            trusted: Vec::new(),
+            forwarder: None,
+        }
     }
 
     /// Sets who may ask.
     #[must_use]
     pub fn guarded(self, guard: Guard) -> Self {
-        Self { guard, ..self }
+        Self { guard: Arc::new(guard), ..self }
     }
 
     /// Sets which names are special.
     #[must_use]
     pub fn with_specials(self, specials: Specials) -> Self {
-        Self { specials, ..self }
+        Self { specials: ArcSwap::from_pointee(specials), ..self }
     }
 
-    /// Who may ask.
-    pub(super) fn guard(&self) -> &Guard {
-        &self.guard
+    /// Sets the forwarders whose EDNS Client Subnet says who asks.
+    #[must_use]
+    pub fn trusting(self, forwarders: &[Network]) -> Self {
+        Self { trusted: forwarders.to_vec(), ..self }
     }
 
-    /// What it answers from.
-    pub(super) fn cell(&self) -> &Cell {
-        &self.cell
+    /// Goes over to another configuration's upstreams and special names.
+    ///
+    /// # Errors
+    /// When the upstreams cannot be set up; then all stays as it is.
+    pub fn reload(&self, config: &Config) -> Result<(), SetupError> {
+        if let Some(forwarder) = &self.forwarder {
+            forwarder.reload(config)?;
+        }
+        let suffixes = config.forward.iter().map(|forward| forward.suffix.clone());
+        self.specials.store(Arc::new(Specials::new(suffixes)));
+        Ok(())
+    }
+
+    /// Has other names forwarded, which are REFUSED without it.
+    #[must_use]
+    pub fn with_forwarder(self, forwarder: Arc<Forwarder>) -> Self {
+        Self { forwarder: Some(forwarder), ..self }
     }
 
     /// The metrics that it counts in.
@@ -94,7 +149,7 @@ impl Responder {
         &self.metrics
     }
 
-    /// Answers `packet` into `out`, whose old content is dropped; returns whether there is anything to send.
+    /// Answers `packet` into `out`, whose old content is dropped.
     ///
     /// Never fails and never waits: bad packets get an error code or silence.
     pub fn respond(
@@ -103,7 +158,7 @@ impl Responder {
         context: Context,
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Response {
         let mut room = [0; 256];
         let (request, client) = self.receive(packet, context, &mut room);
         let snapshot = self.cell.load();
@@ -113,7 +168,8 @@ impl Responder {
     }
 
     /// Answers a batch, at most [`BATCH`]: the answer to `packets[n]`, which came as `contexts[n]` says, goes into
-    /// `answers[n]`, which is left empty if there is nothing to send.
+    /// `answers[n]`, which is left empty if there is nothing to send. Returns which packets are to be handed off with what is
+    /// written for them so far.
     ///
     /// Reads all, then looks all up, then writes all: what one look-up waits for from memory, the others' need not wait for.
     pub(super) fn respond_all(
@@ -123,7 +179,7 @@ impl Responder {
         scratch: &mut Scratch,
         rotation: &mut Rotation,
         answers: &mut [Vec<u8>],
-    ) {
+    ) -> ArrayVec<usize, BATCH> {
         let rooms = scratch.names.iter_mut();
         let requests: ArrayVec<(Request<'_>, Client), BATCH> = packets
             .iter()
@@ -135,13 +191,16 @@ impl Responder {
         let view = snapshot.view();
         let lookups: ArrayVec<Lookup<'_>, BATCH> =
             requests.iter().map(|(request, _)| look_up(&view, request)).collect();
-        for ((((request, client), context), lookup), answer) in
-            requests.iter().zip(contexts).zip(lookups).zip(answers)
-        {
-            if !self.answer(request, (&view, lookup), (*context, *client), rotation, answer) {
-                answer.clear();
+        let mut later = ArrayVec::new();
+        let all = requests.iter().zip(contexts).zip(lookups).zip(answers);
+        for (at, ((((request, client), context), lookup), answer)) in all.enumerate() {
+            match self.answer(request, (&view, lookup), (*context, *client), rotation, answer) {
+                Response::Ready => {}
+                Response::Silence => answer.clear(),
+                Response::Later => later.push(at),
             }
         }
+        later
     }
 
     /// Reads a packet as far as its sender may be heard.
@@ -178,16 +237,37 @@ impl Responder {
         (context, client): (Context, Client),
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
-    ) -> bool {
-        let Some(written) = self.write_answer(request, found, (context, client), rotation, out) else {
-            self.metrics.count(context.transport, Outcome::Silence);
-            return false;
+    ) -> Response {
+        let written = match self.write_answer(request, found, (context, client), rotation, out) {
+            Said::Answer(written) => written,
+            Said::Nothing => {
+                self.metrics.count(context.transport, Outcome::Silence);
+                return Response::Silence;
+            }
+            Said::Elsewhere => {
+                out.clear();
+                return Response::Later;
+            }
         };
+        if client.standing == Standing::AllNames
+            && self.active_forwarder().is_some()
+            && let Some(flags) = out.get_mut(3)
+        {
+            *flags |= 0x80; // RA: "set or cleared in a response" by what the server can do (RFC 1035 section 4.1.1)
+            if self.leads_out(request, context, out) {
+                return Response::Later;
+            }
+        }
         self.metrics.count(context.transport, outcome(written.code));
         if written.truncated {
             self.metrics.truncated();
         }
-        true
+        Response::Ready
+    }
+
+    /// The forwarder, if anything is forwarded.
+    pub(super) fn active_forwarder(&self) -> Option<&Arc<Forwarder>> {
+        self.forwarder.as_ref().filter(|forwarder| forwarder.is_active())
     }
 
     fn write_answer(
@@ -197,15 +277,11 @@ impl Responder {
         (context, client): (Context, Client),
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
-    ) -> Option<Written> {
+    ) -> Said {
         let mut is_proven = context.transport == Transport::Tcp;
         let (written, query) = match *request {
             Request::Query { header, question, mut edns } => {
-                let cookie = match edns {
-                    // What the options of another version mean nobody knows.
-                    Some(edns) if edns.version == 0 => self.guard.check_cookie(edns.cookie, context.client),
-                    _ => CookieCheck::None,
-                };
+                let cookie = self.check_cookie(edns, context);
                 is_proven |= matches!(cookie, CookieCheck::Good(_));
                 edns = edns.map(|edns| Edns { reply_cookie: cookie.reply(), ..edns });
                 let query = (header, &question, edns);
@@ -214,65 +290,110 @@ impl Responder {
                 } else if !is_proven && self.guard.wants_cookie(client) {
                     self.ask_for_cookie(query, cookie, out)
                 } else {
-                    self.write_query_answer(query, found, (context, client), rotation, out)
+                    match self.write_query_answer(query, found, (context, client), rotation, out) {
+                        Some(written) => written,
+                        None => return Said::Elsewhere,
+                    }
                 };
                 (written, Some((header, question, edns)))
             }
             Request::OtherOpcode(header) => (write_bare(header, ResponseCode::NotImp, out), None),
             Request::Malformed(header) => (write_bare(header, ResponseCode::FormErr, out), None),
-            Request::Noise => return None,
+            Request::Noise => return Said::Nothing,
         };
         if is_proven {
-            return Some(written);
+            return Said::Answer(written);
         }
         let asked: (&[u8], u16) = query.map_or((&[], 0), |(_, question, _)| (question.name, question.qtype));
         match self.guard.judge_response(client, context.client, written.code, asked) {
-            Release::Send => Some(written),
+            Release::Send => Said::Answer(written),
             Release::Truncate => {
                 self.metrics.restricted(Restriction::ResponseTruncated);
-                let (header, question, edns) = query?;
-                Some(write_short(header, &question, edns, (ResponseCode::NoError, true), out))
+                let Some((header, question, edns)) = query else { return Said::Nothing };
+                Said::Answer(write_short(header, &question, edns, (ResponseCode::NoError, true), out))
             }
             Release::Drop => {
                 self.metrics.restricted(Restriction::ResponseDropped);
-                None
+                Said::Nothing
             }
         }
     }
 
-    pub(super) fn write_query_answer(
+    /// Judges a query's cookie; what the options of another version mean nobody knows.
+    pub(super) fn check_cookie(&self, edns: Option<Edns>, context: Context) -> CookieCheck {
+        match edns {
+            Some(edns) if edns.version == 0 => self.guard.check_cookie(edns.cookie, context.client),
+            _ => CookieCheck::None,
+        }
+    }
+
+    /// `None`: somebody else must be asked.
+    fn write_query_answer(
         &self,
         (header, question, edns): (Header, &Question<'_>, Option<Edns>),
         found: Found<'_>,
         (context, client): (Context, Client),
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
-    ) -> Written {
-        let limit = match (context.transport, edns) {
-            (Transport::Tcp, _) => Self::TCP_LIMIT,
-            (Transport::Udp, Some(edns)) => usize::from(edns.udp_limit.min(UDP_LIMIT)),
-            (Transport::Udp, None) => usize::from(PLAIN_UDP_LIMIT),
-        };
+    ) -> Option<Written> {
+        let limit = limit(context.transport, edns);
         if let Some(edns) = edns
             && edns.version != 0
         {
-            return write_bad_version(header, question, edns, out);
+            return Some(write_bad_version(header, question, edns, out));
         }
-        let answer = match client.standing {
-            Standing::Denied | Standing::Stranger => Answer::Refused,
-            Standing::OwnNames | Standing::AllNames => {
-                let (view, lookup) = found;
-                let facts = Facts {
-                    view,
-                    client: Network::of(context.client),
-                    version: self.version.as_deref(),
-                    asked: context.asked,
-                    specials: &self.specials,
-                };
-                find(question, lookup, facts, rotation)
-            }
+        let (client_network, edns) = match self.on_behalf_of(context.client, edns, found.1) {
+            Ok(known) => known,
+            Err(Malformed) => return Some(write_bare(header, ResponseCode::FormErr, out)),
         };
-        write(header, question, edns, &answer, limit, out)
+        let specials = self.specials.load();
+        let (view, lookup) = found;
+        let facts = Facts {
+            view,
+            metrics: Some(&self.metrics),
+            client: client_network,
+            version: self.version.as_deref(),
+            asked: context.asked,
+            specials: &specials,
+        };
+        let answer = say(client.standing, question, lookup, facts, rotation);
+        let request = Request::Query { header, question: *question, edns };
+        let cookie = edns.and_then(|edns| edns.reply_cookie).map(cookie_option);
+        let own_options = cookie.as_ref().map_or(&[][..], <[u8; _]>::as_slice);
+        if let (Answer::Refused, Lookup::Elsewhere, Standing::AllNames) = (&answer, lookup, client.standing)
+            && let (Some(forwarder), Some(ask)) =
+                (self.active_forwarder(), ask(&request, context.transport, own_options))
+        {
+            match forwarder.answer(&ask, out) {
+                Verdict::Answered(written) => {
+                    let code = ResponseCode::from(0, written.code);
+                    return Some(Written { code, truncated: written.truncated });
+                }
+                Verdict::Ask => return None,
+                Verdict::Refused => {}
+            }
+        }
+        Some(write(header, question, edns, &answer, limit, out))
+    }
+
+    /// For whom a client asks: itself, unless a forwarder that is trusted says another. The answer's OPT record says so too.
+    fn on_behalf_of(
+        &self,
+        client: IpAddr,
+        edns: Option<Edns>,
+        lookup: Lookup<'_>,
+    ) -> Result<(Network, Option<Edns>), Malformed> {
+        let itself = Network::of(client);
+        let Some(edns) = edns.filter(|edns| {
+            edns.subnet != SentSubnet::None && self.trusted.iter().any(|network| network.contains(client))
+        }) else {
+            return Ok((itself, edns));
+        };
+        let SentSubnet::In(subnet) = edns.subnet else { return Err(Malformed) };
+        let depends = matches!(lookup, Lookup::Service(service, _) if service.depends_on_client());
+        let scope = if depends { subnet.prefix() } else { 0 };
+        let edns = Edns { reply_subnet: Some((subnet, scope)), ..edns };
+        Ok((subnet.network().unwrap_or(itself), Some(edns)))
     }
 
     /// Answers a client that has not shown that its address is its own: it learns a cookie, or comes back over TCP (RFC 7873
@@ -292,15 +413,38 @@ impl Responder {
     }
 }
 
-pub(super) fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
+/// What we have to say ourselves to somebody of this standing.
+pub(super) fn say<'a>(
+    standing: Standing,
+    question: &Question<'_>,
+    lookup: Lookup<'a>,
+    facts: Facts<'a>,
+    rotation: &mut Rotation,
+) -> Answer<'a> {
+    match standing {
+        Standing::Denied | Standing::Stranger => Answer::Refused,
+        Standing::OwnNames | Standing::AllNames => find(question, lookup, facts, rotation),
+    }
+}
+
+fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
     match request {
         Request::Query { question, .. } => view.lookup(question.name),
         _ => Lookup::Elsewhere,
     }
 }
 
-/// How a response code is counted; these are all that [`Responder`] gives.
-fn outcome(code: ResponseCode) -> Outcome {
+/// Longest answer to a client.
+pub(super) fn limit(transport: Transport, edns: Option<Edns>) -> usize {
+    match (transport, edns) {
+        (Transport::Tcp, _) => Responder::TCP_LIMIT,
+        (Transport::Udp, Some(edns)) => usize::from(edns.udp_limit.min(UDP_LIMIT)),
+        (Transport::Udp, None) => usize::from(PLAIN_UDP_LIMIT),
+    }
+}
+
+/// How a response code is counted.
+pub(super) fn outcome(code: ResponseCode) -> Outcome {
     match code {
         ResponseCode::NXDomain => Outcome::NxDomain,
         ResponseCode::ServFail => Outcome::ServFail,
@@ -309,6 +453,7 @@ fn outcome(code: ResponseCode) -> Outcome {
         ResponseCode::Refused => Outcome::Refused,
         ResponseCode::BADVERS => Outcome::BadVers,
         ResponseCode::BADCOOKIE => Outcome::BadCookie,
-        _ => Outcome::NoError,
+        ResponseCode::NoError => Outcome::NoError,
+        _ => Outcome::Other,
     }
 }

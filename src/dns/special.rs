@@ -135,8 +135,8 @@ impl Specials {
         }
         let (zone, kind) = suffixes(name).find_map(|at| Some((at, *self.zones.get(name.get(at..)?)?)))?;
         let mut forwarded = suffixes(name).filter(|at| self.is_suffix_forwarded(name, *at));
-        // The root is forwarded by whoever forwards anything: that alone does not mean these names. But resolvers of a
-        // private network are often asked for by it, and know its reverse names; those of the Internet have RFC 6303 too.
+        // Whoever forwards anything forwards the root: that does not mean these names. It does mean the reverse names of private
+        // addresses: the resolver of a private network has them, and one of the Internet has RFC 6303's empty zones itself.
         if forwarded.next().is_some_and(|longest| longest <= zone || kind == Kind::Private) {
             return None;
         }

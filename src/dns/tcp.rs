@@ -10,20 +10,26 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    net::{TcpListener, TcpStream, tcp::WriteHalf},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, timeout, timeout_at},
 };
 use tracing::{debug, warn};
 
 use super::{
-    responder::{Context, Responder},
+    responder::{Context, Responder, Response},
     rotation::Rotation,
 };
 use crate::telemetry::{Metrics, Transport};
 
 /// Answers that are gathered before they are written, when many queries wait: bounds what a connection can hold.
 const GATHER: usize = 64 << 10;
+
+/// Queries of one connection whose answers may come from elsewhere at one time; with more, it is not read on.
+const MOST_LATE: usize = 256;
+
+/// By when answers from elsewhere have come, or will never.
+const LATE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -109,6 +115,8 @@ impl Drop for Open<'_> {
 }
 
 /// Answers the queries of one connection until its client closes it, falls silent, or talks nonsense.
+///
+/// What must be asked elsewhere is answered when its answer comes, whatever else is answered meanwhile (RFC 7766 section 7).
 async fn converse(
     mut stream: TcpStream,
     responder: &Responder,
@@ -121,40 +129,121 @@ async fn converse(
         asked: Some(stream.local_addr()?.ip()),
         client: stream.peer_addr()?.ip(),
     };
+    let (late, mut late_answers) = mpsc::channel(MOST_LATE);
+    let mut dialogue = Dialogue { responder, rotation, context, late, pending: 0, answer: Vec::new() };
+    let (mut reader, mut writer) = stream.split();
     let mut received: Vec<u8> = Vec::with_capacity(4096);
-    let mut answer = Vec::new();
     let mut answers = Vec::new();
+    let mut is_open = true;
     // Only whole messages keep a connection open: single bytes now and then must not hold a place for ever.
     let mut deadline = Instant::now() + idle;
-    loop {
-        if timeout_at(deadline, stream.read_buf(&mut received)).await?? == 0 {
-            return Ok(());
-        }
-        let mut rest = received.as_slice();
-        while let Some((query, behind)) = split_message(rest) {
-            rest = behind;
-            let any = {
-                let mut rotation = rotation.lock().unwrap_or_else(PoisonError::into_inner);
-                responder.respond(query, context, &mut rotation, &mut answer)
-            };
-            if !any {
-                // Nothing that a client would send; what it asked before is answered still.
-                return flush(&mut stream, &mut answers, idle).await;
+    while is_open || dialogue.pending > 0 {
+        let until = if dialogue.pending > 0 { Instant::now() + LATE_PATIENCE } else { deadline };
+        tokio::select! {
+            read = timeout_at(until, reader.read_buf(&mut received)), if is_open && dialogue.has_room() => {
+                is_open = read?? > 0;
             }
-            let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
-            answers.extend(length.to_be_bytes());
-            answers.extend_from_slice(&answer);
-            if answers.len() >= GATHER {
-                flush(&mut stream, &mut answers, idle).await?;
+            Some(answer) = late_answers.recv(), if dialogue.pending > 0 => {
+                dialogue.pending -= 1;
+                frame(&answer, &mut answers)?;
+                deadline = Instant::now() + idle;
             }
         }
-        let used = received.len() - rest.len();
-        if used > 0 {
+        while let Some(used) = dialogue.take_in(&received, &mut answers)? {
+            received.drain(..used.bytes);
+            // Nothing that a client would send; what it asked before is answered still.
+            is_open &= !used.nonsense;
             deadline = Instant::now() + idle;
+            flush(&mut writer, &mut answers, idle).await?;
         }
-        received.drain(..used);
-        flush(&mut stream, &mut answers, idle).await?;
+        flush(&mut writer, &mut answers, idle).await?;
     }
+    Ok(())
+}
+
+/// What one connection's queries are answered with.
+struct Dialogue<'r> {
+    responder: &'r Responder,
+    rotation: &'r Mutex<Rotation>,
+    context: Context,
+    /// Where answers from elsewhere come in.
+    late: mpsc::Sender<Vec<u8>>,
+    /// Queries whose answer is still to come from elsewhere.
+    pending: usize,
+    answer: Vec<u8>,
+}
+
+/// What was taken in at one time.
+struct Used {
+    bytes: usize,
+    /// Whether it ended with what is no query.
+    nonsense: bool,
+}
+
+impl Dialogue<'_> {
+    fn has_room(&self) -> bool {
+        self.pending < MOST_LATE
+    }
+
+    /// Answers whole messages, until there are none, enough is gathered, or too much is pending; `None`: nothing was done.
+    fn take_in(&mut self, received: &[u8], answers: &mut Vec<u8>) -> io::Result<Option<Used>> {
+        let mut rest = received;
+        let mut nonsense = false;
+        while !nonsense
+            && answers.len() < GATHER
+            && self.has_room()
+            && let Some((query, behind)) = split_message(rest)
+        {
+            rest = behind;
+            let response = {
+                let mut rotation = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
+                self.responder.respond(query, self.context, &mut rotation, &mut self.answer)
+            };
+            match response {
+                Response::Ready => frame(&self.answer, answers)?,
+                Response::Silence => {
+                    nonsense = true;
+                    rest = &[];
+                }
+                Response::Later => {
+                    self.pending += 1;
+                    let mut late = Late(Some(self.late.clone()));
+                    let reply = move |answer: &[u8]| late.send(answer.to_vec());
+                    self.responder.hand_off(query, &self.answer, self.context, Box::new(reply));
+                }
+            }
+        }
+        let bytes = received.len() - rest.len();
+        Ok((bytes > 0).then_some(Used { bytes, nonsense }))
+    }
+}
+
+/// The way of one late answer; an empty one is sent if it is dropped, so that nobody waits for it.
+struct Late(Option<mpsc::Sender<Vec<u8>>>);
+
+impl Late {
+    fn send(&mut self, answer: Vec<u8>) {
+        if let Some(sender) = self.0.take() {
+            // There is room: no more are pending than the channel holds. If nobody listens the connection is gone.
+            let _ = sender.try_send(answer);
+        }
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.send(Vec::new());
+    }
+}
+
+/// Puts an answer behind the others, with its length in front (RFC 1035 section 4.2.2).
+fn frame(answer: &[u8], answers: &mut Vec<u8>) -> io::Result<()> {
+    if !answer.is_empty() {
+        let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
+        answers.extend(length.to_be_bytes());
+        answers.extend_from_slice(answer);
+    }
+    Ok(())
 }
 
 /// Splits off the first message, which has its length in front (RFC 1035 section 4.2.2), if all of it is there.
@@ -164,7 +253,7 @@ fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// A client that does not read its answers is given the same time as one that does not ask.
-async fn flush(stream: &mut TcpStream, answers: &mut Vec<u8>, idle: Duration) -> io::Result<()> {
+async fn flush(stream: &mut WriteHalf<'_>, answers: &mut Vec<u8>, idle: Duration) -> io::Result<()> {
     if !answers.is_empty() {
         timeout(idle, stream.write_all(answers)).await??;
         answers.clear();

@@ -96,6 +96,11 @@ impl Network {
         Self { bits: Self::bits_of(address), length: 128 }
     }
 
+    /// Tells whether `address` is its first one: whether no bit behind the prefix is set.
+    pub const fn starts_at(&self, address: IpAddr) -> bool {
+        Self::bits_of(address) == self.bits
+    }
+
     /// Its one address, if it has no more than one; a v4-mapped one as the v4 address.
     pub fn host(&self) -> Option<IpAddr> {
         (self.length == 128).then(|| IpAddr::V6(Ipv6Addr::from_bits(self.bits)).to_canonical())

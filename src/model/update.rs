@@ -13,6 +13,13 @@ pub struct SourceId {
     pub name: Arc<str>,
 }
 
+impl SourceId {
+    /// The source of the instances that stand in the configuration.
+    pub fn fixed() -> Self {
+        Self { kind: SourceKind::Static, name: SourceKind::Static.as_str().into() }
+    }
+}
+
 impl fmt::Display for SourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Gauge, IntGaugeVec, Opts, Registry, TextEncoder, proto::MetricFamily};
 
 use super::{
-    COMMIT, Outcome, Restriction, Transport, VERSION, catalog::CatalogMetrics, queries::QueryMetrics,
-    reloads::ReloadMetrics, sources,
+    COMMIT, ForwardMetrics, Outcome, Restriction, Transport, VERSION, catalog::CatalogMetrics,
+    queries::QueryMetrics, reloads::ReloadMetrics, sources,
 };
 use crate::model::{Health, ReloadResult, SourceReport};
 
@@ -17,6 +17,7 @@ pub struct Metrics {
     queries: QueryMetrics,
     catalog: CatalogMetrics,
     reloads: ReloadMetrics,
+    forward: ForwardMetrics,
 }
 
 impl Metrics {
@@ -32,6 +33,7 @@ impl Metrics {
         let queries = QueryMetrics::register(&registry)?;
         let catalog = CatalogMetrics::register(&registry)?;
         let reloads = ReloadMetrics::register(&registry)?;
+        let forward = ForwardMetrics::register(&registry)?;
         let build = IntGaugeVec::new(
             Opts::new("muster_build_info", "1; the labels say which program this is."),
             &["version", "commit"],
@@ -44,7 +46,7 @@ impl Metrics {
         )?;
         start.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         registry.register(Box::new(start))?;
-        Ok(Self { registry, queries, catalog, reloads })
+        Ok(Self { registry, queries, catalog, reloads, forward })
     }
 
     /// Counts one query. *Cost*: one relaxed atomic addition.
@@ -63,6 +65,11 @@ impl Metrics {
     #[inline]
     pub fn truncated(&self) {
         self.queries.truncated.inc();
+    }
+
+    /// Counts a query that a route would be for if its address were one client's alone.
+    pub fn ambiguous_client(&self) {
+        self.queries.ambiguous.inc();
     }
 
     /// Notes that a TCP connection was opened; [`tcp_closed`](Self::tcp_closed) must follow.
@@ -102,6 +109,11 @@ impl Metrics {
     /// Counts a reload of the configuration.
     pub fn reloaded(&self, result: ReloadResult) {
         self.reloads.count(result);
+    }
+
+    /// The metrics of forwarding and its cache.
+    pub fn forward(&self) -> &ForwardMetrics {
+        &self.forward
     }
 
     /// Writes all metrics, with those of `sources` as they are now, in the text format 0.0.4.
@@ -221,6 +233,7 @@ mod tests {
     #[test]
     fn the_list_in_the_docs_is_the_list_of_metrics() {
         let metrics = Metrics::new().unwrap();
+        metrics.forward().upstream("192.0.2.1:53");
         let registered: BTreeSet<String> = metrics
             .families(&reports())
             .unwrap()

@@ -6,12 +6,14 @@
 //! library was rejected: two servers in one test would add up.
 
 mod catalog;
+mod forward;
 pub mod logging;
 pub mod metrics;
 mod queries;
 mod reloads;
 mod sources;
 
+pub use forward::{CacheLookup, ForwardMetrics, Forwarded, UpstreamMetrics};
 pub use metrics::Metrics;
 pub use queries::{Outcome, Restriction, Transport};
 

@@ -43,13 +43,15 @@ pub enum Outcome {
     BadVers,
     /// The DNS cookie is missing or not good (RFC 7873 section 8).
     BadCookie,
+    /// A response code that is none of these, as an upstream sent it.
+    Other,
     /// Nothing was sent: what came was no query, too broken to answer, or not to be answered.
     Silence,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoError,
         Self::NxDomain,
         Self::ServFail,
@@ -58,10 +60,11 @@ impl Outcome {
         Self::Refused,
         Self::BadVers,
         Self::BadCookie,
+        Self::Other,
         Self::Silence,
     ];
 
-    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, or `silence`.
+    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, `other`, or `silence`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoError => "NOERROR",
@@ -72,6 +75,7 @@ impl Outcome {
             Self::Refused => "REFUSED",
             Self::BadVers => "BADVERS",
             Self::BadCookie => "BADCOOKIE",
+            Self::Other => "other",
             Self::Silence => "silence",
         }
     }
@@ -128,6 +132,7 @@ pub(super) struct QueryMetrics {
     counts: [[IntCounter; Outcome::ALL.len()]; Transport::ALL.len()],
     pub(super) restricted: [IntCounter; Restriction::ALL.len()],
     pub(super) truncated: IntCounter,
+    pub(super) ambiguous: IntCounter,
     pub(super) connections: IntGauge,
     pub(super) refused: IntCounter,
 }
@@ -152,6 +157,10 @@ impl QueryMetrics {
             "muster_responses_truncated_total",
             "Responses over UDP with the TC bit, after which a client asks again over TCP.",
         )?;
+        let ambiguous = IntCounter::new(
+            "muster_clients_ambiguous_total",
+            "Queries that a route would be for if their address were one client's alone; they matched no such route.",
+        )?;
         let connections = IntGauge::new(
             "muster_tcp_connections",
             "TCP connections that are open now, over all addresses.",
@@ -163,13 +172,14 @@ impl QueryMetrics {
         registry.register(Box::new(counts.clone()))?;
         registry.register(Box::new(restricted.clone()))?;
         registry.register(Box::new(truncated.clone()))?;
+        registry.register(Box::new(ambiguous.clone()))?;
         registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(refused.clone()))?;
         let counts = Transport::ALL.map(|transport| {
             Outcome::ALL.map(|outcome| counts.with_label_values(&[transport.as_str(), outcome.as_str()]))
         });
         let restricted = Restriction::ALL.map(|reason| restricted.with_label_values(&[reason.as_str()]));
-        Ok(Self { counts, restricted, truncated, connections, refused })
+        Ok(Self { counts, restricted, truncated, ambiguous, connections, refused })
     }
 
     #[inline]

@@ -1,8 +1,8 @@
 //! End-to-end tests against real servers: Consul (current and old), etcd, kube-apiserver.
 //!
 //! `make e2e` installs them (see `tests/rig`) and runs these; `cargo test` alone leaves them out. Everything happens on
-//! loopback addresses; every process is ended by the handle that started it. Needs root for the tests with a stub
-//! resolver, which get a mount namespace with a resolv.conf of their own.
+//! loopback addresses, or in network namespaces that a test makes; every process is ended by the handle that started it.
+//! Needs root for the tests with namespaces, such as those with a resolv.conf of their own.
 
 #![allow(
     unreachable_pub,
@@ -14,11 +14,14 @@
     reason = "a test fails by panicking, prints what it measured, and has no outside"
 )]
 
+mod bind;
 mod consul;
 mod flips;
+mod forward;
 mod kube;
 mod lost;
 mod muster;
 mod questions;
 mod rig;
+mod stand_in;
 mod story_hybrid;

@@ -6,7 +6,7 @@ use super::{
     Asked, Explanation,
     list::{health_of, instance_report, labels},
     verdict::{Judge, Kind},
-    words::{clients_in_words, filter_in_words, order_in_words},
+    words::order_in_words,
 };
 use crate::{
     catalog::{
@@ -105,7 +105,7 @@ pub(super) struct Seen<'c> {
 impl Seen<'_> {
     /// Whether it passes what a route asks for, and why or why not.
     fn passes(&self, clients: Option<&Clients>) -> (bool, String) {
-        let Some(clients) = clients else { return (true, "it is for everybody".to_owned()) };
+        let Some(clients) = clients else { return (true, "it is for everyone".to_owned()) };
         let test = self.tests.test(clients);
         let address = self.address;
         if self.client.passes(&test) {
@@ -228,7 +228,7 @@ fn explain_routes(
         };
         ExplainedRoute {
             number: at + 1,
-            clients: route.clients.map_or_else(|| "everybody".to_owned(), clients_in_words),
+            clients: route.clients.map_or_else(|| "every client".to_owned(), ToString::to_string),
             matched: is_matched,
             why,
             failed_open: route.failed_open,
@@ -241,7 +241,7 @@ fn explain_routes(
 fn explain_groups(route: &RoutePlan<'_>, judge: &Judge<'_>, asked: &Asked) -> Vec<ExplainedGroup> {
     let explain = |(at, group): (usize, &policy::GroupPlan<'_>)| ExplainedGroup {
         number: at + 1,
-        filter: filter_in_words(&group.group.filter),
+        filter: group.group.filter.to_string(),
         weight: group.group.weight,
         share: judge.share(at),
         strict: group.group.strict,

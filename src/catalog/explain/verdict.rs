@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hickory_proto::rr::RecordType;
 
-use super::{service::At, words::filter_in_words};
+use super::service::At;
 use crate::{
     catalog::compile::port_labels,
     config::Near,
@@ -206,8 +206,7 @@ impl<'a> Judge<'a> {
             };
         }
         if !matches(self.rules.filter(), candidate) {
-            let which = filter_in_words(self.rules.filter());
-            return verdict(false, format!("the name is for others: {which}"), None);
+            return verdict(false, format!("the name is for others: {}", self.rules.filter()), None);
         }
         let mut why_not = None;
         for (at, group) in taking {

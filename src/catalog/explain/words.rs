@@ -2,40 +2,9 @@
 
 use crate::{
     catalog::snapshot::{View, Zone},
-    config::{Clients, Filter, Order},
-    model::{Labels, Name},
+    config::Order,
+    model::Name,
 };
-
-/// Which instances a filter means.
-pub(super) fn filter_in_words(filter: &Filter) -> String {
-    let mut parts = pairs(&filter.labels);
-    if !filter.selector.is_empty() {
-        parts.push(filter.selector.to_string());
-    }
-    parts.extend(filter.source.as_ref().map(|source| format!("source {source}")));
-    parts.extend(filter.datacenter.as_ref().map(|datacenter| format!("datacenter {datacenter}")));
-    parts.extend(filter.locality.as_ref().map(|zone| format!("zone {zone}")));
-    if parts.is_empty() { "all instances".to_owned() } else { parts.join(", ") }
-}
-
-/// Which clients a route is for.
-pub(super) fn clients_in_words(clients: &Clients) -> String {
-    let mut parts: Vec<String> =
-        clients.service.iter().map(|service| format!("instances of {service}")).collect();
-    parts.extend(pairs(&clients.labels));
-    if !clients.networks.is_empty() {
-        let networks: Vec<_> = clients.networks.iter().map(ToString::to_string).collect();
-        parts.push(format!("in {}", networks.join(" or ")));
-    }
-    parts.extend(clients.locality.as_ref().map(|zone| format!("zone {zone}")));
-    parts
-        .extend(clients.kube_namespace.as_ref().map(|namespace| format!("Kubernetes namespace {namespace}")));
-    parts.join(", ")
-}
-
-fn pairs(labels: &Labels) -> Vec<String> {
-    labels.iter().map(|(key, value)| format!("{key}={value}")).collect()
-}
 
 /// The order's name in the configuration.
 pub(super) const fn order_in_words(order: Order) -> &'static str {

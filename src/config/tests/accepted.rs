@@ -139,12 +139,50 @@ fn relative_paths_are_relative_to_the_server_file() {
 #[case("fd00::2", "[fd00::2]:53")]
 #[case("[fd00::2]", "[fd00::2]:53")]
 #[case("[fd00::2]:5353", "[fd00::2]:5353")]
+#[case("tcp://10.0.0.2", "tcp://10.0.0.2:53")]
 #[case("system", "system")]
-#[case("tls://1.1.1.1#one.one.one.one", "tls://1.1.1.1#one.one.one.one")]
+#[case("/run/systemd/resolve/resolv.conf", "/run/systemd/resolve/resolv.conf")]
+#[case("tls://1.1.1.1#one.one.one.one", "tls://1.1.1.1:853#one.one.one.one")]
+#[case("tls://1.1.1.1:8853", "tls://1.1.1.1:8853#1.1.1.1")]
 #[case("https://dns.example/dns-query", "https://dns.example/dns-query")]
+#[case("https://dns.example/dns-query#192.0.2.1", "https://dns.example/dns-query#192.0.2.1")]
 fn upstreams_have_a_port(#[case] text: &str, #[case] upstream: &str) {
     let config = server(&format!("[forward]\n\".\" = \"{text}\""));
-    assert_eq!(config.forward, [Forward { suffix: Name::root(), upstreams: vec![upstream.into()] }]);
+    let [forward] = config.forward.as_slice() else { panic!("one suffix") };
+    assert_eq!(forward.upstreams.iter().map(ToString::to_string).collect::<Vec<_>>(), [upstream]);
+    assert_eq!(*forward, Forward::new(Name::root(), forward.upstreams.clone()));
+}
+
+#[test]
+fn a_suffix_can_have_settings_of_its_own() {
+    let text = "[forward]\nconsul = { to = [\"10.0.0.2\", \"10.0.0.3\"], policy = \"fastest\", timeout = \"2s\", \
+                tries = 2, mixed_case = true, ca_file = \"/etc/ca.pem\" }";
+    let upstreams = ["10.0.0.2:53", "10.0.0.3:53"].map(|at| Upstream::Plain(at.parse().expect("an address")));
+    let expected = Forward {
+        policy: ForwardPolicy::Fastest,
+        timeout: Duration::from_secs(2),
+        tries: 2,
+        mixed_case: true,
+        ca_file: Some("/etc/ca.pem".into()),
+        ..Forward::new("consul".parse().expect("a name"), upstreams.into())
+    };
+    assert_eq!(server(text).forward, [expected]);
+}
+
+#[test]
+fn the_cache_has_defaults_and_settings() {
+    assert_eq!(server("").cache, Cache::default());
+    let text = "[cache]\nsize = \"2MiB\"\nmax_ttl = \"1h\"\nmin_ttl = 5\nnegative_ttl = 60\nserve_stale = \
+                \"0s\"\nprefetch = false";
+    let expected = Cache {
+        size: 2 << 20,
+        max_ttl: 3600,
+        min_ttl: 5,
+        negative_ttl: 60,
+        serve_stale: Duration::ZERO,
+        prefetch: false,
+    };
+    assert_eq!(server(text).cache, expected);
 }
 
 #[rstest]
@@ -348,12 +386,9 @@ fn an_http_check_has_all_of_its_keys() {
 }
 
 #[test]
-fn routes_forward_and_state_are_read_with_a_warning_each() {
-    let server = "state = \"last\"\n[forward]\n\".\" = \"system\"\n";
-    let zone = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = \"10.0.0.5:80\" }]\nroutes = [{ clients = \
-                { service = \"a\" }, split = [{ labels = { v = \"1\" }, weight = 1 }] }]\n";
-    let loaded = load_texts(server, zone).expect("good");
-    assert_eq!((loaded.warnings.warnings(), loaded.warnings.errors()), (3, 0), "{}", loaded.warnings);
+fn state_is_read_with_a_warning() {
+    let loaded = load_texts("state = \"last\"\n", "namespace = \"shop\"").expect("good");
+    assert_eq!((loaded.warnings.warnings(), loaded.warnings.errors()), (1, 0), "{}", loaded.warnings);
     assert!(loaded.warnings.diagnostics().iter().all(|one| one.message().starts_with("not applied yet: ")));
     assert_eq!(loaded.config.state, Some(PathBuf::from("last")));
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use tempfile::TempDir;
 
 use super::{
-    super::{KubernetesObjects, Loaded, Location, Query, Report, find, load, load::find_among},
+    super::{KubernetesObjects, Loaded, Location, Query, Report, Route, find, load, load::find_among},
     errors,
 };
 use crate::model::Target;
@@ -39,16 +39,20 @@ fn the_examples_of_the_design_load_as_written() {
     let names: Vec<_> = loaded.files.iter().map(|path| path.display().to_string()).collect();
     let expected = ["tests/fixtures/design/muster.toml", "tests/fixtures/design/zones/cloudmapdemo.toml"];
     assert_eq!(names, expected);
-    assert_eq!(loaded.warnings.summary(), "3 warnings in 2 files");
+    assert_eq!(loaded.warnings.summary(), "1 warning in 1 file");
     let config = loaded.config;
     let home = std::env::home_dir().expect("HOME is set");
     assert_eq!(config.kubernetes[0].kubeconfig, Some(home.join(".kube/config")));
-    assert_eq!(config.forward[0].upstreams, ["10.0.0.2:53"]);
+    assert_eq!(config.forward[0].upstreams[0].to_string(), "10.0.0.2:53");
     let [namespace] = config.namespaces.as_slice() else { panic!("{:?}", config.namespaces) };
     let names: Vec<_> = namespace.services.iter().map(|service| service.name.to_string()).collect();
     let expected = ["benigno", "details", "mysqldb", "nginx"].map(|name| format!("{name}.cloudmapdemo"));
     assert_eq!(names, expected);
-    let [_, details, _, nginx] = namespace.services.as_slice() else { panic!("four services") };
+    let [benigno, details, _, nginx] = namespace.services.as_slice() else { panic!("four services") };
+    let [Route { clients: Some(clients), split }] = benigno.routes.as_slice() else { panic!("{benigno:?}") };
+    assert_eq!(clients.to_string(), "magnanimo.cloudmapdemo");
+    let groups: Vec<_> = split.iter().map(|group| (group.filter.to_string(), group.weight)).collect();
+    assert_eq!(groups, [("version=v1".to_owned(), 90), ("version=v2".to_owned(), 10)]);
     let Query::Kubernetes(pods) = &nginx.from[1].query else { panic!("not kubernetes") };
     assert!(
         matches!(&pods.objects, KubernetesObjects::Pods(selector) if selector.to_string() == "app=nginx")

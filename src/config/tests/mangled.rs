@@ -10,7 +10,7 @@ const SERVER: &str = include_str!("../../../tests/fixtures/design/muster.toml");
 const ZONE: &str = include_str!("../../../tests/fixtures/design/zones/cloudmapdemo.toml");
 
 /// Pieces that TOML or a reader may trip over.
-const TOKENS: [&str; 30] = [
+const TOKENS: [&str; 33] = [
     "\"",
     "'",
     "\"\"\"",
@@ -37,6 +37,9 @@ const TOKENS: [&str; 30] = [
     "🦀",
     "[services.nginx]",
     "[[import]]",
+    "[services.www]\nalias = \"benigno\"\n",
+    "failover = [{ }]\n",
+    "names = { \"v2.web\" = { labels = { v = \"2\" } } }\n",
     "ttl = 1\n",
     "1e9",
     "-1",
@@ -143,6 +146,11 @@ proptest! {
         let zone = format!("namespace = \"shop\"\nttl = \"{value}\"\nhostmaster = \"{value}\"\n[services.web]\nfrom = \
             [{{ kubernetes = \"eks\", namespace = \"x\", selector = \"{value}\" }}, {{ static = \"10.0.0.5\", check = {{ http = \"{value}\", status = \"{value}\", interval = \"{value}\" }} }}]\n");
         look("[kubernetes.eks]", &zone)?;
+        let zone = format!("namespace = \"shop\"\nprefer = \"{value}\"\nspill_below = \"{value}\"\n[services.web]\nfrom = \
+            [{{ static = \"10.0.0.5:80\" }}]\nmin_healthy = \"{value}\"\nhold_down = \"{value}\"\nfailover = [{{ source = \"{value}\" }}]\n\
+            routes = [{{ clients = {{ service = \"{value}\", cidr = \"{value}\" }}, split = [{{ selector = \"{value}\", weight = 1 }}] }}]\n\
+            names.\"{value}\" = {{ locality = \"{value}\" }}\n[services.www]\nalias = \"{value}\"\n");
+        look(&format!("reverse = \"{value}\"\n[[locality]]\ncidr = \"{value}\"\nzone = \"{value}\""), &zone)?;
     }
 }
 

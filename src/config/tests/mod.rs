@@ -3,9 +3,11 @@
 mod accepted;
 mod files;
 mod mangled;
+mod misrouted;
 mod pictures;
 mod reference;
 mod refused;
+mod routing;
 
 use std::path::PathBuf;
 

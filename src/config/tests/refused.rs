@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Asserts that there is one error, and that it has all of `words` (between `|`) in it.
-fn assert_error(text: &str, words: &str) {
+pub(super) fn assert_error(text: &str, words: &str) {
     assert_eq!(text.lines().count(), 1, "one error is expected:\n{text}");
     for word in words.split('|') {
         assert!(text.contains(word), "no {word:?} in:\n{text}");
@@ -100,12 +100,28 @@ fn in_the_server_file(#[case] text: &str, #[case] words: &str) {
 #[case("\".\" = \"resolver\"", "\".\" must be a resolver, such as \"10.0.0.2\"")]
 #[case("\".\" = \"10.0.0.2:0\"", "must be a resolver")]
 #[case("\".\" = \"tls://\"", "must be a resolver")]
+#[case("\".\" = \"tls://1.1.1.1#\"", "must be a resolver")]
+#[case("\".\" = \"ftp://1.1.1.1\"", "must be a resolver")]
+#[case("\".\" = \"https://dns.example/#nowhere\"", "must be a resolver")]
+#[case("\".\" = \"127.0.0.1:5300\"", "\"127.0.0.1:5300\" is an address that this server listens on")]
+#[case("\".\" = { }", "a suffix to forward needs \"to\"")]
+#[case("\".\" = { to = \"10.0.0.2\", polcy = \"fastest\" }", "did you mean \"policy\"?")]
+#[case("\".\" = { to = \"10.0.0.2\", policy = \"quick\" }", "\"sequential\", \"round_robin\" or \"fastest\"")]
+#[case("\".\" = { to = \"10.0.0.2\", tries = 0 }", "must be a number from 1 to 20")]
+#[case("\".\" = { to = \"10.0.0.2\", timeout = \"1m\" }", "a duration from \"100ms\" to \"30s\"")]
 fn in_forward(#[case] text: &str, #[case] words: &str) {
-    let text = errors(load_server(&format!("[forward]\n{text}")));
-    let (warnings, errors): (Vec<_>, Vec<_>) =
-        text.lines().partition(|line| line.contains(": warning: not applied yet"));
-    assert_eq!(warnings.len(), 1, "{text}");
-    assert_error(&format!("{}\n", errors.join("\n")), words);
+    assert_error(&errors(load_server(&format!("[forward]\n{text}"))), words);
+}
+
+#[rstest]
+#[case("size = \"64MB\"", "\"size\" must be an amount of memory|units are KiB, MiB, GiB and TiB")]
+#[case("size = -1", "must be an amount of memory")]
+#[case("max_ttl = \"soon\"", "\"max_ttl\" must be seconds")]
+#[case("max_ttl = 5\nmin_ttl = 6", "\"min_ttl\" must be at most \"max_ttl\", which is 5")]
+#[case("serve_stale = \"8d\"", "a duration from \"0s\" to \"7d\"")]
+#[case("prefetch = 1", "must be true or false")]
+fn in_cache(#[case] text: &str, #[case] words: &str) {
+    assert_error(&errors(load_server(&format!("[cache]\n{text}"))), words);
 }
 
 #[rstest]
@@ -182,26 +198,6 @@ fn a_namespace_without_room_for_its_hostmaster() {
 #[case("[services]\nweb = \"10.0.0.5:80\"", "\"web\" must be a table")]
 fn in_a_service(#[case] text: &str, #[case] words: &str) {
     assert_error(&errors(load_zone(&format!("namespace = \"shop\"\n{text}"))), words);
-}
-
-#[rstest]
-#[case("5", "\"routes\" must be a table")]
-#[case("[{ }]", "a route needs \"split\"")]
-#[case("[{ split = [] }]", "\"split\" must have at least one group")]
-#[case("[{ split = [{ labels = {}, weight = 0 }] }]", "every weight is 0")]
-#[case("[{ split = [{ labels = {}, weight = 65536 }] }]", "\"weight\" must be a number from 0 to 65535")]
-#[case("[{ split = [{ labels = {} }] }]", "a route's group needs \"weight\"")]
-#[case("[{ split = [{ weight = 1 }] }]", "a route's group needs \"labels\"")]
-#[case("[{ split = [{ labels = { v = 1 }, weight = 1 }] }]", "\"v\" must be a text in quotes|write numbers")]
-#[case("[{ clients = {}, split = [{ labels = {}, weight = 1 }] }]", "a route's clients needs \"service\"")]
-#[case("[{ client = {}, split = [{ labels = {}, weight = 1 }] }]", "did you mean \"clients\"?")]
-fn in_routes(#[case] routes: &str, #[case] words: &str) {
-    let text = format!(
-        "namespace = \"shop\"\n[services.web]\nfrom = [{{ static = \"10.0.0.5:80\" }}]\nroutes = {routes}"
-    );
-    let text = errors(load_zone(&text));
-    let errors: Vec<_> = text.lines().filter(|line| !line.contains(": warning: ")).collect();
-    assert_error(&format!("{}\n", errors.join("\n")), words);
 }
 
 #[rstest]

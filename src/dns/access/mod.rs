@@ -129,7 +129,7 @@ impl Guard {
         if length > self.longest_query { (Admission::TooLong, client) } else { (Admission::Yes, client) }
     }
 
-    /// What a client may do, whatever it has asked so far.
+    /// Who a client is, whose request has been admitted.
     pub(super) fn client(&self, address: IpAddr) -> Client {
         self.clients.find(address)
     }

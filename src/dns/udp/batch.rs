@@ -15,7 +15,7 @@ use std::{
 
 use arrayvec::ArrayVec;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrLike, recvmmsg, sendmsg};
-use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
+use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg, sendto};
 
 use super::{REQUEST_ROOM, Step, may_be_answered};
 use crate::{
@@ -35,7 +35,7 @@ pub(super) trait Peer: SockaddrLike + Copy + PartialEq + Into<SocketAddr> {}
 impl<P: SockaddrLike + Copy + PartialEq + Into<SocketAddr>> Peer for P {}
 
 pub(super) struct Worker<P> {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     asked: IpAddr,
     responder: Arc<Responder>,
     rotation: Rotation,
@@ -50,7 +50,7 @@ pub(super) struct Worker<P> {
 impl<P: Peer> Worker<P> {
     pub(super) fn new(socket: UdpSocket, local: SocketAddr, responder: Arc<Responder>) -> Self {
         Self {
-            socket,
+            socket: Arc::new(socket),
             asked: local.ip(),
             responder,
             rotation: Rotation::default(),
@@ -140,6 +140,11 @@ impl<P: Peer> Worker<P> {
     }
 }
 
+/// Sends an answer that somebody else gave. What the kernel does not take is lost, as any datagram may be.
+fn send_late(socket: &UdpSocket, peer: SocketAddr, answer: &[u8]) {
+    let _ = sendto(socket, answer, SendFlags::DONTWAIT, &peer);
+}
+
 impl<P: Peer> Step for Worker<P> {
     fn step(&mut self) -> io::Result<()> {
         let received = self.receive()?;
@@ -153,13 +158,23 @@ impl<P: Peer> Step for Worker<P> {
             contexts.push(Context { transport: Transport::Udp, asked: Some(self.asked), client });
             peers.push(peer.filter(|peer| may_be_answered((*peer).into())));
         }
-        self.responder.respond_all(
+        let later = self.responder.respond_all(
             &packets,
             &contexts,
             &mut self.scratch,
             &mut self.rotation,
             &mut self.answers,
         );
+        for at in later {
+            let Some(so_far) = self.answers.get_mut(at) else { continue };
+            let request = packets.get(at).zip(contexts.get(at));
+            if let (Some((packet, context)), Some(Some(peer))) = (request, peers.get(at)) {
+                let (socket, peer) = (Arc::clone(&self.socket), (*peer).into());
+                let reply = move |answer: &[u8]| send_late(&socket, peer, answer);
+                self.responder.hand_off(packet, so_far, *context, Box::new(reply));
+            }
+            so_far.clear();
+        }
         drop(packets);
         self.send(&peers);
         Ok(())

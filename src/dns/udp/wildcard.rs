@@ -16,14 +16,14 @@ use nix::{
 use super::{REQUEST_ROOM, Step, may_be_answered};
 use crate::{
     dns::{
-        responder::{Context, Responder},
+        responder::{Context, Responder, Response},
         rotation::Rotation,
     },
     telemetry::Transport,
 };
 
 pub(super) struct Worker {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     responder: Arc<Responder>,
     rotation: Rotation,
     request: Box<[u8; REQUEST_ROOM]>,
@@ -34,7 +34,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(socket: UdpSocket, responder: Arc<Responder>) -> Self {
         Self {
-            socket,
+            socket: Arc::new(socket),
             responder,
             rotation: Rotation::default(),
             request: Box::new([0; REQUEST_ROOM]),
@@ -62,18 +62,29 @@ impl Step for Worker {
             asked: asked.as_ref().map(Asked::address),
             client: client.ip(),
         };
-        if self.responder.respond(packet, context, &mut self.rotation, &mut self.answer) {
-            let parts = [IoSlice::new(&self.answer)];
-            let control: &[ControlMessage<'_>] = match &asked {
-                Some(Asked::V4(info)) => &[ControlMessage::Ipv4PacketInfo(info)],
-                Some(Asked::V6(info)) => &[ControlMessage::Ipv6PacketInfo(info)],
-                None => &[],
-            };
-            let client = SockaddrStorage::from(client);
-            let _ = sendmsg(fd, &parts, control, MsgFlags::empty(), Some(&client));
+        match self.responder.respond(packet, context, &mut self.rotation, &mut self.answer) {
+            Response::Ready => send(&self.socket, client, asked, &self.answer, MsgFlags::empty()),
+            Response::Silence => {}
+            Response::Later => {
+                let socket = Arc::clone(&self.socket);
+                let reply = move |answer: &[u8]| send(&socket, client, asked, answer, MsgFlags::MSG_DONTWAIT);
+                self.responder.hand_off(packet, &self.answer, context, Box::new(reply));
+            }
         }
         Ok(())
     }
+}
+
+/// Sends an answer from the address that was asked. What the kernel does not take is lost, as any datagram may be.
+fn send(socket: &UdpSocket, client: SocketAddr, asked: Option<Asked>, answer: &[u8], flags: MsgFlags) {
+    let parts = [IoSlice::new(answer)];
+    let control: &[ControlMessage<'_>] = match &asked {
+        Some(Asked::V4(info)) => &[ControlMessage::Ipv4PacketInfo(info)],
+        Some(Asked::V6(info)) => &[ControlMessage::Ipv6PacketInfo(info)],
+        None => &[],
+    };
+    let client = SockaddrStorage::from(client);
+    let _ = sendmsg(socket.as_raw_fd(), &parts, control, flags, Some(&client));
 }
 
 fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::{
     agent::{Agent, Answer},
     blocking::BlockingQuery,
-    decode, pattern,
+    decode,
     service::ServiceWatch,
 };
 use crate::{
@@ -139,8 +139,7 @@ impl Chooser {
     }
 
     fn wants(&self, service: &str) -> bool {
-        let any = |patterns: &[String]| patterns.iter().any(|pattern| pattern::matches(pattern, service));
-        any(&self.rule.include) && !any(&self.rule.exclude)
+        self.rule.takes(service)
     }
 
     /// The service's name in the namespace: one label under the apex.

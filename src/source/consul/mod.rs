@@ -26,7 +26,6 @@ mod decode;
 #[cfg(test)]
 mod fake;
 mod import;
-mod pattern;
 mod reading;
 mod service;
 #[cfg(test)]

@@ -21,6 +21,10 @@ pub(super) struct Endpoint {
     /// The node that a pod is on.
     pub(super) node: Option<Arc<str>>,
     pub(super) zone: Option<Arc<str>>,
+    /// The namespace of the pod; `None`: there is no pod behind it.
+    pub(super) namespace: Option<Arc<str>>,
+    /// Whether it is a pod in its node's network, whose address others have too.
+    pub(super) shares_address: bool,
 }
 
 impl Endpoint {
@@ -51,8 +55,8 @@ impl Endpoint {
             labels: self.labels.clone(),
             locality: self.zone.clone(),
             datacenter: None,
-            kube_namespace: None,
-            shares_address: false,
+            kube_namespace: self.namespace.clone(),
+            shares_address: self.shares_address,
         })
     }
 }
@@ -120,7 +124,8 @@ impl Interner {
 
     /// Shares the parts of `endpoint` with those seen before.
     pub(super) fn intern(&mut self, endpoint: &mut Endpoint) {
-        for text in [&mut endpoint.reason, &mut endpoint.node, &mut endpoint.zone].into_iter().flatten() {
+        let Endpoint { reason, node, zone, namespace, .. } = endpoint;
+        for text in [reason, node, zone, namespace].into_iter().flatten() {
             share(&mut self.texts, text);
         }
         share(&mut self.labels, &mut endpoint.labels);

@@ -54,6 +54,11 @@ impl Collection {
         Self { path, labels, metadata_only: false }
     }
 
+    /// All objects of the cluster, in whichever namespace.
+    pub(super) fn everywhere(api: &str, plural: &str) -> Self {
+        Self { path: format!("{api}/{plural}"), labels: None, metadata_only: false }
+    }
+
     /// The metadata of all objects of the cluster.
     pub(super) fn metadata(api: &str, plural: &str) -> Self {
         Self { path: format!("{api}/{plural}"), labels: None, metadata_only: true }

@@ -1,7 +1,8 @@
 //! Kubernetes: pods by label selector, or the EndpointSlices of a Service.
 //!
 //! One watch for each (namespace, objects) that members ask for, however many members do; one client for them all; and
-//! one more watch, of nodes, that knows which zone a pod is in. The way of the data: [`client`] sends requests,
+//! one more watch, of nodes, that knows which zone a pod is in. With `identify_clients` there is also one of all pods of
+//! the cluster ([`askers`]), so that routes know who asks. The way of the data: [`client`] sends requests,
 //! [`feed`] turns list and watch into [`feed::Change`]s of small types ([`pod`], [`slice`](mod@slice), [`node`]), [`table`] keeps
 //! what is there now and says what changed.
 //!
@@ -19,6 +20,7 @@
 //!
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
+mod askers;
 mod client;
 mod endpoint;
 mod feed;
@@ -44,8 +46,10 @@ use tokio::task::JoinSet;
 use tracing::error;
 
 use self::{
+    askers::Asker,
     client::Clients,
     nodes::{NodeWatch, Zones},
+    pod::Pod,
     pods::PodWatch,
     slices::SliceWatch,
     table::Table,
@@ -90,22 +94,31 @@ impl Default for Timing {
 
 async fn follow(settings: KubernetesSource, members: Vec<Followed>, context: SourceContext, timing: Timing) {
     let source = settings.id.clone();
+    let identify_clients = settings.identify_clients;
     let clients = Arc::new(Clients::new(settings, timing.silence));
     let zones = Zones::default();
     let mut supervised = Vec::new();
+    let groups: Vec<_> = groups(members).collect();
     let mut aside = JoinSet::new();
-    for Group { namespace, objects, members } in groups(members) {
+    if identify_clients || groups.iter().any(|group| matches!(group.objects, KubernetesObjects::Pods(_))) {
+        let nodes = NodeWatch::new(Arc::clone(&clients), timing.clone(), zones.clone());
+        aside.spawn(nodes.run(source.clone()));
+    }
+    if identify_clients {
+        let table = Table::new(vec![askers::member(source.clone())]);
+        let subject = table.subject();
+        let pods = clients.feed::<Asker>(askers::collection(), timing.clone());
+        let watch = PodWatch::new(pods, table, &zones);
+        supervised.push(supervise(watch, "all pods".to_owned(), subject, context.clone()).boxed());
+    }
+    for Group { namespace, objects, members } in groups {
         let table = Table::new(members);
         let subject = table.subject();
         let context = context.clone();
         match objects {
             KubernetesObjects::Pods(selector) => {
-                if aside.is_empty() {
-                    let nodes = NodeWatch::new(Arc::clone(&clients), timing.clone(), zones.clone());
-                    aside.spawn(nodes.run(source.clone()));
-                }
                 let name = format!("pods {selector} in {namespace}");
-                let pods = clients.feed(pods::collection(&namespace, &selector), timing.clone());
+                let pods = clients.feed::<Pod>(pods::collection(&namespace, &selector), timing.clone());
                 let watch = PodWatch::new(pods, table, &zones);
                 supervised.push(supervise(watch, name, subject, context).boxed());
             }

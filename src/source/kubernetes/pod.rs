@@ -36,6 +36,7 @@ pub(super) struct PodJson {
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     node_name: Option<String>,
+    host_network: bool,
     containers: Option<Vec<Container>>,
     init_containers: Option<Vec<Container>>,
 }
@@ -80,6 +81,13 @@ struct PodIp {
     ip: String,
 }
 
+impl PodJson {
+    /// The namespace that the pod is in.
+    pub(super) fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
+    }
+}
+
 impl Object for Pod {
     type Json = PodJson;
 
@@ -108,6 +116,8 @@ impl Object for Pod {
             labels: metadata.labels.unwrap_or_default().into_iter().collect(),
             node: spec.node_name.filter(|node| !node.is_empty()).map(Into::into),
             zone: None,
+            namespace: metadata.namespace.filter(|namespace| !namespace.is_empty()).map(Into::into),
+            shares_address: spec.host_network,
         };
         Self { name, endpoint: Some(endpoint) }
     }
@@ -236,6 +246,13 @@ mod tests {
             instance.named_ports.iter().map(|port| (&*port.name, port.protocol, port.port)).collect();
         assert_eq!(named, [("http", Protocol::Tcp, 8080), ("dns", Protocol::Udp, 53)]);
         assert_eq!((instance.port, instance.weight), (8080, 1));
+        assert_eq!((instance.kube_namespace.as_deref(), instance.shares_address), (Some("shop"), false));
+    }
+
+    #[test]
+    fn a_pod_in_its_nodes_network_shares_its_address() {
+        assert!(instance(None, &[("/spec/hostNetwork", json!(true))]).unwrap().shares_address);
+        assert!(!instance(None, &[("/spec/hostNetwork", json!(false))]).unwrap().shares_address);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{
     endpoint::Endpoint,
-    feed::{Change, Collection, Feed, ended},
+    feed::{Change, Collection, Feed, Object, ended},
     nodes::{ZoneOf, Zones},
     pod::Pod,
     table::Table,
@@ -27,34 +27,36 @@ pub(super) fn collection(namespace: &str, selector: &Selector) -> Collection {
 /// A pod's locality is its node's zone. Pods are said without one while their node is not known, and once more when
 /// it is.
 #[derive(Debug)]
-pub(super) struct PodWatch {
-    feed: Feed<Pod>,
+pub(super) struct PodWatch<T> {
+    feed: Feed<T>,
     table: Table,
     zones: watch::Receiver<ZoneOf>,
 }
 
-impl PodWatch {
-    pub(super) fn new(feed: Feed<Pod>, table: Table, zones: &Zones) -> Self {
+impl<T: Object + Into<Pod>> PodWatch<T> {
+    pub(super) fn new(feed: Feed<T>, table: Table, zones: &Zones) -> Self {
         Self { feed, table, zones: zones.subscribe() }
     }
 
-    async fn take(&mut self, change: Change<Pod>, out: &mut Output) -> Result<(), WatchError> {
-        match change {
+    async fn take(&mut self, change: Change<T>, out: &mut Output) -> Result<(), WatchError> {
+        let one = match change {
             Change::All(pods) => {
-                let endpoints = pods.into_iter().filter_map(|pod| pod.endpoint);
+                let endpoints = pods.into_iter().filter_map(|pod| pod.into().endpoint);
                 let zoned: Vec<_> = {
                     let zones = self.zones.borrow_and_update();
                     endpoints.map(|endpoint| in_zone(endpoint, &zones)).collect()
                 };
-                self.table.replace(zoned, out).await
+                return self.table.replace(zoned, out).await;
             }
-            Change::Applied(Pod { endpoint: Some(endpoint), .. }) => {
+            Change::Applied(pod) => pod.into(),
+            Change::Deleted(pod) => Pod { endpoint: None, ..pod.into() },
+        };
+        match one {
+            Pod { endpoint: Some(endpoint), .. } => {
                 let endpoint = in_zone(endpoint, &self.zones.borrow());
                 self.table.put(endpoint, out).await
             }
-            Change::Applied(Pod { name, endpoint: None }) | Change::Deleted(Pod { name, .. }) => {
-                self.table.remove(&name, out).await
-            }
+            Pod { name, endpoint: None } => self.table.remove(&name, out).await,
         }
     }
 
@@ -70,7 +72,7 @@ impl PodWatch {
     }
 }
 
-impl Watch for PodWatch {
+impl<T: Object + Into<Pod>> Watch for PodWatch<T> {
     async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
         let mut changes = pin!(self.feed.changes());
         let mut listed = false;

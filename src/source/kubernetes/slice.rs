@@ -19,6 +19,7 @@ use crate::model::{Health, Instance, Labels, Name, Target};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Slice {
     pub(super) name: Arc<str>,
+    namespace: Option<Arc<str>>,
     pub(super) endpoints: Vec<SliceEndpoint>,
     ports: Ports,
 }
@@ -95,6 +96,7 @@ impl Object for Slice {
         let ports = json.ports.iter().flatten();
         Self {
             name: json.metadata.name.into(),
+            namespace: json.metadata.namespace.map(Into::into),
             endpoints: endpoints.into_iter().filter_map(|endpoint| endpoint.convert(is_host)).collect(),
             ports: Ports::collect(
                 ports.map(|port| (port.name.as_deref(), port.protocol.as_deref(), port.port)),
@@ -144,6 +146,7 @@ struct Merged<'a> {
     ports: &'a Ports,
     health: Health,
     zone: Option<&'a Arc<str>>,
+    namespace: Option<&'a Arc<str>>,
 }
 
 /// Returns the endpoints that slices, in the order of their names, make together, by id.
@@ -163,6 +166,8 @@ pub(super) fn merged<'a>(slices: impl Iterator<Item = &'a Slice>) -> BTreeMap<Ar
                 ports: &slice.ports,
                 health: endpoint.health,
                 zone: None,
+                // Pods are told from other endpoints by their UIDs.
+                namespace: slice.namespace.as_ref().filter(|_| endpoint.uid.is_some()),
             });
             pod.add(endpoint);
         }
@@ -212,6 +217,8 @@ impl<'a> Merged<'a> {
             labels: Labels::default(),
             node: None,
             zone: self.zone.cloned(),
+            namespace: self.namespace.cloned(),
+            shares_address: false,
         }
     }
 }

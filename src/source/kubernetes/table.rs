@@ -17,8 +17,10 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// How many endpoints one watch may have.
-    pub(super) const MOST: usize = 100_000;
+    /// How many endpoints one watch may have: Kubernetes supports 150,000 pods in a cluster.
+    ///
+    /// <https://kubernetes.io/docs/setup/best-practices/cluster-large/>
+    pub(super) const MOST: usize = 200_000;
     /// From how many changes at once on everything is said anew: less work for the catalog than one by one.
     const BULK: usize = 32;
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, de::IgnoredAny};
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Metadata {
     pub(super) name: String,
+    pub(super) namespace: Option<String>,
     pub(super) resource_version: String,
     pub(super) uid: Option<String>,
     pub(super) deletion_timestamp: Option<IgnoredAny>,

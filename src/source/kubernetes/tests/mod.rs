@@ -1,5 +1,6 @@
 //! What the source says, asked of it as the program does, against a fake API server over real sockets.
 
+mod askers;
 mod failures;
 mod following;
 
@@ -39,7 +40,22 @@ impl Source {
         Self::start_as(members, quick(), |path| write_kubeconfig(path, server, user))
     }
 
+    /// Starts one that follows all pods of the cluster beside its members.
+    fn identifying(server: &ApiServer, members: Vec<Followed>) -> Self {
+        let user = json!({ "token": "first" });
+        Self::start_with(true, members, quick(), |path| write_kubeconfig(path, server, user))
+    }
+
     fn start_as(members: Vec<Followed>, timing: Timing, prepare: impl FnOnce(&PathBuf)) -> Self {
+        Self::start_with(false, members, timing, prepare)
+    }
+
+    fn start_with(
+        identify_clients: bool,
+        members: Vec<Followed>,
+        timing: Timing,
+        prepare: impl FnOnce(&PathBuf),
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kubeconfig");
@@ -52,8 +68,7 @@ impl Source {
             max_stale: Duration::from_secs(3600),
             known: Arc::default(),
         };
-        let settings =
-            KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients: false };
+        let settings = KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients };
         let task = tokio::spawn(follow(settings, members, context, timing));
         Self { inbox, status, task, folder }
     }

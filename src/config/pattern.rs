@@ -1,9 +1,25 @@
 //! Patterns of service names, as in `include = ["web-*"]`.
 
+use super::types::ImportRule;
+
+impl ImportRule {
+    /// Tells whether the import brings a service that Consul calls `service`.
+    pub fn takes(&self, service: &str) -> bool {
+        let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, service));
+        any(&self.include) && !any(&self.exclude)
+    }
+
+    /// Tells whether a service that the import brings can have this name, in lower case as names are looked up.
+    pub(super) fn could_bring(&self, label: &str) -> bool {
+        let takes = |pattern: &String| matches(&pattern.to_ascii_lowercase(), label);
+        self.include.iter().any(takes) && !self.exclude.iter().any(|pattern| matches(pattern, label))
+    }
+}
+
 /// Tells whether `pattern`, in which `*` stands for any run of characters, matches the whole of `text`.
 ///
 /// *Cost*: at most the product of the two lengths.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // Where to go on after a mismatch: behind the last star, which then takes one more character.

@@ -1,0 +1,427 @@
+//! The texts: for each program the file that makes it ask muster.
+//!
+//! Programs with a cache keep nothing that has TTL 0; one that validates is told that our names are not signed, and one that guards
+//! against private addresses in answers that ours may have them.
+
+use std::{
+    fmt::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use anyhow::bail;
+use clap::ValueEnum;
+
+use crate::config::Config;
+
+/// The port that resolv.conf means.
+const PORT: u16 = 53;
+
+/// Whom a text is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    /// The C library's resolver
+    #[value(name = "resolv.conf")]
+    ResolvConf,
+    /// Our namespaces only; all other names go where they went
+    SystemdResolved,
+    /// All names; if others are not forwarded, our namespaces by its dnsmasq
+    #[value(name = "networkmanager")]
+    NetworkManager,
+    /// Our namespaces only
+    Dnsmasq,
+    /// Our namespaces only, as a block of a Corefile
+    #[value(name = "coredns")]
+    CoreDns,
+    /// All names outside of Consul's own domain
+    Consul,
+    /// Our namespaces only
+    Unbound,
+    /// Route 53 Resolver rules for our namespaces
+    Terraform,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
+    }
+}
+
+/// What the texts are made from.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// Where programs on this machine ask, at least one.
+    local: Vec<SocketAddr>,
+    /// Where other machines ask; none if that is not known, or they cannot.
+    remote: Vec<SocketAddr>,
+    /// Our namespaces, without the final dot.
+    apexes: Vec<String>,
+    /// Whether other names are forwarded, whatever they are.
+    pub(super) forwards_all: bool,
+}
+
+impl Facts {
+    /// Reads them from the configuration, unless `given` says where muster is to be asked.
+    pub(super) fn of(config: &Config, given: &[SocketAddr]) -> Self {
+        let listen = if given.is_empty() { &config.listen.dns } else { given };
+        let local = listen.iter().map(|address| match address.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()),
+            _ => *address,
+        });
+        let mut local: Vec<_> = local.collect();
+        if given.is_empty() {
+            // The same server on the same port: a machine's own programs ask it where nothing can be in between.
+            let loopback = |port| move |other: &SocketAddr| other.ip().is_loopback() && other.port() == port;
+            let all = local.clone();
+            local.retain(|address| address.ip().is_loopback() || !all.iter().any(loopback(address.port())));
+        }
+        let is_remote = |address: &&SocketAddr| !address.ip().is_loopback() && !address.ip().is_unspecified();
+        let apex = |name: &crate::model::Name| name.to_string().trim_end_matches('.').to_owned();
+        Self {
+            remote: listen.iter().filter(is_remote).copied().collect(),
+            local,
+            apexes: config.namespaces.iter().map(|namespace| apex(&namespace.apex)).collect(),
+            forwards_all: config.forward.iter().any(|forward| forward.suffix == crate::model::Name::root()),
+        }
+    }
+
+    /// The addresses that resolv.conf can have: it knows no ports.
+    pub(super) fn on_port_53(&self) -> anyhow::Result<Vec<IpAddr>> {
+        /// The C libraries look at no more (`MAXNS`).
+        const MOST: usize = 3;
+        let addresses = self.local.iter().filter(|address| address.port() == PORT).map(SocketAddr::ip);
+        let addresses: Vec<_> = addresses.take(MOST).collect();
+        if addresses.is_empty() {
+            bail!(
+                "muster does not listen on port 53, and resolv.conf cannot name another; add \"127.0.0.1:53\" to \
+                 \"dns\" in [listen]"
+            );
+        }
+        Ok(addresses)
+    }
+
+    fn remote(&self) -> anyhow::Result<&[SocketAddr]> {
+        if self.remote.is_empty() {
+            bail!(
+                "where can other machines ask muster? Say it with --address, or name the machine's address under \
+                 \"dns\" in [listen]"
+            );
+        }
+        Ok(&self.remote)
+    }
+
+    fn apexes(&self) -> anyhow::Result<&[String]> {
+        if self.apexes.is_empty() {
+            bail!("there is no namespace, and so no name to ask muster for");
+        }
+        Ok(&self.apexes)
+    }
+}
+
+/// Reads an address for `--address`.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PORT));
+    bare.or_else(|_| text.parse())
+        .map_err(|_| "an IP address, such as 10.0.0.53 or 10.0.0.53:5300".to_owned())
+}
+
+impl Kind {
+    /// The text for it.
+    ///
+    /// # Errors
+    /// When the configuration does not allow for any.
+    pub(super) fn text(self, facts: &Facts) -> anyhow::Result<String> {
+        let mut text = String::new();
+        match self {
+            Self::ResolvConf => resolv_conf(facts, &mut text)?,
+            Self::SystemdResolved => systemd_resolved(facts, &mut text)?,
+            Self::NetworkManager => network_manager(facts, &mut text)?,
+            Self::Dnsmasq => dnsmasq(facts, &mut text)?,
+            Self::CoreDns => coredns(facts, &mut text)?,
+            Self::Consul => consul(facts, &mut text)?,
+            Self::Unbound => unbound(facts, &mut text)?,
+            Self::Terraform => terraform(facts, &mut text)?,
+        }
+        Ok(text)
+    }
+}
+
+fn resolv_conf(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+    let addresses = facts.on_port_53()?;
+    writeln!(text, "# /etc/resolv.conf; `muster resolv-conf --install` writes it and keeps the old one")?;
+    if !facts.forwards_all {
+        writeln!(
+            text,
+            "# muster forwards no other names yet: they will be REFUSED until [forward] has \".\""
+        )?;
+    }
+    for address in addresses {
+        writeln!(text, "nameserver {address}")?;
+    }
+    Ok(())
+}
+
+fn systemd_resolved(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+    writeln!(text, "# /etc/systemd/resolved.conf.d/muster.conf; then: systemctl restart systemd-resolved")?;
+    writeln!(text, "# Only these names go to muster; all others go where they went.")?;
+    writeln!(text, "[Resolve]")?;
+    writeln!(text, "DNS={}", join(&facts.local, " ", |address| resolved_address(*address)))?;
+    writeln!(text, "Domains={}", join(facts.apexes()?, " ", |apex| format!("~{apex}")))?;
+    Ok(())
+}
+
+/// Port 53 is left out, since old versions know no ports.
+fn resolved_address(address: SocketAddr) -> String {
+    if address.port() == PORT { address.ip().to_string() } else { address.to_string() }
+}
+
+fn network_manager(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+    if let (true, Ok(addresses)) = (facts.forwards_all, facts.on_port_53()) {
+        writeln!(text, "# /etc/NetworkManager/conf.d/muster.conf; then: nmcli general reload")?;
+        writeln!(
+            text,
+            "# All names of all connections go to muster, which forwards those that are not its own."
+        )?;
+        writeln!(text, "[global-dns-domain-*]")?;
+        writeln!(text, "servers={}", join(&addresses, ",", IpAddr::to_string))?;
+        return Ok(());
+    }
+    writeln!(text, "# /etc/NetworkManager/dnsmasq.d/muster.conf; then: nmcli general reload")?;
+    writeln!(text, "# Needs `dns=dnsmasq` under [main] in /etc/NetworkManager/NetworkManager.conf.")?;
+    dnsmasq_servers(facts, text)
+}
+
+fn dnsmasq(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+    writeln!(text, "# /etc/dnsmasq.d/muster.conf; then: systemctl restart dnsmasq")?;
+    dnsmasq_servers(facts, text)
+}
+
+fn dnsmasq_servers(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+    for apex in facts.apexes()? {
+        for address in &facts.local {
+            writeln!(text, "server=/{apex}/{}#{}", address.ip(), address.port())?;
+        }
+        writeln!(text, "rebind-domain-ok=/{apex}/")?;
+    }
+    Ok(())
+}
+
+fn coredns(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+    writeln!(
+        text,
+        "# A block of the Corefile (in a cluster: kubectl -n kube-system edit configmap coredns)."
+    )?;
+    writeln!(text, "# No `cache`: muster's answers have TTL 0 and cost little.")?;
+    writeln!(text, "{} {{", join(facts.apexes()?, " ", |apex| format!("{apex}:53")))?;
+    writeln!(text, "    errors")?;
+    writeln!(text, "    forward . {} {{", join(facts.remote()?, " ", SocketAddr::to_string))?;
+    writeln!(text, "        policy round_robin")?;
+    writeln!(text, "        health_check 1s")?;
+    writeln!(text, "    }}")?;
+    writeln!(text, "}}")?;
+    Ok(())
+}
+
+fn consul(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+    writeln!(text, "# /etc/consul.d/muster.hcl; then: consul reload")?;
+    writeln!(text, "# Consul's DNS port asks muster for every name outside of Consul's own domain.")?;
+    if !facts.forwards_all {
+        writeln!(text, "# muster forwards no other names: name the resolvers of your network behind it.")?;
+    }
+    writeln!(text, "recursors = [{}]", join(&facts.local, ", ", |address| format!("\"{address}\"")))?;
+    Ok(())
+}
+
+fn unbound(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+    writeln!(text, "# /etc/unbound/unbound.conf.d/muster.conf; then: unbound-control reload")?;
+    writeln!(text, "server:")?;
+    if facts.local.iter().any(|address| address.ip().is_loopback()) {
+        writeln!(text, "    do-not-query-localhost: no")?;
+    }
+    for apex in facts.apexes()? {
+        writeln!(text, "    domain-insecure: \"{apex}\"")?;
+        writeln!(text, "    private-domain: \"{apex}\"")?;
+        // Else unbound's own `test.` or `10.in-addr.arpa.` would answer first.
+        writeln!(text, "    local-zone: \"{apex}\" transparent")?;
+    }
+    for apex in facts.apexes()? {
+        writeln!(text, "stub-zone:")?;
+        writeln!(text, "    name: \"{apex}\"")?;
+        for address in &facts.local {
+            writeln!(text, "    stub-addr: {}@{}", address.ip(), address.port())?;
+        }
+        writeln!(text, "    stub-no-cache: yes")?;
+    }
+    Ok(())
+}
+
+fn terraform(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+    let targets = facts.remote()?;
+    text.push_str(
+        "# Route 53 Resolver: names of these namespaces leave the VPC through the outbound endpoint to muster.\n\
+         # muster must let the endpoint's addresses ask: [access] allow.\n\
+         variable \"resolver_endpoint_id\" {\n  type        = string\n  \
+           description = \"ID of the outbound endpoint, such as rslvr-out-0123456789abcdef0\"\n}\n\n\
+         variable \"vpc_ids\" {\n  type        = set(string)\n  \
+           description = \"VPCs that are to resolve these names\"\n}\n\n\
+         locals {\n",
+    );
+    writeln!(
+        text,
+        "  muster_namespaces = toset([{}])",
+        join(facts.apexes()?, ", ", |apex| format!("\"{apex}\""))
+    )?;
+    text.push_str(
+        "}\n\n\
+         resource \"aws_route53_resolver_rule\" \"muster\" {\n  \
+           for_each = local.muster_namespaces\n\n  \
+           domain_name          = each.key\n  \
+           name                 = \"muster-${replace(each.key, \".\", \"-\")}\"\n  \
+           rule_type            = \"FORWARD\"\n  \
+           resolver_endpoint_id = var.resolver_endpoint_id\n",
+    );
+    for target in targets {
+        let argument = if target.is_ipv6() { "ipv6" } else { "ip" };
+        let equals = if target.is_ipv6() { "=" } else { "  =" };
+        writeln!(text, "\n  target_ip {{")?;
+        writeln!(text, "    {argument} {equals} \"{}\"", target.ip())?;
+        writeln!(text, "    port = {}\n  }}", target.port())?;
+    }
+    text.push_str(
+        "}\n\n\
+         resource \"aws_route53_resolver_rule_association\" \"muster\" {\n  \
+           for_each = { for pair in setproduct(local.muster_namespaces, var.vpc_ids) : join(\" \", pair) => pair }\n\n  \
+           resolver_rule_id = aws_route53_resolver_rule.muster[each.value[0]].id\n  \
+           vpc_id           = each.value[1]\n}\n",
+    );
+    Ok(())
+}
+
+fn join<T>(list: &[T], between: &str, write: impl Fn(&T) -> String) -> String {
+    list.iter().map(write).collect::<Vec<_>>().join(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::config;
+
+    fn config(server: &str, apexes: &[&str]) -> Config {
+        let zones =
+            apexes.iter().map(|apex| (format!("{apex}.toml").into(), format!("namespace = \"{apex}\"")));
+        let files: Vec<_> = std::iter::once(("muster.toml".into(), server.to_owned())).chain(zones).collect();
+        config::load_from(&files).unwrap_or_else(|report| panic!("{report}")).config
+    }
+
+    fn text(kind: Kind, server: &str, apexes: &[&str]) -> anyhow::Result<String> {
+        kind.text(&Facts::of(&config(server, apexes), &[]))
+    }
+
+    /// The examples in `deploy/stand-in` are what the command prints for `deploy/machine`.
+    #[rstest]
+    #[case(Kind::ResolvConf, "resolv.conf")]
+    #[case(Kind::SystemdResolved, "systemd-resolved.conf")]
+    #[case(Kind::NetworkManager, "networkmanager.conf")]
+    #[case(Kind::Dnsmasq, "dnsmasq.conf")]
+    #[case(Kind::CoreDns, "Corefile")]
+    #[case(Kind::Consul, "consul.hcl")]
+    #[case(Kind::Unbound, "unbound.conf")]
+    #[case(Kind::Terraform, "route53.tf")]
+    fn the_examples_are_what_is_printed(#[case] kind: Kind, #[case] file: &str) {
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        let loaded =
+            config::load(&deploy.join("machine/muster.toml")).unwrap_or_else(|report| panic!("{report}"));
+        let printed = kind.text(&Facts::of(&loaded.config, &[])).unwrap();
+        let path = deploy.join("stand-in").join(file);
+        let command = format!("muster resolv-conf --config deploy/machine/muster.toml --for {kind}");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap_or_default(),
+            printed,
+            "{} is not what {command} prints",
+            path.display()
+        );
+    }
+
+    /// The configuration of `deploy/kubernetes/muster.yaml` loads as it stands there.
+    #[test]
+    fn the_configuration_for_kubernetes_loads() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes/muster.yaml");
+        let yaml = fs::read_to_string(path).unwrap();
+        let file = |name: &str| {
+            let begin = format!("  {name}: |\n");
+            let (_, rest) = yaml.split_once(&begin).unwrap();
+            let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
+            (name.into(), lines.map(|line| format!("{}\n", line.trim_start_matches("    "))).collect())
+        };
+        let loaded = config::load_from(&[file("muster.toml"), file("shop.toml")]);
+        let config = loaded.unwrap_or_else(|report| panic!("{report}")).config;
+        assert_eq!(config.namespaces[0].services.len(), 1);
+        assert_eq!((config.listen.dns[0].port(), config.listen.admin.unwrap().port()), (5300, 5380));
+    }
+
+    #[test]
+    fn a_wildcard_address_is_asked_on_loopback_by_this_machine_and_unknown_to_others() {
+        let server = "listen.dns = [\"0.0.0.0:53\", \"[::]:53\"]\nforward.\".\" = \"10.0.0.2\"";
+        let resolv_conf = text(Kind::ResolvConf, server, &["shop"]).unwrap();
+        assert!(resolv_conf.ends_with("nameserver 127.0.0.1\nnameserver ::1\n"), "{resolv_conf}");
+        let error = text(Kind::CoreDns, server, &["shop"]).unwrap_err().to_string();
+        assert!(error.contains("--address"), "{error}");
+        let given = [address("10.0.0.53").unwrap(), address("[fd00::53]:5300").unwrap()];
+        let facts = Facts::of(&config(server, &["shop"]), &given);
+        let corefile = Kind::CoreDns.text(&facts).unwrap();
+        assert!(corefile.contains("forward . 10.0.0.53:53 [fd00::53]:5300 {"), "{corefile}");
+        let rule = Kind::Terraform.text(&facts).unwrap();
+        assert!(rule.contains("ip   = \"10.0.0.53\"") && rule.contains("ipv6 = \"fd00::53\""), "{rule}");
+    }
+
+    #[rstest]
+    #[case("listen.dns = \"127.0.0.1:5300\"", "does not listen on port 53")]
+    #[case("", "does not listen on port 53")]
+    fn resolv_conf_needs_port_53(#[case] server: &str, #[case] words: &str) {
+        let error = text(Kind::ResolvConf, server, &["shop"]).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("[listen]"), "{error}");
+    }
+
+    #[test]
+    fn other_ports_are_written_as_each_program_has_them() {
+        let server = "listen.dns = [\"127.0.0.1:5300\", \"[::1]:5300\"]";
+        for (kind, line) in [
+            (Kind::SystemdResolved, "DNS=127.0.0.1:5300 [::1]:5300\n"),
+            (Kind::Dnsmasq, "server=/shop/127.0.0.1#5300\nserver=/shop/::1#5300\n"),
+            (Kind::NetworkManager, "server=/shop/127.0.0.1#5300\n"),
+            (Kind::Unbound, "    stub-addr: ::1@5300\n"),
+            (Kind::Consul, "recursors = [\"127.0.0.1:5300\", \"[::1]:5300\"]\n"),
+        ] {
+            let printed = text(kind, server, &["shop"]).unwrap();
+            assert!(printed.contains(line), "{kind}: {printed}");
+        }
+    }
+
+    #[test]
+    fn without_a_namespace_there_is_nothing_to_ask_for() {
+        for kind in [Kind::SystemdResolved, Kind::Dnsmasq, Kind::Unbound] {
+            assert!(text(kind, "", &[]).unwrap_err().to_string().contains("no namespace"), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_resolv_conf_that_cuts_other_names_off_says_so() {
+        let server = "listen.dns = \"127.0.0.1:53\"";
+        assert!(text(Kind::ResolvConf, server, &["shop"]).unwrap().contains("REFUSED"));
+        let forwards = format!("{server}\nforward.\".\" = \"10.0.0.2\"");
+        assert!(!text(Kind::ResolvConf, &forwards, &["shop"]).unwrap().contains("REFUSED"));
+    }
+
+    #[rstest]
+    #[case("10.0.0.53", Some("10.0.0.53:53"))]
+    #[case("fd00::53", Some("[fd00::53]:53"))]
+    #[case("10.0.0.53:5300", Some("10.0.0.53:5300"))]
+    #[case("muster.internal", None)]
+    fn an_address_may_have_a_port(#[case] text: &str, #[case] expected: Option<&str>) {
+        assert_eq!(address(text).ok().map(|address| address.to_string()).as_deref(), expected);
+    }
+}

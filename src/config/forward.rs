@@ -1,0 +1,253 @@
+//! `[forward]`: which resolvers other names are asked of.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use toml::de::DeValue;
+
+use super::{
+    duration::duration,
+    types::Listen,
+    values::{self, Base, bare_address},
+    walk::{Item, Table, shorten},
+};
+use crate::model::Name;
+
+/// Port of plain DNS, over UDP and TCP.
+const DNS_PORT: u16 = 53;
+
+/// Port of DNS over TLS (RFC 7858 section 3.1).
+const TLS_PORT: u16 = 853;
+
+/// What a value of `[forward]` must be.
+const WHAT: &str = "a resolver, such as \"10.0.0.2\", \"10.0.0.2:53\", \"tcp://10.0.0.2\", \
+                    \"tls://1.1.1.1#one.one.one.one\", \"https://1.1.1.1/dns-query\" or \"system\"";
+
+/// One suffix and its upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Names at or below it go to these upstreams; the longest suffix wins.
+    pub suffix: Name,
+    /// Resolvers in order of preference, at least one.
+    pub upstreams: Vec<Upstream>,
+    /// Which of them is asked first.
+    pub policy: ForwardPolicy,
+    /// How long a client's question is worked on in all; then it gets SERVFAIL, or a stale answer.
+    pub timeout: Duration,
+    /// How often upstreams are asked for one question at most.
+    pub tries: usize,
+    /// Whether letters of names that are asked have random case, which answers must repeat (0x20).
+    pub mixed_case: bool,
+    /// PEM file of the authorities to trust, for upstreams over TLS and HTTPS, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Forward {
+    /// How long a question is worked on where nothing is said: stub resolvers ask again after 5 seconds.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(4500);
+    /// Tries for one question where nothing is said.
+    pub const DEFAULT_TRIES: usize = 4;
+
+    /// A suffix with its upstreams, all else as where nothing is said.
+    pub fn new(suffix: Name, upstreams: Vec<Upstream>) -> Self {
+        Self {
+            suffix,
+            upstreams,
+            policy: ForwardPolicy::default(),
+            timeout: Self::DEFAULT_TIMEOUT,
+            tries: Self::DEFAULT_TRIES,
+            mixed_case: false,
+            ca_file: None,
+        }
+    }
+}
+
+/// Which upstream is asked first; the others are for when it fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardPolicy {
+    /// The first in the list that works.
+    #[default]
+    Sequential,
+    /// Each in turn.
+    RoundRobin,
+    /// The one that has answered soonest of late.
+    Fastest,
+}
+
+/// One resolver.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    /// Over UDP, and over TCP what does not fit: `10.0.0.2`.
+    Plain(SocketAddr),
+    /// Over TCP only: `tcp://10.0.0.2`.
+    Tcp(SocketAddr),
+    /// Over TLS (RFC 7858): `tls://1.1.1.1#one.one.one.one`.
+    Tls {
+        /// Where it is.
+        address: SocketAddr,
+        /// The name or address that its certificate must have.
+        name: String,
+    },
+    /// Over HTTPS (RFC 8484): `https://dns.example/dns-query#192.0.2.1`.
+    Https {
+        /// What queries are posted to.
+        url: String,
+        /// Where its host is; `None`: its name is looked up as the machine does.
+        address: Option<SocketAddr>,
+    },
+    /// The `nameserver`s of a file such as `/etc/resolv.conf`, read again when it changes: `system`, or its path.
+    ResolvConf(PathBuf),
+}
+
+impl Upstream {
+    /// The file that `system` stands for.
+    pub const SYSTEM: &str = "/etc/resolv.conf";
+}
+
+impl fmt::Display for Upstream {
+    /// Writes it as it is written in the file, always with a port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(address) => write!(f, "{address}"),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Tls { address, name } => write!(f, "tls://{address}#{name}"),
+            Self::Https { url, address: Some(address) } => write!(f, "{url}#{}", address.ip()),
+            Self::Https { url, address: None } => f.write_str(url),
+            Self::ResolvConf(path) if path.as_os_str() == Self::SYSTEM => f.write_str("system"),
+            Self::ResolvConf(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Reads `[forward]`; an upstream that is one of our own addresses is refused, since questions would go round.
+pub(super) fn forward(item: Item<'_>, listen: &Listen, base: &Base) -> Option<Vec<Forward>> {
+    let entries = item.entries("a table of suffixes and their upstreams, such as \".\" = [\"10.0.0.2\"]")?;
+    let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
+    let mut read = Vec::new();
+    for entry in entries {
+        let suffix = match entry.name.parse::<Name>() {
+            Ok(suffix) => suffix,
+            Err(error) => {
+                entry
+                    .error(format!("{:?} is not a suffix to forward", shorten(entry.name)))
+                    .at(entry.key)
+                    .label(error.to_string())
+                    .help("a suffix is a domain name in quotes, such as \"consul\", or \".\" for all names")
+                    .report();
+                continue;
+            }
+        };
+        if let Some(first) = seen.insert(suffix.clone(), entry) {
+            entry
+                .error(format!("the suffix {:?} is there twice", suffix.to_string()))
+                .at(entry.key)
+                .also((first.scope.file, first.key), "first here")
+                .help("names are the same in upper and lower case, and with or without a final dot")
+                .report();
+        }
+        read.extend(rule(entry, suffix, listen, base));
+    }
+    read.sort_by_cached_key(|forward| forward.suffix.to_string());
+    Some(read)
+}
+
+/// Reads one suffix's value: a list of upstreams, or the long form.
+fn rule(entry: Item<'_>, suffix: Name, listen: &Listen, base: &Base) -> Option<Forward> {
+    let upstreams = |item: Item<'_>| {
+        item.non_empty_list("upstream", |element| upstream(element, listen)).unwrap_or_default()
+    };
+    if !matches!(entry.value, DeValue::Table(_)) {
+        return Some(Forward::new(suffix, upstreams(entry)));
+    }
+    let mut table = Table::new("a suffix to forward", &entry)?;
+    let to = table.require("to", "to = [\"10.0.0.2\", \"10.0.0.3\"]").map(upstreams);
+    let words = [
+        ("sequential", ForwardPolicy::Sequential),
+        ("round_robin", ForwardPolicy::RoundRobin),
+        ("fastest", ForwardPolicy::Fastest),
+    ];
+    let policy = table.take("policy").and_then(|item| item.word(&words));
+    let timeout = table
+        .take("timeout")
+        .and_then(|item| duration(item, Duration::from_millis(100), Duration::from_secs(30)));
+    let tries =
+        table.take("tries").and_then(|item| item.number(1, 20)).and_then(|tries| usize::try_from(tries).ok());
+    let mixed_case = table.take("mixed_case").and_then(|item| item.boolean());
+    let ca_file = table.take("ca_file").and_then(|item| values::path(item, base));
+    table.finish();
+    let default = Forward::new(suffix, to?);
+    Some(Forward {
+        policy: policy.unwrap_or(default.policy),
+        timeout: timeout.unwrap_or(default.timeout),
+        tries: tries.unwrap_or(default.tries),
+        mixed_case: mixed_case.unwrap_or(default.mixed_case),
+        ca_file,
+        ..default
+    })
+}
+
+fn upstream(item: Item<'_>, listen: &Listen) -> Option<Upstream> {
+    let text = item.text_as(WHAT)?;
+    let read = match text.split_once("://") {
+        None if text == "system" => Some(Upstream::ResolvConf(Upstream::SYSTEM.into())),
+        None if text.starts_with('/') => Some(Upstream::ResolvConf(text.into())),
+        None => address(text, DNS_PORT).map(Upstream::Plain),
+        Some(("tcp", rest)) => address(rest, DNS_PORT).map(Upstream::Tcp),
+        Some(("tls", rest)) => tls(rest),
+        Some(("https", _)) => https(text),
+        Some(_) => None,
+    };
+    let Some(read) = read else { return item.must_be(WHAT).reject() };
+    let (Upstream::Plain(address) | Upstream::Tcp(address)) = &read else { return Some(read) };
+    if listen.dns.iter().any(|own| is_own(*own, *address)) {
+        return item
+            .error(format!("{text:?} is an address that this server listens on"))
+            .help("questions would come back for ever: name the resolver that is to be asked")
+            .reject();
+    }
+    Some(read)
+}
+
+/// Whether who sends to `address` sends to a socket on `own`.
+fn is_own(own: SocketAddr, address: SocketAddr) -> bool {
+    let reaches = address.ip().is_unspecified() || address.ip().is_loopback();
+    own.port() == address.port() && (own.ip() == address.ip() || (own.ip().is_unspecified() && reaches))
+}
+
+/// Reads an IP address, with a port or without.
+fn address(text: &str, port: u16) -> Option<SocketAddr> {
+    let read = match bare_address(text) {
+        Some(ip) => SocketAddr::new(ip, port),
+        None => text.parse().ok()?,
+    };
+    (read.port() != 0).then_some(read)
+}
+
+/// Reads `ADDRESS[:PORT][#NAME]`; without a name the certificate must have the address.
+fn tls(text: &str) -> Option<Upstream> {
+    let (place, name) = text.split_once('#').map_or((text, None), |(place, name)| (place, Some(name)));
+    let address = address(place, TLS_PORT)?;
+    let name = name.map_or_else(|| address.ip().to_string(), str::to_owned);
+    rustls::pki_types::ServerName::try_from(name.as_str()).ok()?;
+    Some(Upstream::Tls { address, name })
+}
+
+/// Reads a URL, with the address of its host behind a `#` or without.
+fn https(text: &str) -> Option<Upstream> {
+    let (url, place) = text.split_once('#').map_or((text, None), |(url, place)| (url, Some(place)));
+    let parsed = reqwest::Url::parse(url).ok()?;
+    let port = parsed.port_or_known_default().filter(|port| *port != 0)?;
+    let address = match place {
+        Some(place) => Some(SocketAddr::new(bare_address(place)?, port)),
+        None => parsed
+            .host_str()
+            .and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok())
+            .map(|ip| SocketAddr::new(ip, port)),
+    };
+    (!url.contains(' ')).then(|| Upstream::Https { url: url.to_owned(), address })
+}

@@ -1,0 +1,55 @@
+//! Aliases that lead out of our zones: the target's records behind our own, as a resolver answers (RFC 1034 section 5.3.3).
+//!
+//! Off the workers' threads, so hickory-proto may take both messages apart and write the whole anew.
+
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::RecordType,
+};
+
+use super::question::HEADER;
+
+/// Length of a record whose owner is a pointer, before its data.
+const RECORD: usize = 12;
+
+/// The target of the alias that our own answer consists of, in wire format; `question` is the length of the question in it.
+pub(super) fn target(own: &[u8], question: usize) -> Option<&[u8]> {
+    let data = own.get(HEADER + question + RECORD - 2..)?;
+    let (length, data) = data.split_first_chunk()?;
+    data.get(..usize::from(u16::from_be_bytes(*length)))
+}
+
+/// Puts what was said of the target behind our own answer: its records, its response code (RFC 6604 section 3), and where it is
+/// negative the proof of that. Where that cannot be done, our own answer alone, as a failure; where it is longer than `limit`, as
+/// one that was cut.
+pub(super) fn join(own: &[u8], chased: &[u8], limit: usize) -> Vec<u8> {
+    match whole(own, chased) {
+        Some(whole) if whole.len() <= limit => whole,
+        Some(_) => changed(own, |flags| flags[0] |= 0x02),
+        None => changed(own, |flags| flags[1] = flags[1] & 0xf0 | ResponseCode::ServFail.low()),
+    }
+}
+
+fn whole(own: &[u8], chased: &[u8]) -> Option<Vec<u8>> {
+    let mut message = Message::from_vec(own).ok()?;
+    let chased = Message::from_vec(chased).ok()?;
+    let settles = matches!(chased.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
+    if !settles || chased.metadata.truncation {
+        return None;
+    }
+    message.metadata.response_code = chased.metadata.response_code;
+    message.answers.extend(chased.answers);
+    if chased.authorities.iter().any(|record| record.record_type() == RecordType::SOA) {
+        message.authorities.extend(chased.authorities);
+    }
+    message.to_vec().ok()
+}
+
+/// Our own answer with other flags.
+fn changed(own: &[u8], change: impl FnOnce(&mut [u8; 2])) -> Vec<u8> {
+    let mut own = own.to_vec();
+    if let Some(flags) = own.get_mut(2..4).and_then(|flags| flags.first_chunk_mut()) {
+        change(flags);
+    }
+    own
+}

@@ -1,0 +1,138 @@
+//! EDNS Client Subnet (RFC 7871): for whom a forwarder asks.
+//!
+//! Anybody can write it, so it counts only from forwarders that the configuration trusts; from others it is as if it were
+//! not there. The scope of an answer that depends on who asks is as long as the prefix that was sent, else 0.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::model::Network;
+
+/// The option's code (RFC 7871 section 6).
+pub(super) const CLIENT_SUBNET: [u8; 2] = [0, 8];
+
+/// Length of the option's code, length, family and prefix lengths.
+const HEAD: usize = 8;
+
+/// What stands in the option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SentSubnet {
+    /// There is none.
+    None,
+    /// It cannot be read: FORMERR from whoever is trusted.
+    Malformed,
+    /// The client is in there.
+    In(Subnet),
+}
+
+/// A client's network as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subnet {
+    family: u8,
+    prefix: u8,
+    address: [u8; 16],
+}
+
+impl SentSubnet {
+    /// Reads the option's data.
+    pub(super) fn read(data: &[u8]) -> Self {
+        Self::parse(data).map_or(Self::Malformed, Self::In)
+    }
+
+    fn parse(data: &[u8]) -> Option<Subnet> {
+        // "SCOPE PREFIX-LENGTH … In queries, it MUST be set to 0." (section 6)
+        let (&[0, family, prefix, 0], sent) = data.split_first_chunk()? else { return None };
+        let longest: u8 = match family {
+            1 => 32,
+            2 => 128,
+            _ => return None,
+        };
+        let mut address = [0; 16];
+        let place = address.get_mut(..usize::from(prefix.div_ceil(8)))?;
+        if prefix > longest || sent.len() != place.len() {
+            return None;
+        }
+        place.copy_from_slice(sent);
+        let subnet = Subnet { family, prefix, address };
+        // "ADDRESS … MUST be truncated to the number of bits indicated by the SOURCE PREFIX-LENGTH field, padding with 0 bits"
+        let network = subnet.network()?;
+        let address = subnet.whole_address();
+        network.starts_at(address).then_some(subnet)
+    }
+}
+
+impl Subnet {
+    fn whole_address(&self) -> IpAddr {
+        let [a, b, c, d, ..] = self.address;
+        if self.family == 1 {
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        } else {
+            IpAddr::V6(Ipv6Addr::from(self.address))
+        }
+    }
+
+    /// The network; `None` never, as long as the prefix was checked.
+    pub(super) fn network(&self) -> Option<Network> {
+        Network::around(self.whole_address(), self.prefix)
+    }
+
+    /// The length of the option in an answer, in bytes.
+    pub(super) fn length(&self) -> usize {
+        HEAD + usize::from(self.prefix.div_ceil(8))
+    }
+
+    /// How many bits were sent.
+    pub(super) fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Writes the option for an answer that is good for `scope` bits: "FAMILY, SOURCE PREFIX-LENGTH, and ADDRESS in the
+    /// response MUST match those in the query" (section 7.2.1).
+    pub(super) fn write(&self, scope: u8, out: &mut Vec<u8>) {
+        let octets = self.prefix.div_ceil(8);
+        let address = self.address.get(..usize::from(octets)).unwrap_or_default();
+        out.extend_from_slice(&[CLIENT_SUBNET[0], CLIENT_SUBNET[1], 0, octets + 4]);
+        out.extend_from_slice(&[0, self.family, self.prefix, scope]);
+        out.extend_from_slice(address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_is_read_and_comes_back_with_its_scope() {
+        let data = [0, 1, 24, 0, 192, 0, 2];
+        let SentSubnet::In(subnet) = SentSubnet::read(&data) else { panic!() };
+        assert_eq!(subnet.network(), Some("192.0.2.0/24".parse().unwrap()));
+        let mut out = Vec::new();
+        subnet.write(24, &mut out);
+        assert_eq!(out, [0, 8, 0, 7, 0, 1, 24, 24, 192, 0, 2]);
+        assert_eq!(out.len(), subnet.length());
+        let SentSubnet::In(host) = SentSubnet::read(&[0, 1, 32, 0, 10, 0, 0, 7]) else { panic!() };
+        assert_eq!(host.network().unwrap().host(), Some([10, 0, 0, 7].into()));
+        let SentSubnet::In(v6) = SentSubnet::read(&[0, 2, 20, 0, 0xfd, 0, 0x10]) else { panic!() };
+        assert_eq!(v6.network(), Some("fd00:1000::/20".parse().unwrap()));
+        // "a SOURCE PREFIX-LENGTH of 0 … MUST NOT" be replaced by something else: nobody is known.
+        let SentSubnet::In(nobody) = SentSubnet::read(&[0, 1, 0, 0]) else { panic!() };
+        assert_eq!(nobody.network().unwrap().host(), None);
+    }
+
+    #[test]
+    fn what_the_rfc_forbids_is_malformed() {
+        let bad: [&[u8]; 9] = [
+            &[],
+            &[0, 1, 24],
+            &[0, 3, 24, 0, 192, 0, 2],       // a family that nobody knows
+            &[1, 1, 24, 0, 192, 0, 2],       // likewise
+            &[0, 1, 24, 24, 192, 0, 2],      // a scope in a query
+            &[0, 1, 24, 0, 192, 0],          // too short
+            &[0, 1, 24, 0, 192, 0, 2, 0],    // too long
+            &[0, 1, 33, 0, 192, 0, 2, 0, 0], // more bits than the family has
+            &[0, 1, 20, 0, 192, 0, 0x1f],    // bits behind the prefix
+        ];
+        for data in bad {
+            assert_eq!(SentSubnet::read(data), SentSubnet::Malformed, "{data:?}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Answers that are kept.
+//!
+//! A hit is answered on the UDP worker: one look-up in a lock-free table, and the answer written from the entry while the
+//! table's guard holds it. Nothing is locked, allocated or counted by reference. Only tasks that bring answers write; they share
+//! one lock, which also holds the order in which entries are thrown out: the oldest first, but an entry that was asked for
+//! since it was last looked at gets another round (CLOCK).
+//!
+//! Rejected: moka, which copies a counted reference for each hit and does its housekeeping on the reader's thread, and
+//! quick_cache, whose shards are locked for reading.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use super::{
+    ask::Ask,
+    image::{Age, FAILURE_TTL, Image, Lifetime, Written},
+};
+use crate::config;
+
+type Hasher = foldhash::fast::RandomState;
+
+/// How long nobody is asked again, after nobody could answer, while there is a stale answer (the failure recheck timer:
+/// "RECOMMENDED … no more than 30 seconds", RFC 8767 section 5).
+const RECHECK: u64 = 30_000;
+
+/// An answer that was asked for so often while it was kept is fetched anew before its time is over.
+const POPULAR: u32 = 3;
+
+/// What an entry takes beside its image and its key, which is there twice, in bytes.
+const OVERHEAD: usize = 256;
+
+/// The share of the cache that one answer may take.
+const LARGEST: usize = 8;
+
+/// The cache.
+#[derive(Debug)]
+pub(super) struct Cache {
+    settings: ArcSwap<config::Cache>,
+    table: papaya::HashMap<Box<[u8]>, Entry, Hasher>,
+    order: Mutex<Order>,
+    began: Instant,
+}
+
+#[derive(Debug)]
+struct Entry {
+    image: Image,
+    /// Milliseconds of the cache's own clock, as are the following.
+    kept_at: u64,
+    fresh_until: u64,
+    stale_until: u64,
+    /// No TTL in an answer exceeds it.
+    most: u32,
+    is_failure: bool,
+    /// Whether it may be fetched anew before its time is over.
+    prefetch: bool,
+    hits: AtomicU32,
+    /// Whether it was asked for since it was last looked at for throwing out.
+    visited: AtomicBool,
+    fetching: AtomicBool,
+    /// When no upstream could give a newer answer; 0: never.
+    failed_at: AtomicU64,
+}
+
+/// Every key, in the order in which entries are looked at, and the sum of their sizes.
+#[derive(Debug, Default)]
+struct Order {
+    keys: VecDeque<Box<[u8]>>,
+    bytes: usize,
+}
+
+/// What a look-up gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hit {
+    pub(super) written: Written,
+    /// Whether the answer is past its time.
+    pub(super) stale: bool,
+    /// Whether it should be fetched anew; said once for each answer kept.
+    pub(super) prefetch: bool,
+}
+
+/// What the cache holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) entries: usize,
+    pub(super) bytes: usize,
+}
+
+impl Cache {
+    pub(super) fn new(settings: config::Cache) -> Self {
+        Self {
+            settings: ArcSwap::from_pointee(settings),
+            table: papaya::HashMap::with_hasher(Hasher::default()),
+            order: Mutex::default(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Writes the answer to `ask` that is kept under `key`, if it is fresh, or if it is stale and nobody could give a
+    /// newer one a moment ago.
+    pub(super) fn answer(&self, ask: &Ask<'_>, key: &[u8], out: &mut Vec<u8>) -> Option<Hit> {
+        let table = self.table.pin();
+        let entry = table.get(key)?;
+        let now = self.now();
+        if now >= entry.fresh_until {
+            let failed_at = entry.failed_at.load(Ordering::Relaxed);
+            let serves = failed_at > 0 && now < failed_at + RECHECK && now < entry.stale_until;
+            return serves.then(|| entry.write_stale(ask, out));
+        }
+        let age = u32::try_from((now - entry.kept_at) / 1000).unwrap_or(u32::MAX);
+        let written = entry.image.write(ask, Age::Kept(age, entry.most), out);
+        let hits = entry.visit();
+        let lifetime = entry.fresh_until - entry.kept_at;
+        let prefetch = entry.prefetch
+            && entry.fresh_until - now <= lifetime / 10
+            && hits >= POPULAR
+            && !entry.fetching.swap(true, Ordering::Relaxed);
+        Some(Hit { written, stale: false, prefetch })
+    }
+
+    /// Writes the answer to `ask` although it is past its time, if it may still be given.
+    pub(super) fn stale_answer(&self, ask: &Ask<'_>, key: &[u8], out: &mut Vec<u8>) -> Option<Hit> {
+        let table = self.table.pin();
+        let entry = table.get(key).filter(|entry| self.now() < entry.stale_until && !entry.is_failure)?;
+        Some(entry.write_stale(ask, out))
+    }
+
+    /// Notes that nobody could give a newer answer; tells whether there is one that may be given still.
+    pub(super) fn mark_failed(&self, key: &[u8]) -> bool {
+        let table = self.table.pin();
+        let now = self.now();
+        let Some(entry) = table.get(key).filter(|entry| now < entry.stale_until && !entry.is_failure) else {
+            return false;
+        };
+        entry.failed_at.store(now.max(1), Ordering::Relaxed);
+        entry.fetching.store(false, Ordering::Relaxed);
+        true
+    }
+
+    /// Keeps an answer for as long as it may be; returns how many others had to go for it.
+    ///
+    /// A failure does not take the place of an answer that may still be given.
+    pub(super) fn keep(&self, key: &[u8], image: Image) -> usize {
+        let settings = self.settings.load();
+        let Some(entry) = self.entry(image, &settings) else { return 0 };
+        if entry.is_failure && self.mark_failed(key) {
+            return 0;
+        }
+        let size = entry.size(key);
+        if size > settings.size / LARGEST {
+            return 0;
+        }
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.pin();
+        let old = table.get(key).map(|old| old.size(key));
+        match old {
+            Some(old) => order.bytes = order.bytes.saturating_sub(old),
+            None => order.keys.push_back(key.into()),
+        }
+        order.bytes += size;
+        table.insert(key.into(), entry);
+        let mut gone = 0;
+        // One round: those that are asked for all the while cannot hold the lock for ever.
+        let mut spared = order.keys.len();
+        while order.bytes > settings.size {
+            let Some(oldest) = order.keys.pop_front() else { break };
+            let Some(entry) = table.get(&oldest) else { continue };
+            if entry.visited.swap(false, Ordering::Relaxed) && spared > 0 {
+                spared -= 1;
+                order.keys.push_back(oldest);
+                continue;
+            }
+            order.bytes = order.bytes.saturating_sub(entry.size(&oldest));
+            table.remove(&oldest);
+            gone += 1;
+        }
+        gone
+    }
+
+    /// Takes other settings, for what is kept from now on.
+    pub(super) fn set(&self, settings: config::Cache) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        *order = Order::default();
+        self.table.pin().clear();
+    }
+
+    /// What it holds now.
+    pub(super) fn held(&self) -> Held {
+        let order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        Held { entries: order.keys.len(), bytes: order.bytes }
+    }
+
+    /// An entry that begins now; `None` for what must not be kept.
+    fn entry(&self, image: Image, settings: &config::Cache) -> Option<Entry> {
+        let (lifetime, stale, is_failure) = match image.lifetime()? {
+            // "if the TTL is zero … should not be cached" (RFC 1035 section 3.2.1)
+            Lifetime::Positive(0) | Lifetime::Negative(0) => return None,
+            Lifetime::Positive(ttl) => (ttl.clamp(settings.min_ttl, settings.max_ttl), true, false),
+            Lifetime::Negative(ttl) => {
+                let most = settings.max_ttl.min(settings.negative_ttl);
+                (ttl.max(settings.min_ttl).min(most), true, false)
+            }
+            Lifetime::Failure => (FAILURE_TTL, false, true),
+        };
+        let now = self.now();
+        let fresh_until = now + u64::from(lifetime) * 1000;
+        let stale = if stale { milliseconds(settings.serve_stale) } else { 0 };
+        (lifetime > 0).then(|| Entry {
+            image,
+            kept_at: now,
+            fresh_until,
+            stale_until: fresh_until + stale,
+            most: lifetime,
+            is_failure,
+            prefetch: settings.prefetch && !is_failure,
+            hits: AtomicU32::new(0),
+            visited: AtomicBool::new(false),
+            fetching: AtomicBool::new(false),
+            failed_at: AtomicU64::new(0),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        milliseconds(self.began.elapsed())
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Entry {
+    fn size(&self, key: &[u8]) -> usize {
+        OVERHEAD + self.image.size() + 2 * key.len()
+    }
+
+    /// Notes that it was asked for. Stores only what changes, so that workers do not fight for the cache line for ever.
+    fn visit(&self) -> u32 {
+        if !self.visited.load(Ordering::Relaxed) {
+            self.visited.store(true, Ordering::Relaxed);
+        }
+        let hits = self.hits.load(Ordering::Relaxed);
+        if hits < POPULAR {
+            self.hits.store(hits + 1, Ordering::Relaxed);
+        }
+        hits
+    }
+
+    fn write_stale(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Hit {
+        self.visit();
+        Hit { written: self.image.write(ask, Age::Stale, out), stale: true, prefetch: false }
+    }
+}

@@ -1,0 +1,87 @@
+//! resolv.conf: who the machine asks.
+
+use std::{
+    fs::File,
+    io::Read as _,
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
+    path::Path,
+};
+
+use tracing::debug;
+
+/// Port of plain DNS; resolv.conf knows no other.
+const DNS_PORT: u16 = 53;
+
+/// Longest file such as resolv.conf that is read, in bytes.
+const MAX_FILE: u64 = 64 << 10;
+
+/// Reads a file such as resolv.conf; `None` if it cannot be read. Such files are short and local.
+pub(super) fn read(path: &Path) -> Option<String> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
+    match read {
+        Ok(_) => Some(String::from_utf8_lossy(&text).into_owned()),
+        Err(error) => {
+            debug!(file = %path.display(), "cannot read it: {error}");
+            None
+        }
+    }
+}
+
+/// The name servers that a text such as resolv.conf's names (resolv.conf(5)), without those that cannot be read.
+pub(super) fn nameservers(text: &str) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if words.next() != Some("nameserver") {
+            continue;
+        }
+        if let Some(address) = words.next().and_then(address)
+            && !found.contains(&address)
+        {
+            found.push(address);
+        }
+    }
+    found
+}
+
+/// Reads an address; of a link-local one with its interface, by number or by name.
+fn address(word: &str) -> Option<SocketAddr> {
+    let Some((address, scope)) = word.split_once('%') else {
+        return word.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, DNS_PORT));
+    };
+    let ip: Ipv6Addr = address.parse().ok()?;
+    let scope = scope.parse().ok().or_else(|| nix::net::if_::if_nametoindex(scope).ok())?;
+    Some(SocketAddrV6::new(ip, DNS_PORT, 0, scope).into())
+}
+
+/// Whether what is sent to `address` would come to a socket on one of `own`.
+pub(super) fn is_own(own: &[SocketAddr], address: SocketAddr) -> bool {
+    own.iter().filter(|own| own.port() == address.port()).any(|own| {
+        // A wildcard socket gets what is sent to any address of the machine: those are what can be bound to.
+        own.ip() == address.ip() || (own.ip().is_unspecified() && UdpSocket::bind((address.ip(), 0)).is_ok())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_servers_are_read_and_nothing_else() {
+        let text = "# nameserver 10.0.0.1\nsearch example.com\nnameserver 10.0.0.2\n  nameserver\t10.0.0.2 # again\n\
+                    nameserver fd00::2\nnameserver fe80::1%1\nnameserver resolver\nnameservers 10.0.0.9\noptions ndots:5\n";
+        let found: Vec<_> = nameservers(text).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["10.0.0.2:53", "[fd00::2]:53", "[fe80::1%1]:53"]);
+    }
+
+    #[test]
+    fn a_wildcard_socket_is_every_address_of_the_machine() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let wildcard = [at("0.0.0.0:53")];
+        assert!(is_own(&wildcard, at("127.0.0.53:53")));
+        assert!(!is_own(&wildcard, at("127.0.0.53:5353")));
+        assert!(!is_own(&wildcard, at("192.0.2.1:53")));
+        assert!(is_own(&[at("192.0.2.1:53")], at("192.0.2.1:53")));
+    }
+}

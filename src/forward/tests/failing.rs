@@ -1,0 +1,291 @@
+//! Upstreams that fail, are slow, or lead back.
+
+use std::io::Write as _;
+
+use super::*;
+
+/// An address where nobody listens.
+async fn dead() -> SocketAddr {
+    let fake = Fake::silent().await;
+    fake.stop();
+    fake.address
+}
+
+#[tokio::test]
+async fn the_next_upstream_is_asked_when_the_first_is_gone_or_silent_or_unable() {
+    let unable = Fake::start(|asked| vec![reply_to(&asked.query, 0x8182)]).await;
+    let refusing = Fake::start(|asked| vec![reply_to(&asked.query, 0x8185)]).await;
+    let garbled =
+        Fake::start(|asked| vec![[answer_to(&asked.query, 60), vec![0]].concat()[..20].to_vec()]).await;
+    let silent = Fake::silent().await;
+    for first in [dead().await, silent.address, unable.address, refusing.address, garbled.address] {
+        let second = Fake::with_ttl(60).await;
+        let bed = Bed::new(&format!("\".\" = [\"{first}\", \"{}\"]", second.address), "");
+        let answer = bed.message(&query("web.example.", A, None)).await;
+        assert_eq!(answer.answers.len(), 1, "{first}");
+        assert_eq!(second.count(), 1, "{first}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_is_put_aside_and_brought_back_by_a_probe() {
+    let (first, second) = (Fake::silent().await, Fake::with_ttl(0).await);
+    first.stop();
+    let bed = Bed::with(&[&first, &second], "", "");
+    let up = format!("muster_forward_upstream_up{{upstream=\"{}\"}}", first.address);
+    for at in 0..4 {
+        assert!(bed.ask(&query(&format!("n{at}.example."), A, None)).await.is_some());
+    }
+    until("it is put aside", || bed.metric(&up) == Some(0.0)).await;
+    let socket = UdpSocket::bind(first.address).await.unwrap();
+    let back = tokio::spawn(serve_udp(socket, Arc::new(|query: &[u8], _| vec![answer_to(query, 0)])));
+    until("it is brought back", || bed.metric(&up) == Some(1.0)).await;
+    let before = second.count();
+    bed.ask(&query("again.example.", A, None)).await.unwrap();
+    assert_eq!(second.count(), before, "the first is asked first again");
+    back.abort();
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_silent_is_overtaken_and_put_aside() {
+    // Not even probes are answered by this one.
+    let mute = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (first, second) = (mute.local_addr().unwrap(), Fake::with_ttl(0).await);
+    let bed = Bed::new(&format!("\".\" = [\"{first}\", \"{}\"]", second.address), "");
+    let up = format!("muster_forward_upstream_up{{upstream=\"{first}\"}}");
+    for at in 0..3 {
+        assert!(bed.ask(&query(&format!("n{at}.example."), A, None)).await.is_some());
+    }
+    until("it is put aside", || bed.metric(&up) == Some(0.0)).await;
+}
+
+#[tokio::test]
+async fn when_nobody_answers_it_is_a_failure_within_the_time() {
+    let silent = Fake::silent().await;
+    let bed = Bed::with(&[&silent], "timeout = \"200ms\"", "");
+    let answer = bed.ask(&query("web.example.", A, Some(false))).await.unwrap();
+    assert_eq!((answer[3] & 0x0f, question(&answer)), (2, question(&query("web.example.", A, None))));
+    assert_eq!(bed.metric("muster_forward_questions_total{result=\"failed\"}"), Some(1.0));
+}
+
+#[tokio::test]
+async fn no_more_than_the_tries_are_made() {
+    let silent = Fake::silent().await;
+    let bed = Bed::with(&[&silent], "timeout = \"3s\", tries = 2", "");
+    bed.ask(&query("web.example.", A, None)).await.unwrap();
+    assert_eq!(silent.count(), 2);
+}
+
+#[tokio::test]
+async fn round_robin_asks_each_in_turn() {
+    let (first, second) = (Fake::with_ttl(0).await, Fake::with_ttl(0).await);
+    let bed = Bed::with(&[&first, &second], "policy = \"round_robin\"", "");
+    for _ in 0..10 {
+        bed.ask(&query("web.example.", A, None)).await.unwrap();
+    }
+    assert_eq!((first.count(), second.count()), (5, 5));
+}
+
+#[tokio::test]
+async fn the_fastest_is_the_one_whose_answers_came_soonest() {
+    let settings =
+        settings("\".\" = { to = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\"], policy = \"fastest\" }", "");
+    let rules = Rules::new(&settings.forward, &Rules::default(), &[], &Metrics::new().unwrap()).unwrap();
+    let rule = rules.find(b"\x00").unwrap();
+    let upstreams = rule.upstreams();
+    for (upstream, millis) in upstreams.iter().zip([30, 10, 20]) {
+        upstream.health.answered(Duration::from_millis(millis));
+    }
+    let order = || rule.order().iter().map(|one| one.label().to_owned()).collect::<Vec<_>>();
+    assert_eq!(order(), ["192.0.2.2:53", "192.0.2.3:53", "192.0.2.1:53"]);
+    for _ in 0..3 {
+        upstreams[1].health.missed();
+    }
+    assert_eq!(order(), ["192.0.2.3:53", "192.0.2.1:53", "192.0.2.2:53"], "put aside");
+    let firsts: std::collections::BTreeSet<_> = (0..300).map(|_| order().swap_remove(0)).collect();
+    assert_eq!(firsts.len(), 2, "others are tried now and then: {firsts:?}");
+}
+
+#[tokio::test]
+async fn what_finds_no_room_in_the_queue_fails_at_once() {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let (forwarder, _engine) = Forwarder::new(&settings("\".\" = \"192.0.2.1\"", ""), &metrics).unwrap();
+    let packet = query("web.example.", A, None);
+    let name = lower_name(&packet);
+    let failures = Arc::new(Mutex::new(0));
+    for _ in 0..QUEUE + 2 {
+        let failures = Arc::clone(&failures);
+        let reply = move |answer: &[u8]| *failures.lock().unwrap() += usize::from(answer[3] & 0x0f == 2);
+        forwarder.hand_off(&read(&packet, &name, 512), &packet, Box::new(reply));
+    }
+    assert_eq!(*failures.lock().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn an_upstream_that_leads_back_is_found_and_no_longer_asked() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let good = Fake::with_ttl(0).await;
+    let upstreams = [socket.local_addr().unwrap(), good.address];
+    let bed = Bed::new(&format!("\".\" = {:?}", upstreams.map(|one| one.to_string())), "");
+    // A relay that asks us.
+    let (forwarder, count) = (Arc::clone(&bed.forwarder), Arc::new(Mutex::new(0)));
+    let seen = Arc::clone(&count);
+    let relay = tokio::spawn(async move {
+        let socket = Arc::new(socket);
+        let mut room = [0; 512];
+        loop {
+            let (length, peer) = socket.recv_from(&mut room).await.unwrap();
+            *seen.lock().unwrap() += 1;
+            let (packet, socket) = (room[..length].to_vec(), Arc::clone(&socket));
+            let name = lower_name(&packet);
+            let reply = move |answer: &[u8]| drop(socket.try_send_to(answer, peer));
+            forwarder.hand_off(&read(&packet, &name, 512), &packet, Box::new(reply));
+        }
+    });
+    until("the loop is found", || {
+        bed.metric("muster_forward_questions_total{result=\"loop\"}").is_some_and(|count| count > 0.0)
+    })
+    .await;
+    let before = *count.lock().unwrap();
+    for at in 0..10 {
+        let answer = bed.message(&query(&format!("n{at}.example."), A, None)).await;
+        assert_eq!(answer.answers.len(), 1);
+    }
+    assert_eq!((*count.lock().unwrap(), good.count()), (before, 10));
+    relay.abort();
+}
+
+#[tokio::test]
+async fn a_question_that_comes_back_waits_for_itself_and_goes_no_further() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to = socket.local_addr().unwrap();
+    let bed = Bed::new(&format!("\".\" = {{ to = \"{to}\", timeout = \"1s\", tries = 2 }}"), "");
+    let (forwarder, count) = (Arc::clone(&bed.forwarder), Arc::new(Mutex::new(0)));
+    let seen = Arc::clone(&count);
+    let relay = tokio::spawn(async move {
+        let mut room = [0; 512];
+        loop {
+            let (length, _) = socket.recv_from(&mut room).await.unwrap();
+            let packet = room[..length].to_vec();
+            let name = lower_name(&packet);
+            // Probes are lost on the way, so that the loop is not found.
+            if !name.starts_with(b"\x1emuster") && !name.get(1..).unwrap().starts_with(b"muster-loop") {
+                *seen.lock().unwrap() += 1;
+                forwarder.hand_off(&read(&packet, &name, 512), &packet, Box::new(|_| ()));
+            }
+        }
+    });
+    let answer = bed.ask(&query("web.example.", A, None)).await.unwrap();
+    assert_eq!(answer[3] & 0x0f, 2);
+    assert_eq!(*count.lock().unwrap(), 2, "one query a try");
+    relay.abort();
+}
+
+#[tokio::test]
+async fn the_name_servers_of_a_file_are_followed_but_not_our_own_address() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "nameserver 127.0.0.1\nnameserver 192.0.2.7").unwrap();
+    let path = file.path().display().to_string();
+    let mut settings = settings(&format!("\".\" = [\"{path}\", \"192.0.2.9\"]"), "");
+    settings.listen.dns = vec!["127.0.0.1:53".parse().unwrap()];
+    let metrics = Arc::new(Metrics::new().unwrap());
+    // No upstream is contacted: nothing runs.
+    let (forwarder, _engine) = Forwarder::new(&settings, &metrics).unwrap();
+    let rule = Arc::clone(forwarder.rules.load().find(b"\x00").unwrap());
+    let labels = || rule.upstreams().iter().map(|one| one.label().to_owned()).collect::<Vec<_>>();
+    assert_eq!(labels(), ["192.0.2.7:53", "192.0.2.9:53"]);
+    let kept = Arc::clone(&rule.upstreams()[0]);
+    let refresh = |text: Option<&str>| rule.refresh(&[text.map(str::to_owned)], &forwarder.own, &metrics);
+    refresh(Some("nameserver 192.0.2.8\nnameserver 192.0.2.7\n"));
+    assert_eq!(labels(), ["192.0.2.8:53", "192.0.2.7:53", "192.0.2.9:53"]);
+    assert!(Arc::ptr_eq(&kept, &rule.upstreams()[1]), "what it has learnt stays");
+    refresh(None);
+    assert_eq!(labels().len(), 3, "a file that is not there for a moment");
+    refresh(Some(""));
+    assert_eq!(labels(), ["192.0.2.9:53"]);
+}
+
+#[tokio::test]
+async fn a_file_that_changes_is_followed() {
+    let (first, second) = (Fake::with_ttl(0).await, Fake::with_ttl(0).await);
+    // resolv.conf knows no ports, so a name server that answers cannot be in it: it is enough that it is taken.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().display().to_string();
+    let bed =
+        Bed::new(&format!("\".\" = [\"{path}\", \"{}\"]\nb = \"{}\"", first.address, second.address), "");
+    bed.ask(&query("a.example.", A, None)).await.unwrap();
+    let rule = Arc::clone(bed.forwarder.rules.load().find(b"\x00").unwrap());
+    assert_eq!(rule.upstreams().len(), 1);
+    std::fs::write(file.path(), "nameserver 127.0.0.199\n").unwrap();
+    until("the file is read again", || rule.upstreams().len() == 2).await;
+    assert_eq!(rule.upstreams()[0].label(), "127.0.0.199:53");
+}
+
+#[tokio::test]
+async fn a_reload_changes_upstreams_and_forgets_but_keeps_what_is_the_same() {
+    let (old, new, other) = (Fake::with_ttl(60).await, Fake::with_ttl(60).await, Fake::with_ttl(60).await);
+    let rules = |to: &Fake| format!("a = \"{}\"\nb = \"{}\"", to.address, other.address);
+    let bed = Bed::new(&rules(&old), "");
+    for name in ["x.a.", "x.b."] {
+        bed.ask(&query(name, A, None)).await.unwrap();
+    }
+    let kept = Arc::clone(bed.forwarder.rules.load().find(b"\x01b\x00").unwrap());
+    bed.forwarder.reload(&settings(&rules(&old), "prefetch = false")).unwrap();
+    bed.ask(&query("x.a.", A, None)).await.unwrap();
+    assert_eq!(old.count(), 1, "nothing is forgotten where no upstream changes");
+    bed.forwarder.reload(&settings(&rules(&new), "")).unwrap();
+    bed.ask(&query("x.a.", A, None)).await.unwrap();
+    assert_eq!((old.count(), new.count()), (1, 1));
+    assert!(Arc::ptr_eq(&kept, bed.forwarder.rules.load().find(b"\x01b\x00").unwrap()));
+
+    let up =
+        |fake: &Fake| bed.metric(&format!("muster_forward_upstream_up{{upstream=\"{}\"}}", fake.address));
+    until("the old one is out of the metrics", || up(&old).is_none()).await;
+    assert_eq!((up(&new), up(&other)), (Some(1.0), Some(1.0)));
+
+    let bad = settings("a = { to = \"tls://127.0.0.1\", ca_file = \"/nowhere.pem\" }", "");
+    assert!(bed.forwarder.reload(&bad).is_err());
+    bed.ask(&query("y.a.", A, None)).await.unwrap();
+    assert_eq!(new.count(), 2, "a reload that fails changes nothing");
+    bed.forwarder.reload(&settings("", "")).unwrap();
+    assert!(!bed.forwarder.is_active());
+    assert!(bed.ask(&query("y.a.", A, None)).await.is_none());
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_edns_is_asked_without() {
+    for bare in [false, true] {
+        let fake = Fake::start(move |asked| {
+            let has_opt = asked.query[11] == 1;
+            let error = reply_to(&asked.query, 0x8181);
+            vec![match (has_opt, bare) {
+                (false, _) => answer_to(&asked.query, 60),
+                (true, false) => error,
+                (true, true) => [&error[..4], &[0; 8]].concat(),
+            }]
+        })
+        .await;
+        let bed = Bed::to(&[&fake]);
+        assert_eq!(bed.message(&query("web.example.", A, Some(true))).await.answers.len(), 1, "{bare}");
+        assert_eq!(fake.count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_flight_that_ends_early_leaves_nobody_waiting() {
+    let silent = Fake::silent().await;
+    let bed = Bed::with(&[&silent], "timeout = \"30s\"", "");
+    let packet = query("web.example.", A, None);
+    let name = lower_name(&packet);
+    let question = Question::new(&read(&packet, &name, 512).key(), &[]);
+    let (sender, receiver) = oneshot::channel::<()>();
+    let reply: Reply = Box::new(move |_: &[u8]| drop(sender));
+    let waiter = Waiter { asker: Asker::new(&read(&packet, &name, 512)), reply };
+    let taken = bed.forwarder.take(Job { question: question.clone(), waiter: Some(waiter) });
+    assert_eq!(taken, Some(question.clone()));
+    let flight = tokio::spawn(Arc::clone(&bed.forwarder).fly(question));
+    until("it is asked", || silent.count() > 0).await;
+    flight.abort();
+    assert!(timeout(PATIENCE, receiver).await.expect("in time").is_err(), "whoever waited is let go");
+    assert!(bed.forwarder.flights().waiters.is_empty());
+}

@@ -1,0 +1,113 @@
+//! How an upstream does, learnt from what it is asked anyway.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    time::Duration,
+};
+
+/// Questions in a row without an answer that put an upstream aside.
+const FALL: u32 = 3;
+
+/// How long the answer of an upstream that was never heard may take before another one is asked as well.
+const FIRST_WAIT: Duration = Duration::from_millis(400);
+
+/// Bounds of that time for those that were heard: a resolver that has to ask around itself takes longer than usual.
+const WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// Health and speed of one upstream. Every figure is its own atomic: a lost update costs a little precision.
+#[derive(Debug, Default)]
+pub(in super::super) struct Health {
+    /// Questions without an answer since the last answer.
+    misses: AtomicU32,
+    /// Whether it is to be asked only when there is no other.
+    aside: AtomicBool,
+    /// Smoothed round-trip time and its deviation in microseconds (RFC 6298 section 2); 0: never heard.
+    smoothed: AtomicU32,
+    deviation: AtomicU32,
+}
+
+impl Health {
+    /// Notes an answer; tells whether it had been put aside.
+    pub(in super::super) fn answered(&self, took: Duration) -> bool {
+        self.misses.store(0, Ordering::Relaxed);
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
+        let smoothed = self.smoothed.load(Ordering::Relaxed);
+        let (smoothed, deviation) = if smoothed == 0 {
+            (took, took / 2)
+        } else {
+            let deviation = self.deviation.load(Ordering::Relaxed);
+            let off = smoothed.abs_diff(took);
+            (blend(smoothed, took, 8), blend(deviation, off, 4))
+        };
+        self.smoothed.store(smoothed, Ordering::Relaxed);
+        self.deviation.store(deviation, Ordering::Relaxed);
+        self.aside.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes a question without an answer; tells whether that puts it aside now.
+    pub(in super::super) fn missed(&self) -> bool {
+        let misses = self.misses.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        misses >= FALL && !self.aside.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it is to be asked only when there is no other.
+    pub(in super::super) fn is_aside(&self) -> bool {
+        self.aside.load(Ordering::Relaxed)
+    }
+
+    /// Its usual round-trip time; zero where it was never heard.
+    pub(in super::super) fn usual(&self) -> Duration {
+        Duration::from_micros(self.smoothed.load(Ordering::Relaxed).into())
+    }
+
+    /// How long to wait for an answer before another upstream is asked as well.
+    pub(in super::super) fn wait(&self) -> Duration {
+        match self.smoothed.load(Ordering::Relaxed) {
+            0 => FIRST_WAIT,
+            smoothed => {
+                let deviation = self.deviation.load(Ordering::Relaxed);
+                let micros = u64::from(smoothed) + 4 * u64::from(deviation);
+                Duration::from_micros(micros).clamp(WAIT.0, WAIT.1)
+            }
+        }
+    }
+}
+
+/// Moves `old` towards `new` by one part of `parts`.
+fn blend(old: u32, new: u32, parts: u64) -> u32 {
+    let blended = (u64::from(old) * (parts - 1) + u64::from(new)) / parts;
+    u32::try_from(blended).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_misses_in_a_row_put_it_aside_once_and_an_answer_brings_it_back() {
+        let health = Health::default();
+        assert_eq!([health.missed(), health.missed()], [false; 2]);
+        assert!(!health.answered(Duration::from_millis(1)));
+        assert_eq!(
+            [health.missed(), health.missed(), health.missed(), health.missed()],
+            [false, false, true, false]
+        );
+        assert!(health.is_aside());
+        assert!(health.answered(Duration::from_millis(1)));
+        assert!(!health.is_aside());
+    }
+
+    #[test]
+    fn the_wait_follows_the_usual_time_within_bounds() {
+        let health = Health::default();
+        let hear = |took| (0..100).for_each(|_| assert!(!health.answered(took)));
+        assert_eq!(health.wait(), FIRST_WAIT);
+        hear(Duration::from_micros(50));
+        assert_eq!(health.wait(), WAIT.0);
+        hear(Duration::from_millis(300));
+        let wait = health.wait();
+        assert!((Duration::from_millis(290)..Duration::from_millis(400)).contains(&wait), "{wait:?}");
+        hear(Duration::from_secs(9));
+        assert_eq!(health.wait(), WAIT.1);
+    }
+}

@@ -1,0 +1,64 @@
+//! All pods of the cluster, as those who may ask.
+//!
+//! Only what tells who asks is kept: addresses, namespace, labels and zone. Health is not: a pod that is not ready asks
+//! too, and so does one that is being deleted, until it has ended and its address may be another's. So nothing is said
+//! when a pod becomes ready or unready, which is most of what happens to pods.
+
+use std::sync::Arc;
+
+use super::{
+    endpoint::{Endpoint, Ports},
+    feed::{Collection, Object},
+    pod::{Pod, PodJson},
+};
+use crate::{
+    config::{KubernetesObjects, KubernetesQuery, MemberRule, Query},
+    model::{Health, Instance, Labels, Member, Selector, SourceId},
+    source::Followed,
+};
+
+/// The pods of all namespaces.
+pub(super) fn collection() -> Collection {
+    Collection::everywhere("/api/v1", "pods")
+}
+
+/// The member that all of them are of.
+pub(super) fn member(source: SourceId) -> Followed {
+    let objects = KubernetesObjects::Pods(Selector::default());
+    let query = Query::Kubernetes(KubernetesQuery { namespace: String::new(), objects, port: None });
+    let rule = MemberRule { source: source.clone(), labels: Labels::default(), port_name: None, query };
+    Followed { member: Member::clients(source), rule }
+}
+
+/// A pod as one who may ask; its name has the namespace in front, as it is unique in there only.
+#[derive(Debug)]
+pub(super) struct Asker(Pod);
+
+impl Object for Asker {
+    type Json = PodJson;
+
+    fn version(json: &PodJson) -> &str {
+        Pod::version(json)
+    }
+
+    fn from_json(json: PodJson) -> Self {
+        let namespace = json.namespace().to_owned();
+        let Pod { name, endpoint } = Pod::from_json(json);
+        let name: Arc<str> = format!("{namespace}/{name}").into();
+        let endpoint = endpoint.map(|endpoint| Endpoint {
+            id: Arc::clone(&name),
+            ports: Ports::default(),
+            health: Health::Healthy,
+            reason: None,
+            weight: Instance::DEFAULT_WEIGHT,
+            ..endpoint
+        });
+        Self(Pod { name, endpoint })
+    }
+}
+
+impl From<Asker> for Pod {
+    fn from(asker: Asker) -> Self {
+        asker.0
+    }
+}

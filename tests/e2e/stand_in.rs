@@ -1,0 +1,304 @@
+//! muster in the place of a machine's resolver, and asked from outside: in a mount and network namespace of the test's own,
+//! where every address is a name for the namespace's loopback interface.
+
+use std::{fs, path::Path};
+
+use crate::rig::{is_installed, output, server};
+
+const ZONE: &str = "namespace = \"shop.test\"\n\
+    [services.web]\nfrom = [{ static = [\"127.0.0.11:8080\", \"127.0.0.12:8080\"] }]\n\
+    [services.dual]\nfrom = [{ static = [\"127.0.0.11:8080\", \"[::1]:8080\"] }]\n";
+
+/// Runs a script in namespaces of its own, with muster on port 53 as `listen` and `tables` of muster.toml say. Each of its commands
+/// must succeed; what it starts ends with it.
+async fn run(folder: &Path, listen: &str, tables: &str, script: &str) -> String {
+    fs::create_dir_all(folder.join("zones")).unwrap();
+    fs::write(folder.join("zones/shop.toml"), ZONE).unwrap();
+    fs::write(folder.join("muster.toml"), format!("[listen]\ndns = {listen}\n{tables}\n")).unwrap();
+    let script = format!(
+        "set -e\n\
+         mount --make-rprivate /\n\
+         ip link set lo up\n\
+         # An address that is not loopback: without one the C library thinks that there is no IPv4 (AI_ADDRCONFIG).\n\
+         for address in 192.0.2.1/32 203.0.113.7/32 203.0.113.66/32 10.9.8.7/32 2001:db8::7/128; do\n\
+           ip address add $address dev lo\n\
+         done\n\
+         start() {{ \"$@\" >>{folder}/log 2>&1 & }}\n\
+         until_answered() {{\n\
+           for at in $(seq 200); do dig +short +tries=1 +time=1 \"$@\" >/dev/null 2>&1 && return; sleep 0.05; done\n\
+           cat {folder}/log; false\n\
+         }}\n\
+         muster={muster}\n\
+         cd {folder}\n\
+         start $muster serve --config muster.toml\n\
+         until_answered @127.0.0.1 web.shop.test\n\
+         {script}\n",
+        folder = folder.display(),
+        muster = env!("CARGO_BIN_EXE_muster"),
+    );
+    // Of a process namespace nothing is left when its first process ends.
+    let namespaces = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    output("unshare", &[&namespaces[..], &["sh", "-c", &script]].concat()).await
+}
+
+/// What dig says to a question from an address: the code, or `silence`.
+const SHELL_CODE: &str = "code() {\n\
+    text=$(dig -b $1 @$2 +tries=1 +time=1 $3 $4 || true)\n\
+    echo \"$1 $3 $(echo \"$text\" | sed -n 's/.*status: \\([A-Z]*\\).*/\\1/p' | grep . || echo silence)\"\n\
+    }\n";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "makes namespaces: make e2e"]
+async fn an_outside_address_is_refused_unless_access_says_otherwise() {
+    let asked = "code 203.0.113.7 192.0.2.1 web.shop.test\n\
+        code 203.0.113.7 192.0.2.1 example.com\n\
+        code 203.0.113.66 192.0.2.1 web.shop.test\n\
+        code 10.9.8.7 192.0.2.1 web.shop.test\n\
+        code 2001:db8::7 ::1 web.shop.test\n\
+        code 203.0.113.7 192.0.2.1 web.shop.test +tcp\n";
+    let script = format!("{SHELL_CODE}{asked}");
+    for listen in ["[\"0.0.0.0:53\", \"[::]:53\"]", "[\"127.0.0.1:53\", \"192.0.2.1:53\", \"[::1]:53\"]"] {
+        let folder = tempfile::tempdir().unwrap();
+        let closed = run(folder.path(), listen, "", &script).await;
+        assert_eq!(
+            closed.lines().collect::<Vec<_>>(),
+            [
+                "203.0.113.7 web.shop.test REFUSED",
+                "203.0.113.7 example.com REFUSED",
+                "203.0.113.66 web.shop.test REFUSED",
+                "10.9.8.7 web.shop.test NOERROR",
+                "2001:db8::7 web.shop.test REFUSED",
+                "203.0.113.7 web.shop.test REFUSED",
+            ]
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let access = "[access]\nallow = [\"private\", \"203.0.113.0/24\"]\ndeny = \"203.0.113.66\"\n";
+        let open = run(folder.path(), listen, access, &script).await;
+        assert_eq!(
+            open.lines().collect::<Vec<_>>(),
+            [
+                "203.0.113.7 web.shop.test NOERROR",
+                "203.0.113.7 example.com REFUSED",
+                "203.0.113.66 web.shop.test silence",
+                "10.9.8.7 web.shop.test NOERROR",
+                "2001:db8::7 web.shop.test REFUSED",
+                "203.0.113.7 web.shop.test NOERROR",
+            ]
+        );
+        println!("{listen}: closed\n{closed}with [access] allow\n{open}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "makes namespaces: make e2e"]
+async fn equal_answers_to_a_public_network_are_limited_but_not_for_dig_with_its_cookie() {
+    let access = "[access]\nallow = \"any\"\n[access.responses]\nper_second = 1\nslip = 0\n";
+    let script = "many() {\n\
+          from=$1; shift\n\
+          dig -b $from @192.0.2.1 +tries=1 +time=1 +short -f questions \"$@\" | grep -c 127.0.0.11 || true\n\
+        }\n\
+        cookie=$(dig -b 203.0.113.7 @192.0.2.1 +cookie web.shop.test | sed -n 's/.*COOKIE: \\([0-9a-f]*\\).*/\\1/p')\n\
+        echo cookies $(many 203.0.113.7 +cookie=$cookie)\n\
+        echo plain $(many 203.0.113.7 +nocookie)\n\
+        echo private $(many 10.9.8.7 +nocookie)\n";
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("questions"), "web.shop.test A\n".repeat(8)).unwrap();
+    let text = run(folder.path(), "[\"127.0.0.1:53\", \"192.0.2.1:53\"]", access, script).await;
+    println!("{text}");
+    let count = |what: &str| -> u32 {
+        let line = text.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+        line.trim().parse().unwrap()
+    };
+    assert_eq!((count("cookies"), count("private")), (8, 8));
+    // dig asks one after the other and waits a second for each answer that does not come: every other one.
+    assert!((1..8).contains(&count("plain")), "{text}");
+}
+
+/// What every client must have found.
+fn assert_found(text: &str, expected: &[(&str, &str)]) {
+    println!("{text}");
+    for (client, found) in expected {
+        assert!(
+            text.lines().any(|line| line.strip_prefix(client).is_some_and(|rest| rest.contains(found))),
+            "{client} has not found {found}:\n{text}"
+        );
+    }
+}
+
+/// Java keeps 10 s of failures, and takes seconds to start on a busy machine: the others have four.
+const CLIENTS: &str = "ask() { name=$1; shift; echo \"$name: $(timeout ${patience:-4} \"$@\" | tr '\\n' ' ')\"; }\n\
+    has() { command -v $1 >/dev/null || { echo \"$1: left out, it is not installed: 127.0.0.11 ::1\"; false; }; }\n\
+    ask getent getent ahosts web.shop.test\n\
+    ask dual getent ahosts dual.shop.test\n\
+    ask short getent hosts web\n\
+    ask below-localhost getent ahostsv4 app.localhost\n\
+    ask reverse dig +short -x 127.0.0.1\n\
+    ask curl curl -sS http://web.shop.test:8080/\n\
+    ask python3 python3 -c 'import socket; print(socket.gethostbyname_ex(\"web.shop.test\"))'\n\
+    if has musl-gcc; then musl-gcc -static -o find find.c; ask musl-gcc ./find dual.shop.test; fi\n\
+    if has node; then ask node node find.js; fi\n\
+    if has java; then patience=30 ask java java Find.java; fi\n\
+    echo \"missing: $(timeout 4 getent hosts nothing.shop.test || echo none)\"\n";
+
+const FIND_JS: &str = "const dns = require('dns').promises;\n\
+    (async () => {\n\
+      console.log(JSON.stringify(await dns.lookup('dual.shop.test', { all: true })));\n\
+      console.log(JSON.stringify(await dns.resolve4('dual.shop.test')));\n\
+      console.log(JSON.stringify(await dns.resolveSrv('web.shop.test')));\n\
+    })();\n";
+
+const FIND_JAVA: &str = "import java.net.InetAddress;\n\
+    public class Find {\n\
+      public static void main(String[] words) throws Exception {\n\
+        for (InetAddress found : InetAddress.getAllByName(\"dual.shop.test\"))\n\
+          System.out.println(found.getHostAddress().replace(\"0:0:0:0:0:0:0:1\", \"::1\"));\n\
+      }\n\
+    }\n";
+
+const FIND: &str = "#include <netdb.h>\n#include <stdio.h>\n#include <arpa/inet.h>\n\
+    int main(int count, char **words) {\n\
+      struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found;\n\
+      char text[64];\n\
+      if (count < 2 || getaddrinfo(words[1], 0, &hints, &found)) return 1;\n\
+      for (; found; found = found->ai_next) {\n\
+        void *address = found->ai_family == AF_INET\n\
+          ? (void *)&((struct sockaddr_in *)found->ai_addr)->sin_addr\n\
+          : (void *)&((struct sockaddr_in6 *)found->ai_addr)->sin6_addr;\n\
+        puts(inet_ntop(found->ai_family, address, text, sizeof text));\n\
+      }\n\
+    }\n";
+
+const FOUND: &[(&str, &str)] = &[
+    ("getent:", "127.0.0.11"),
+    ("getent:", "127.0.0.12"),
+    ("dual:", "127.0.0.11"),
+    ("dual:", "::1"),
+    ("short:", "web.shop.test"),
+    ("below-localhost:", "127.0.0.1"),
+    ("reverse:", "localhost."),
+    ("curl:", "a page"),
+    ("python3:", "127.0.0.12"),
+    ("musl-gcc:", "127.0.0.11"),
+    ("musl-gcc:", "::1"),
+    ("node:", "127.0.0.11"),
+    ("node:", "::1"),
+    ("java:", "127.0.0.11"),
+    ("java:", "::1"),
+    ("missing:", "none"),
+];
+
+/// Serves a page on every address, and has the clients ask whom `resolv.conf` names.
+fn with_clients(folder: &Path, before: &str) -> String {
+    fs::create_dir_all(folder.join("site")).unwrap();
+    fs::write(folder.join("site/index.html"), "a page\n").unwrap();
+    for (name, text) in [("find.c", FIND), ("find.js", FIND_JS), ("Find.java", FIND_JAVA)] {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    format!(
+        "start python3 -m http.server 8080 --bind 127.0.0.11 --directory site\n\
+         start python3 -m http.server 8080 --bind 127.0.0.12 --directory site\n\
+         for address in 127.0.0.11 127.0.0.12; do\n\
+           for at in $(seq 200); do curl -s -o /dev/null http://$address:8080/ && break; sleep 0.05; done\n\
+         done\n\
+         {before}\n\
+         mount --bind resolv.conf /etc/resolv.conf\n\
+         {CLIENTS}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "makes namespaces: make e2e"]
+async fn clients_whose_only_name_server_is_muster_find_our_names_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("resolv.conf"), "nameserver 10.0.0.2\nsearch shop.test\n").unwrap();
+    let install = "$muster resolv-conf --config muster.toml --install --path resolv.conf 2>/dev/null\n\
+        grep -q 'nameserver 127.0.0.1' resolv.conf\n";
+    let script = with_clients(folder.path(), install);
+    let forward = "[forward]\n\".\" = \"127.0.0.60\"\n";
+    let text = run(folder.path(), "\"127.0.0.1:53\"", forward, &script).await;
+    assert_found(&text, FOUND);
+}
+
+/// Tells whether a program of Debian's is there; where `MUSTER_RIG_ALL` is set it must be.
+fn has(program: &str) -> bool {
+    let found = std::process::Command::new(program).arg("-h").output().is_ok();
+    let all_wanted = std::env::var_os("MUSTER_RIG_ALL").is_some_and(|value| !value.is_empty());
+    assert!(found || !all_wanted, "{program} is not there, and MUSTER_RIG_ALL says that it must be");
+    if !found {
+        println!("left out: {program} is not installed");
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "makes namespaces, needs unbound: make e2e"]
+async fn unbound_in_front_is_told_by_what_is_printed_for_it() {
+    if !has("unbound") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    let unbound = format!(
+        "$muster resolv-conf --config muster.toml --for unbound >stub.conf 2>/dev/null\n\
+         printf 'server:\\n  interface: 127.0.0.54\\n  port: 53\\n  access-control: 127.0.0.0/8 allow\\n  chroot: \"\"\\n  \
+           username: \"\"\\n  directory: \"{path}\"\\n  pidfile: \"\"\\n  use-syslog: no\\n  do-daemonize: no\\n  \
+           module-config: \"iterator\"\\nremote-control:\\n  control-enable: no\\ninclude: {path}/stub.conf\\n' >unbound.conf\n\
+         start unbound -d -c unbound.conf\n\
+         until_answered @127.0.0.54 web.shop.test\n\
+         printf 'nameserver 127.0.0.54\\nsearch shop.test\\n' >resolv.conf\n"
+    );
+    let script = with_clients(folder.path(), &unbound);
+    let text = run(folder.path(), "[\"127.0.0.1:53\"]", "", &script).await;
+    assert_found(&text, FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "makes namespaces, needs systemd-resolved: make e2e"]
+async fn systemd_resolved_in_front_is_told_by_what_is_printed_for_it() {
+    if !is_installed("systemd-resolved") {
+        println!("left out: there is no systemd-resolved");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // It wants a user, its folders, and a link that is up and not loopback.
+    let resolved = format!(
+        "ip link add one type veth peer name other\n\
+         ip address add 10.77.0.1/24 dev one\n\
+         ip link set one up; ip link set other up\n\
+         mount -t tmpfs tmpfs /run\n\
+         mount -t tmpfs tmpfs /etc/systemd\n\
+         mkdir -p /run/systemd/resolve /etc/systemd/resolved.conf.d\n\
+         (cat /etc/passwd; echo 'systemd-resolve:x:64001:64001::/:/usr/sbin/nologin') >passwd\n\
+         (cat /etc/group; echo 'systemd-resolve:x:64001:') >group\n\
+         mount --bind passwd /etc/passwd; mount --bind group /etc/group\n\
+         chown 64001:64001 /run/systemd/resolve\n\
+         $muster resolv-conf --config muster.toml --for systemd-resolved 2>/dev/null \
+           >/etc/systemd/resolved.conf.d/muster.conf\n\
+         start {}\n\
+         until_answered @127.0.0.53 web.shop.test\n\
+         printf 'nameserver 127.0.0.53\\noptions edns0 trust-ad\\nsearch shop.test\\n' >resolv.conf\n",
+        server("systemd-resolved").display()
+    );
+    let script = with_clients(folder.path(), &resolved);
+    let text = run(folder.path(), "[\"127.0.0.1:53\"]", "", &script).await;
+    assert_found(&text, FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "makes namespaces, needs dnsmasq: make e2e"]
+async fn dnsmasq_in_front_is_told_by_what_is_printed_for_it() {
+    if !has("dnsmasq") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let dnsmasq = "$muster resolv-conf --config muster.toml --for dnsmasq >shop.conf 2>/dev/null\n\
+        start dnsmasq --keep-in-foreground --no-hosts --no-resolv --user=root --pid-file= --bind-interfaces \
+          --listen-address=127.0.0.54 --stop-dns-rebind --server=127.0.0.1 --conf-file=shop.conf\n\
+        until_answered @127.0.0.54 web.shop.test\n\
+        printf 'nameserver 127.0.0.54\\nsearch shop.test\\n' >resolv.conf\n";
+    let script = with_clients(folder.path(), dnsmasq);
+    // dnsmasq asks muster for what it has nobody else for, as a machine's forwarder would.
+    let text = run(folder.path(), "[\"127.0.0.1:53\"]", "", &script).await;
+    let rest: Vec<_> = FOUND.iter().copied().filter(|(client, _)| *client != "below-localhost:").collect();
+    assert_found(&text, &rest);
+}
