@@ -390,37 +390,6 @@ fn an_alias_is_followed_only_where_that_is_wanted_and_others_are_asked_for_its_t
 }
 
 #[test]
-fn only_those_who_may_have_other_names_forwarded_get_them_not_even_from_the_cache() {
-    let running = Running::with("0.0.0.0:0", ".", "[access]\nforward = [\"127.0.0.1/32\"]");
-    let port = running.dns().port();
-    let ask = |client: [u8; 4], name: &str| {
-        let socket = UdpSocket::bind((Ipv4Addr::from(client), 0)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let to = SocketAddr::from(([127, 0, 0, 1], port));
-        socket.send_to(&query(name, RecordType::A).to_vec().unwrap(), to).unwrap();
-        let answer = receive(&socket, to);
-        (answer.metadata.response_code, answer.answers.len(), answer.metadata.recursion_available)
-    };
-    assert_eq!(ask([127, 0, 0, 1], "a.example."), (ResponseCode::NoError, 1, true));
-    for name in ["a.example.", "b.example."] {
-        assert_eq!(ask([127, 0, 0, 2], name), (ResponseCode::Refused, 0, false), "{name}");
-    }
-    assert_eq!(ask([127, 0, 0, 2], "web.shop."), (ResponseCode::NoError, 1, false));
-    assert_eq!(ask([127, 0, 0, 2], "away.shop."), (ResponseCode::NoError, 1, false), "an alias alone");
-    assert_eq!(ask([127, 0, 0, 1], "away.shop."), (ResponseCode::NoError, 3, true));
-    assert_eq!(running.upstream.count("b.example."), 0);
-}
-
-#[test]
-fn special_names_are_answered_here_although_all_names_are_forwarded() {
-    let running = Running::with("127.0.0.1:0", ".", "");
-    let answer = exchange(running.dns(), &query("localhost.", RecordType::A));
-    assert!(answer.metadata.authoritative && answer.metadata.recursion_available);
-    assert_eq!(answer.answers[0].data.ip_addr(), Some(Ipv4Addr::LOCALHOST.into()));
-    assert_eq!(running.upstream.count("localhost."), 0);
-}
-
-#[test]
 fn forwarded_answers_have_the_clients_cookie() {
     let running = Running::start("127.0.0.1:0");
     let mut message = query("a.example.", RecordType::A);
@@ -484,4 +453,55 @@ fn a_reload_changes_what_is_forwarded() {
     let reloaded = running.runtime.block_on(server.apply(bad)).unwrap();
     assert!(reloaded.text.contains("/nowhere.pem") && reloaded.text.contains("refused"), "{}", reloaded.text);
     assert_eq!(ask("b.other."), ResponseCode::NoError);
+}
+
+/// Asks from an address of loopback.
+fn ask_from(client: &str, running: &Running, name: &str) -> Message {
+    let socket = UdpSocket::bind((client, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.send_to(&query(name, RecordType::A).to_vec().unwrap(), running.dns()).unwrap();
+    receive(&socket, running.dns())
+}
+
+#[test]
+fn other_names_are_for_those_that_forward_names_only() {
+    let access = "[access]\nallow = \"127.0.0.0/24\"\nforward = [\"127.0.0.1\", \"127.9.0.0/16\"]";
+    let running = Running::with("127.0.0.1:0", "example", access);
+    let code = |client: &str, name: &str| ask_from(client, &running, name).metadata.response_code;
+    assert_eq!(code("127.0.0.1", "a.example."), ResponseCode::NoError);
+    // Neither what is kept, nor what would have to be asked for, nor where an alias leads.
+    for client in ["127.0.0.5", "127.9.0.1"] {
+        for name in ["a.example.", "b.example."] {
+            assert_eq!(code(client, name), ResponseCode::Refused, "{client} {name}");
+        }
+    }
+    assert_eq!(code("127.9.0.1", "web.shop."), ResponseCode::Refused, "in `forward`, but not in `allow`");
+    let alias = ask_from("127.0.0.5", &running, "away.shop.");
+    assert_eq!((alias.answers.len(), alias.metadata.recursion_available), (1, false));
+    let whole = ask_from("127.0.0.1", &running, "away.shop.");
+    assert_eq!((whole.answers.len(), whole.metadata.recursion_available), (3, true));
+    assert_eq!(running.upstream.count("b.example."), 0);
+    assert_eq!(running.upstream.count("chain.example."), 1);
+}
+
+#[test]
+fn required_cookies_are_asked_for_before_anybody_else_is_asked() {
+    let access = "[access.responses]\nexempt = []\n[access.cookies]\nrequired = true";
+    let running = Running::with("127.0.0.1:0", "example", access);
+    let answer = ask_from("127.0.0.1", &running, "a.example.");
+    assert!(answer.metadata.truncation && answer.answers.is_empty());
+    assert_eq!(running.upstream.count("a.example."), 0);
+}
+
+#[test]
+fn the_root_is_forwarded_without_special_names_but_with_private_reverse_names() {
+    let running = Running::with("127.0.0.1:0", ".", "");
+    let ask = |name: &str| ask_from("127.0.0.1", &running, name);
+    assert_eq!(ask("app.localhost.").answers.len(), 1);
+    assert!(ask("localhost.").metadata.recursion_available);
+    assert_eq!(ask("a.invalid.").metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(ask("4.3.2.10.in-addr.arpa.").answers.len(), 1);
+    let asked = running.upstream.asked.lock().unwrap();
+    let others: Vec<_> = asked.iter().filter(|name| !name.starts_with("muster-loop-")).collect();
+    assert_eq!(others, ["4.3.2.10.in-addr.arpa."]);
 }

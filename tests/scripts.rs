@@ -1,7 +1,9 @@
 //! Runs `tests/scripts/*.toml`: updates in, questions, answers out, through the real configuration, catalog and responder.
 //!
-//! A script has a `zone` (a zone file's text) and steps, each either an update (`reset`, `upsert`, `remove`, `expire`,
-//! `import`) or a question (`ask`) with what is expected. Sources named `consul.vms` and `kubernetes.eks` exist.
+//! A script has a `zone` (a zone file's text) and steps, each an update (`reset`, `upsert`, `remove`, `expire`, `import`), an
+//! edit of the zone (`edit`), a time that passes (`wait`) or a question (`ask`) with what is expected. Sources named
+//! `consul.vms` and `kubernetes.eks` exist; `server` adds to `muster.toml`. A question may have an `asker` and be asked
+//! `look_ups` times, after which the first answers are counted: `shares` says how many begin with one of these addresses.
 //! Every answer is decoded by hickory-proto, which knows nothing of how it was made.
 
 #![allow(
@@ -14,15 +16,22 @@
     reason = "a test fails by panicking, prints what it measured, and has no outside"
 )]
 
-use std::{fmt::Write as _, net::IpAddr, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt::Write as _,
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query},
     rr::{Name as DnsName, RData, Record, RecordType},
 };
 use muster::{
-    catalog::{Catalog, Cell},
-    config,
+    catalog::{Catalog, Cell, Change},
+    config::{self, Config},
     dns::{Context, Responder, Response, Rotation},
     model::{
         Health, Import, Instance, Member, Name, NamedPort, Protocol, SourceId, SourceKind, Target, Update,
@@ -35,11 +44,14 @@ const SERVER: &str = r#"
 [consul.vms]
 address = "http://127.0.0.1:8500"
 [kubernetes.eks]
+identify_clients = true
 "#;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Script {
+    #[serde(default)]
+    server: String,
     zone: String,
     step: Vec<Step>,
 }
@@ -54,10 +66,15 @@ struct Step {
     expire: Option<String>,
     expire_import: bool,
     import: Option<Vec<String>>,
+    edit: Option<String>,
+    wait: Option<u64>,
     id: String,
     instances: Vec<GivenInstance>,
     generate: Option<u8>,
     ask: Option<String>,
+    asker: Option<IpAddr>,
+    look_ups: Option<usize>,
+    shares: Vec<Share>,
     tcp: bool,
     edns: Option<u16>,
     rcode: Option<String>,
@@ -70,6 +87,17 @@ struct Step {
     tc: bool,
     ttl: Option<u32>,
     at_most: Option<usize>,
+}
+
+/// Of the look-ups of a step, how many are answered by an instance at one of `of`, and by nobody else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Share {
+    of: Vec<IpAddr>,
+    count: usize,
+    /// How far from `count` it may be.
+    #[serde(default)]
+    within: usize,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +113,13 @@ struct GivenInstance {
     #[serde(default = "healthy")]
     health: String,
     weight: Option<u16>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    locality: Option<String>,
+    datacenter: Option<String>,
+    kube_namespace: Option<String>,
+    #[serde(default)]
+    shares_address: bool,
 }
 
 #[derive(Deserialize)]
@@ -122,45 +157,70 @@ impl GivenInstance {
             health,
             named_ports,
             weight: self.weight.unwrap_or(Instance::DEFAULT_WEIGHT),
+            labels: self.labels.into_iter().collect(),
+            locality: self.locality.map(Into::into),
+            datacenter: self.datacenter.map(Into::into),
+            kube_namespace: self.kube_namespace.map(Into::into),
+            shares_address: self.shares_address,
             ..Instance::at(&self.id, [127, 0, 0, 1].into(), self.port)
         }
     }
 }
 
 struct Rig {
-    apex: Name,
-    members: Vec<Member>,
+    server: String,
+    config: Arc<Config>,
+    now: Instant,
     catalog: Catalog,
+    cell: Arc<Cell>,
     responder: Responder,
     rotation: Rotation,
 }
 
 impl Rig {
-    fn new(zone: &str) -> Self {
-        let files = [("muster.toml".into(), SERVER.to_owned()), ("zones/zone.toml".into(), zone.to_owned())];
-        let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
-        let catalog = Catalog::new(&loaded.config, 1);
+    fn new(script: &Script) -> Self {
+        let server = format!("{}\n{SERVER}", script.server);
+        let config = load(&server, &script.zone);
+        let catalog = Catalog::new(&config, 1);
         let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
-        let namespace = &loaded.config.namespaces[0];
         Self {
-            apex: namespace.apex.clone(),
-            members: namespace.services.iter().flat_map(|s| s.members()).map(|(member, _)| member).collect(),
+            server,
+            config,
+            now: Instant::now(),
             catalog,
-            responder: Responder::new(cell, Arc::new(Metrics::new().unwrap()), None),
+            responder: Responder::new(Arc::clone(&cell), Arc::new(Metrics::new().unwrap()), None),
+            cell,
             rotation: Rotation::default(),
         }
     }
 
-    /// `web 0` is the first member of `web`; `web import` the one that an import brings.
+    fn apex(&self) -> &Name {
+        &self.config.namespaces[0].apex
+    }
+
+    /// Goes over to an edited zone file, as a reload does.
+    fn edit(&mut self, zone: &str) {
+        let to = load(&self.server, zone);
+        let from = std::mem::replace(&mut self.config, Arc::clone(&to));
+        let (restarted, probed) = (HashSet::new(), HashSet::new());
+        self.catalog.reconfigure(&Change { from, to, serial: 2, restarted, probed });
+        self.cell.store(Arc::new(self.catalog.snapshot()));
+    }
+
+    /// `web 0` is the first member of `web`; `web import` the one that an import brings; `clients` are the pods that only ask.
     fn member(&self, text: &str) -> Member {
+        if text == "clients" {
+            return Member::clients(SourceId { kind: SourceKind::Kubernetes, name: "eks".into() });
+        }
         let (service, place) = text.split_once(' ').expect("service and place");
-        let service = self.apex.join(service).unwrap();
+        let service = self.apex().join(service).unwrap();
         if place == "import" {
             return Member { service, source: vms(), place: Member::IMPORTED };
         }
         let place: u16 = place.parse().unwrap();
-        let found = self.members.iter().find(|m| m.service == service && m.place == place);
-        found.unwrap_or_else(|| panic!("no member {text:?}")).clone()
+        let mut members = self.config.namespaces[0].services.iter().flat_map(|one| one.members());
+        let found = members.find(|(member, _)| member.service == service && member.place == place);
+        found.unwrap_or_else(|| panic!("no member {text:?}")).0
     }
 
     fn run(&mut self, mut step: Step) {
@@ -188,7 +248,7 @@ impl Rig {
         if let Some(member) = &step.expire {
             updates.push(Update::Expired { member: self.member(member) });
         }
-        let import = Import { apex: self.apex.clone(), source: vms(), place: 0 };
+        let import = Import { apex: self.apex().clone(), source: vms(), place: 0 };
         if step.expire_import {
             updates.push(Update::ImportExpired { import: import.clone() });
         }
@@ -197,17 +257,28 @@ impl Rig {
             updates.push(Update::Imported { import, services });
         }
         assert!(instances.is_empty(), "instances without an update");
-        assert_eq!(updates.is_empty(), step.ask.is_some(), "a step is either updates or a question");
+        let is_change = !updates.is_empty() || step.edit.is_some() || step.wait.is_some();
+        assert_ne!(is_change, step.ask.is_some(), "a step is either a change or a question");
         for update in updates {
             self.catalog.apply(update);
         }
-        self.catalog.publish();
-        if let Some(ask) = step.ask.take() {
-            self.ask(&ask, &step);
+        self.now += Duration::from_secs(step.wait.unwrap_or(0));
+        self.catalog.publish_at(self.now);
+        if let Some(zone) = &step.edit {
+            self.edit(zone);
         }
+        let Some(ask) = step.ask.take() else { return };
+        let Some(look_ups) = step.look_ups else {
+            self.ask(&ask, &step);
+            return;
+        };
+        step.answers = step.answers.or(Some(1));
+        let firsts: Vec<_> = (0..look_ups).map(|_| self.ask(&ask, &step).remove(0)).collect();
+        check_shares(&firsts, &step.shares);
     }
 
-    fn ask(&mut self, ask: &str, step: &Step) {
+    /// Asks once; gives the answers.
+    fn ask(&mut self, ask: &str, step: &Step) -> Vec<String> {
         let (name, rtype) = ask.split_once(' ').expect("name and type");
         let rtype = rtype
             .strip_prefix("TYPE")
@@ -223,8 +294,8 @@ impl Rig {
         }
         let mut out = Vec::new();
         let transport = if step.tcp { Transport::Tcp } else { Transport::Udp };
-        let client = [127, 0, 0, 1].into();
-        let context = Context { transport, asked: Some(client), client };
+        let here = [127, 0, 0, 1].into();
+        let context = Context { transport, asked: Some(here), client: step.asker.unwrap_or(here) };
         let packet = request.to_vec().unwrap();
         let ready = self.responder.respond(&packet, context, &mut self.rotation, &mut out);
         assert_eq!(ready, Response::Ready);
@@ -269,7 +340,28 @@ impl Rig {
         if let Some(limit) = step.at_most {
             assert!(out.len() <= limit, "{} bytes", out.len());
         }
+        answers
     }
+}
+
+fn load(server: &str, zone: &str) -> Arc<Config> {
+    let files = [("muster.toml".into(), server.to_owned()), ("zones/zone.toml".into(), zone.to_owned())];
+    let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
+    Arc::new(loaded.config)
+}
+
+/// Every look-up is somebody's share, and every share is as large as it should be.
+fn check_shares(firsts: &[String], shares: &[Share]) {
+    let total: usize = shares.iter().map(|share| share.count).sum();
+    assert_eq!(total, firsts.len(), "the shares must be of all look-ups");
+    let mut left = firsts.len();
+    for share in shares {
+        let of: Vec<_> = share.of.iter().map(|address| format!("A {address}")).collect();
+        let count = firsts.iter().filter(|first| of.contains(first)).count();
+        assert!(count.abs_diff(share.count) <= share.within, "{of:?} got {count} of {}", firsts.len());
+        left -= count;
+    }
+    assert_eq!(left, 0, "nobody else is answered: {firsts:?}");
 }
 
 fn vms() -> SourceId {
@@ -299,13 +391,13 @@ fn scripts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 7, "{files:?}");
+    assert!(files.len() >= 12, "{files:?}");
     let mut failures = Vec::new();
     for file in &files {
         let text = std::fs::read_to_string(file).unwrap();
         let script: Script =
             toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let mut rig = Rig::new(&script.zone);
+        let mut rig = Rig::new(&script);
         for (number, step) in (1..).zip(script.step) {
             let what = step.ask.clone().or(step.note.clone()).unwrap_or_default();
             let run = std::panic::AssertUnwindSafe(|| rig.run(step));

@@ -72,8 +72,13 @@ impl Consul {
 
     /// Registers an instance with a check that the test flips by [`flip`](Self::flip).
     pub async fn register_ttl(&self, service: &str, id: &str, address: &str, port: u16) {
+        self.register_tagged(service, id, address, port, &[]).await;
+    }
+
+    /// As [`register_ttl`](Self::register_ttl), with tags.
+    pub async fn register_tagged(&self, service: &str, id: &str, address: &str, port: u16, tags: &[&str]) {
         let body = json!({
-            "Name": service, "ID": id, "Address": address, "Port": port,
+            "Name": service, "ID": id, "Address": address, "Port": port, "Tags": tags,
             "Check": { "CheckID": format!("check-{id}"), "TTL": "1h", "Status": "passing" },
         });
         self.put("/v1/agent/service/register", &body).await;

@@ -13,12 +13,13 @@ use hickory_proto::{
 };
 use tokio::net::UdpSocket;
 
-use crate::rig::{PATIENCE, Process, free_port, http, wait_for};
+use crate::rig::{PATIENCE, Process, free_port, http, output, wait_for};
 
 pub struct Muster {
     process: Process,
     pub dns: SocketAddr,
     admin: SocketAddr,
+    zone: PathBuf,
     socket: UdpSocket,
     client: reqwest::Client,
 }
@@ -35,7 +36,8 @@ impl Muster {
         let config: PathBuf = folder.join(format!("muster-{}.toml", dns.port()));
         let zones = format!("zones-{}", dns.port());
         std::fs::create_dir_all(folder.join(&zones)).unwrap();
-        std::fs::write(folder.join(&zones).join("zone.toml"), zone).unwrap();
+        let zone_file = folder.join(&zones).join("zone.toml");
+        std::fs::write(&zone_file, zone).unwrap();
         let text =
             format!("zones = \"{zones}\"\n[listen]\ndns = [\"{dns}\"]\nadmin = \"{admin}\"\n{sources}\n");
         // Top-level keys must stand before the first table.
@@ -47,7 +49,7 @@ impl Muster {
         let process = Process::start(&mut command, folder.join(format!("muster-{}.log", dns.port())));
         let socket = UdpSocket::bind((dns.ip(), 0)).await.unwrap();
         let client = http().build().unwrap();
-        let mut muster = Self { process, dns, admin, socket, client };
+        let mut muster = Self { process, dns, admin, zone: zone_file, socket, client };
         wait_for("muster answers", || {
             let ended = muster.process.has_ended();
             assert!(!ended, "muster has ended:\n{}", muster.process.log());
@@ -60,6 +62,14 @@ impl Muster {
 
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// Edits the zone file and lets the server read it, as an operator does; the next look-up follows.
+    pub async fn edit(&self, zone: &str) {
+        std::fs::write(&self.zone, zone).unwrap();
+        let admin = self.admin.to_string();
+        let text = output(env!("CARGO_BIN_EXE_muster"), &["reload", "--at", &admin]).await;
+        println!("$ muster reload\n{}", text.trim_end());
     }
 
     /// GETs a path of the admin port: the status and the body.

@@ -214,9 +214,22 @@ async fn clients_whose_only_name_server_is_muster_find_our_names_at_once() {
     let install = "$muster resolv-conf --config muster.toml --install --path resolv.conf 2>/dev/null\n\
         grep -q 'nameserver 127.0.0.1' resolv.conf\n";
     let script = with_clients(folder.path(), install);
+    // The resolver of the network: it has other names.
+    let other = "mkdir other\n\
+        printf 'namespace = \"other.example\"\\n[services.www]\\nfrom = [{ static = [\"192.0.2.80:80\", \"[2001:db8::80]:80\"] }]\\n' >other/zone.toml\n\
+        printf 'zones = \"other\"\\n[listen]\\ndns = \"127.0.0.60:53\"\\n' >other.toml\n\
+        start $muster serve --config other.toml\n\
+        until_answered @127.0.0.60 www.other.example\n";
+    let others = "ask other getent ahosts www.other.example\n\
+        ask other-missing dig +noall +comments nothing.other.example\n";
     let forward = "[forward]\n\".\" = \"127.0.0.60\"\n";
+    let script = format!("{other}{script}{others}");
     let text = run(folder.path(), "\"127.0.0.1:53\"", forward, &script).await;
     assert_found(&text, FOUND);
+    assert_found(
+        &text,
+        &[("other:", "192.0.2.80"), ("other:", "2001:db8::80"), ("other-missing:", "NXDOMAIN")],
+    );
 }
 
 /// Tells whether a program of Debian's is there; where `MUSTER_RIG_ALL` is set it must be.

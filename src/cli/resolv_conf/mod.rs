@@ -6,17 +6,17 @@
 mod install;
 mod stand_in;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, bail};
 
 use self::stand_in::{Facts, Kind};
 use super::{Configuration, fail, load, print};
 use crate::config::{Config, Upstream};
-
-fn is_system(upstream: &Upstream) -> bool {
-    matches!(upstream, Upstream::ResolvConf(path) if path.as_os_str() == Upstream::SYSTEM)
-}
 
 /// What to print or do.
 #[derive(Debug, clap::Args)]
@@ -70,20 +70,20 @@ pub(super) fn run(configuration: &Configuration, options: &Options) -> ExitCode 
 fn put_in_place(config: &Config, facts: &Facts, options: &Options) -> anyhow::Result<String> {
     let addresses = facts.on_port_53().context("nothing was changed")?;
     if !options.force {
-        check_forwarding(config, facts)?;
+        check_forwarding(config, facts, &options.path)?;
     }
     install::install(&options.path, &addresses, options.drop_old, options.force)
 }
 
 /// Refuses to cut a machine off from all names but ours.
-fn check_forwarding(config: &Config, facts: &Facts) -> anyhow::Result<()> {
+fn check_forwarding(config: &Config, facts: &Facts, path: &Path) -> anyhow::Result<()> {
     if !facts.forwards_all {
         bail!(
             "nothing was changed: muster is to be the only name server, but it forwards no other names; add\n\
              [forward]\n\".\" = [\"10.0.0.2\"]\nwith the name servers of your network to muster.toml (or say --force)"
         );
     }
-    if asks_the_system(config) {
+    if asks_the_system(config, path) {
         bail!(
             "nothing was changed: [forward] asks \"system\", which is resolv.conf, and that would then be muster itself; \
              name the resolvers there, such as \".\" = [\"10.0.0.2\"] (or say --force)"
@@ -93,8 +93,11 @@ fn check_forwarding(config: &Config, facts: &Facts) -> anyhow::Result<()> {
 }
 
 /// Tells whether other names go to whom resolv.conf names.
-fn asks_the_system(config: &Config) -> bool {
-    config.forward.iter().any(|forward| forward.upstreams.iter().any(is_system))
+fn asks_the_system(config: &Config, path_of_install: &Path) -> bool {
+    config.forward.iter().flat_map(|forward| &forward.upstreams).any(|upstream| match upstream {
+        Upstream::ResolvConf(path) => path == path_of_install,
+        _ => false,
+    })
 }
 
 fn done(result: anyhow::Result<String>) -> ExitCode {
