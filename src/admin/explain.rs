@@ -89,8 +89,9 @@ async fn instances_page(state: AdminState, uri: &Uri) -> Page<impl Serialize> {
     let name = service.clone();
     let page = read(&state, move |catalog| catalog.list_instances(&name, after.as_deref(), limit)).await?;
     page.ok_or_else(|| {
+        let meant = state.cell.load().suggest(&service);
         let message =
-            format!("there is no service {service}; /v1/services lists them, /v1/explain says more");
+            format!("there is no service {service}{meant} (`muster services` or /v1/services lists them)");
         Refusal(StatusCode::NOT_FOUND, message)
     })
 }

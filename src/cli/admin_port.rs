@@ -46,7 +46,9 @@ impl Server {
     pub(super) fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<String, ExitCode> {
         let mut url = self.find()?;
         url.set_path(path);
-        url.query_pairs_mut().extend_pairs(parameters);
+        if !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
+        }
         let (status, text) = send(Method::GET, &url).map_err(|error| fail(&error))?;
         if status.is_success() {
             return Ok(text);
@@ -74,7 +76,7 @@ pub(super) fn send(method: Method, url: &Url) -> anyhow::Result<(StatusCode, Str
         let request = client.request(method, url.clone()).header("X-Muster", "command");
         let mut base = url.clone();
         base.set_query(None);
-        let response = request.send().await.with_context(|| {
+        let response = request.send().await.map_err(reqwest::Error::without_url).with_context(|| {
             format!("cannot reach {base}: is muster running, with that admin port? Name another with --at")
         })?;
         let status = response.status();

@@ -9,8 +9,8 @@ use super::{
     table::{Cell, Paint, Style, Table, age, clean},
 };
 use crate::model::{
-    Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, Found,
-    GivenAnswer, InstanceReport,
+    Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_ALL,
+    Found, GivenAnswer, InstanceReport,
 };
 
 /// What is to be explained.
@@ -19,7 +19,7 @@ pub(super) struct Question {
     /// The name that is asked for, such as web.shop
     name: String,
     /// The type of records that is asked for
-    #[arg(short, long = "type", value_name = "TYPE", default_value = "A")]
+    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "A")]
     qtype: String,
     /// Who would ask: an IP address
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
@@ -95,7 +95,7 @@ fn client(client: &ExplainedClient) -> String {
     });
     let known: Vec<_> = known.collect();
     let mut text = match known.len() {
-        0 => "no route or nearness here knows who that is".to_owned(),
+        0 => "not known here as an instance".to_owned(),
         _ => format!("is {}", known.join(" or ")),
     };
     if client.ambiguous {
@@ -108,19 +108,17 @@ fn client(client: &ExplainedClient) -> String {
 }
 
 fn service_line(service: &ExplainedService) -> String {
-    let ExplainedService { of, namespace, ttl, order, max_answers, accept, .. } = service;
-    format!(
-        "{of} of namespace {namespace}: TTL {ttl}, order {order}, at most {max_answers} records, accepts {}",
-        accept.join(" and ")
-    )
+    let ExplainedService { of, ttl, order, max_answers, accept, .. } = service;
+    format!("{of}: TTL {ttl}, order {order}, at most {max_answers} records, accepts {}", accept.join(" and "))
 }
 
 fn route_line(route: &ExplainedRoute) -> String {
-    let mut text = match route.matched {
-        true => format!("{}: matches, {}", route.clients, route.why),
-        false => format!("{}: no, {}", route.clients, route.why),
-    };
-    if route.failed_open {
+    let matches = if route.matched { "matches" } else { "no" };
+    let mut text = format!("for {}: {matches}", route.clients);
+    if route.why != FOR_ALL {
+        let _ = write!(text, ", {}", route.why);
+    }
+    if route.failed_open && route.matched {
         text += "; nothing is fit, so it fails open";
     }
     text
@@ -174,10 +172,10 @@ fn instance_row(instance: &ExplainedInstance, has_groups: bool) -> Vec<Cell> {
     let style = |style| if instance.answered { style } else { Style::Dim };
     let number = |number: Option<usize>| number.map(|number| number.to_string()).unwrap_or_default();
     let age_of = instance.reports.iter().filter(|report| report.health == instance.health);
-    let answered = match instance.answered {
-        true if instance.why == instance.health => "yes".to_owned(),
-        true => format!("yes: {}", instance.why),
-        false => format!("no: {}", instance.why),
+    let answered = if instance.answered { "yes" } else { "no" };
+    let answered = match why_besides_health(instance) {
+        "" => answered.to_owned(),
+        why => format!("{answered}: {why}"),
     };
     let source = match instance.reports.as_slice() {
         [report] => report.source.clone(),
@@ -198,6 +196,13 @@ fn instance_row(instance: &ExplainedInstance, has_groups: bool) -> Vec<Cell> {
         Cell::new(style(Style::Plain), source),
         Cell::new(style(Style::Plain), answered),
     ]
+}
+
+/// Why it is answered or not; the state is said beside it.
+fn why_besides_health(instance: &ExplainedInstance) -> &str {
+    let besides = instance.why.strip_prefix(instance.health.as_str());
+    let besides = besides.and_then(|rest| rest.strip_prefix([':', ';']).or(rest.is_empty().then_some("")));
+    besides.unwrap_or(&instance.why).trim_start()
 }
 
 /// One of several reports, below their instance.
@@ -250,6 +255,9 @@ fn given(answer: &GivenAnswer, service: Option<&ExplainedService>, paint: Paint)
     }
     for record in answer.authority.iter().chain(&answer.additional) {
         let _ = writeln!(text, "{}", paint.paint(Style::Dim, &format!("  {}", clean(record))));
+    }
+    if answer.answers.is_empty() {
+        return text;
     }
     let records: usize = service.map_or(0, |service| {
         service.routes.iter().flat_map(|route| &route.groups).map(|group| group.records.len()).sum()

@@ -22,7 +22,16 @@ pub(super) fn services(server: &Server, output: &Output) -> ExitCode {
         all.services.extend(page.services);
         page.next
     });
-    finish(pages.map(|()| all), output, render_services)
+    let all = pages.map(|()| {
+        all.services.sort_by_cached_key(|service| in_order(&service.name));
+        all
+    });
+    finish(all, output, render_services)
+}
+
+/// A name's labels from the last to the first, so that what is below a name comes after it (RFC 4034 section 6.1).
+fn in_order(name: &str) -> Vec<String> {
+    name.rsplit('.').map(str::to_owned).collect()
 }
 
 pub(super) fn instances(service: &str, server: &Server, output: &Output) -> ExitCode {
@@ -104,7 +113,9 @@ fn service_row(service: &ListedService) -> Vec<Cell> {
         (_, 0) => Style::Dim,
         _ => Style::Red,
     };
-    let others = service.health.iter().filter(|(health, _)| *health != "healthy");
+    // A further name has part of the service's instances, which part is not said here.
+    let has_counts = service.of == service.name && service.alias.is_none();
+    let others = service.health.iter().filter(|_| has_counts).filter(|(health, _)| *health != "healthy");
     let mut notes: Vec<String> = others.map(|(health, count)| format!("{count} {health}")).collect();
     if !service.complete {
         notes.push("not all heard".to_owned());
@@ -117,7 +128,7 @@ fn service_row(service: &ListedService) -> Vec<Cell> {
         None if service.of != service.name => notes.push(format!("another name for {}", service.of)),
         None => {}
     }
-    let count = |count: usize| if service.alias.is_some() { String::new() } else { count.to_string() };
+    let count = |count: usize| if has_counts { count.to_string() } else { String::new() };
     vec![
         Cell::new(Style::Bold, &service.name),
         Cell::new(style, count(healthy)),

@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    fmt::Write as _,
     io::{self, IsTerminal},
 };
 
@@ -10,6 +9,15 @@ use clap::ColorChoice;
 
 /// How wide lines get before their last cell is wrapped.
 pub(super) const WIDTH: usize = 100;
+
+/// Between two columns.
+const GAP: usize = 2;
+
+/// What a wrapped cell needs to be legible.
+const LEGIBLE: usize = 16;
+
+/// How far what stands below its line is moved in.
+const INDENT: usize = 4;
 
 /// What something looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,55 +123,66 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Draws the table, each line behind `indent` spaces; columns with nothing in them are left out.
+    /// Draws the table, each line behind `indent` spaces; columns with nothing in them are left out. The last cell is wrapped
+    /// where the others leave it room to be read; else what does not fit goes to a line of its own.
     pub(super) fn draw(&self, indent: usize, paint: Paint) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let length =
-            |row: &Vec<Cell>, column: usize| row.get(column).map_or(0, |cell| cell.1.chars().count());
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| {
-                let body = self.rows.iter().skip(usize::from(self.has_head));
-                let widest = body.map(|row| length(row, column)).max().unwrap_or(0);
-                if widest == 0 {
-                    0
-                } else {
-                    self.rows.iter().map(|row| length(row, column)).max().unwrap_or(0)
-                }
-            })
-            .collect();
-        let used: Vec<usize> = (0..columns).filter(|column| widths.get(*column) > Some(&0)).collect();
+        let columns = self.columns();
+        let whole: usize = columns.iter().map(|(_, width)| width + GAP).sum();
+        let Some(((_, last), others)) = columns.split_last() else { return String::new() };
+        let fits = indent + whole <= WIDTH + GAP || indent + whole - last - GAP + LEGIBLE <= WIDTH;
+        let mut end = indent;
+        let beside = |(_, width): &&(usize, usize)| {
+            end += width + GAP;
+            end <= WIDTH + GAP
+        };
+        let split = if fits { columns.len() } else { others.iter().take_while(beside).count() };
+        let (line, below) = columns.split_at(split);
         let mut text = String::new();
         for row in &self.rows {
-            let mut line = " ".repeat(indent);
-            let mut at = indent;
-            for column in &used {
-                let Some(Cell(style, cell)) = row.get(*column) else { break };
-                let is_last = used.last() == Some(column);
-                if is_last {
-                    for (number, part) in wrap(cell, WIDTH.saturating_sub(at)).iter().enumerate() {
-                        if number > 0 {
-                            let _ = write!(line, "\n{:at$}", "");
-                        }
-                        line += &paint.paint(*style, part);
-                    }
-                } else {
-                    let width = widths.get(*column).copied().unwrap_or(0);
-                    line += &paint.paint(*style, cell);
-                    line += &" ".repeat(width.saturating_sub(cell.chars().count()) + 2);
-                    at += width + 2;
-                }
-            }
-            for line in line.lines() {
-                let _ = writeln!(text, "{}", line.trim_end());
+            for (columns, indent) in [(line, indent), (below, indent + INDENT)] {
+                text += &draw_line(row, columns, indent, paint);
             }
         }
         text
     }
+
+    /// The columns that have something in them, with the width of each.
+    fn columns(&self) -> Vec<(usize, usize)> {
+        let length =
+            |row: &Vec<Cell>, column| row.get(column).map_or(0, |cell: &Cell| cell.1.chars().count());
+        let widest =
+            |rows: &[Vec<Cell>], column| rows.iter().map(|row| length(row, column)).max().unwrap_or(0);
+        let body = self.rows.get(usize::from(self.has_head)..).unwrap_or_default();
+        (0..self.rows.iter().map(Vec::len).max().unwrap_or(0))
+            .filter(|column| widest(body, *column) > 0)
+            .map(|column| (column, widest(&self.rows, column)))
+            .collect()
+    }
 }
 
-/// Breaks a text at its spaces into lines of at most `width`, which counts as 30 where it is less.
+/// Draws some cells of a row, the last of them wrapped; nothing, if they are empty.
+fn draw_line(row: &[Cell], columns: &[(usize, usize)], indent: usize, paint: Paint) -> String {
+    let mut line = " ".repeat(indent);
+    let mut at = indent;
+    for (number, (column, width)) in columns.iter().enumerate() {
+        let Some(Cell(style, cell)) = row.get(*column) else { break };
+        if number + 1 < columns.len() {
+            line += &paint.paint(*style, cell);
+            line += &" ".repeat(width.saturating_sub(cell.chars().count()) + GAP);
+            at += width + GAP;
+        } else {
+            let parts = wrap(cell, WIDTH.saturating_sub(at));
+            let parts: Vec<_> = parts.iter().map(|part| paint.paint(*style, part)).collect();
+            line += &parts.join(&format!("\n{:at$}", ""));
+        }
+    }
+    let lines = line.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// Breaks a text at its spaces into lines of at most `width`, if that is legible; a long word stays whole.
 fn wrap(text: &str, width: usize) -> Vec<String> {
-    let width = width.max(30);
+    let width = width.max(LEGIBLE);
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         if let Some(line) = lines.last_mut() {
@@ -211,6 +230,22 @@ mod tests {
         let text = table.draw(0, Paint::always(false));
         assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
         assert!(text.lines().nth(1).unwrap().starts_with("      word"), "{text}");
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_to_a_line_of_its_own() {
+        let mut table = Table::with_head(&["NAME", "SOURCE", "WHY"]);
+        let name = "n".repeat(90);
+        table.row(vec![
+            Cell::plain(&name),
+            Cell::plain("kubernetes.eks"),
+            Cell::plain("word ".repeat(25).trim()),
+        ]);
+        let text = table.draw(0, Paint::always(false));
+        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[..3], ["NAME", "    SOURCE          WHY", name.as_str()], "{text}");
+        assert!(lines[3].starts_with("    kubernetes.eks  word word"), "{text}");
     }
 
     #[test]

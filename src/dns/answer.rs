@@ -137,7 +137,7 @@ fn at_apex(qtype: RecordType) -> Records<'static> {
     }
 }
 
-fn is_built_in_ns(zone: &Zone, name: &[u8]) -> bool {
+pub(super) fn is_built_in_ns(zone: &Zone, name: &[u8]) -> bool {
     zone.built_in_ns && zone.ns.first().is_some_and(|ns| ns.as_wire() == name)
 }
 

@@ -9,7 +9,7 @@ use hickory_proto::{
 
 use super::{
     access::Standing,
-    answer::{Answer, Facts},
+    answer::{Answer, Facts, is_built_in_ns},
     chase,
     encode::{UDP_LIMIT, write},
     handoff::ask,
@@ -64,7 +64,7 @@ impl Responder {
             && ask(&request, context.transport, &[]).is_some()
             && let Some(who) = self.who_is_asked(question.name)
         {
-            return nothing(&format!("forwarded: {who} is asked"));
+            return nothing(&format!("forwarded: {who}"));
         }
         let mut out = Vec::new();
         write(header, &question, edns, &answer, limit(context.transport, edns), &mut out);
@@ -76,6 +76,9 @@ impl Responder {
                 "a special name (RFC 6761, RFC 6303): answered here, and nobody else is asked".to_owned(),
             ),
             _ if leads_out => self.who_is_asked_behind(&question, &out),
+            _ if is_name_server(lookup, question.name) => {
+                Some("its address is the one that a query is sent to, so it is left out here".to_owned())
+            }
             (Answer::Refused, _) => Some(self.why_refused(standing, is_elsewhere).to_owned()),
             _ => None,
         };
@@ -97,18 +100,23 @@ impl Responder {
     fn who_is_asked(&self, name: &[u8]) -> Option<String> {
         let (suffix, upstreams) = self.active_forwarder()?.upstreams_of(name)?;
         let suffix = if suffix.is_empty() || suffix == "." { "\".\"".to_owned() } else { suffix };
-        Some(format!("{} (of {suffix})", upstreams.join(", ")))
+        Some(format!("{} is asked (for {suffix})", upstreams.join(", ")))
     }
 
     fn who_is_asked_behind(&self, question: &Question<'_>, own: &[u8]) -> Option<String> {
         let who = self.who_is_asked(chase::target(own, question.wire.len())?)?;
-        Some(format!("with the records of its target behind it, for which {who} is asked"))
+        Some(format!("its target's records follow: {who}"))
     }
+}
+
+fn is_name_server(lookup: Lookup<'_>, name: &[u8]) -> bool {
+    matches!(lookup, Lookup::Absent(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, name))
 }
 
 fn question(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
     let mut message = Message::new(0, MessageType::Query, OpCode::Query);
     let name = WireName::from_labels(name.labels()).ok()?;
+    message.metadata.recursion_desired = true;
     message.add_query(Query::query(name, qtype));
     let mut edns = Edns::new();
     edns.set_max_payload(UDP_LIMIT);

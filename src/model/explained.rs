@@ -103,6 +103,9 @@ pub struct ExplainedService {
     pub omitted: usize,
 }
 
+/// Why a route matches that asks for nothing.
+pub const FOR_ALL: &str = "it is for all";
+
 /// One route of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExplainedRoute {

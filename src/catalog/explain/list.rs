@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::service::unheard;
+use super::{service::unheard, words::suggest};
 use crate::{
     catalog::{merge::merge_with_reports, snapshot::Snapshot, state::Catalog},
     model::{
@@ -32,6 +32,15 @@ impl Snapshot {
         let has_more = names.len() > limit;
         names.truncate(limit);
         (names, has_more)
+    }
+}
+
+impl Snapshot {
+    /// The service that somebody may have meant by `name`, as `; did you mean …?`, or nothing. *Cost*: a look at every service's
+    /// name; the catalog does not wait for it.
+    pub fn suggest(&self, name: &Name) -> String {
+        let view = self.view();
+        suggest(&view, name, None)
     }
 }
 

@@ -87,7 +87,7 @@ impl Catalog {
         let is_own_server = |zone: &Zone| zone.built_in_ns && zone.ns.contains(name);
         let (found, note) = match lookup {
             Lookup::Absent(zone) | Lookup::Unknown(zone) if is_own_server(zone) => {
-                let note = format!("the name server of {}, which has the address that is asked", zone.apex);
+                let note = format!("the name server of {}", zone.apex);
                 (Found::Namespace, note)
             }
             Lookup::Apex(zone) => {

@@ -17,7 +17,8 @@ use crate::{
     },
     config::Clients,
     model::{
-        ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, Found, Instance, Member, Name,
+        ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_ALL, Found, Instance,
+        Member, Name,
     },
     policy::{self, Candidate, Memory, Place, Plan, RoutePlan},
 };
@@ -105,7 +106,7 @@ pub(super) struct Seen<'c> {
 impl Seen<'_> {
     /// Whether it passes what a route asks for, and why or why not.
     fn passes(&self, clients: Option<&Clients>) -> (bool, String) {
-        let Some(clients) = clients else { return (true, "it is for everyone".to_owned()) };
+        let Some(clients) = clients else { return (true, FOR_ALL.to_owned()) };
         let test = self.tests.test(clients);
         let address = self.address;
         if self.client.passes(&test) {
@@ -221,11 +222,8 @@ fn explain_routes(
 ) -> Vec<ExplainedRoute> {
     let explain = |(at, (route, (passes, why))): (usize, (&RoutePlan<'_>, &(bool, String)))| {
         let is_matched = at == matched;
-        let why = if *passes && !is_matched {
-            format!("{why}, but route {} comes before", matched + 1)
-        } else {
-            why.clone()
-        };
+        let why =
+            if *passes && !is_matched { format!("route {} comes before", matched + 1) } else { why.clone() };
         ExplainedRoute {
             number: at + 1,
             clients: route.clients.map_or_else(|| "every client".to_owned(), ToString::to_string),

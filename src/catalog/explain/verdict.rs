@@ -32,7 +32,7 @@ impl Kind {
             At::Port(labels) if is_srv => Self::Port(labels.clone()),
             At::Port(_) | At::AbovePort => Self::Nothing(format!("there is no {qtype} at this name")),
             At::Instance(label) => Self::Instance(label.clone(), qtype),
-            At::Nowhere => Self::Nothing("the name is not its".to_owned()),
+            At::Nowhere => Self::Nothing("it has another name".to_owned()),
         }
     }
 
@@ -204,6 +204,9 @@ impl<'a> Judge<'a> {
                 Err(lacks) if is_it => verdict(false, lacks, first),
                 _ => verdict(false, "another one is asked for".to_owned(), first),
             };
+        }
+        if let Kind::Nothing(why) = &self.kind {
+            return verdict(false, why.clone(), first);
         }
         if !matches(self.rules.filter(), candidate) {
             return verdict(false, format!("the name is for others: {}", self.rules.filter()), None);
