@@ -152,7 +152,7 @@ fn group_line(group: &ExplainedGroup) -> String {
 }
 
 fn instances(service: &ExplainedService, paint: Paint) -> String {
-    let names = ["INSTANCE", "AT", "STATE", "AGE", "WEIGHT", "GROUP", "TIER", "SOURCE", "ANSWERED"];
+    let names = ["INSTANCE", "AT", "ANSWERED", "STATE", "AGE", "WEIGHT", "GROUP", "TIER", "SOURCE", "WHY"];
     let has_groups = service.routes.iter().any(|route| route.groups.len() > 1);
     let mut table = Table::with_head(&names);
     for instance in &service.instances {
@@ -173,10 +173,6 @@ fn instance_row(instance: &ExplainedInstance, has_groups: bool) -> Vec<Cell> {
     let number = |number: Option<usize>| number.map(|number| number.to_string()).unwrap_or_default();
     let age_of = instance.reports.iter().filter(|report| report.health == instance.health);
     let answered = if instance.answered { "yes" } else { "no" };
-    let answered = match why_besides_health(instance) {
-        "" => answered.to_owned(),
-        why => format!("{answered}: {why}"),
-    };
     let source = match instance.reports.as_slice() {
         [report] => report.source.clone(),
         reports => format!("{} reports", reports.len()),
@@ -184,6 +180,7 @@ fn instance_row(instance: &ExplainedInstance, has_groups: bool) -> Vec<Cell> {
     vec![
         Cell::new(style(Style::Bold), &instance.label),
         Cell::new(style(Style::Plain), at(&instance.addresses, instance.host.as_deref(), instance.port)),
+        Cell::new(style(Style::Plain), answered),
         // The state keeps its colour: it is why.
         Cell::new(Style::of_health(&instance.health), &instance.health),
         Cell::new(
@@ -194,7 +191,7 @@ fn instance_row(instance: &ExplainedInstance, has_groups: bool) -> Vec<Cell> {
         Cell::new(style(Style::Plain), if has_groups { number(instance.group) } else { String::new() }),
         Cell::new(style(Style::Plain), number(instance.tier)),
         Cell::new(style(Style::Plain), source),
-        Cell::new(style(Style::Plain), answered),
+        Cell::new(style(Style::Plain), why_besides_health(instance)),
     ]
 }
 
@@ -211,6 +208,7 @@ fn report_row(report: &InstanceReport) -> Vec<Cell> {
     vec![
         dim(format!("  {}", report.id)),
         dim(at(&report.addresses, report.host.as_deref(), report.port)),
+        dim(String::new()),
         Cell::new(Style::of_health(&report.health), &report.health),
         dim(age(report.age_seconds)),
         dim(report.weight.to_string()),

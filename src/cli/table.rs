@@ -14,7 +14,7 @@ pub(super) const WIDTH: usize = 100;
 const GAP: usize = 2;
 
 /// What a wrapped cell needs to be legible.
-const LEGIBLE: usize = 16;
+const LEGIBLE: usize = 24;
 
 /// How far what stands below its line is moved in.
 const INDENT: usize = 4;
@@ -138,9 +138,11 @@ impl Table {
         let split = if fits { columns.len() } else { others.iter().take_while(beside).count() };
         let (line, below) = columns.split_at(split);
         let mut text = String::new();
-        for row in &self.rows {
-            for (columns, indent) in [(line, indent), (below, indent + INDENT)] {
-                text += &draw_line(row, columns, indent, paint);
+        for (number, row) in self.rows.iter().enumerate() {
+            text += &draw_line(row, line, indent, paint);
+            // One column alone needs no name.
+            if number > 0 || !self.has_head || below.len() > 1 {
+                text += &draw_line(row, below, indent + INDENT, paint);
             }
         }
         text
