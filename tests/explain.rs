@@ -15,7 +15,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hickory_proto::rr::RecordType;
@@ -374,20 +374,14 @@ fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
         labels: [("version", version)].into_iter().collect(),
         ..Instance::at(id, [10, 10, 3, last].into(), port)
     };
+    let began = Instant::now();
     let said = |service: &str, place: u16| match (service, place) {
         ("magnanimo.shop", _) => {
             Some(vec![instance("magnanimo-5f8c-x7k2p", 9, 0, "v1", Health::Healthy, "")])
         }
         ("benigno.shop", 0) => Some(vec![
             instance("benigno-v1-7d9f-qk4mz", 20, 80, "v1", Health::Healthy, ""),
-            instance(
-                "benigno-v1-7d9f-zzt8c",
-                21,
-                80,
-                "v1",
-                Health::Unhealthy,
-                "not ready: ContainersNotReady",
-            ),
+            instance("benigno-v1-7d9f-zzt8c", 21, 80, "v1", Health::Healthy, ""),
             instance("benigno-v2-66b5-h2xwl", 30, 80, "v2", Health::Healthy, ""),
         ]),
         ("benigno.shop", _) => Some(vec![
@@ -399,6 +393,7 @@ fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
         }
         _ => None,
     };
+    catalog.set_time(began);
     for service in &config.namespaces[0].services {
         for (member, _) in service.members() {
             if let Some(instances) = said(&service.name.to_string(), member.place) {
@@ -406,7 +401,13 @@ fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
             }
         }
     }
-    catalog.publish();
+    catalog.set_time(began + Duration::from_secs(3 * 3600));
+    let benigno = config.namespaces[0].services.iter().find(|one| one.name.to_string() == "benigno.shop");
+    let (member, _) = benigno.unwrap().members().next().unwrap();
+    let reason = "not ready: ContainersNotReady";
+    let instance = instance("benigno-v1-7d9f-zzt8c", 21, 80, "v1", Health::Unhealthy, reason);
+    catalog.apply(Update::Upsert { member, instance });
+    catalog.publish_at(began + Duration::from_secs(3 * 3600 + 40));
     let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
     let responder = Responder::new(cell, Arc::new(Metrics::new().unwrap()), None);
     let asked = Asked { name: name.parse().unwrap(), qtype, client: client.into(), limit: 1000 };

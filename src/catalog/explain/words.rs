@@ -29,7 +29,7 @@ pub(super) fn suggest(view: &View<'_>, name: &Name, zone: Option<&Zone>) -> Stri
             return Some((0, text));
         }
         let is_near = text.len().abs_diff(wanted.len()) < FAR;
-        let distance = is_near.then(|| strsim::damerau_levenshtein(&wanted, &text))?;
+        let distance = is_near.then(|| strsim::osa_distance(&wanted, &text))?;
         (distance < FAR).then_some((distance, text))
     };
     let of_zone = view.iter().filter(|service| zone.is_none_or(|zone| service.zone.apex == zone.apex));
