@@ -1,8 +1,8 @@
 //! The admin port: HTTP for operators, Prometheus and probes of the orchestrator.
 //!
 //! It reads the status board and the metrics, asks the catalog's worker and the answer path for explanations, and asks for a
-//! reload. What it serves is made when asked for, so it costs nothing in between. A port of its own was preferred to sharing one with DNS over HTTPS: who may ask names need
-//! not see the state. Imports [`crate::model`], [`crate::telemetry`], [`crate::catalog`] and [`crate::dns`].
+//! reload. What it serves is made when asked for, so it costs nothing in between. A port of its own was preferred to sharing
+//! one with DNS over HTTPS: who may ask names need not see the state. Imports [`crate::model`], [`crate::telemetry`], [`crate::catalog`] and [`crate::dns`].
 
 mod explain;
 mod listener;

@@ -25,6 +25,12 @@ fn an_explanation_is_aligned_and_fits_100_columns() {
 }
 
 #[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = include_str!("../../README.md");
+    assert!(readme.contains(&shown!("split", false)));
+}
+
+#[test]
 fn colours_say_what_is_answered() {
     let text = shown!("split", true);
     let line = |label: &str| text.lines().find(|line| line.contains(label)).unwrap().to_owned();
