@@ -11,6 +11,8 @@
 )]
 
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::PathBuf,
     process::{Command, Output},
     time::{Duration, Instant},
@@ -54,6 +56,15 @@ impl Running {
             std::thread::yield_now();
         }
         Self { server: Some(server), runtime }
+    }
+
+    fn get(&self, page: &str) -> String {
+        let mut stream = TcpStream::connect(self.server.as_ref().unwrap().admin().unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {page} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     fn muster(&self, arguments: &[&str]) -> Output {
@@ -108,6 +119,25 @@ fn what_is_known_is_printed_as_tables_and_as_json() {
         assert!(!text.contains('\x1b'), "a pipe gets no colours: {text}");
         let coloured = running.muster(&[arguments, &["--color", "always"]].concat());
         assert!(String::from_utf8(coloured.stdout).unwrap().contains("\x1b[1m"));
+    }
+}
+
+/// The index of the admin port names pages that can be asked for as they are written.
+#[test]
+fn every_page_of_the_index_is_there() {
+    let running = Running::start();
+    let index = running.get("/");
+    let pages: Vec<_> = index.lines().filter_map(|line| line.split(' ').next()).collect();
+    let pages: Vec<_> = pages.into_iter().filter(|page| page.starts_with('/')).collect();
+    assert_eq!(pages.len(), 7, "{index}");
+    for page in pages {
+        let answer = running.get(page);
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{page}: {answer}");
+        let path = page.split('?').next().unwrap();
+        assert!(
+            include_str!("../docs/API.md").contains(&format!("`GET {path}`")),
+            "{path} is not documented"
+        );
     }
 }
 

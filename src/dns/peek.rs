@@ -161,3 +161,79 @@ fn code_name(code: u16) -> String {
     };
     name.to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, sync::Arc};
+
+    use super::*;
+    use crate::{
+        catalog::{Catalog, Cell},
+        config,
+        dns::{Guard, Specials},
+        forward::Forwarder,
+        telemetry::Metrics,
+    };
+
+    const ZONE: &str = "namespace = \"shop\"\n[services.web]\nalias = \"www.corp.example\"\n";
+
+    /// A responder that forwards this; nothing is sent, since the forwarder's engine does not run.
+    fn responder(server: &str) -> Responder {
+        let zone = (PathBuf::from("zones/shop.toml"), ZONE.to_owned());
+        let files = [(PathBuf::from("muster.toml"), server.to_owned()), zone];
+        let config = config::load_from(&files).unwrap().config;
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (forwarder, _engine) = Forwarder::new(&config, &metrics).unwrap();
+        let cell = Arc::new(Cell::from_pointee(Catalog::new(&config, 1).snapshot()));
+        let suffixes: Vec<_> = config.forward.iter().map(|forward| forward.suffix.clone()).collect();
+        Responder::new(cell, metrics, None)
+            .guarded(Guard::new(&config.access))
+            .with_specials(Specials::new(suffixes))
+            .with_forwarder(forwarder)
+    }
+
+    /// The code and why.
+    fn peek(responder: &Responder, name: &str, client: [u8; 4]) -> (String, String) {
+        let name: Name = name.parse().unwrap();
+        let given = responder.peek((&name, RecordType::A), client.into(), &mut Rotation::default());
+        (given.code.unwrap_or_default(), given.why.unwrap_or_default())
+    }
+
+    #[test]
+    fn an_answer_that_is_not_the_names_own_says_why() {
+        const ACCESS: &str = "[access]\nallow = [\"private\", \"192.0.2.0/25\"]\ndeny = [\"10.6.6.6\"]\n";
+        const FORWARD: &str = "[forward]\n\"corp.example\" = [\"127.0.0.9\"]\n";
+        const HOME: [u8; 4] = [127, 0, 0, 1];
+        let forwards = responder(&format!("{ACCESS}{FORWARD}"));
+        let counted = forwards.metrics().render(&[]).unwrap();
+        let special = "a special name (RFC 6761, RFC 6303): answered here, and nobody else is asked";
+        for (name, client, code, why) in [
+            ("www.corp.example", HOME, "", "forwarded: 127.0.0.9:53 is asked (for corp.example)"),
+            (
+                "web.shop",
+                HOME,
+                "NOERROR",
+                "its target's records follow: 127.0.0.9:53 is asked (for corp.example)",
+            ),
+            ("web.shop", [192, 0, 2, 1], "NOERROR", ""),
+            ("www.corp.example", [192, 0, 2, 1], "REFUSED", "[access] forward does not have the client"),
+            ("web.shop", [192, 0, 2, 200], "REFUSED", "[access] allow does not have the client"),
+            ("web.shop", [10, 6, 6, 6], "", "[access] deny has the client: it gets no answer at all"),
+            ("example.com", HOME, "REFUSED", "no suffix in [forward] has the name"),
+            ("localhost", HOME, "NOERROR", special),
+            (
+                "ns.shop",
+                HOME,
+                "NOERROR",
+                "its address is the one that a query is sent to, so it is left out here",
+            ),
+            ("nothing.shop", HOME, "NXDOMAIN", ""),
+        ] {
+            assert_eq!(peek(&forwards, name, client), (code.to_owned(), why.to_owned()), "{name} {client:?}");
+        }
+        assert_eq!(forwards.metrics().render(&[]).unwrap(), counted, "nothing is counted");
+
+        let alone = "nothing is forwarded: name resolvers for other names in [forward]";
+        assert_eq!(peek(&responder(""), "example.com", HOME), ("REFUSED".to_owned(), alone.to_owned()));
+    }
+}
