@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use arc_swap::ArcSwap;
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::{
@@ -68,14 +69,16 @@ pub(super) struct Facts<'a> {
     pub(super) view: &'a View<'a>,
     /// Where it is counted that a client could not be told from others; `None`: nowhere.
     pub(super) metrics: Option<&'a Metrics>,
-    /// Who asks: an address, or the network that a trusted forwarder says.
-    pub(super) client: Network,
+    /// Who asks.
+    pub(super) client: IpAddr,
+    /// For whom, if a trusted forwarder says so.
+    pub(super) on_behalf_of: Option<Network>,
     /// What `version.bind` is answered with; `None`: REFUSED.
     pub(super) version: Option<&'a str>,
     /// The address that was asked, where it is known.
     pub(super) asked: Option<IpAddr>,
     /// Names that are answered if no zone has them.
-    pub(super) specials: &'a Specials,
+    pub(super) specials: &'a ArcSwap<Specials>,
 }
 
 /// Finds the answer to a question whose name was looked up.
@@ -84,7 +87,7 @@ pub(super) struct Facts<'a> {
 pub(super) fn find<'a>(
     question: &Question<'_>,
     lookup: Lookup<'a>,
-    facts: Facts<'a>,
+    facts: &Facts<'a>,
     rotation: &mut Rotation,
 ) -> Answer<'a> {
     let qtype = RecordType::from(question.qtype);
@@ -114,7 +117,7 @@ pub(super) fn find<'a>(
         Lookup::Absent(zone) => Answer::Authoritative(zone, Records::NoName),
         Lookup::Unknown(_) => Answer::ServerFailure,
         Lookup::Elsewhere => {
-            facts.specials.find(question.name, qtype).map_or(Answer::Refused, Answer::Special)
+            facts.specials.load().find(question.name, qtype).map_or(Answer::Refused, Answer::Special)
         }
     }
 }
@@ -156,7 +159,7 @@ fn in_service<'a>(
     service: &'a Service,
     below: &[u8],
     qtype: RecordType,
-    facts: Facts<'a>,
+    facts: &Facts<'a>,
     rotation: &mut Rotation,
 ) -> Option<Records<'a>> {
     if below.is_empty() {
@@ -182,7 +185,7 @@ fn in_service<'a>(
 fn at_service<'a>(
     service: &'a Service,
     qtype: RecordType,
-    facts: Facts<'a>,
+    facts: &Facts<'a>,
     rotation: &mut Rotation,
 ) -> Option<Records<'a>> {
     if let Answers::Alias(target) = &service.answers {

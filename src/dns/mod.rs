@@ -15,6 +15,7 @@ mod chase;
 mod choose;
 mod encode;
 mod handoff;
+mod options;
 mod peek;
 mod question;
 mod responder;

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     catalog::Lookup,
-    model::{GivenAnswer, Name, Network},
+    model::{GivenAnswer, Name},
     telemetry::Transport,
 };
 
@@ -37,9 +37,10 @@ impl Responder {
         };
         let mut room = [0; 256];
         let request = read(&packet, &mut room);
-        let Request::Query { header, question, edns } = request else {
+        let Request::Query(query) = &request else {
             return nothing("this is no question that is answered");
         };
+        let question = &query.question;
         let standing = self.guard.client(client).standing;
         if standing == Standing::Denied {
             return nothing("[access] deny has the client: it gets no answer at all");
@@ -48,34 +49,34 @@ impl Responder {
         let snapshot = self.cell.load();
         let view = snapshot.view();
         let lookup = view.lookup(question.name);
-        let specials = self.specials.load();
         let facts = Facts {
             view: &view,
             metrics: None,
-            client: Network::of(client),
+            client,
+            on_behalf_of: None,
             version: self.version.as_deref(),
             asked: None,
-            specials: &specials,
+            specials: &self.specials,
         };
-        let answer = say(standing, &question, lookup, facts, rotation);
+        let answer = say(standing, question, lookup, &facts, rotation);
         let is_elsewhere = matches!((&answer, lookup), (Answer::Refused, Lookup::Elsewhere));
         if is_elsewhere
             && standing == Standing::AllNames
-            && ask(&request, context.transport, &[]).is_some()
+            && ask(query, context.transport, &[]).is_some()
             && let Some(who) = self.who_is_asked(question.name)
         {
             return nothing(&format!("forwarded: {who}"));
         }
         let mut out = Vec::new();
-        write(header, &question, edns, &answer, limit(context.transport, edns), &mut out);
+        write(query, &[], &answer, limit(context.transport, query.edns.as_ref()), &mut out);
         let Ok(message) = Message::from_vec(&out) else { return nothing("the answer cannot be read") };
         let mut given = decoded(&message);
-        let leads_out = standing == Standing::AllNames && self.leads_out(&request, context, &out);
+        let leads_out = standing == Standing::AllNames && self.leads_out(query, context, &out);
         given.why = match (&answer, standing) {
             (Answer::Special(_), _) => Some(
                 "a special name (RFC 6761, RFC 6303): answered here, and nobody else is asked".to_owned(),
             ),
-            _ if leads_out => self.who_is_asked_behind(&question, &out),
+            _ if leads_out => self.who_is_asked_behind(question, &out),
             _ if is_name_server(lookup, question.name) => {
                 Some("its address is the one that a query is sent to, so it is left out here".to_owned())
             }
