@@ -1,4 +1,4 @@
-//! The commands that ask a running server, with the binary: what they print, and their exit codes.
+//! The commands that ask a running server, with the binary: what they print, and their exit codes; and the fields of the API.
 
 #![allow(
     unreachable_pub,
@@ -15,13 +15,18 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::{Command, Output},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use hickory_proto::rr::RecordType;
 use muster::{
     app::Server,
+    catalog::{Asked, Catalog, Cell},
     config,
-    model::{Explained, Found, InstancePage, ServicePage, SourceList},
+    dns::{Responder, Rotation},
+    model::{Explained, Found, Health, Instance, InstancePage, ServicePage, SourceList, Update},
+    telemetry::Metrics,
 };
 
 /// Long enough for a busy machine; nothing here waits for it unless something is wrong.
@@ -205,4 +210,98 @@ fn fields(value: &serde_json::Value, found: &mut dyn FnMut(&str)) {
         serde_json::Value::Array(values) => values.iter().for_each(|value| fields(value, found)),
         _ => {}
     }
+}
+
+/// Two sources, a split by who asks, a member that was not heard, tiers and an alias.
+const STORY: &str = r#"
+namespace = "shop"
+
+[services.magnanimo]
+from = [{ kubernetes = "eks", namespace = "shop", selector = "app=magnanimo" }]
+
+[services.benigno]
+from = [
+  { kubernetes = "eks", namespace = "shop", selector = "app=benigno", port = 80 },
+  { consul = "vms", service = "benigno" },
+]
+[[services.benigno.routes]]
+clients = { service = "magnanimo.shop" }
+split = [
+  { labels = { version = "v1" }, weight = 90 },
+  { labels = { version = "v2" }, weight = 10 },
+]
+
+[services.db]
+from = [{ kubernetes = "eks", namespace = "shop", selector = "app=db", port = 5432 }, { consul = "vms", service = "db" }]
+failover = [{ source = "eks" }, { source = "vms" }]
+
+[services.web]
+alias = "www.example.net"
+"#;
+
+/// What the admin port answers to `/v1/explain`; how the command line writes it is tested in its
+/// room, with these same answers.
+fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
+    let files = [
+        (PathBuf::from("muster.toml"), "[consul.vms]\n[kubernetes.eks]".to_owned()),
+        (PathBuf::from("zones/shop.toml"), STORY.to_owned()),
+    ];
+    let config = config::load_from(&files).unwrap().config;
+    let mut catalog = Catalog::new(&config, 1);
+    let instance = |id: &str, last: u8, port, version: &str, health, reason: &str| Instance {
+        health,
+        reason: (!reason.is_empty()).then(|| reason.into()),
+        labels: [("version", version)].into_iter().collect(),
+        ..Instance::at(id, [10, 10, 3, last].into(), port)
+    };
+    let began = Instant::now();
+    let said = |service: &str, place: u16| match (service, place) {
+        ("magnanimo.shop", _) => {
+            Some(vec![instance("magnanimo-5f8c-x7k2p", 9, 0, "v1", Health::Healthy, "")])
+        }
+        ("benigno.shop", 0) => Some(vec![
+            instance("benigno-v1-7d9f-qk4mz", 20, 80, "v1", Health::Healthy, ""),
+            instance("benigno-v1-7d9f-zzt8c", 21, 80, "v1", Health::Healthy, ""),
+            instance("benigno-v2-66b5-h2xwl", 30, 80, "v2", Health::Healthy, ""),
+        ]),
+        ("benigno.shop", _) => Some(vec![
+            Instance { weight: 0, ..instance("vm-1", 40, 80, "v1", Health::Healthy, "") },
+            instance("vm-pod", 30, 80, "v2", Health::Warning, "http: 429 Too Many Requests"),
+        ]),
+        ("db.shop", 0) => {
+            Some(vec![instance("db-0", 50, 5432, "v1", Health::Unhealthy, "not ready: Unready")])
+        }
+        _ => None,
+    };
+    catalog.set_time(began);
+    for service in &config.namespaces[0].services {
+        for (member, _) in service.members() {
+            if let Some(instances) = said(&service.name.to_string(), member.place) {
+                catalog.apply(Update::Reset { member, instances });
+            }
+        }
+    }
+    catalog.set_time(began + Duration::from_secs(3 * 3600));
+    let benigno = config.namespaces[0].services.iter().find(|one| one.name.to_string() == "benigno.shop");
+    let (member, _) = benigno.unwrap().members().next().unwrap();
+    let reason = "not ready: ContainersNotReady";
+    let instance = instance("benigno-v1-7d9f-zzt8c", 21, 80, "v1", Health::Unhealthy, reason);
+    catalog.apply(Update::Upsert { member, instance });
+    catalog.publish_at(began + Duration::from_secs(3 * 3600 + 40));
+    let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+    let responder = Responder::new(cell, Arc::new(Metrics::new().unwrap()), None);
+    let asked = Asked { name: name.parse().unwrap(), qtype, client: client.into(), limit: 1000 };
+    let mut explained = catalog.explain(&asked);
+    explained.answer = Some(responder.peek((&asked.name, qtype), asked.client, &mut Rotation::default()));
+    serde_json::to_string_pretty(&explained).unwrap()
+}
+
+#[test]
+fn the_fields_are_those_of_the_api() {
+    let magnanimo = [10, 10, 3, 9];
+    insta::assert_snapshot!("split", story("benigno.shop", RecordType::A, magnanimo));
+    insta::assert_snapshot!("tier", story("db.shop", RecordType::SRV, [10, 0, 0, 1]));
+    insta::assert_snapshot!("alias", story("web.shop", RecordType::A, [10, 0, 0, 1]));
+    insta::assert_snapshot!("absent", story("benino.shop", RecordType::A, [10, 0, 0, 1]));
+    insta::assert_snapshot!("stranger", story("magnanimo.shop", RecordType::A, [192, 0, 2, 1]));
 }
