@@ -249,7 +249,7 @@ fn pack(service: &Name, candidates: &[Candidate]) -> Instances {
 }
 
 /// `_port._proto` as wire labels; `None` where the port's name is no label.
-fn port_labels(port: &NamedPort) -> Option<Box<[u8]>> {
+pub(super) fn port_labels(port: &NamedPort) -> Option<Box<[u8]>> {
     let mut labels = Vec::with_capacity(port.name.len() + 7);
     for text in [&*port.name, port.protocol.as_str()] {
         let length = u8::try_from(text.len() + 1).ok().filter(|length| (2..=63).contains(length))?;

@@ -12,6 +12,7 @@
 
 mod clients;
 mod compile;
+mod explain;
 mod merge;
 mod pool;
 mod reconfigure;
@@ -23,6 +24,7 @@ mod state;
 mod worker;
 
 pub use clients::Client;
+pub use explain::Asked;
 pub use pool::{GroupPools, List, Pool, RoutePools, Routing, SrvRecord, Turn, Turns};
 pub use reconfigure::Change;
 pub use rotation::{RotationId, RotationIds};
@@ -30,4 +32,4 @@ pub use service::{Answers, InstanceAnswer, InstanceId, Instances, Service};
 pub use shares::Shares;
 pub use snapshot::{Cell, Lookup, Snapshot, View, Zone};
 pub use state::{Catalog, HealthCounts};
-pub use worker::{Request, run};
+pub use worker::{Reading, Request, run};

@@ -67,8 +67,8 @@ pub(super) enum Family {
 pub(super) struct Facts<'a> {
     /// What the name was looked up in.
     pub(super) view: &'a View<'a>,
-    /// Where it is counted that a client could not be told from others.
-    pub(super) metrics: &'a Metrics,
+    /// Where it is counted that a client could not be told from others; `None`: nowhere.
+    pub(super) metrics: Option<&'a Metrics>,
     /// Who asks.
     pub(super) client: IpAddr,
     /// For whom, if a trusted forwarder says so.
@@ -140,7 +140,7 @@ fn at_apex(qtype: RecordType) -> Records<'static> {
     }
 }
 
-fn is_built_in_ns(zone: &Zone, name: &[u8]) -> bool {
+pub(super) fn is_built_in_ns(zone: &Zone, name: &[u8]) -> bool {
     zone.built_in_ns && zone.ns.first().is_some_and(|ns| ns.as_wire() == name)
 }
 

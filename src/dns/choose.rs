@@ -41,8 +41,10 @@ fn routed<'a>(
 ) -> Option<&'a Pool> {
     let network = || facts.on_behalf_of.unwrap_or_else(|| Network::of(facts.client));
     let client = routing.by_client.then(|| facts.view.client(network()));
-    if client.as_ref().is_some_and(Client::is_ambiguous) {
-        facts.metrics.ambiguous_client();
+    if let Some(metrics) = facts.metrics
+        && client.as_ref().is_some_and(Client::is_ambiguous)
+    {
+        metrics.ambiguous_client();
     }
     let is_theirs = |test| client.as_ref().is_some_and(|client| client.passes(test));
     let route = routing.routes.iter().find(|route| route.clients.as_ref().is_none_or(is_theirs))?;

@@ -16,6 +16,7 @@ mod choose;
 mod encode;
 mod handoff;
 mod options;
+mod peek;
 mod question;
 mod responder;
 mod rotation;

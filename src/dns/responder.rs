@@ -29,9 +29,9 @@ use crate::{
 pub struct Responder {
     pub(super) cell: Arc<Cell>,
     pub(super) metrics: Arc<Metrics>,
-    version: Option<String>,
+    pub(super) version: Option<String>,
     pub(super) guard: Arc<Guard>,
-    specials: ArcSwap<Specials>,
+    pub(super) specials: ArcSwap<Specials>,
     /// Forwarders whose client subnets count.
     trusted: Vec<Network>,
     pub(super) forwarder: Option<Arc<Forwarder>>,
@@ -272,7 +272,7 @@ impl Responder {
     }
 
     /// The forwarder, if anything is forwarded.
-    fn active_forwarder(&self) -> Option<&Arc<Forwarder>> {
+    pub(super) fn active_forwarder(&self) -> Option<&Arc<Forwarder>> {
         self.forwarder.as_ref().filter(|forwarder| forwarder.is_active())
     }
 
@@ -306,7 +306,7 @@ impl Responder {
         } else {
             let facts = Facts {
                 view: found.0,
-                metrics: &self.metrics,
+                metrics: Some(&self.metrics),
                 client: context.client,
                 on_behalf_of: sender.on_behalf_of,
                 version: self.version.as_deref(),
@@ -403,7 +403,7 @@ impl Responder {
 }
 
 /// What we have to say ourselves to somebody of this standing.
-fn say<'a>(
+pub(super) fn say<'a>(
     standing: Standing,
     question: &Question<'_>,
     lookup: Lookup<'a>,
