@@ -11,7 +11,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType},
 };
 use muster::{
-    catalog::{Catalog, Cell},
+    catalog::{Catalog, Cell, Snapshot},
     config,
     dns::{Context, Responder, Response, Rotation},
     forward::Forwarder,
@@ -34,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server with 1,000 services of ten instances with both kinds of addresses, and `nodata`, which has none.
 pub struct Bed {
+    cell: Arc<Cell>,
     responder: Responder,
     rotation: Rotation,
     out: Vec<u8>,
@@ -61,6 +62,7 @@ impl Bed {
         let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
         let metrics = Metrics::new().expect("metrics have valid names");
         Self {
+            cell: Arc::clone(&cell),
             responder: Responder::new(cell, Arc::new(metrics), None),
             rotation: Rotation::default(),
             out: Vec::with_capacity(4096),
@@ -98,6 +100,11 @@ impl Bed {
         let _ = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(&[], at));
         serving.join().expect("no panic");
         self
+    }
+
+    /// What is answered from.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.cell.load_full()
     }
 
     /// Answers a query over UDP.
