@@ -32,7 +32,17 @@ const CONTEXT: Context = Context {
 /// How long an answer of the upstream may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server with 1,000 services of ten instances with both kinds of addresses, and `nodata`, which has none.
+/// Services with routes that lead to ten of twenty instances: everybody by weight, and who asks from an instance of `askers`.
+const ROUTED: [(&str, &str); 2] = [
+    (
+        "split",
+        "{ split = [{ labels = { half = \"a\" }, weight = 90 }, { labels = { half = \"b\" }, weight = 10 }] }",
+    ),
+    ("client", "{ clients = { service = \"askers\" }, split = [{ labels = { half = \"a\" }, weight = 1 }] }"),
+];
+
+/// A server with 1,000 services of ten instances with both kinds of addresses, services with routes, `nodata`, which has no
+/// instance, and `askers`, whose one instance is where questions come from.
 pub struct Bed {
     cell: Arc<Cell>,
     responder: Responder,
@@ -43,18 +53,31 @@ pub struct Bed {
 impl Bed {
     /// Makes the server.
     pub fn new() -> Self {
-        let mut zone = "namespace = \"bed.test\"\nmax_answers = 10\n".to_owned();
-        for at in 0..SERVICES {
-            zone += &format!("[services.s{at}]\nfrom = [{{ consul = \"vms\", service = \"s\" }}]\n");
+        let mut zone = "namespace = \"bed.test\"\nmax_answers = 20\n".to_owned();
+        let plain = (0..SERVICES).map(|at| format!("s{at}")).chain(["nodata".into(), "askers".into()]);
+        for service in plain {
+            zone += &format!("[services.{service}]\nfrom = [{{ consul = \"vms\", service = \"s\" }}]\n");
         }
-        zone += "[services.nodata]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
+        for (service, route) in ROUTED {
+            zone += &format!("[services.{service}]\nroutes = [{route}]\n");
+            zone += "from = [{ consul = \"vms\", service = \"s\" }]\n";
+        }
         let files = [("muster.toml".into(), "[consul.vms]\n".to_owned()), ("zones/bed.toml".into(), zone)];
         let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
         let mut catalog = Catalog::new(&loaded.config, 1);
         for service in &loaded.config.namespaces[0].services {
-            let count = if service.name.to_string().starts_with("nodata") { 0 } else { INSTANCES };
+            let name = service.name.to_string();
+            let label = name.split('.').next().unwrap_or_default();
+            let instances: Vec<Instance> = match label {
+                "nodata" => Vec::new(),
+                "askers" => vec![Instance::at("asker", CONTEXT.client, 80)],
+                _ if ROUTED.iter().any(|(routed, _)| *routed == label) => {
+                    (0..2 * INSTANCES).map(instance).collect()
+                }
+                _ => (0..INSTANCES).map(instance).collect(),
+            };
             for (member, _) in service.members() {
-                let instances = (0..count).map(instance).collect();
+                let instances = instances.clone();
                 catalog.apply(Update::Reset { member, instances });
             }
         }
@@ -133,9 +156,11 @@ fn serve(socket: &UdpSocket) {
 }
 
 fn instance(at: u8) -> Instance {
+    let half = if at < INSTANCES { "a" } else { "b" };
     let v6 = [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(at)];
     Instance {
         health: Health::Healthy,
+        labels: [("half", half)].into_iter().collect(),
         target: Target::Addresses([[10, 0, 0, at].into(), v6.into()].into()),
         ..Instance::at(&format!("i{at}"), Ipv4Addr::LOCALHOST.into(), 80)
     }

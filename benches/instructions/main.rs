@@ -19,8 +19,10 @@ mod bed;
 use bed::{Bed, query, query_for};
 
 /// Name, what is asked, and the answers and code that show that the right thing is measured.
-const QUESTIONS: [(&str, &str, RecordType, usize, u16); 5] = [
+const QUESTIONS: [(&str, &str, RecordType, usize, u16); 7] = [
     ("a", "s500", RecordType::A, 10, 0),
+    ("split", "split", RecordType::A, 10, 0),
+    ("client", "client", RecordType::A, 10, 0),
     ("srv", "s500", RecordType::SRV, 10, 0),
     ("nxdomain", "nothing", RecordType::A, 0, 3),
     ("nodata", "nodata", RecordType::A, 0, 0),

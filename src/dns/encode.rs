@@ -13,7 +13,7 @@ use hickory_proto::{
 use super::{
     answer::{Answer, Family, Records},
     question::{Edns, HEADER, Header, Query, Question},
-    rotation::{Start, arrange},
+    rotation::{Start, arranged},
 };
 use crate::{
     catalog::{InstanceAnswer, Pool, Service, SrvRecord, Zone},
@@ -231,20 +231,18 @@ impl<'o> Writer<'o> {
     fn v4_answers(&mut self, zone: &Zone, list: &[Ipv4Addr], start: Start, most: usize, ttl: u32) {
         let count = self.fitting(zone, list.len().min(most), RECORD + 4);
         let head = record_head(QUESTION_NAME, RecordType::A, DNSClass::IN, ttl, 4);
-        let mut rooms = self.rooms(count).iter_mut();
-        arrange(list, start, count, |address| {
-            rooms.next().map(|room| *room = v4_record(head, *address)).is_some()
-        });
+        for (room, address) in self.rooms(count).iter_mut().zip(arranged(list, start, count)) {
+            *room = v4_record(head, *address);
+        }
         self.answers += count_of(count);
     }
 
     fn v6_answers(&mut self, zone: &Zone, list: &[Ipv6Addr], start: Start, most: usize, ttl: u32) {
         let count = self.fitting(zone, list.len().min(most), RECORD + 16);
         let head = record_head(QUESTION_NAME, RecordType::AAAA, DNSClass::IN, ttl, 16);
-        let mut rooms = self.rooms(count).iter_mut();
-        arrange(list, start, count, |address| {
-            rooms.next().map(|room| *room = v6_record(head, *address)).is_some()
-        });
+        for (room, address) in self.rooms(count).iter_mut().zip(arranged(list, start, count)) {
+            *room = v6_record(head, *address);
+        }
         self.answers += count_of(count);
     }
 
@@ -267,11 +265,14 @@ impl<'o> Writer<'o> {
         // Where the first record begins, to find the targets' names again for the additional section.
         let start = self.out.len();
         let mut fitting = 0;
-        arrange(list, order, wanted, |record| {
-            let fits = self.srv(service, record);
-            fitting += usize::from(fits);
-            fits
-        });
+        let head = record_head(QUESTION_NAME, RecordType::SRV, DNSClass::IN, service.ttl, 0);
+        let records = arranged(list, order, wanted);
+        for record in records {
+            if !self.srv(service, record, head) {
+                break;
+            }
+            fitting += 1;
+        }
         self.answers += count_of(fitting);
         if fitting < wanted {
             self.truncated = zone.truncate.srv || fitting == 0;
@@ -279,36 +280,37 @@ impl<'o> Writer<'o> {
         }
         let mut target = start + RECORD + SRV_DATA;
         let mut before = None;
-        arrange(list, order, wanted, |record| {
-            if let Some(instance) = service.instances.get(record.instance) {
-                let length = target_length(service, &instance);
-                // An instance with two ports of one name stands twice in a row; its addresses need not.
-                if before.replace(record.instance) != Some(record.instance) {
-                    self.additional_addresses(target, &instance, service.ttl);
-                }
-                target += length + RECORD + SRV_DATA;
+        let heads = [(RecordType::A, 4), (RecordType::AAAA, 16)]
+            .map(|(rtype, length)| record_head(0, rtype, DNSClass::IN, service.ttl, length));
+        for record in records {
+            let Some(instance) = service.instances.get(record.instance) else { continue };
+            // An instance with two ports of one name stands twice in a row; its addresses need not.
+            if before.replace(record.instance) != Some(record.instance) {
+                self.additional_addresses(target, &instance, heads);
             }
-            true
-        });
+            target += target_length(service, &instance) + RECORD + SRV_DATA;
+        }
     }
 
-    /// Writes an SRV record if it fits. Targets are not compressed (RFC 2782).
-    fn srv(&mut self, service: &Service, record: &SrvRecord) -> bool {
+    /// Writes an SRV record if it fits; `head` is its beginning, but for the length. Targets are not compressed (RFC 2782).
+    fn srv(&mut self, service: &Service, record: &SrvRecord, head: [u8; RECORD]) -> bool {
         let Some(instance) = service.instances.get(record.instance) else { return true };
         let length = target_length(service, &instance);
         if self.room() < RECORD + SRV_DATA + length {
             return false;
         }
-        let size = count_of(SRV_DATA + length);
-        self.out.extend_from_slice(&record_head(
-            QUESTION_NAME,
-            RecordType::SRV,
-            DNSClass::IN,
-            service.ttl,
-            size,
-        ));
-        let [priority, weight, port] = [SRV_PRIORITY, record.weight, record.port].map(u16::to_be_bytes);
-        self.out.extend_from_slice(&[priority[0], priority[1], weight[0], weight[1], port[0], port[1]]);
+        let mut fixed = [0; RECORD + SRV_DATA];
+        let (start, data) = fixed.split_at_mut(RECORD);
+        start.copy_from_slice(&head);
+        if let Some(place) = start.last_chunk_mut() {
+            *place = count_of(SRV_DATA + length).to_be_bytes();
+        }
+        for (place, field) in
+            data.as_chunks_mut().0.iter_mut().zip([SRV_PRIORITY, record.weight, record.port])
+        {
+            *place = field.to_be_bytes();
+        }
+        self.out.extend_from_slice(&fixed);
         match instance.host {
             Some(host) => self.out.extend_from_slice(host.as_wire()),
             None => {
@@ -319,21 +321,26 @@ impl<'o> Writer<'o> {
         true
     }
 
-    /// Adds the addresses of an SRV target if all of them fit; `at` is where its name stands.
-    fn additional_addresses(&mut self, at: usize, instance: &InstanceAnswer<'_>, ttl: u32) {
+    /// Adds the addresses of an SRV target if all of them fit; `at` is where its name stands, and `heads` are the beginnings of
+    /// an A and an AAAA record, but for the owner.
+    fn additional_addresses(&mut self, at: usize, instance: &InstanceAnswer<'_>, heads: [[u8; RECORD]; 2]) {
         // Beyond what a pointer can reach (RFC 1035 section 4.1.4) the client can ask for itself.
         let Some(owner) = u16::try_from(at).ok().filter(|at| *at < 0x4000) else { return };
         let size = instance.v4.len() * (RECORD + 4) + instance.v6.len() * (RECORD + 16);
         if self.room() < size {
             return;
         }
-        let head = record_head(0xc000 | owner, RecordType::A, DNSClass::IN, ttl, 4);
+        let [v4, v6] = heads.map(|mut head| {
+            if let Some(place) = head.first_chunk_mut() {
+                *place = (0xc000 | owner).to_be_bytes();
+            }
+            head
+        });
         for address in instance.v4 {
-            self.out.extend_from_slice(&v4_record(head, *address));
+            self.out.extend_from_slice(&v4_record(v4, *address));
         }
-        let head = record_head(0xc000 | owner, RecordType::AAAA, DNSClass::IN, ttl, 16);
         for address in instance.v6 {
-            self.out.extend_from_slice(&v6_record(head, *address));
+            self.out.extend_from_slice(&v6_record(v6, *address));
         }
         self.additional += count_of(instance.v4.len() + instance.v6.len());
     }

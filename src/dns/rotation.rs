@@ -83,36 +83,58 @@ pub(super) enum Start {
     Shuffled { start: usize, step: usize },
 }
 
-/// Hands the first `limit` records of `list` in the order of `start` to `take`, until that says no.
-pub(super) fn arrange<'l, T>(list: &'l [T], start: Start, limit: usize, mut take: impl FnMut(&'l T) -> bool) {
+/// Goes through the first `limit` records of a list in the order of a [`Start`].
+///
+/// One loop for all orders: this runs for every record of every answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arranged<'l, T> {
+    list: &'l [T],
+    /// The record that goes before the others, if it has not gone yet.
+    first: Option<usize>,
+    /// That one's place, where it is passed over; beyond the list if there is none.
+    passed: usize,
+    at: usize,
+    /// At most the list's length.
+    step: usize,
+    left: usize,
+}
+
+/// Arranges a list.
+#[inline]
+pub(super) fn arranged<T>(list: &[T], start: Start, limit: usize) -> Arranged<'_, T> {
+    let around = |at: usize| at.checked_rem(list.len()).unwrap_or(0);
+    let left = limit.min(list.len());
+    let turn = Arranged { list, first: None, passed: usize::MAX, at: 0, step: 1, left };
     match start {
-        Start::Turn(start) => {
-            let _ = turned(list, start).take(limit).all(take);
-        }
+        Start::Turn(start) => Arranged { at: around(start), ..turn },
         Start::First { first, from } => {
-            let chosen = list.get(first);
-            let is_other = |record: &&T| chosen.is_none_or(|chosen| !std::ptr::eq(*record, chosen));
-            let others = turned(list, from).filter(is_other);
-            let _ = chosen.into_iter().chain(others).take(limit).all(take);
+            let first = Some(first).filter(|first| *first < list.len());
+            Arranged { first, passed: first.unwrap_or(usize::MAX), at: around(from), ..turn }
         }
-        Start::Shuffled { start, step } => {
-            let mut at = start;
-            for _ in 0..limit.min(list.len()) {
-                let record = at.checked_rem(list.len()).and_then(|at| list.get(at));
-                if !record.is_some_and(&mut take) {
-                    return;
-                }
-                at += step;
-            }
-        }
+        Start::Shuffled { start, step } => Arranged { at: around(start), step: step.min(list.len()), ..turn },
     }
 }
 
-/// Iterates over `list` from `start` (modulo its length) on, all around.
-fn turned<T>(list: &[T], start: usize) -> impl Iterator<Item = &T> {
-    let start = start.checked_rem(list.len()).unwrap_or(0);
-    let (before, from) = list.split_at(start);
-    from.iter().chain(before)
+impl<'l, T> Iterator for Arranged<'l, T> {
+    type Item = &'l T;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'l T> {
+        self.left = self.left.checked_sub(1)?;
+        if let Some(first) = self.first.take() {
+            return self.list.get(first);
+        }
+        loop {
+            let at = self.at;
+            self.at += self.step;
+            if self.at >= self.list.len() {
+                self.at -= self.list.len();
+            }
+            if at != self.passed {
+                return self.list.get(at);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -128,28 +150,23 @@ mod tests {
         assert_eq!([rotation.turn(b), rotation.turn(a), rotation.turn(b)], [0, 0, 1]);
     }
 
-    fn arranged(list: &[u8], start: Start, limit: usize) -> Vec<u8> {
-        let mut all = Vec::new();
-        arrange(list, start, limit, |record| {
-            all.push(*record);
-            true
-        });
-        all
+    fn in_order(list: &[u8], start: Start, limit: usize) -> Vec<u8> {
+        arranged(list, start, limit).copied().collect()
     }
 
     #[test]
     fn a_turned_list_goes_all_around() {
-        assert_eq!(arranged(&[1, 2, 3], Start::Turn(0), 8), [1, 2, 3]);
-        assert_eq!(arranged(&[1, 2, 3], Start::Turn(4), 8), [2, 3, 1]);
-        assert_eq!(arranged(&[1, 2, 3], Start::Turn(2), 2), [3, 1]);
-        assert!(arranged(&[], Start::Turn(7), 8).is_empty());
+        assert_eq!(in_order(&[1, 2, 3], Start::Turn(0), 8), [1, 2, 3]);
+        assert_eq!(in_order(&[1, 2, 3], Start::Turn(4), 8), [2, 3, 1]);
+        assert_eq!(in_order(&[1, 2, 3], Start::Turn(2), 2), [3, 1]);
+        assert!(in_order(&[], Start::Turn(7), 8).is_empty());
     }
 
     #[test]
     fn the_chosen_one_is_first_and_not_repeated() {
-        assert_eq!(arranged(&[1, 2, 3], Start::First { first: 2, from: 0 }, 8), [3, 1, 2]);
-        assert_eq!(arranged(&[1, 2, 3], Start::First { first: 0, from: 4 }, 2), [1, 2]);
-        assert_eq!(arranged(&[1], Start::First { first: 0, from: 9 }, 8), [1]);
+        assert_eq!(in_order(&[1, 2, 3], Start::First { first: 2, from: 0 }, 8), [3, 1, 2]);
+        assert_eq!(in_order(&[1, 2, 3], Start::First { first: 0, from: 4 }, 2), [1, 2]);
+        assert_eq!(in_order(&[1], Start::First { first: 0, from: 9 }, 8), [1]);
     }
 
     #[test]
@@ -159,14 +176,14 @@ mod tests {
             let list: Vec<u8> = (0..count).collect();
             let mut first = vec![0; usize::from(count)];
             for _ in 0..2000 {
-                let mut all = arranged(&list, rotation.shuffle(list.len()), 99);
+                let mut all = in_order(&list, rotation.shuffle(list.len()), 99);
                 first[usize::from(all[0])] += 1;
                 all.sort_unstable();
                 assert_eq!(all, list);
             }
             assert!(first.iter().all(|times| *times > 0), "{first:?}");
         }
-        assert!(arranged(&[], rotation.shuffle(0), 8).is_empty());
+        assert!(in_order(&[], rotation.shuffle(0), 8).is_empty());
     }
 
     #[test]
