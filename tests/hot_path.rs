@@ -62,6 +62,24 @@ fn an_answer_from_the_cache_allocates_nothing(#[values(false, true)] edns: bool)
     assert_eq!((info.count_total, info.bytes_total), (0, 0));
 }
 
+/// Records that few ask for.
+#[rstest]
+#[case::txt("i1.web.more.test.", RecordType::TXT)]
+fn a_rare_answer_allocates_nothing(#[case] name: &str, #[case] rtype: RecordType) {
+    let mut bed = Bed::new();
+    let query = query_for(name, rtype, true);
+    for _ in 0..32 {
+        bed.answer(&query);
+    }
+    assert_ne!(bed.answer(&query).get(6..8), Some(&[0, 0][..]), "an answer");
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..256 {
+            bed.answer(&query);
+        }
+    });
+    assert_eq!(counted.count_total, 0, "allocations in 256 answers: {counted:?}");
+}
+
 /// Names that are in no zone, and a query with a cookie.
 #[rstest]
 #[case::localhost("localhost.", RecordType::A)]

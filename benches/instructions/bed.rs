@@ -32,7 +32,8 @@ const CONTEXT: Context = Context {
 /// How long an answer of the upstream may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server with 1,000 services of ten instances with both kinds of addresses, and `nodata`, which has none.
+/// A server with 1,000 services of ten instances with both kinds of addresses, and `nodata`, which has none; `web.more.test`
+/// has the rarer records too.
 pub struct Bed {
     responder: Responder,
     rotation: Rotation,
@@ -47,10 +48,15 @@ impl Bed {
             zone += &format!("[services.s{at}]\nfrom = [{{ consul = \"vms\", service = \"s\" }}]\n");
         }
         zone += "[services.nodata]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
-        let files = [("muster.toml".into(), "[consul.vms]\n".to_owned()), ("zones/bed.toml".into(), zone)];
+        let more = "namespace = \"more.test\"\ntxt = true\n[services.web]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
+        let files = [
+            ("muster.toml".into(), "[consul.vms]\n".to_owned()),
+            ("zones/bed.toml".into(), zone),
+            ("zones/more.toml".into(), more.to_owned()),
+        ];
         let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
         let mut catalog = Catalog::new(&loaded.config, 1);
-        for service in &loaded.config.namespaces[0].services {
+        for service in loaded.config.namespaces.iter().flat_map(|namespace| &namespace.services) {
             let count = if service.name.to_string().starts_with("nodata") { 0 } else { INSTANCES };
             for (member, _) in service.members() {
                 let instances = (0..count).map(instance).collect();
@@ -129,6 +135,7 @@ fn instance(at: u8) -> Instance {
     let v6 = [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(at)];
     Instance {
         health: Health::Healthy,
+        labels: [("zone", "z1")].into_iter().collect(),
         target: Target::Addresses([[10, 0, 0, at].into(), v6.into()].into()),
         ..Instance::at(&format!("i{at}"), Ipv4Addr::LOCALHOST.into(), 80)
     }

@@ -20,6 +20,7 @@ mod service;
 mod shares;
 mod snapshot;
 mod state;
+mod text;
 mod worker;
 
 pub use clients::Client;

@@ -40,6 +40,8 @@ pub(super) enum Records<'a> {
     Services(&'a Service, &'a [SrvRecord], Start),
     /// A or AAAA records of one instance.
     Instance(InstanceAnswer<'a>, Family, u32),
+    /// The TXT data of one instance.
+    Text(&'a [u8], u32),
     /// An alias.
     Alias { target: &'a Name, ttl: u32 },
     /// The zone's SOA.
@@ -163,7 +165,10 @@ fn in_service<'a>(
         return at_service(service, qtype, facts, rotation);
     }
     if let Some(instance) = service.instances.find(below) {
-        return Some(at_instance(instance, qtype, service.ttl));
+        return Some(match qtype {
+            RecordType::TXT => text_at_instance(service, instance),
+            _ => at_instance(instance, qtype, service.ttl),
+        });
     }
     if let Some(port) = service.port(below) {
         let asks = matches!(qtype, RecordType::SRV | RecordType::ANY);
@@ -283,4 +288,13 @@ fn at_instance(instance: InstanceAnswer<'_>, qtype: RecordType, ttl: u32) -> Rec
         _ => return Records::NoData,
     };
     Records::Instance(instance, family, ttl)
+}
+
+#[cold]
+fn text_at_instance<'a>(service: &'a Service, instance: InstanceAnswer<'a>) -> Records<'a> {
+    match (instance.host, service.instances.text(instance.label)) {
+        (Some(target), _) => Records::Alias { target, ttl: service.ttl },
+        (None, Some(text)) => Records::Text(text, service.ttl),
+        (None, None) => Records::NoData,
+    }
 }

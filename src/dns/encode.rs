@@ -218,6 +218,9 @@ impl<'o> Writer<'o> {
             Records::Alias { target, ttl } => {
                 self.answer(QUESTION_NAME, RecordType::CNAME, ttl, |w| w.out.extend(target.as_wire()));
             }
+            Records::Text(data, ttl) => {
+                self.answer(QUESTION_NAME, RecordType::TXT, ttl, |w| w.out.extend_from_slice(data));
+            }
             Records::Soa => {
                 self.answers += self.soa(zone, zone.ttl);
             }
