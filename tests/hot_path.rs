@@ -65,6 +65,7 @@ fn an_answer_from_the_cache_allocates_nothing(#[values(false, true)] edns: bool)
 /// Records that few ask for.
 #[rstest]
 #[case::txt("i1.web.more.test.", RecordType::TXT)]
+#[case::ptr("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.", RecordType::PTR)]
 fn a_rare_answer_allocates_nothing(#[case] name: &str, #[case] rtype: RecordType) {
     let mut bed = Bed::new();
     let query = query_for(name, rtype, true);

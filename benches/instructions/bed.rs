@@ -50,7 +50,7 @@ impl Bed {
         zone += "[services.nodata]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
         let more = "namespace = \"more.test\"\ntxt = true\n[services.web]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
         let files = [
-            ("muster.toml".into(), "[consul.vms]\n".to_owned()),
+            ("muster.toml".into(), "reverse = \"fd00::/8\"\n[consul.vms]\n".to_owned()),
             ("zones/bed.toml".into(), zone),
             ("zones/more.toml".into(), more.to_owned()),
         ];

@@ -12,9 +12,11 @@
 
 mod clients;
 mod compile;
+mod links;
 mod merge;
 mod pool;
 mod reconfigure;
+mod reverse;
 mod rotation;
 mod service;
 mod shares;
@@ -24,6 +26,7 @@ mod text;
 mod worker;
 
 pub use clients::Client;
+pub use links::Names;
 pub use pool::{GroupPools, List, Pool, RoutePools, Routing, SrvRecord, Turn, Turns};
 pub use reconfigure::Change;
 pub use rotation::{RotationId, RotationIds};

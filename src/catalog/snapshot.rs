@@ -15,6 +15,8 @@ use std::{
 
 use super::{
     clients::{Client, Known, client},
+    links::{Links, Names},
+    reverse::{self, Reversed},
     service::Service,
 };
 use crate::{
@@ -27,7 +29,7 @@ use crate::{
 pub type Cell = arc_swap::ArcSwap<Snapshot>;
 
 /// Names are hashed at every query, by a hash that is quick for short keys and seeded against chosen collisions.
-type Hasher = foldhash::fast::RandomState;
+pub(super) type Hasher = foldhash::fast::RandomState;
 
 type Table<V> = papaya::HashMap<Name, V, Hasher>;
 
@@ -37,6 +39,8 @@ pub struct Snapshot {
     zones: HashMap<Name, Arc<Zone>, Hasher>,
     localities: Arc<Localities>,
     tables: Arc<Tables>,
+    /// Whether a zone has other names than those of services.
+    has_links: bool,
 }
 
 /// The tables that change while the snapshot stays.
@@ -48,6 +52,8 @@ pub(super) struct Tables {
     empty_non_terminals: Table<usize>,
     /// What is known of who asks, by address; empty where no answer depends on it.
     clients: papaya::HashMap<IpAddr, Arc<Known>, Hasher>,
+    /// The names of the instances at an address, where reverse names are answered.
+    addresses: Links<IpAddr>,
     /// The sum of all zones' `unsynced_imports`.
     unsynced_imports: AtomicUsize,
 }
@@ -71,8 +77,19 @@ pub struct Zone {
     pub hostmaster: Name,
     /// Which answers say TC when they do not fit.
     pub truncate: Truncate,
+    /// Which names it has.
+    pub(super) kind: ZoneKind,
     /// Imports whose list has not been heard: until then any name may exist.
     pub(super) unsynced_imports: AtomicUsize,
+}
+
+/// Which names a zone has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ZoneKind {
+    /// Those of services.
+    Services,
+    /// Reverse names.
+    Reverse,
 }
 
 /// What a look-up found.
@@ -84,6 +101,8 @@ pub enum Lookup<'v> {
     Apex(&'v Zone),
     /// A name without records that others stand below (RFC 8020).
     EmptyNonTerminal(&'v Zone),
+    /// The reverse name of an address that these instances have.
+    Address(&'v Zone, &'v Names),
     /// No such name.
     Absent(&'v Zone),
     /// No such name is known, but a source that could have it has never been heard.
@@ -100,6 +119,17 @@ pub struct View<'s> {
     services: papaya::HashMapRef<'s, Name, Service, Hasher, papaya::LocalGuard<'s>>,
     /// Whether some import's list was still to be heard when reading began.
     was_unsynced: bool,
+    /// `None` where no zone has other names than those of services.
+    links: Option<LinksRef<'s>>,
+}
+
+type LinksRef<'s> = papaya::HashMapRef<'s, IpAddr, Names, Hasher, papaya::LocalGuard<'s>>;
+
+impl Zone {
+    /// Tells whether its names are reverse names.
+    pub fn is_reverse(&self) -> bool {
+        self.kind == ZoneKind::Reverse
+    }
 }
 
 impl Snapshot {
@@ -107,7 +137,8 @@ impl Snapshot {
     pub(super) fn new(zones: impl IntoIterator<Item = Zone>, localities: Arc<Localities>) -> Self {
         let zones: HashMap<_, _, Hasher> =
             zones.into_iter().map(|zone| (zone.apex.clone(), Arc::new(zone))).collect();
-        let snapshot = Self { zones, localities, tables: Arc::default() };
+        let has_links = zones.values().any(|zone| zone.kind != ZoneKind::Services);
+        let snapshot = Self { zones, localities, tables: Arc::default(), has_links };
         for zone in snapshot.zones.values() {
             let unsynced = zone.unsynced_imports.load(Ordering::Relaxed);
             snapshot.tables.unsynced_imports.fetch_add(unsynced, Ordering::Relaxed);
@@ -125,7 +156,8 @@ impl Snapshot {
     pub fn view(&self) -> View<'_> {
         // Before the table is looked at: see `Lookup::Unknown` in `View::lookup`.
         let was_unsynced = self.tables.unsynced_imports.load(Ordering::Acquire) > 0;
-        View { snapshot: self, services: self.tables.services.pin(), was_unsynced }
+        let links = self.has_links.then(|| self.tables.addresses.pin());
+        View { snapshot: self, services: self.tables.services.pin(), was_unsynced, links }
     }
 
     /// Finds the zone with the longest apex that `name` (wire format, lower case) is at or below, and how many bytes of it
@@ -169,6 +201,10 @@ impl Snapshot {
         }
     }
 
+    pub(super) fn addresses(&self) -> &Links<IpAddr> {
+        &self.tables.addresses
+    }
+
     pub(super) fn localities(&self) -> &Localities {
         &self.localities
     }
@@ -210,6 +246,11 @@ impl View<'_> {
         if apex_at == 0 {
             return Lookup::Apex(zone);
         }
+        if zone.kind != ZoneKind::Services
+            && let Some(found) = self.reverse_name(zone, name)
+        {
+            return found;
+        }
         if let Some(found) = self.service_above(name, apex_at) {
             return found;
         }
@@ -225,6 +266,22 @@ impl View<'_> {
             .then(|| self.service_at_or_above(name, apex_at))
             .flatten()
             .unwrap_or(Lookup::Absent(zone))
+    }
+
+    /// The instances at the address whose reverse name `name` is.
+    #[cold]
+    pub fn instances_at(&self, name: &[u8]) -> Option<&Names> {
+        let Reversed::Address(address) = reverse::read(name)? else { return None };
+        self.links.as_ref()?.get(&address)
+    }
+
+    /// Names of networks exist, whether or not anybody has an address in them.
+    #[cold]
+    fn reverse_name<'v>(&'v self, zone: &'v Zone, name: &[u8]) -> Option<Lookup<'v>> {
+        match reverse::read(name)? {
+            Reversed::Network => Some(Lookup::EmptyNonTerminal(zone)),
+            Reversed::Address(_) => Some(Lookup::Address(zone, self.instances_at(name)?)),
+        }
     }
 
     fn service_at_or_above(&self, name: &[u8], apex_at: usize) -> Option<Lookup<'_>> {

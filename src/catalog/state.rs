@@ -9,13 +9,15 @@ use std::{
 use super::{
     clients::ClientIndex,
     compile::Compiler,
+    links::{LinkIndex, ServiceLinks},
     merge::merge,
+    reverse,
     rotation::{RotationIds, ServiceRotations},
-    snapshot::{Snapshot, Zone},
+    snapshot::{Snapshot, Zone, ZoneKind},
 };
 use crate::{
-    config::{Alias, Config, Namespace},
-    model::{Health, Import, Instance, Member, Name, Update},
+    config::{Alias, Config, Namespace, Shape, Truncate},
+    model::{Health, Import, Instance, Member, Name, Network, Update},
     policy::{self, Localities, Memory, Rules},
 };
 
@@ -27,6 +29,7 @@ pub struct Catalog {
     /// What sources say of who asks, beside the instances of services.
     pub(super) clients: BTreeMap<Member, MemberState>,
     client_index: ClientIndex,
+    link_index: LinkIndex,
     pub(super) snapshot: Snapshot,
     pub(super) rotation_ids: RotationIds,
     touched: BTreeSet<Name>,
@@ -47,6 +50,7 @@ pub(super) struct ServiceState {
     /// Its own name, then the further names that its instances have.
     pub(super) faces: Vec<Face>,
     health: HealthCounts,
+    links: ServiceLinks,
 }
 
 /// One name that a service's instances are answered under.
@@ -100,7 +104,9 @@ impl Catalog {
 
     /// As [`new`](Self::new), with everything still to be compiled.
     pub(super) fn unpublished(config: &Config, serial: u32) -> Self {
-        let zones = config.namespaces.iter().map(|namespace| zone(namespace, serial));
+        // Of two zones of one name the last counts: a namespace goes before a reverse zone.
+        let reverse = config.reverse.iter().filter_map(|network| reverse_zone(network, serial));
+        let zones = reverse.chain(config.namespaces.iter().map(|namespace| zone(namespace, serial)));
         let localities = Arc::new(Localities::new(&config.localities));
         let identifying = config.kubernetes.iter().filter(|source| source.identify_clients);
         let mut catalog = Self {
@@ -110,6 +116,7 @@ impl Catalog {
                 .map(|source| (Member::clients(source.id.clone()), MemberState::default()))
                 .collect(),
             client_index: ClientIndex::new(config),
+            link_index: LinkIndex::new(&config.reverse),
             snapshot: Snapshot::new(zones, localities),
             rotation_ids: RotationIds::default(),
             touched: BTreeSet::new(),
@@ -200,6 +207,7 @@ impl Catalog {
         for name in &touched {
             self.publish_one(name, now);
         }
+        self.link_index.publish(&self.snapshot);
         touched.len()
     }
 
@@ -258,6 +266,7 @@ impl Catalog {
             members: members.map(|member| (member, MemberState::default())).collect(),
             faces,
             health: HealthCounts::default(),
+            links: ServiceLinks::default(),
         };
         self.services.insert(name.clone(), state);
         self.touched.insert(name.clone());
@@ -387,6 +396,7 @@ impl Catalog {
         if service.members.is_empty() && !service.configured {
             if let Some(service) = self.services.remove(name) {
                 replace_counts(&mut self.health, &service.health, &HealthCounts::default());
+                self.link_index.clear(service.links);
                 for face in service.faces {
                     self.snapshot.take_out(&face.name);
                     self.snapshot.count_empty_non_terminals(&face.name, &service.apex, -1);
@@ -418,6 +428,7 @@ impl Catalog {
         }
         replace_counts(&mut self.health, &service.health, &counts);
         service.health = counts;
+        self.link_index.set(&mut service.links, name, &candidates);
         for face in &mut service.faces {
             let localities = self.snapshot.localities();
             let rules = &face.rules;
@@ -483,8 +494,26 @@ fn zone(namespace: &Namespace, serial: u32) -> Zone {
         built_in_ns,
         hostmaster: namespace.hostmaster.clone(),
         truncate: namespace.truncate,
+        kind: ZoneKind::Services,
         unsynced_imports: namespace.imports.len().into(),
     }
+}
+
+/// The zone of a network's reverse names; its times are those of a namespace that says nothing.
+fn reverse_zone(network: &Network, serial: u32) -> Option<Zone> {
+    let apex = reverse::apex(network)?;
+    Some(Zone {
+        negative_ttl: Namespace::DEFAULT_NEGATIVE_TTL,
+        ttl: Shape::default().ttl,
+        serial,
+        ns: vec![apex.child(b"ns").ok()?],
+        built_in_ns: true,
+        hostmaster: apex.child(b"hostmaster").ok()?,
+        truncate: Truncate::default(),
+        kind: ZoneKind::Reverse,
+        unsynced_imports: 0.into(),
+        apex,
+    })
 }
 
 #[cfg(test)]

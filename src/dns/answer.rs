@@ -6,6 +6,7 @@ use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::{
     choose::{Kind, choose},
+    pointers,
     question::Question,
     rotation::{Rotation, Start},
     special::{Special, Specials},
@@ -42,6 +43,8 @@ pub(super) enum Records<'a> {
     Instance(InstanceAnswer<'a>, Family, u32),
     /// The TXT data of one instance.
     Text(&'a [u8], u32),
+    /// PTR records to these names.
+    Pointers(&'a [Name], u32),
     /// An alias.
     Alias { target: &'a Name, ttl: u32 },
     /// The zone's SOA.
@@ -107,7 +110,13 @@ pub(super) fn find<'a>(
                 None => Answer::ServerFailure,
             }
         }
+        Lookup::Apex(zone) if qtype == RecordType::PTR => {
+            Answer::Authoritative(zone, pointers::at_apex(zone, question.name, facts.view))
+        }
         Lookup::Apex(zone) => Answer::Authoritative(zone, at_apex(qtype)),
+        Lookup::Address(zone, names) => {
+            Answer::Authoritative(zone, pointers::at_address(zone, names.as_slice(), qtype))
+        }
         Lookup::EmptyNonTerminal(zone) => Answer::Authoritative(zone, Records::NoData),
         // The built-in name server is in no source, so it does not have to be heard.
         Lookup::Absent(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, question.name) => {

@@ -221,6 +221,7 @@ impl<'o> Writer<'o> {
             Records::Text(data, ttl) => {
                 self.answer(QUESTION_NAME, RecordType::TXT, ttl, |w| w.out.extend_from_slice(data));
             }
+            Records::Pointers(names, ttl) => self.pointers(zone, names, ttl),
             Records::Soa => {
                 self.answers += self.soa(zone, zone.ttl);
             }
@@ -430,7 +431,7 @@ impl<'o> Writer<'o> {
     }
 
     /// Writes a name, its end as a pointer to the apex in the question where it is below it.
-    fn name_in_zone(&mut self, zone: &Zone, name: &Name) {
+    pub(super) fn name_in_zone(&mut self, zone: &Zone, name: &Name) {
         match name.below(&zone.apex) {
             Some(below) => {
                 self.out.extend_from_slice(below);

@@ -15,6 +15,7 @@ mod chase;
 mod choose;
 mod encode;
 mod handoff;
+mod pointers;
 mod question;
 mod responder;
 mod rotation;
