@@ -65,6 +65,11 @@ fn an_answer_from_the_cache_allocates_nothing(#[values(false, true)] edns: bool)
 /// Records that few ask for.
 #[rstest]
 #[case::txt("i1.web.more.test.", RecordType::TXT)]
+#[case::domains("b._dns-sd._udp.more.test.", RecordType::PTR)]
+#[case::kinds("_services._dns-sd._udp.more.test.", RecordType::PTR)]
+#[case::browse("_http._tcp.more.test.", RecordType::PTR)]
+#[case::browsed_srv("i1\\.web._http._tcp.more.test.", RecordType::SRV)]
+#[case::browsed_txt("i1\\.web._http._tcp.more.test.", RecordType::TXT)]
 #[case::ptr("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.", RecordType::PTR)]
 fn a_rare_answer_allocates_nothing(#[case] name: &str, #[case] rtype: RecordType) {
     let mut bed = Bed::new();

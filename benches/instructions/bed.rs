@@ -15,7 +15,7 @@ use muster::{
     config,
     dns::{Context, Responder, Response, Rotation},
     forward::Forwarder,
-    model::{Health, Instance, Target, Update},
+    model::{Health, Instance, NamedPort, Protocol, Target, Update},
     telemetry::{Metrics, Transport},
 };
 
@@ -48,7 +48,7 @@ impl Bed {
             zone += &format!("[services.s{at}]\nfrom = [{{ consul = \"vms\", service = \"s\" }}]\n");
         }
         zone += "[services.nodata]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
-        let more = "namespace = \"more.test\"\ntxt = true\n[services.web]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
+        let more = "namespace = \"more.test\"\ntxt = true\ndns_sd = true\n[services.web]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
         let files = [
             ("muster.toml".into(), "reverse = \"fd00::/8\"\n[consul.vms]\n".to_owned()),
             ("zones/bed.toml".into(), zone),
@@ -57,9 +57,10 @@ impl Bed {
         let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
         let mut catalog = Catalog::new(&loaded.config, 1);
         for service in loaded.config.namespaces.iter().flat_map(|namespace| &namespace.services) {
+            let has_port = service.name.to_string().starts_with("web");
             let count = if service.name.to_string().starts_with("nodata") { 0 } else { INSTANCES };
             for (member, _) in service.members() {
-                let instances = (0..count).map(instance).collect();
+                let instances = (0..count).map(|at| instance(at, has_port)).collect();
                 catalog.apply(Update::Reset { member, instances });
             }
         }
@@ -131,10 +132,12 @@ fn serve(socket: &UdpSocket) {
     }
 }
 
-fn instance(at: u8) -> Instance {
+fn instance(at: u8, has_port: bool) -> Instance {
+    let port = NamedPort { name: "http".into(), protocol: Protocol::Tcp, port: 80 };
     let v6 = [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(at)];
     Instance {
         health: Health::Healthy,
+        named_ports: has_port.then_some(port).into_iter().collect(),
         labels: [("zone", "z1")].into_iter().collect(),
         target: Target::Addresses([[10, 0, 0, at].into(), v6.into()].into()),
         ..Instance::at(&format!("i{at}"), Ipv4Addr::LOCALHOST.into(), 80)

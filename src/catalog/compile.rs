@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    browse,
     clients::ClientTests,
     pool::{GroupPools, List, Pool, RoutePools, Routing, SrvRecord, Turn, Turns},
     rotation::{Kind, ListKey, Owner, RotationIds, RoutePlace, ServiceRotations},
@@ -43,7 +44,11 @@ impl Compiler<'_> {
         let ports: Box<[Box<[u8]>]> = ports.into_iter().collect();
         let answers = self.answers(plan, &instances, &ports);
         self.rotations.give_back_unused(self.ids);
-        self.service(answers, ports, instances)
+        let mut service = self.service(answers, ports, instances);
+        if self.zone.is_browsed() {
+            service.browsed = browse::instances(&service);
+        }
+        service
     }
 
     /// Compiles a service that is another name of `target`, which is none of ours.
@@ -62,6 +67,7 @@ impl Compiler<'_> {
             answers,
             ports,
             instances,
+            browsed: Box::default(),
         }
     }
 
@@ -251,7 +257,7 @@ fn pack(service: &Name, candidates: &[Candidate], txt: bool) -> Instances {
 }
 
 /// `_port._proto` as wire labels; `None` where the port's name is no label.
-fn port_labels(port: &NamedPort) -> Option<Box<[u8]>> {
+pub(super) fn port_labels(port: &NamedPort) -> Option<Box<[u8]>> {
     let mut labels = Vec::with_capacity(port.name.len() + 7);
     for text in [&*port.name, port.protocol.as_str()] {
         let length = u8::try_from(text.len() + 1).ok().filter(|length| (2..=63).contains(length))?;

@@ -7,9 +7,14 @@ use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
     net::IpAddr,
+    sync::{Arc, atomic::Ordering},
 };
 
-use super::snapshot::{Hasher, Snapshot};
+use super::{
+    browse::{self, browsed_label},
+    compile::port_labels,
+    snapshot::{Hasher, Snapshot, Zone},
+};
 use crate::{
     model::{Name, Network},
     policy::{Candidate, Place},
@@ -33,6 +38,9 @@ impl Names {
 #[derive(Debug, Default)]
 pub(super) struct ServiceLinks {
     addresses: Vec<(IpAddr, Name)>,
+    browsed: Vec<(Name, Name)>,
+    /// The zone that it keeps from being complete.
+    incomplete: Option<Arc<Zone>>,
 }
 
 /// Gathers what changes.
@@ -41,6 +49,9 @@ pub(super) struct LinkIndex {
     /// The networks whose addresses lead back to instances.
     reverse: Vec<Network>,
     addresses: Changes<IpAddr>,
+    browsed: Changes<Name>,
+    /// Zones, once for each service that is complete now.
+    completed: Vec<Arc<Zone>>,
 }
 
 impl LinkIndex {
@@ -50,19 +61,56 @@ impl LinkIndex {
     }
 
     /// Replaces what `service` added by what it has now.
-    pub(super) fn set(&mut self, links: &mut ServiceLinks, service: &Name, candidates: &[Candidate]) {
+    pub(super) fn set(
+        &mut self,
+        links: &mut ServiceLinks,
+        (service, zone): (&Name, &Arc<Zone>),
+        candidates: &[Candidate],
+        complete: bool,
+    ) {
         let addresses = self.addresses_of(service, candidates);
         self.addresses.replace(&mut links.addresses, addresses);
+        let browsed = if zone.is_browsed() { browsed_of(service, zone, candidates) } else { Vec::new() };
+        self.browsed.replace(&mut links.browsed, browsed);
+        if complete {
+            self.completed.extend(links.incomplete.take());
+        } else if links.incomplete.is_none() && zone.is_browsed() {
+            zone.incomplete.fetch_add(1, Ordering::Release);
+            links.incomplete = Some(Arc::clone(zone));
+        }
     }
 
     /// Takes out all that a service added.
     pub(super) fn clear(&mut self, mut links: ServiceLinks) {
         self.addresses.replace(&mut links.addresses, Vec::new());
+        self.browsed.replace(&mut links.browsed, Vec::new());
+        self.completed.extend(links.incomplete);
     }
 
     /// Puts the changes before the readers.
     pub(super) fn publish(&mut self, snapshot: &Snapshot) {
         std::mem::take(&mut self.addresses).apply(snapshot.addresses());
+        let (come, gone) = std::mem::take(&mut self.browsed).apply(snapshot.browsed());
+        let mut kinds = Changes::default();
+        for (names, by) in [(come, 1), (gone, -1)] {
+            for kind in names.into_iter().filter(|name| browse::is_kind(name.as_wire())) {
+                let Some(apex) = kind.parent().and_then(|above| above.parent()) else { continue };
+                snapshot.count_empty_non_terminals(&kind, &apex, by);
+                if let Ok(list) = apex.join(browse::KINDS) {
+                    let change: &mut Change = kinds.0.entry(list).or_default();
+                    if by > 0 {
+                        change.added.push(kind);
+                    } else {
+                        change.removed.insert(kind);
+                    }
+                }
+            }
+        }
+        kinds.apply(snapshot.browsed());
+        // Names first, as when an import is heard.
+        for zone in self.completed.drain(..) {
+            zone.incomplete.fetch_sub(1, Ordering::Release);
+        }
     }
 
     /// Every address of every instance within the reverse networks, whatever the instance's health, with its first name.
@@ -84,6 +132,24 @@ impl LinkIndex {
         }
         links
     }
+}
+
+/// From the kinds of a service's named ports to the service, and from labels that are cut to their instances.
+fn browsed_of(service: &Name, zone: &Zone, candidates: &[Candidate]) -> Vec<(Name, Name)> {
+    let Some(below) = service.below(&zone.apex) else { return Vec::new() };
+    let ports: HashSet<_> =
+        candidates.iter().flat_map(|candidate| &candidate.named_ports).filter_map(port_labels).collect();
+    let kinds = ports.into_iter().filter_map(|labels| {
+        let kind = Name::from_wire(&[&labels, zone.apex.as_wire()].concat()).ok()?;
+        Some((kind, service.clone()))
+    });
+    let cut = candidates.iter().filter_map(|candidate| {
+        let label = candidate.label.as_bytes();
+        let is_cut = browse::is_cut(label, below) && !candidate.named_ports.is_empty();
+        let name = is_cut.then(|| service.child(label).ok()).flatten()?;
+        Some((zone.apex.child(&browsed_label(label, below)).ok()?, name))
+    });
+    kinds.chain(cut).collect()
 }
 
 /// Changes to one kind of links.
@@ -117,21 +183,30 @@ impl<K: Clone + Ord + Hash + Send + Sync> Changes<K> {
         *before = now;
     }
 
-    /// Makes the changes. *Cost*: the names behind each key that changes.
-    fn apply(self, links: &Links<K>) {
+    /// Makes the changes; gives the keys that are new and those that nobody has any more. *Cost*: the names behind each key
+    /// that changes.
+    fn apply(self, links: &Links<K>) -> (Vec<K>, Vec<K>) {
         let links = links.pin();
+        let (mut come, mut gone) = (Vec::new(), Vec::new());
         for (key, change) in self.0 {
             let before = links.get(&key).map(Names::as_slice).unwrap_or_default();
             let kept = before.iter().filter(|name| !change.removed.contains(*name)).cloned();
             let mut names: Vec<Name> = kept.chain(change.added).collect();
-            names.sort_unstable();
+            // Stable, since that is quick where nearly all is sorted.
+            names.sort();
             names.dedup();
+            match (before.is_empty(), names.is_empty()) {
+                (false, true) => gone.push(key.clone()),
+                (true, false) => come.push(key.clone()),
+                _ => {}
+            }
             if names.is_empty() {
                 links.remove(&key);
             } else {
                 links.insert(key, Names(names.into()));
             }
         }
+        (come, gone)
     }
 }
 

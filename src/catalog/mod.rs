@@ -10,6 +10,7 @@
 //!
 //! Imports [`crate::model`], [`crate::config`] and [`crate::policy`]; never a source, never the answer path.
 
+mod browse;
 mod clients;
 mod compile;
 mod links;
@@ -25,6 +26,7 @@ mod state;
 mod text;
 mod worker;
 
+pub use browse::{Browse, BrowsedInstance, browsed_label};
 pub use clients::Client;
 pub use links::Names;
 pub use pool::{GroupPools, List, Pool, RoutePools, Routing, SrvRecord, Turn, Turns};

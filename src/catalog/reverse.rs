@@ -5,7 +5,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use crate::model::{Name, Network};
+use super::snapshot::{Zone, ZoneKind};
+use crate::{
+    config::{Namespace, Shape, Truncate},
+    model::{Name, Network},
+};
 
 const V4: &[u8] = b"\x07in-addr\x04arpa\x00";
 const V6: &[u8] = b"\x03ip6\x04arpa\x00";
@@ -16,6 +20,24 @@ pub(super) enum Reversed {
     Address(IpAddr),
     /// A network, whose addresses' names are below.
     Network,
+}
+
+/// The zone of a network's reverse names; its times are those of a namespace that says nothing.
+pub(super) fn zone(network: &Network, serial: u32) -> Option<Zone> {
+    let apex = apex(network)?;
+    Some(Zone {
+        negative_ttl: Namespace::DEFAULT_NEGATIVE_TTL,
+        ttl: Shape::default().ttl,
+        serial,
+        ns: vec![apex.child(b"ns").ok()?],
+        built_in_ns: true,
+        hostmaster: apex.child(b"hostmaster").ok()?,
+        truncate: Truncate::default(),
+        kind: ZoneKind::Reverse,
+        unsynced_imports: 0.into(),
+        incomplete: 0.into(),
+        apex,
+    })
 }
 
 /// The name that all reverse names of a network are at or below; its length must end at a label's border.

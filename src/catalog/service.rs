@@ -34,6 +34,8 @@ pub struct Service {
     pub ports: Box<[Box<[u8]>]>,
     /// Every instance, whatever its health.
     pub instances: Instances,
+    /// For each named port the instances that are answered to anybody, sorted; empty where nobody can browse.
+    pub browsed: Box<[Box<[InstanceId]>]>,
 }
 
 /// What a service's name is answered with.
@@ -76,7 +78,7 @@ impl Service {
 }
 
 /// The number of an instance within its service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InstanceId(u32);
 
 /// The instances of one service: labels and addresses packed into one array each, since there may be a million.

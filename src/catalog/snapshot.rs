@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{
+    browse::Browse,
     clients::{Client, Known, client},
     links::{Links, Names},
     reverse::{self, Reversed},
@@ -54,6 +55,8 @@ pub(super) struct Tables {
     clients: papaya::HashMap<IpAddr, Arc<Known>, Hasher>,
     /// The names of the instances at an address, where reverse names are answered.
     addresses: Links<IpAddr>,
+    /// What can be browsed: see [`super::browse`].
+    browsed: Links<Name>,
     /// The sum of all zones' `unsynced_imports`.
     unsynced_imports: AtomicUsize,
 }
@@ -81,6 +84,8 @@ pub struct Zone {
     pub(super) kind: ZoneKind,
     /// Imports whose list has not been heard: until then any name may exist.
     pub(super) unsynced_imports: AtomicUsize,
+    /// Services of which a member has not been heard, where they can be browsed: until then they may have any kind of port.
+    pub(super) incomplete: AtomicUsize,
 }
 
 /// Which names a zone has.
@@ -88,6 +93,8 @@ pub struct Zone {
 pub(super) enum ZoneKind {
     /// Those of services.
     Services,
+    /// Those of services, and what they are browsed by.
+    Browsed,
     /// Reverse names.
     Reverse,
 }
@@ -103,6 +110,8 @@ pub enum Lookup<'v> {
     EmptyNonTerminal(&'v Zone),
     /// The reverse name of an address that these instances have.
     Address(&'v Zone, &'v Names),
+    /// What a zone is browsed by.
+    Browse(&'v Zone, Browse<'v>),
     /// No such name.
     Absent(&'v Zone),
     /// No such name is known, but a source that could have it has never been heard.
@@ -123,12 +132,21 @@ pub struct View<'s> {
     links: Option<LinksRef<'s>>,
 }
 
-type LinksRef<'s> = papaya::HashMapRef<'s, IpAddr, Names, Hasher, papaya::LocalGuard<'s>>;
+/// A hold on the rarer tables.
+struct LinksRef<'s> {
+    addresses: papaya::HashMapRef<'s, IpAddr, Names, Hasher, papaya::LocalGuard<'s>>,
+    browsed: papaya::HashMapRef<'s, Name, Names, Hasher, papaya::LocalGuard<'s>>,
+}
 
 impl Zone {
     /// Tells whether its names are reverse names.
     pub fn is_reverse(&self) -> bool {
         self.kind == ZoneKind::Reverse
+    }
+
+    /// Tells whether its services can be browsed.
+    pub(super) fn is_browsed(&self) -> bool {
+        self.kind == ZoneKind::Browsed
     }
 }
 
@@ -156,7 +174,9 @@ impl Snapshot {
     pub fn view(&self) -> View<'_> {
         // Before the table is looked at: see `Lookup::Unknown` in `View::lookup`.
         let was_unsynced = self.tables.unsynced_imports.load(Ordering::Acquire) > 0;
-        let links = self.has_links.then(|| self.tables.addresses.pin());
+        let links = self
+            .has_links
+            .then(|| LinksRef { addresses: self.tables.addresses.pin(), browsed: self.tables.browsed.pin() });
         View { snapshot: self, services: self.tables.services.pin(), was_unsynced, links }
     }
 
@@ -205,6 +225,10 @@ impl Snapshot {
         &self.tables.addresses
     }
 
+    pub(super) fn browsed(&self) -> &Links<Name> {
+        &self.tables.browsed
+    }
+
     pub(super) fn localities(&self) -> &Localities {
         &self.localities
     }
@@ -246,12 +270,12 @@ impl View<'_> {
         if apex_at == 0 {
             return Lookup::Apex(zone);
         }
-        if zone.kind != ZoneKind::Services
-            && let Some(found) = self.reverse_name(zone, name)
-        {
+        if let Some(found) = self.service_above(name, apex_at) {
             return found;
         }
-        if let Some(found) = self.service_above(name, apex_at) {
+        if zone.kind != ZoneKind::Services
+            && let Some(found) = self.further(zone, name, apex_at)
+        {
             return found;
         }
         let non_terminals = &self.snapshot.tables.empty_non_terminals;
@@ -272,11 +296,34 @@ impl View<'_> {
     #[cold]
     pub fn instances_at(&self, name: &[u8]) -> Option<&Names> {
         let Reversed::Address(address) = reverse::read(name)? else { return None };
-        self.links.as_ref()?.get(&address)
+        self.links.as_ref()?.addresses.get(&address)
+    }
+
+    /// The service of a name.
+    pub fn service(&self, name: &[u8]) -> Option<&Service> {
+        self.services.get(name)
+    }
+
+    /// The names that one leads to when browsing.
+    pub fn browsed(&self, name: &[u8]) -> Option<&Names> {
+        self.browsed_entry(name).map(|(_, names)| names)
+    }
+
+    pub(super) fn browsed_entry(&self, name: &[u8]) -> Option<(&Name, &Names)> {
+        self.links.as_ref()?.browsed.get_key_value(name)
+    }
+
+    /// Finds names that are not services'.
+    #[cold]
+    fn further<'v>(&'v self, zone: &'v Zone, name: &[u8], apex_at: usize) -> Option<Lookup<'v>> {
+        match zone.kind {
+            ZoneKind::Services => None,
+            ZoneKind::Browsed => self.browse(zone, name, apex_at),
+            ZoneKind::Reverse => self.reverse_name(zone, name),
+        }
     }
 
     /// Names of networks exist, whether or not anybody has an address in them.
-    #[cold]
     fn reverse_name<'v>(&'v self, zone: &'v Zone, name: &[u8]) -> Option<Lookup<'v>> {
         match reverse::read(name)? {
             Reversed::Network => Some(Lookup::EmptyNonTerminal(zone)),
@@ -324,5 +371,11 @@ impl View<'_> {
         let mut services: Vec<_> = self.services.values().collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         services
+    }
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    browse,
     clients::ClientIndex,
     compile::Compiler,
     links::{LinkIndex, ServiceLinks},
@@ -16,8 +17,8 @@ use super::{
     snapshot::{Snapshot, Zone, ZoneKind},
 };
 use crate::{
-    config::{Alias, Config, Namespace, Shape, Truncate},
-    model::{Health, Import, Instance, Member, Name, Network, Update},
+    config::{Alias, Config, Namespace},
+    model::{Health, Import, Instance, Member, Name, Update},
     policy::{self, Localities, Memory, Rules},
 };
 
@@ -105,7 +106,7 @@ impl Catalog {
     /// As [`new`](Self::new), with everything still to be compiled.
     pub(super) fn unpublished(config: &Config, serial: u32) -> Self {
         // Of two zones of one name the last counts: a namespace goes before a reverse zone.
-        let reverse = config.reverse.iter().filter_map(|network| reverse_zone(network, serial));
+        let reverse = config.reverse.iter().filter_map(|network| reverse::zone(network, serial));
         let zones = reverse.chain(config.namespaces.iter().map(|namespace| zone(namespace, serial)));
         let localities = Arc::new(Localities::new(&config.localities));
         let identifying = config.kubernetes.iter().filter(|source| source.identify_clients);
@@ -241,6 +242,11 @@ impl Catalog {
             if !matches!(service.alias, Some(Alias::Service(_))) {
                 self.add_service(&service.name, apex, faces, true, members);
             }
+        }
+        if namespace.dns_sd
+            && let Ok(kinds) = apex.join(browse::KINDS)
+        {
+            self.snapshot.count_empty_non_terminals(&kinds, apex, 1);
         }
         for (import, rule) in namespace.imports() {
             let rules = Arc::new(Rules::of_shape(rule.shape.clone()));
@@ -428,7 +434,7 @@ impl Catalog {
         }
         replace_counts(&mut self.health, &service.health, &counts);
         service.health = counts;
-        self.link_index.set(&mut service.links, name, &candidates);
+        self.link_index.set(&mut service.links, (name, zone), &candidates, complete);
         for face in &mut service.faces {
             let localities = self.snapshot.localities();
             let rules = &face.rules;
@@ -494,26 +500,10 @@ fn zone(namespace: &Namespace, serial: u32) -> Zone {
         built_in_ns,
         hostmaster: namespace.hostmaster.clone(),
         truncate: namespace.truncate,
-        kind: ZoneKind::Services,
+        kind: if namespace.dns_sd { ZoneKind::Browsed } else { ZoneKind::Services },
         unsynced_imports: namespace.imports.len().into(),
+        incomplete: 0.into(),
     }
-}
-
-/// The zone of a network's reverse names; its times are those of a namespace that says nothing.
-fn reverse_zone(network: &Network, serial: u32) -> Option<Zone> {
-    let apex = reverse::apex(network)?;
-    Some(Zone {
-        negative_ttl: Namespace::DEFAULT_NEGATIVE_TTL,
-        ttl: Shape::default().ttl,
-        serial,
-        ns: vec![apex.child(b"ns").ok()?],
-        built_in_ns: true,
-        hostmaster: apex.child(b"hostmaster").ok()?,
-        truncate: Truncate::default(),
-        kind: ZoneKind::Reverse,
-        unsynced_imports: 0.into(),
-        apex,
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::{
+    browse::{self, Browsed},
     choose::{Kind, choose},
     pointers,
     question::Question,
@@ -45,6 +46,8 @@ pub(super) enum Records<'a> {
     Text(&'a [u8], u32),
     /// PTR records to these names.
     Pointers(&'a [Name], u32),
+    /// PTR records to the instances that a browser finds.
+    Browsed(Browsed<'a>),
     /// An alias.
     Alias { target: &'a Name, ttl: u32 },
     /// The zone's SOA.
@@ -116,6 +119,9 @@ pub(super) fn find<'a>(
         Lookup::Apex(zone) => Answer::Authoritative(zone, at_apex(qtype)),
         Lookup::Address(zone, names) => {
             Answer::Authoritative(zone, pointers::at_address(zone, names.as_slice(), qtype))
+        }
+        Lookup::Browse(zone, what) => {
+            Answer::Authoritative(zone, browse::find(zone, what, qtype, facts.view, rotation))
         }
         Lookup::EmptyNonTerminal(zone) => Answer::Authoritative(zone, Records::NoData),
         // The built-in name server is in no source, so it does not have to be heard.

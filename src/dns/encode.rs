@@ -192,8 +192,8 @@ pub(super) struct Writer<'o> {
     /// Where the answer must end, without the OPT record.
     limit: usize,
     /// Length of the question's name.
-    name_length: usize,
-    truncated: bool,
+    pub(super) name_length: usize,
+    pub(super) truncated: bool,
     pub(super) answers: u16,
     pub(super) authority: u16,
     additional: u16,
@@ -222,6 +222,7 @@ impl<'o> Writer<'o> {
                 self.answer(QUESTION_NAME, RecordType::TXT, ttl, |w| w.out.extend_from_slice(data));
             }
             Records::Pointers(names, ttl) => self.pointers(zone, names, ttl),
+            Records::Browsed(browsed) => self.browsed(zone, &browsed),
             Records::Soa => {
                 self.answers += self.soa(zone, zone.ttl);
             }
@@ -242,7 +243,7 @@ impl<'o> Writer<'o> {
     }
 
     /// The SOA in the authority section, with the negative TTL (RFC 2308 section 3).
-    fn negative(&mut self, zone: &Zone) {
+    pub(super) fn negative(&mut self, zone: &Zone) {
         self.authority += self.soa(zone, zone.negative_ttl);
     }
 

@@ -11,6 +11,7 @@
 
 mod access;
 mod answer;
+mod browse;
 mod chase;
 mod choose;
 mod encode;
