@@ -1,6 +1,6 @@
 # The verbs of the project; `make help` lists them.
 
-.PHONY: help run check test differential e2e fuzz instructions bench docs
+.PHONY: help run check test differential e2e fuzz instructions pieces bench docs
 
 help: ## List the verbs
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ fuzz: ## One minute for each target of fuzz/ (needs a nightly toolchain; install
 
 instructions: ## Instructions an answer takes, against benches/instructions/bounds (needs valgrind)
 	.ci/instructions
+
+pieces: ## How long parsing, looking up, answering and compiling take, each for itself (criterion)
+	cargo bench --bench pieces -- $(BENCH)
 
 e2e: ## Against real Consul, etcd and kube-apiserver (needs Go 1.26, BIND, dig, curl, root or sudo for Debian packages the first time)
 	tests/rig/install

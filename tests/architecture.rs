@@ -26,7 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("catalog", &["config", "model", "policy", "telemetry"]),
     ("forward", &["config", "model", "telemetry"]),
     ("dns", &["catalog", "config", "forward", "model", "telemetry"]),
-    ("admin", &["catalog", "model", "telemetry"]),
+    ("admin", &["catalog", "dns", "model", "telemetry"]),
     ("app", &["admin", "catalog", "config", "dns", "forward", "model", "source", "telemetry"]),
     ("cli", &["app", "config", "model", "telemetry"]),
 ];

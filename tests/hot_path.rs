@@ -18,7 +18,8 @@ use rstest::rstest;
 #[path = "../benches/instructions/bed.rs"]
 mod bed;
 
-use bed::{Bed, query, query_for};
+use bed::{Bed, instance, query, query_for};
+use muster::model::{Instance, NamedPort, Protocol};
 
 #[rstest]
 #[case::a("s1", RecordType::A)]
@@ -72,7 +73,12 @@ fn an_answer_from_the_cache_allocates_nothing(#[values(false, true)] edns: bool)
 #[case::browsed_txt("i1\\.web._http._tcp.more.test.", RecordType::TXT)]
 #[case::ptr("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.", RecordType::PTR)]
 fn a_rare_answer_allocates_nothing(#[case] name: &str, #[case] rtype: RecordType) {
-    let mut bed = Bed::new();
+    let zone = "namespace = \"more.test\"\ntxt = true\ndns_sd = true\n[services.web]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
+    let mut bed = Bed::of("reverse = \"fd00::/8\"", zone.to_owned(), |at| Instance {
+        named_ports: [NamedPort { name: "http".into(), protocol: Protocol::Tcp, port: 80 }].into(),
+        labels: [("zone", "z1")].into_iter().collect(),
+        ..instance(at)
+    });
     let query = query_for(name, rtype, true);
     for _ in 0..32 {
         bed.answer(&query);

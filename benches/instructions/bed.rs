@@ -11,11 +11,11 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType},
 };
 use muster::{
-    catalog::{Catalog, Cell},
+    catalog::{Catalog, Cell, Snapshot},
     config,
     dns::{Context, Responder, Response, Rotation},
     forward::Forwarder,
-    model::{Health, Instance, NamedPort, Protocol, Target, Update},
+    model::{Health, Instance, Target, Update},
     telemetry::{Metrics, Transport},
 };
 
@@ -32,9 +32,9 @@ const CONTEXT: Context = Context {
 /// How long an answer of the upstream may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server with 1,000 services of ten instances with both kinds of addresses, and `nodata`, which has none; `web.more.test`
-/// has the rarer records too.
+/// A server with 1,000 services of ten instances with both kinds of addresses, and `nodata`, which has none.
 pub struct Bed {
+    cell: Arc<Cell>,
     responder: Responder,
     rotation: Rotation,
     out: Vec<u8>,
@@ -48,19 +48,19 @@ impl Bed {
             zone += &format!("[services.s{at}]\nfrom = [{{ consul = \"vms\", service = \"s\" }}]\n");
         }
         zone += "[services.nodata]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
-        let more = "namespace = \"more.test\"\ntxt = true\ndns_sd = true\n[services.web]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
-        let files = [
-            ("muster.toml".into(), "reverse = \"fd00::/8\"\n[consul.vms]\n".to_owned()),
-            ("zones/bed.toml".into(), zone),
-            ("zones/more.toml".into(), more.to_owned()),
-        ];
+        Self::of("", zone, instance)
+    }
+
+    /// Makes a server with these lines in `muster.toml` and this zone file, whose services have ten of these instances.
+    pub fn of(server: &str, zone: String, instance: impl Fn(u8) -> Instance) -> Self {
+        let files =
+            [("muster.toml".into(), format!("{server}\n[consul.vms]\n")), ("zones/bed.toml".into(), zone)];
         let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
         let mut catalog = Catalog::new(&loaded.config, 1);
-        for service in loaded.config.namespaces.iter().flat_map(|namespace| &namespace.services) {
-            let has_port = service.name.to_string().starts_with("web");
+        for service in &loaded.config.namespaces[0].services {
             let count = if service.name.to_string().starts_with("nodata") { 0 } else { INSTANCES };
             for (member, _) in service.members() {
-                let instances = (0..count).map(|at| instance(at, has_port)).collect();
+                let instances = (0..count).map(&instance).collect();
                 catalog.apply(Update::Reset { member, instances });
             }
         }
@@ -68,6 +68,7 @@ impl Bed {
         let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
         let metrics = Metrics::new().expect("metrics have valid names");
         Self {
+            cell: Arc::clone(&cell),
             responder: Responder::new(cell, Arc::new(metrics), None),
             rotation: Rotation::default(),
             out: Vec::with_capacity(4096),
@@ -107,6 +108,11 @@ impl Bed {
         self
     }
 
+    /// What is answered from.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.cell.load_full()
+    }
+
     /// Answers a query over UDP.
     pub fn answer(&mut self, query: &[u8]) -> &[u8] {
         let response = self.responder.respond(query, CONTEXT, &mut self.rotation, &mut self.out);
@@ -132,13 +138,11 @@ fn serve(socket: &UdpSocket) {
     }
 }
 
-fn instance(at: u8, has_port: bool) -> Instance {
-    let port = NamedPort { name: "http".into(), protocol: Protocol::Tcp, port: 80 };
+/// One instance.
+pub fn instance(at: u8) -> Instance {
     let v6 = [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(at)];
     Instance {
         health: Health::Healthy,
-        named_ports: has_port.then_some(port).into_iter().collect(),
-        labels: [("zone", "z1")].into_iter().collect(),
         target: Target::Addresses([[10, 0, 0, at].into(), v6.into()].into()),
         ..Instance::at(&format!("i{at}"), Ipv4Addr::LOCALHOST.into(), 80)
     }

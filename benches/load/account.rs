@@ -43,6 +43,21 @@ impl Account {
         })
     }
 
+    /// CPU time so far in user and in system mode, in clock ticks. What the timer saw when it looked: good for shares only.
+    pub(crate) fn modes(&self) -> io::Result<[u64; 2]> {
+        let mut total = [0; 2];
+        for pid in &self.pids {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+            // proc(5): utime and stime are the 12th and 13th field behind the command.
+            let behind = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+            let fields = behind.split_whitespace().skip(11).map(|field| field.parse().unwrap_or(0));
+            for (total, ticks) in total.iter_mut().zip(fields) {
+                *total += ticks;
+            }
+        }
+        Ok(total)
+    }
+
     /// Memory in bytes: the proportional set size, so that what processes share counts once.
     pub(crate) fn memory(&self) -> io::Result<u64> {
         let mut total = 0;

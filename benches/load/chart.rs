@@ -80,10 +80,10 @@ struct Group {
 
 impl Group {
     fn of(result: &CaseResult) -> Self {
-        let label = result.case.label(result.names);
+        let label = result.case.label(result.turns.names);
         let (kind, names) = label.rsplit_once(", ").unwrap_or((&label, ""));
-        let bars =
-            result.servers.iter().map(|measured| (measured.server, measured.median(|round| round.cpu)));
+        let servers = result.turns.servers.iter();
+        let bars = servers.map(|measured| (measured.server, measured.median(|round| round.cpu)));
         Self { title: [kind.to_owned(), names.to_owned()], bars: bars.collect() }
     }
 

@@ -3,7 +3,7 @@
 //! What: one command measures CPU time a query, queries a second, latency, and what a million instances cost, and writes
 //! `docs/PERFORMANCE.md` with its chart. Why: absolute figures move with the machine, so every figure is taken in one run
 //! with its rivals, in turns. [`run`] is the order of things; [`server`] and [`echo`] run in child processes of this very
-//! binary, [`rivals`] are the system's; [`generator`] asks and checks every answer, [`account`] reads the kernel's books;
+//! binary, [`rivals`] are the system's, [`forwarders`] stand in front of a server; [`generator`] asks and checks every answer, [`account`] reads the kernel's books;
 //! [`report`] and [`chart`] write. Imports the library's public API only.
 //!
 //! Rejected: criterion (it times functions; a query's price is the kernel's for the greater part) and dnsperf (it cannot be
@@ -21,6 +21,7 @@ mod cases;
 mod chart;
 mod child;
 mod echo;
+mod forwarders;
 mod generator;
 mod histogram;
 mod question;
@@ -44,7 +45,7 @@ struct Arguments {
     /// A smoke run of some seconds: its figures mean nothing.
     #[arg(long)]
     quick: bool,
-    /// Only these parts: a, srv, nxdomain, forwarder, many, latency, scale.
+    /// Only these parts: a, srv, nxdomain, forwarder, many, routes, cache, latency, misses, scale.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Lets Knot and NSD rotate records too (`answer-rotation`, `round-robin`), which they do not by default.

@@ -4,7 +4,8 @@ use std::{fmt::Write as _, fs, process::Command, time::Duration};
 
 use crate::{
     cases::{Goal, thousands},
-    results::{CaseResult, ECHO, Latency, MUSTER, Measured, Results, Scale, median, quantile},
+    forwarders::Forwarder,
+    results::{CaseResult, ECHO, Latency, MUSTER, Measured, Results, Scale, Turns, median, quantile, ratio},
     rivals::Rival,
     run::{Bench, Plan},
 };
@@ -21,15 +22,29 @@ pub(crate) fn write(results: &Results, bench: &Bench, whole: bool, took: Duratio
     machine(&mut out, bench, took);
     if !results.cases.is_empty() {
         cpu(&mut out, &results.cases);
+        where_it_goes(&mut out, &results.cases);
         rates(&mut out, &results.cases);
+    }
+    if let Some(turns) = &results.routes {
+        routes(&mut out, turns);
+    }
+    if let Some(turns) = &results.cache {
+        cache(&mut out, turns);
     }
     if !results.latency.is_empty() {
         let rate = thousands(bench.plan.rate.into());
         let _ = writeln!(out, "\n## Latency at {rate} questions a second\n\nTimes in µs.\n");
         latency(&mut out, &results.latency);
     }
+    if let [direct, ..] = results.misses.as_slice() {
+        misses(&mut out, direct, &results.misses, bench.plan.miss_rate);
+    }
     if let Some(found) = &results.scale {
-        scale(&mut out, found, results.cases.iter().find(|result| result.case.many));
+        scale(
+            &mut out,
+            found,
+            results.cases.iter().find(|result| result.case.many).map(|result| &result.turns),
+        );
     }
     method(&mut out, &bench.plan);
     out
@@ -44,11 +59,14 @@ fn machine(out: &mut String, bench: &Bench, took: Duration) {
     let virtual_machine =
         cpuinfo.lines().any(|line| line.starts_with("flags") && line.contains(" hypervisor"));
     let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
-    let rivals: Vec<String> = Rival::ALL
-        .iter()
-        .map(|rival| match rival.version() {
-            Some(version) => format!("{} {version}", rival.title()),
-            None => format!("{} (not installed, left out)", rival.title()),
+    let rivals = Rival::ALL.iter().map(|rival| (rival.title(), rival.version()));
+    let forwarders = Forwarder::ALL.iter().filter(|forwarder| forwarder.package().is_some());
+    let forwarders = forwarders.map(|forwarder| (forwarder.title(), forwarder.version()));
+    let rivals: Vec<String> = rivals
+        .chain(forwarders)
+        .map(|(title, version)| match version {
+            Some(version) => format!("{title} {version}"),
+            None => format!("{title} (not installed, left out)"),
         })
         .collect();
     let rows = [
@@ -88,8 +106,9 @@ fn cpu(out: &mut String, cases: &[CaseResult]) {
     let _ = writeln!(out, "|---|--:|--:|--:|{}--:|--:|---|---|", "--:|".repeat(rivals.len()));
     for result in cases {
         let figure = |measured: &Measured| format!("{:.2}", measured.median(|round| round.cpu));
-        let figures = row(result, &rivals, figure);
-        let ratio = |other| result.ratio_to(other).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let turns = &result.turns;
+        let figures = row(turns, &rivals, figure);
+        let ratio = |other| turns.ratio_to(other).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
         let goal = match result.case.goal {
             Some(Goal::Echo(most)) => format!("≤ {most:.2} × {ECHO}"),
             Some(Goal::Rival(most)) => format!("≤ {most:.2} × better rival"),
@@ -103,10 +122,104 @@ fn cpu(out: &mut String, cases: &[CaseResult]) {
         let _ = writeln!(
             out,
             "| {} | {} |{figures} {} | {} | {goal} | {reached} |",
-            result.case.label(result.names),
-            result.size,
-            ratio(result.of(ECHO)),
-            ratio(result.better_rival()),
+            result.case.label(turns.names),
+            turns.size,
+            ratio(turns.of(ECHO)),
+            ratio(turns.better_rival()),
+        );
+    }
+}
+
+/// What a goal that was missed would have to save, and where the time is.
+fn where_it_goes(out: &mut String, cases: &[CaseResult]) {
+    out.push_str(
+        "\n### Where the time goes\n\nThe kernel's share of each server's time, as its timer sees it, and what is left to the server's own code, in µs. \
+         The last column is\nthe bare echo's time, which has next to no code of its own, as a multiple of the better rival's: nobody who calls the same kernel \
+         gets below it.\n\n",
+    );
+    let rivals = rivals_of(cases);
+    let _ = writeln!(out, "| | {ECHO} | {MUSTER} |{} {ECHO} ÷ better rival |", heads(&rivals));
+    let _ = writeln!(out, "|---|--:|--:|{}--:|", "--:|".repeat(rivals.len()));
+    for result in cases {
+        let turns = &result.turns;
+        let figure = |measured: &Measured| {
+            let kernel = measured.median(|round| round.kernel);
+            let own = measured.median(|round| round.cpu * (1.0 - round.kernel));
+            format!("{:.0} %, {own:.2}", kernel * 100.0)
+        };
+        let floor = turns.of(ECHO).zip(turns.better_rival()).map(|(echo, rival)| ratio(echo, rival));
+        let floor = floor.map_or("-".to_owned(), |floor| format!("{floor:.2}"));
+        let _ =
+            writeln!(out, "| {} |{} {floor} |", result.case.label(turns.names), row(turns, &rivals, figure));
+    }
+}
+
+/// What routes add to the price of an answer.
+fn routes(out: &mut String, turns: &Turns) {
+    out.push_str(
+        "\n## Routes\n\nThe same names with routes: a split in two groups by weight, and a route for those who ask from an instance of a certain service.\n\
+         CPU time a query in µs.\n\n| | CPU time | ÷ plain | goal | reached | lost |\n|---|--:|--:|---|---|--:|\n",
+    );
+    let Some((plain, routed)) = turns.servers.split_first() else { return };
+    let cpu = |measured: &Measured| measured.median(|round| round.cpu);
+    let _ = writeln!(out, "| {} | {:.2} | - | - | - | {} |", plain.server, cpu(plain), plain.lost);
+    for (measured, most) in routed.iter().zip([1.10, 1.20]) {
+        let ratio = ratio(measured, plain);
+        let _ = writeln!(
+            out,
+            "| {} | {:.2} | {ratio:.2} | ≤ {most:.2} × plain | {} | {} |",
+            measured.server,
+            cpu(measured),
+            if ratio <= most { "yes" } else { "no" },
+            measured.lost
+        );
+    }
+}
+
+/// Answers of others that are kept.
+fn cache(out: &mut String, turns: &Turns) {
+    let _ = writeln!(
+        out,
+        "\n## Forwarded names, from the cache\n\n{} names with ten addresses, all of them in the cache. CPU time a query in µs; the goal is at most half of \
+         unbound's.\n\n| | CPU time | {MUSTER} ÷ it | queries a second | memory | lost |\n|---|--:|--:|--:|--:|--:|",
+        thousands(turns.names.into())
+    );
+    for measured in &turns.servers {
+        let ratio = turns.ratio_to(Some(measured)).filter(|_| measured.server != MUSTER);
+        let _ = writeln!(
+            out,
+            "| {} | {:.2} | {} | {} ({:.0} %) | {} MiB | {} |",
+            measured.server,
+            measured.median(|round| round.cpu),
+            ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
+            thousands(measured.median(|round| round.rate) as u64),
+            measured.median(|round| round.busy) * 100.0,
+            thousands(measured.memory >> 20),
+            measured.lost
+        );
+    }
+}
+
+/// Answers of others that nobody keeps.
+fn misses(out: &mut String, direct: &Latency, rows: &[Latency], rate: u32) {
+    let _ = writeln!(
+        out,
+        "\n## Forwarded names, asked for each time\n\nAnswers with TTL 0, {} questions a second, times in µs. The upstream and who forwards to it share \
+         one core, the asking side has the other.\n\n| | p50 | p99 | p50 later than directly | p99 later | lost |\n|---|--:|--:|--:|--:|--:|",
+        thousands(rate.into())
+    );
+    let of = |times: &[f64]| median(times.iter().copied());
+    let later = |row: &[f64], direct: &[f64]| median(row.iter().zip(direct).map(|(one, other)| one - other));
+    for row in rows {
+        let _ = writeln!(
+            out,
+            "| {} | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
+            row.label,
+            of(&row.p50),
+            of(&row.p99),
+            later(&row.p50, &direct.p50),
+            later(&row.p99, &direct.p99),
+            row.lost
         );
     }
 }
@@ -124,12 +237,12 @@ fn rates(out: &mut String, cases: &[CaseResult]) {
             let busy = measured.median(|round| round.busy) * 100.0;
             format!("{} ({busy:.0} %)", thousands(measured.median(|round| round.rate) as u64))
         };
-        let losers = result.servers.iter().filter(|measured| measured.lost > 0);
+        let losers = result.turns.servers.iter().filter(|measured| measured.lost > 0);
         let lost: Vec<_> =
             losers.map(|measured| format!("{} {}", measured.server, thousands(measured.lost))).collect();
         let lost = if lost.is_empty() { "none".to_owned() } else { lost.join(", ") };
-        let figures = row(result, &rivals, figure);
-        let _ = writeln!(out, "| {} |{figures} {lost} |", result.case.label(result.names));
+        let figures = row(&result.turns, &rivals, figure);
+        let _ = writeln!(out, "| {} |{figures} {lost} |", result.case.label(result.turns.names));
     }
 }
 
@@ -150,7 +263,7 @@ fn latency(out: &mut String, rows: &[Latency]) {
     }
 }
 
-fn scale(out: &mut String, found: &Scale, many: Option<&CaseResult>) {
+fn scale(out: &mut String, found: &Scale, many: Option<&Turns>) {
     let mib = |bytes: u64| format!("{} MiB", thousands(bytes >> 20));
     let _ = writeln!(
         out,
@@ -230,6 +343,9 @@ fn method(out: &mut String, plan: &Plan) {
 - Knot and NSD have the same names and records in a zone file, TTL 0. NSD runs with minimal responses but for SRV, where they would
   leave out the addresses. muster rotates answers and knows health; {rotation}.
 - muster's instances come through the catalog as a source's do; they carry an address and a port, no labels.
+- Services with routes stand in a file, as those without (\"plain\") in that table do; who asks is one instance's address.
+- Forwarders are muster as it is shipped, unbound with one thread and without validation, and dnsmasq with room for 10,000 names; who
+  they ask is ended before answers from the cache are measured.
 - Latency: one question at a time when it is due, {rate} a second, timed from when it was due; the asking side busy-waits.
 ",
         turn = plan.turn.as_secs_f64(),
@@ -243,7 +359,7 @@ fn method(out: &mut String, plan: &Plan) {
 
 /// The rivals that took part, in the order of their turns.
 fn rivals_of(cases: &[CaseResult]) -> Vec<&'static str> {
-    let servers = cases.first().map(|result| result.servers.as_slice()).unwrap_or_default();
+    let servers = cases.first().map(|result| result.turns.servers.as_slice()).unwrap_or_default();
     servers.iter().map(|measured| measured.server).filter(|server| ![ECHO, MUSTER].contains(server)).collect()
 }
 
@@ -251,9 +367,9 @@ fn heads(rivals: &[&str]) -> String {
     rivals.iter().map(|rival| format!(" {rival} |")).collect()
 }
 
-fn row(result: &CaseResult, rivals: &[&str], figure: impl Fn(&Measured) -> String) -> String {
+fn row(turns: &Turns, rivals: &[&str], figure: impl Fn(&Measured) -> String) -> String {
     let servers = [ECHO, MUSTER].iter().chain(rivals);
-    servers.map(|server| format!(" {} |", result.of(server).map_or("-".to_owned(), &figure))).collect()
+    servers.map(|server| format!(" {} |", turns.of(server).map_or("-".to_owned(), &figure))).collect()
 }
 
 fn today() -> String {

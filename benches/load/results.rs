@@ -13,14 +13,24 @@ pub(crate) const MUSTER: &str = "muster";
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) cases: Vec<CaseResult>,
+    pub(crate) routes: Option<Turns>,
+    pub(crate) cache: Option<Turns>,
     pub(crate) latency: Vec<Latency>,
+    /// Of questions whose answers nobody keeps: asked directly, and through forwarders.
+    pub(crate) misses: Vec<Latency>,
     pub(crate) scale: Option<Scale>,
 }
 
-/// One case, every server in the order in which they took turns.
+/// One case.
 #[derive(Debug)]
 pub(crate) struct CaseResult {
     pub(crate) case: Case,
+    pub(crate) turns: Turns,
+}
+
+/// One load, every server in the order in which they took turns.
+#[derive(Debug)]
+pub(crate) struct Turns {
     pub(crate) names: u32,
     /// Bytes of muster's answer, and of the echo's.
     pub(crate) size: usize,
@@ -47,6 +57,8 @@ pub(crate) struct Round {
     pub(crate) rate: f64,
     /// Share of the time that the server's core worked for it.
     pub(crate) busy: f64,
+    /// Share of the CPU time that the kernel took, as its timer saw it.
+    pub(crate) kernel: f64,
 }
 
 /// Times from question to answer at a fixed rate; a value for each round, in microseconds.
@@ -83,7 +95,7 @@ impl Measured {
     }
 }
 
-impl CaseResult {
+impl Turns {
     pub(crate) fn of(&self, server: &str) -> Option<&Measured> {
         self.servers.iter().find(|measured| measured.server == server)
     }
@@ -94,17 +106,24 @@ impl CaseResult {
         rivals.min_by(|a, b| a.median(|round| round.cpu).total_cmp(&b.median(|round| round.cpu)))
     }
 
-    /// Muster's CPU time as a multiple of another's: the median of the rounds' ratios, since neighbours in time compare best.
+    /// Muster's CPU time as a multiple of another's.
     pub(crate) fn ratio_to(&self, other: Option<&Measured>) -> Option<f64> {
-        let ours = self.of(MUSTER)?.rounds.iter();
-        Some(median(ours.zip(&other?.rounds).map(|(ours, theirs)| ours.cpu / theirs.cpu)))
+        Some(ratio(self.of(MUSTER)?, other?))
     }
+}
 
+/// The CPU time of one as a multiple of another's: the median of the rounds' ratios, since neighbours in time compare best.
+pub(crate) fn ratio(one: &Measured, other: &Measured) -> f64 {
+    median(one.rounds.iter().zip(&other.rounds).map(|(one, other)| one.cpu / other.cpu))
+}
+
+impl CaseResult {
     /// The goal's ratio as it is, and as it should be at most.
     pub(crate) fn goal(&self) -> Option<(f64, f64)> {
+        let turns = &self.turns;
         match self.case.goal? {
-            Goal::Echo(most) => Some((self.ratio_to(self.of(ECHO))?, most)),
-            Goal::Rival(most) => Some((self.ratio_to(self.better_rival())?, most)),
+            Goal::Echo(most) => Some((turns.ratio_to(turns.of(ECHO))?, most)),
+            Goal::Rival(most) => Some((turns.ratio_to(turns.better_rival())?, most)),
         }
     }
 }

@@ -171,17 +171,17 @@ zone:
 }
 
 /// Finds a server's program; Debian puts them where a plain user's PATH does not look.
-fn path(program: &str) -> String {
+pub(crate) fn path(program: &str) -> String {
     let usual = format!("/usr/sbin/{program}");
     if Path::new(&usual).exists() { usual } else { program.to_owned() }
 }
 
 /// A loopback address whose port was free a moment ago.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-fn with_log(error: anyhow::Error, folder: &Path) -> anyhow::Error {
+pub(crate) fn with_log(error: anyhow::Error, folder: &Path) -> anyhow::Error {
     let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
     let last: Vec<&str> = log.lines().rev().take(5).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();

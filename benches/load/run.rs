@@ -13,12 +13,14 @@ use crate::{
     cases::{CASES, Case, thousands},
     chart,
     child::{Asker, Cores, Server},
+    forwarders::Forwarder,
     generator::{Generator, Load},
     question::{Expect, Kind, Template},
     report,
-    results::{CaseResult, ECHO, Latency, MUSTER, Measured, Results, Round},
+    results::{CaseResult, ECHO, Latency, MUSTER, Measured, Results, Round, Turns},
     rivals::{Rival, Setup, write_zone},
     scale,
+    server::Routes,
 };
 
 /// What the command line asks for.
@@ -51,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) window: usize,
     /// Questions a second where latency is measured.
     pub(crate) rate: u32,
+    /// Questions a second whose answers nobody keeps.
+    pub(crate) miss_rate: u32,
     /// Health changes a second where their effect is measured.
     pub(crate) flips: u32,
     pub(crate) rivals_rotate: bool,
@@ -68,6 +72,7 @@ impl Plan {
             sockets: 32,
             window: 128,
             rate: 20_000,
+            miss_rate: 1_000,
             flips: 1_000,
             rivals_rotate: options.rivals_rotate,
         };
@@ -91,11 +96,12 @@ pub(crate) struct Bench {
     pub(crate) plan: Plan,
     pub(crate) cores: Cores,
     pub(crate) rivals: Vec<Rival>,
+    pub(crate) forwarders: Vec<Forwarder>,
     folder: TempDir,
 }
 
 /// Parts that are not cases of saturation.
-const OTHER_PARTS: [&str; 2] = ["latency", "scale"];
+const OTHER_PARTS: [&str; 5] = ["routes", "cache", "latency", "misses", "scale"];
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let known =
@@ -111,8 +117,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for case in CASES.iter().filter(|case| wanted(case.key)) {
         results.cases.push(bench.case(case).with_context(|| format!("case {}", case.key))?);
     }
+    if wanted("routes") {
+        results.routes = Some(bench.routes().context("routes")?);
+    }
+    if wanted("cache") {
+        results.cache = Some(bench.cache().context("cache")?);
+    }
     if wanted("latency") {
         results.latency = bench.latency().context("latency")?;
+    }
+    if wanted("misses") {
+        results.misses = bench.misses().context("misses")?;
     }
     if wanted("scale") {
         results.scale = Some(scale::measure(&bench).context("scale")?);
@@ -140,13 +155,30 @@ impl Bench {
                 rival.package()
             );
         }
-        Ok(Self { plan, cores: Cores::take()?, rivals, folder: tempfile::tempdir()? })
+        let (forwarders, missing): (Vec<_>, Vec<_>) =
+            Forwarder::ALL.into_iter().partition(|forwarder| forwarder.version().is_some());
+        for package in missing.into_iter().filter_map(Forwarder::package) {
+            println!("{package} is not installed and left out: benches/install, or apt install {package}");
+        }
+        Ok(Self { plan, cores: Cores::take()?, rivals, forwarders, folder: tempfile::tempdir()? })
     }
 
     /// Starts muster with so many services.
     pub(crate) fn muster(&self, services: u32) -> anyhow::Result<Server> {
         let arguments = ["serve".to_owned(), "--services".to_owned(), services.to_string()];
         Server::start_own(&arguments, self.cores)
+    }
+
+    /// Starts muster with services that a file names, and such routes.
+    fn routed(&self, services: u32, routes: Routes) -> anyhow::Result<Server> {
+        let arguments = ["serve", "--services", &services.to_string(), "--routes", routes.key()];
+        Server::start_own(&arguments.map(str::to_owned), self.cores)
+    }
+
+    /// Starts what forwarders ask, whose answers may be kept for `ttl` seconds.
+    fn upstream(&self, services: u32, ttl: u32) -> anyhow::Result<Server> {
+        let arguments = ["serve", "--services", &services.to_string(), "--ttl", &ttl.to_string()];
+        Server::start_own(&arguments.map(str::to_owned), self.cores)
     }
 
     fn echo(&self, size: usize) -> anyhow::Result<Server> {
@@ -181,10 +213,76 @@ impl Bench {
             contenders.push((rival.title(), self.rival(*rival, names, case.kind)?));
         }
 
+        Ok(CaseResult { case: *case, turns: self.turns(&contenders, case.kind, names, sockets, size)? })
+    }
+
+    /// What routes add: services without any, split ones, and ones whose askers are told apart.
+    fn routes(&self) -> anyhow::Result<Turns> {
+        let names = self.plan.few;
+        println!("routes");
+        let contenders = Routes::ALL
+            .into_iter()
+            .map(|routes| Ok((routes.title(), self.routed(names, routes)?)))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        self.turns(&contenders, Kind::A, names, self.plan.sockets, 0)
+    }
+
+    /// Answers from the cache, which has them all.
+    fn cache(&self) -> anyhow::Result<Turns> {
+        const TTL: u32 = 86_400;
+        let names = self.plan.few;
+        println!("answers of others, from the cache");
+        let upstream = self.upstream(names, TTL)?;
+        let template = Template::new(Kind::A);
+        let mut contenders = Vec::new();
+        for forwarder in &self.forwarders {
+            let server = self.forwarder(*forwarder, &upstream, names)?;
+            let mut asker = Asker::new(server.address)?;
+            for name in 0..names {
+                asker.ask_until(&template, name, &template.expect())?;
+            }
+            contenders.push((forwarder.title(), server));
+        }
+        let (_, muster) = contenders.first().context("no forwarder")?;
+        let size = Asker::new(muster.address)?.ask_until(&template, 0, &template.expect())?;
+        contenders.insert(0, (ECHO, self.echo(size)?));
+        // Who asks them needs it no longer: whatever is not in the cache would be lost, and seen.
+        drop(upstream);
+        self.turns(&contenders, Kind::A, names, self.plan.sockets, size)
+    }
+
+    fn forwarder(&self, forwarder: Forwarder, upstream: &Server, names: u32) -> anyhow::Result<Server> {
+        let folder =
+            tempfile::Builder::new().prefix(forwarder.title()).tempdir_in(self.folder.path())?.keep();
+        forwarder.start(upstream.address, names - 1, &folder, self.cores)
+    }
+
+    /// How much later answers come that a forwarder has to ask for each time.
+    fn misses(&self) -> anyhow::Result<Vec<Latency>> {
+        println!("answers of others, asked for each time");
+        let names = self.plan.few;
+        let upstream = self.upstream(names, 0)?;
+        let mut contenders = Vec::new();
+        for forwarder in &self.forwarders {
+            contenders.push((forwarder.title(), self.forwarder(*forwarder, &upstream, names)?));
+        }
+        contenders.insert(0, ("the upstream itself", upstream));
+        self.latencies(&contenders, self.plan.miss_rate)
+    }
+
+    /// Has servers take turns under one load; what is not the echo answers as `kind` should be answered.
+    fn turns(
+        &self,
+        contenders: &[(&'static str, Server)],
+        kind: Kind,
+        names: u32,
+        sockets: usize,
+        size: usize,
+    ) -> anyhow::Result<Turns> {
         let mut servers = Vec::new();
         let mut generators = Vec::new();
-        for (seed, (name, server)) in (1..).zip(&contenders) {
-            let mut load = self.load(server, case.kind, names, sockets);
+        for (seed, (name, server)) in (1..).zip(contenders) {
+            let mut load = self.load(server, kind, names, sockets);
             if *name == ECHO {
                 load.expect = Expect::Size(size);
             }
@@ -194,16 +292,16 @@ impl Bench {
         }
         for _ in 0..self.plan.rounds {
             for ((measured, generator), (name, server)) in
-                servers.iter_mut().zip(&mut generators).zip(&contenders)
+                servers.iter_mut().zip(&mut generators).zip(contenders)
             {
                 self.turn(server, generator, measured).with_context(|| (*name).to_owned())?;
             }
         }
         for measured in &servers {
             let (cpu, rate) = (measured.median(|round| round.cpu), measured.median(|round| round.rate));
-            println!("  {:8}{cpu:8.2} µs  {:>9} q/s", measured.server, thousands(rate as u64));
+            println!("  {:10}{cpu:8.2} µs  {:>9} q/s", measured.server, thousands(rate as u64));
         }
-        Ok(CaseResult { case: *case, names, size, servers })
+        Ok(Turns { names, size, servers })
     }
 
     fn turn(
@@ -214,9 +312,11 @@ impl Bench {
     ) -> anyhow::Result<()> {
         let plan = &self.plan;
         generator.closed(plan.window, plan.warm_up)?;
-        let before = server.account.cpu()?;
+        let (before, modes_before) = (server.account.cpu()?, server.account.modes()?);
         let tally = generator.closed(plan.window, plan.turn)?;
         let cpu = server.account.cpu()?.saturating_sub(before).as_secs_f64();
+        let modes = server.account.modes()?;
+        let [user, system] = [0, 1].map(|mode| modes[mode].saturating_sub(modes_before[mode]) as f64);
         if tally.answered == 0 {
             bail!("{} answered nothing", server.address);
         }
@@ -226,6 +326,7 @@ impl Bench {
             cpu: cpu * 1e6 / tally.answered as f64,
             rate: tally.in_time as f64 / seconds,
             busy: cpu / seconds,
+            kernel: system / (user + system).max(1.0),
         });
         Ok(())
     }
@@ -237,15 +338,20 @@ impl Bench {
         for rival in &self.rivals {
             contenders.push((rival.title(), self.rival(*rival, names, Kind::A)?));
         }
+        self.latencies(&contenders, self.plan.rate)
+    }
+
+    fn latencies(&self, contenders: &[(&'static str, Server)], rate: u32) -> anyhow::Result<Vec<Latency>> {
         let mut generators = Vec::new();
         let mut rows = Vec::new();
-        for (seed, (name, server)) in (1..).zip(&contenders) {
-            generators.push(Generator::new(self.load(server, Kind::A, names, self.plan.sockets), seed)?);
+        for (seed, (name, server)) in (1..).zip(contenders) {
+            let load = self.load(server, Kind::A, self.plan.few, self.plan.sockets);
+            generators.push(Generator::new(load, seed)?);
             rows.push(Latency::new(name));
         }
         for _ in 0..self.plan.rounds {
             for (row, generator) in rows.iter_mut().zip(&mut generators) {
-                row.round(&self.plan, generator).with_context(|| row.label.clone())?;
+                row.round(&self.plan, rate, generator).with_context(|| row.label.clone())?;
             }
         }
         Ok(rows)
@@ -257,10 +363,10 @@ impl Latency {
         Self { label: label.to_owned(), p50: Vec::new(), p99: Vec::new(), lost: 0 }
     }
 
-    /// Asks for one turn at the plan's rate and notes the times.
-    pub(crate) fn round(&mut self, plan: &Plan, generator: &mut Generator) -> anyhow::Result<()> {
-        generator.open(plan.rate, plan.warm_up)?;
-        let tally = generator.open(plan.rate, plan.turn)?;
+    /// Asks for one turn at `rate` questions a second and notes the times.
+    pub(crate) fn round(&mut self, plan: &Plan, rate: u32, generator: &mut Generator) -> anyhow::Result<()> {
+        generator.open(rate, plan.warm_up)?;
+        let tally = generator.open(rate, plan.turn)?;
         self.p50.push(tally.latency.quantile(0.5) as f64 / 1e3);
         self.p99.push(tally.latency.quantile(0.99) as f64 / 1e3);
         self.lost += tally.lost;

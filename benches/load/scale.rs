@@ -34,11 +34,11 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Scale> {
     let (mut cpu_per_flip, mut flips) = (Vec::new(), Vec::new());
     for _ in 0..plan.rounds {
         let [quiet, busy] = &mut latency;
-        quiet.round(plan, &mut generator)?;
+        quiet.round(plan, plan.rate, &mut generator)?;
 
         let before = set_flips(&mut server, plan.flips)?;
         let started = (server.account.cpu_of_thread(CATALOG_THREAD)?, Instant::now());
-        busy.round(plan, &mut generator)?;
+        busy.round(plan, plan.rate, &mut generator)?;
         let after = set_flips(&mut server, 0)?;
         let cpu = server.account.cpu_of_thread(CATALOG_THREAD)?.saturating_sub(started.0);
         let count = (after - before) as f64;

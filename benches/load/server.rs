@@ -8,7 +8,7 @@
 
 use std::{
     io::Write as _,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool, mpsc as commands},
     thread,
@@ -20,7 +20,7 @@ use muster::{
     catalog::{self, Catalog, Cell},
     config::{self, Config},
     dns::{Responder, udp},
-    model::{Health, Import, Instance, Member, Name, Update},
+    model::{Health, Import, Instance, Member, Name, SourceId, Update},
     telemetry::Metrics,
 };
 use tokio::sync::mpsc;
@@ -34,6 +34,8 @@ use crate::{
 
 /// The name of the catalog's thread.
 pub(crate) const CATALOG_THREAD: &str = "catalog";
+/// The service whose one instance is where questions come from, if there are routes.
+const ASKERS: &str = "askers";
 /// Updates that may wait for the catalog, as in the server proper.
 const CHANNEL: usize = 4096;
 
@@ -46,9 +48,69 @@ pub(crate) struct Settings {
     /// Health flips a second from the start.
     #[arg(long, default_value_t = 0)]
     flips: u32,
+    /// Seconds for which answers may be kept.
+    #[arg(long, default_value_t = 0)]
+    ttl: u32,
+    /// Services are named in a file, with such routes; without it they come from an import.
+    #[arg(long)]
+    routes: Option<Routes>,
     /// The UDP port on 127.0.0.1; 0 lets the system choose one.
     #[arg(long, default_value_t = 0)]
     port: u16,
+}
+
+/// What decides who gets which instances. Every answer has ten of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Routes {
+    /// Nothing: everybody gets all ten.
+    None,
+    /// Of twenty, everybody gets one half nine times out of ten, and the other one once.
+    Split,
+    /// Of twenty, who asks from an instance of a certain service gets one half, and others would get all.
+    Clients,
+}
+
+impl Routes {
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Split, Self::Clients];
+
+    /// What the command line calls it.
+    pub(crate) const fn key(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Split => "split",
+            Self::Clients => "clients",
+        }
+    }
+
+    /// What the tables call it.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::None => "plain",
+            Self::Split => "split",
+            Self::Clients => "by client",
+        }
+    }
+
+    /// The service's keys.
+    const fn toml(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Split => {
+                "routes = [{ split = [{ labels = { half = \"a\" }, weight = 90 }, { labels = { half = \"b\" }, weight = 10 }] }]\n"
+            }
+            Self::Clients => {
+                "routes = [{ clients = { service = \"askers\" }, split = [{ labels = { half = \"a\" }, weight = 1 }] }]\n"
+            }
+        }
+    }
+
+    /// Instances of each service.
+    const fn instances(self) -> u16 {
+        match self {
+            Self::None => INSTANCES,
+            Self::Split | Self::Clients => 2 * INSTANCES,
+        }
+    }
 }
 
 /// What the source is told.
@@ -60,7 +122,7 @@ enum Command {
 /// Serves until the input ends.
 pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
     let started = Instant::now();
-    let config = configuration(settings.port)?;
+    let config = configuration(settings)?;
     let metrics = Arc::new(Metrics::new()?);
     let catalog = Catalog::new(&config, 1);
     let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
@@ -77,8 +139,15 @@ pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
     thread::Builder::new()
         .name(CATALOG_THREAD.to_owned())
         .spawn(move || runtime.block_on(catalog::run(catalog, inbox, requests, cell, metrics)))?;
-    let import = config.namespaces.first().and_then(|namespace| namespace.imports().next());
-    let source = Source { import: import.context("no import")?.0, services: settings.services, outbox };
+    let namespace = config.namespaces.first().context("no namespace")?;
+    let source = Source {
+        apex: namespace.apex.clone(),
+        import: namespace.imports().next().map(|(import, _)| import),
+        id: config.consul.first().context("no source")?.id.clone(),
+        services: settings.services,
+        instances: settings.routes.map_or(INSTANCES, Routes::instances),
+        outbox,
+    };
     let (tell, told) = commands::channel();
     let rate = settings.flips;
     thread::Builder::new().name("source".to_owned()).spawn(move || source.run(rate, &told))?;
@@ -94,12 +163,25 @@ pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A configuration whose services all come from an import, so that none is named in a file.
-fn configuration(port: u16) -> anyhow::Result<Config> {
-    let server = format!("[listen]\ndns = [\"127.0.0.1:{port}\"]\n\n[consul.bench]\n");
-    let zone = format!(
-        "namespace = \"{APEX}\"\nttl = 0\nmax_answers = {INSTANCES}\n\n[[import]]\nconsul = \"bench\"\n"
-    );
+/// A configuration whose services all come from an import, so that none is named in a file; with routes they are.
+fn configuration(settings: &Settings) -> anyhow::Result<Config> {
+    let server = format!("[listen]\ndns = [\"127.0.0.1:{}\"]\n\n[consul.bench]\n", settings.port);
+    // Who gets all twenty, and should not, is seen by their number.
+    let most = settings.routes.map_or(INSTANCES, Routes::instances);
+    let mut zone = format!("namespace = \"{APEX}\"\nttl = {}\nmax_answers = {most}\n\n", settings.ttl);
+    match settings.routes {
+        None => zone += "[[import]]\nconsul = \"bench\"\n",
+        Some(routes) => {
+            let from = |label: &str| {
+                format!("[services.{label}]\nfrom = [{{ consul = \"bench\", service = \"{label}\" }}]\n")
+            };
+            zone += &from(ASKERS);
+            for number in 0..settings.services {
+                zone += &from(&service_label(number));
+                zone += routes.toml();
+            }
+        }
+    }
     let files = [(PathBuf::from("muster.toml"), server), (PathBuf::from("zones/bench.toml"), zone)];
     let loaded = config::load_from(&files).map_err(|report| anyhow::anyhow!("{}", report.render(false)))?;
     Ok(loaded.config)
@@ -125,10 +207,14 @@ fn command(line: &str) -> Option<Command> {
     }
 }
 
-/// A source that knows services `0..services`, each with ten healthy instances.
+/// A source that knows services `0..services`, each with so many healthy instances, and the one that asks.
 struct Source {
-    import: Import,
+    apex: Name,
+    /// What brings the services; without it they are named in a file.
+    import: Option<Import>,
+    id: SourceId,
     services: u32,
+    instances: u16,
     outbox: mpsc::Sender<Update>,
 }
 
@@ -184,10 +270,21 @@ impl Source {
     }
 
     fn load(&self) -> anyhow::Result<()> {
-        let services = (0..self.services).map(|number| self.name(number)).collect::<anyhow::Result<_>>()?;
-        self.send(Update::Imported { import: self.import.clone(), services })?;
+        if let Some(import) = &self.import {
+            let services =
+                (0..self.services).map(|number| self.name(number)).collect::<anyhow::Result<_>>()?;
+            self.send(Update::Imported { import: import.clone(), services })?;
+        } else {
+            let asker = Instance {
+                health: Health::Healthy,
+                ..Instance::at("asker", Ipv4Addr::LOCALHOST.into(), PORT)
+            };
+            let member = self.member_of(self.apex.child(ASKERS.as_bytes())?);
+            self.send(Update::Reset { member, instances: vec![asker] })?;
+        }
         for number in 0..self.services {
-            let instances = (0..INSTANCES).map(|i| instance(number, i, Health::Healthy)).collect();
+            let healthy = |i| instance(number, i, Health::Healthy, self.import.is_none());
+            let instances = (0..self.instances).map(healthy).collect();
             self.send(Update::Reset { member: self.member(number)?, instances })?;
         }
         Ok(())
@@ -196,17 +293,21 @@ impl Source {
     fn upsert(&self, service: u32, number: u16, health: Health) -> anyhow::Result<()> {
         self.send(Update::Upsert {
             member: self.member(service)?,
-            instance: instance(service, number, health),
+            instance: instance(service, number, health, self.import.is_none()),
         })
     }
 
     fn name(&self, service: u32) -> anyhow::Result<Name> {
-        Ok(self.import.apex.child(service_label(service).as_bytes())?)
+        Ok(self.apex.child(service_label(service).as_bytes())?)
     }
 
     fn member(&self, service: u32) -> anyhow::Result<Member> {
-        let source = self.import.source.clone();
-        Ok(Member { service: self.name(service)?, source, place: Member::IMPORTED })
+        Ok(self.member_of(self.name(service)?))
+    }
+
+    fn member_of(&self, service: Name) -> Member {
+        let place = if self.import.is_some() { Member::IMPORTED } else { 0 };
+        Member { service, source: self.id.clone(), place }
     }
 
     fn send(&self, update: Update) -> anyhow::Result<()> {
@@ -219,14 +320,18 @@ fn interval(rate: u32) -> Option<Duration> {
     (rate > 0).then(|| Duration::from_secs(1) / rate)
 }
 
-/// The address of instance `number` of a service: 10.x.y.z, none twice.
+/// The address of instance `number` of a service: 10.x.y.z, from the eleventh instance on 11.x.y.z; none twice.
 pub(crate) fn address(service: u32, number: u16) -> Ipv4Addr {
-    Ipv4Addr::from_bits(
-        u32::from(Ipv4Addr::new(10, 0, 0, 0)) + service * u32::from(INSTANCES) + u32::from(number),
-    )
+    let (tens, ones) = (u32::from(number / INSTANCES), u32::from(number % INSTANCES));
+    Ipv4Addr::from_bits(((10 + tens) << 24) + service * u32::from(INSTANCES) + ones)
 }
 
-fn instance(service: u32, number: u16, health: Health) -> Instance {
-    let address = IpAddr::V4(address(service, number));
-    Instance { health, ..Instance::at(&format!("i{number}"), address, PORT) }
+/// An instance of a service; the first ten are one half of it, others the other half, which only routes look at.
+fn instance(service: u32, number: u16, health: Health, has_halves: bool) -> Instance {
+    let half = if number < INSTANCES { "a" } else { "b" };
+    Instance {
+        health,
+        labels: has_halves.then_some(("half", half)).into_iter().collect(),
+        ..Instance::at(&format!("i{number}"), address(service, number).into(), PORT)
+    }
 }

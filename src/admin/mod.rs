@@ -1,9 +1,10 @@
 //! The admin port: HTTP for operators, Prometheus and probes of the orchestrator.
 //!
-//! It reads the status board and the metrics, later the snapshot, and asks for a reload. What it serves is made when asked for, so it
-//! costs nothing in between. A port of its own was preferred to sharing one with DNS over HTTPS: who may ask names need
-//! not see the state. Imports [`crate::model`] and [`crate::telemetry`].
+//! It reads the status board and the metrics, asks the catalog's worker and the answer path for explanations, and asks for a
+//! reload. What it serves is made when asked for, so it costs nothing in between. A port of its own was preferred to sharing
+//! one with DNS over HTTPS: who may ask names need not see the state. Imports [`crate::model`], [`crate::telemetry`], [`crate::catalog`] and [`crate::dns`].
 
+mod explain;
 mod listener;
 mod ready;
 mod reload;
@@ -25,6 +26,8 @@ use tracing::error;
 
 use self::{listener::Bounded, ready::Readiness};
 use crate::{
+    catalog::{self, Cell},
+    dns::Responder,
     model::{Board, Reloaded},
     telemetry::Metrics,
 };
@@ -36,6 +39,12 @@ pub struct AdminState {
     pub board: Arc<Board>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
+    /// Who keeps what the sources said.
+    pub catalog: mpsc::Sender<catalog::Request>,
+    /// What is answered from.
+    pub cell: Arc<Cell>,
+    /// Who answers.
+    pub responder: Arc<Responder>,
     /// Who reads the configuration again.
     pub reloads: mpsc::Sender<ReloadRequest>,
 }
@@ -63,6 +72,10 @@ fn router(state: AdminState) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/v1/explain", get(explain::explain))
+        .route("/v1/services", get(explain::services))
+        .route("/v1/instances", get(explain::instances))
+        .route("/v1/sources", get(explain::sources))
         .route("/v1/reload", post(reload::reload))
         .fallback(not_found)
         .with_state(state)
@@ -74,6 +87,11 @@ async fn index() -> &'static str {
      /healthz   200 while the process runs\n\
      /readyz    200 when every source has data, else 503; with Accept: application/json as JSON\n\
      /metrics   metrics for Prometheus\n\
+     \n\
+     /v1/explain?name=web.shop&type=A&client=10.0.0.1   why a name is answered as it is, as JSON\n\
+     /v1/services                                       the services, a page at a time\n\
+     /v1/instances?service=web.shop                     the instances of one, and what the sources say\n\
+     /v1/sources                                        how the sources are\n\
      \n\
      POST /v1/reload   reads the configuration again, as `muster reload` does; needs the header X-Muster\n"
 }

@@ -1,44 +1,17 @@
 //! Readiness: whether every source has something to answer from, as text and as JSON.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use serde::Serialize;
 
-use crate::model::SourceReport;
+use crate::model::{ListedError, ListedSource, ListedWatches, SourceReport};
 
 /// Whether the server is ready, and how each source is.
 #[derive(Debug, Serialize)]
 pub(super) struct Readiness {
     /// Whether every source is.
     pub(super) ready: bool,
-    sources: Vec<Source>,
-}
-
-#[derive(Debug, Serialize)]
-struct Source {
-    source: String,
-    kind: &'static str,
-    ready: bool,
-    watches: Watches,
-    updates: u64,
-    errors: BTreeMap<&'static str, u64>,
-    last_error: Option<LastError>,
-}
-
-#[derive(Debug, Serialize)]
-struct Watches {
-    connecting: usize,
-    synced: usize,
-    failing: usize,
-    with_data: usize,
-}
-
-#[derive(Debug, Serialize)]
-struct LastError {
-    watch: String,
-    kind: &'static str,
-    message: String,
-    seconds_ago: u64,
+    sources: Vec<ListedSource>,
 }
 
 impl Readiness {
@@ -46,28 +19,29 @@ impl Readiness {
     pub(super) fn of(reports: &[SourceReport]) -> Self {
         Self {
             ready: reports.iter().all(SourceReport::is_ready),
-            sources: reports.iter().map(Source::of).collect(),
+            sources: reports.iter().map(ListedSource::of).collect(),
         }
     }
 }
 
-impl Source {
-    fn of(report: &SourceReport) -> Self {
+impl ListedSource {
+    /// Lists a source as it is reported.
+    pub(super) fn of(report: &SourceReport) -> Self {
         Self {
             source: report.id.to_string(),
-            kind: report.id.kind.as_str(),
+            kind: report.id.kind.as_str().to_owned(),
             ready: report.is_ready(),
-            watches: Watches {
+            watches: ListedWatches {
                 connecting: report.connecting,
                 synced: report.synced,
                 failing: report.failing,
                 with_data: report.with_data,
             },
             updates: report.updates,
-            errors: report.errors.clone(),
-            last_error: report.last_error.as_ref().map(|failure| LastError {
+            errors: report.errors.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+            last_error: report.last_error.as_ref().map(|failure| ListedError {
                 watch: failure.watch.clone(),
-                kind: failure.kind,
+                kind: failure.kind.to_owned(),
                 message: one_line(&failure.message),
                 seconds_ago: failure.age().as_secs(),
             }),
@@ -85,16 +59,16 @@ impl fmt::Display for Readiness {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ListedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Watches { connecting, synced, failing, .. } = self.watches;
+        let ListedWatches { connecting, synced, failing, .. } = self.watches;
         let state = if self.ready { "ready" } else { "not ready" };
         write!(
             f,
             "{}: {state}; watches: {synced} synced, {connecting} connecting, {failing} failing",
             self.source
         )?;
-        if let Some(LastError { watch, kind, message, seconds_ago }) = &self.last_error {
+        if let Some(ListedError { watch, kind, message, seconds_ago }) = &self.last_error {
             write!(f, "; last error {seconds_ago} s ago ({watch}, {kind}): {message}")?;
         }
         Ok(())

@@ -44,7 +44,11 @@ impl Admin {
         let files = board.add(SourceId { kind: SourceKind::Static, name: "static".into() });
         let metrics = Arc::new(Metrics::new().unwrap());
         let (reloads, asked) = mpsc::channel(1);
-        let state = AdminState { board: Arc::new(board), metrics: Arc::clone(&metrics), reloads };
+        let cell: Arc<Cell> = Arc::default();
+        let responder = Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), None));
+        let catalog = mpsc::channel(1).0;
+        let board = Arc::new(board);
+        let state = AdminState { board, metrics: Arc::clone(&metrics), catalog, cell, responder, reloads };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -225,12 +229,40 @@ async fn the_index_lists_every_page_and_others_are_not_found() {
     let index = admin.get("/", "").await;
     assert_eq!(index.status, 200);
     let pages: Vec<_> = index.body.lines().filter_map(|line| line.split(' ').next()).collect();
-    for page in pages.iter().filter(|page| page.starts_with('/')) {
-        assert_eq!(admin.get(page, "").await.status, 200, "{page}");
+    let pages: Vec<_> = pages.into_iter().filter(|page| page.starts_with('/')).collect();
+    assert_eq!(pages.len(), 7);
+    for page in pages {
+        // What needs the catalog is not there without its worker, and says so.
+        let needs_catalog = ["/v1/explain", "/v1/services", "/v1/instances"];
+        let needs_catalog = needs_catalog.iter().any(|path| page.starts_with(path));
+        let answer = admin.get(page, "").await;
+        assert_eq!(answer.status, if needs_catalog { 503 } else { 200 }, "{page}");
+        assert!(!needs_catalog || answer.body == "{\"error\":\"muster is stopping\"}\n", "{}", answer.body);
     }
-    assert_eq!(pages.iter().filter(|page| page.starts_with('/')).count(), 3);
     let missing = admin.get("/metrix", "").await;
     assert_eq!((missing.status, missing.body.as_str()), (404, "no such page; / lists what there is\n"));
+}
+
+#[tokio::test]
+async fn wrong_parameters_are_told_as_json() {
+    let admin = Admin::start().await;
+    for (page, says) in [
+        ("/v1/explain", "\\\"name\\\" is missing"),
+        ("/v1/explain?name=a..b", "is no name: a label is empty"),
+        ("/v1/explain?name=web.shop&type=WRONG", "is no type of records"),
+        ("/v1/explain?name=web.shop&client=me", "is no IP address"),
+        ("/v1/explain?name=web.shop&limit=10001", "is no number from 1 to 10000"),
+        ("/v1/explain?name=web.shop&name=web.shop", "is given twice"),
+        ("/v1/services?limit=-1", "is no number from 1 to 10000"),
+        ("/v1/services?before=web.shop", "unknown parameter \\\"before\\\"; known: after, limit"),
+        ("/v1/instances", "\\\"service\\\" is missing"),
+        ("/v1/sources?limit=1", "known: it has none"),
+    ] {
+        let answer = admin.get(page, "").await;
+        assert_eq!(answer.status, 400, "{page}");
+        assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
+        assert!(answer.body.starts_with("{\"error\":") && answer.body.contains(says), "{}", answer.body);
+    }
 }
 
 #[tokio::test]

@@ -109,19 +109,25 @@ impl Server {
 
         let (outbox, inbox) = mpsc::channel(CHANNEL);
         let (requests, requested) = mpsc::channel(1);
-        let worker = catalog::run(catalog, inbox, requested, cell, Arc::clone(&metrics));
+        let worker = catalog::run(catalog, inbox, requested, Arc::clone(&cell), Arc::clone(&metrics));
         server.vital.spawn(named("the catalog", worker));
         let sources = Sources::new(outbox, Arc::clone(&server.board));
         let config = Arc::new(config.clone());
-        let reloader = Reloader::new(config, serial, sources, requests, Arc::clone(&responder));
+        let reloader = Reloader::new(config, serial, sources, requests.clone(), Arc::clone(&responder));
         server.vital.spawn(named("the reloader", reloader.run(told, asked)));
         server.vital.spawn(named("forwarding", engine.run()));
         if let Some(listener) = admin_listener {
             server.admin = Some(listener.local_addr()?);
             let (stop_admin, stopped) = oneshot::channel::<()>();
             server.stop_admin = Some(stop_admin);
-            let state =
-                AdminState { board: Arc::clone(&server.board), metrics, reloads: server.reloads.clone() };
+            let state = AdminState {
+                board: Arc::clone(&server.board),
+                metrics,
+                catalog: requests,
+                cell,
+                responder,
+                reloads: server.reloads.clone(),
+            };
             let stopped = async {
                 let _ = stopped.await;
             };

@@ -41,6 +41,22 @@ pub enum Browse<'v> {
     Instance(&'v Service, BrowsedInstance),
 }
 
+impl Browse<'_> {
+    /// Says what it is, for explanations.
+    pub(super) fn describe(&self, zone: &Zone) -> String {
+        match self {
+            Self::Domains => format!("what browsers ask first: it leads to {}", zone.apex),
+            Self::Kinds(kinds) => {
+                format!("the kinds of services in {}: {}", zone.apex, kinds.as_slice().len())
+            }
+            Self::Services(_) => {
+                "a kind of services: it leads to all instances that are answered to anybody".to_owned()
+            }
+            Self::Instance(service, _) => format!("an instance of {}, as it is browsed", service.name),
+        }
+    }
+}
+
 /// An instance by its number, and the place of a named port among its service's.
 #[derive(Clone, Copy, Debug)]
 pub struct BrowsedInstance {

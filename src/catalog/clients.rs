@@ -142,6 +142,11 @@ impl ClientIndex {
         }
     }
 
+    /// Who reports an instance with this address, as far as anybody asks.
+    pub(super) fn reporters_of(&self, address: IpAddr) -> impl Iterator<Item = &(Member, Arc<str>)> {
+        self.reporters.get(&address.to_canonical()).into_iter().flatten()
+    }
+
     /// Takes the addresses that have changed, with what is known of each now. `find` gives what a reporter says.
     pub(super) fn changed<'i>(
         &mut self,

@@ -35,10 +35,37 @@ pub(super) fn merge<'a>(
     reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>,
     localities: &Localities,
 ) -> Vec<Candidate> {
+    merge_sorted(&sorted(reports), localities).0
+}
+
+/// As [`merge`], each with those who report it, sorted.
+pub(super) fn merge_with_reports<'a>(
+    reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>,
+    localities: &Localities,
+) -> Vec<(Candidate, Vec<(&'a Member, &'a Instance)>)> {
+    let reports = sorted(reports);
+    let (candidates, groups) = merge_sorted(&reports, localities);
+    let of = |(_, group): (Key, Vec<&Report<'a>>)| {
+        group.into_iter().map(|report| (report.member, report.instance)).collect()
+    };
+    candidates.into_iter().zip(groups.into_iter().map(of)).collect()
+}
+
+fn sorted<'a>(reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>) -> Vec<Report<'a>> {
     let mut reports: Vec<Report<'a>> =
         reports.into_iter().map(|(member, instance)| Report { member, instance }).collect();
     reports.sort_by(|a, b| (a.member, &a.instance.id).cmp(&(b.member, &b.instance.id)));
-    let mut groups: Vec<(Key, Vec<&Report<'a>>)> = components(&reports);
+    reports
+}
+
+/// Reports that are one instance, with their smallest key.
+type Grouped<'r, 'a> = Vec<(Key, Vec<&'r Report<'a>>)>;
+
+fn merge_sorted<'r, 'a>(
+    reports: &'r [Report<'a>],
+    localities: &Localities,
+) -> (Vec<Candidate>, Grouped<'r, 'a>) {
+    let mut groups: Grouped<'r, 'a> = components(reports);
     groups.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut candidates: Vec<Candidate> = groups.iter().map(|(_, group)| candidate(group)).collect();
     settle_labels(&mut candidates, &groups);
@@ -47,7 +74,7 @@ pub(super) fn merge<'a>(
             localities.around(&Network::of(address)).map(|locality| Arc::clone(&locality.zone))
         });
     }
-    candidates
+    (candidates, groups)
 }
 
 /// Groups reports that share a key, directly or through others; each group with its smallest key.

@@ -13,6 +13,7 @@
 mod browse;
 mod clients;
 mod compile;
+mod explain;
 mod links;
 mod merge;
 mod pool;
@@ -28,6 +29,7 @@ mod worker;
 
 pub use browse::{Browse, BrowsedInstance, browsed_label};
 pub use clients::Client;
+pub use explain::Asked;
 pub use links::Names;
 pub use pool::{GroupPools, List, Pool, RoutePools, Routing, SrvRecord, Turn, Turns};
 pub use reconfigure::Change;
@@ -36,4 +38,4 @@ pub use service::{Answers, InstanceAnswer, InstanceId, Instances, Service};
 pub use shares::Shares;
 pub use snapshot::{Cell, Lookup, Snapshot, View, Zone};
 pub use state::{Catalog, HealthCounts};
-pub use worker::{Request, run};
+pub use worker::{Reading, Request, run};

@@ -9,13 +9,13 @@
 //! in memory. Updates wait meanwhile; answers do not.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
 use super::{
     rotation::RotationIds,
-    state::{Catalog, Face, MemberState, ServiceState},
+    state::{Catalog, Face, Held, MemberState, ServiceState},
 };
 use crate::{
     config::{Config, ImportRule, MemberRule, Namespace, Query},
@@ -55,6 +55,7 @@ impl Catalog {
     /// mean something else.
     pub fn reconfigure(&mut self, change: &Change) -> Known {
         let mut next = Self::unpublished(&change.to, change.serial);
+        (next.began, next.now) = (self.began, self.now);
         let mut probed_before = HashSet::new();
         let before = rules(&change.from);
         for (name, rules) in rules(&change.to) {
@@ -161,7 +162,8 @@ impl Catalog {
                 known.members.insert(member.clone());
             }
             if change.probed.contains(member) && probed_before.contains(member) {
-                let instances: Vec<Instance> = state.instances.values().cloned().collect();
+                let instances: Vec<Instance> =
+                    state.instances.values().map(|held| held.instance.clone()).collect();
                 known.instances.insert(member.clone(), instances);
             }
         }
@@ -229,12 +231,12 @@ fn adopt(old: &ServiceState, new: &mut ServiceState) {
     }
     // Keys that no two members have in common; ids may be.
     let key = |member: &Member, id: &str| format!("{} {} {id}", member.source, member.place).into();
-    let instances: BTreeMap<Arc<str>, Instance> = old
+    let instances: Held = old
         .members
         .iter()
         .filter(|(_, state)| state.heard)
         .flat_map(|(member, state)| {
-            state.instances.values().map(move |one| (key(member, &one.id), one.clone()))
+            state.instances.values().map(move |one| (key(member, &one.instance.id), one.clone()))
         })
         .collect();
     if let Some(state) = new.members.values_mut().next()

@@ -141,12 +141,12 @@ fn rotations(service: &Service) -> [RotationId; 3] {
 fn the_shape_of_answers_changes_and_nothing_else_does() {
     let mut running = Running::new(web(&[&consul("a")]));
     running.say(0, 1);
-    let before = running.read("web.shop", |web| rotations(web));
+    let before = running.read("web.shop", rotations);
     running.go_over(config(&format!("ttl = 9\n[services.web]\nmax_answers = 3\nfrom = [{}]", consul("a"))));
     assert_eq!(running.read("web.shop", |web| (web.ttl, web.max_answers)), Some((9, 3)));
     assert_eq!(running.read("web.shop", |web| web.complete), Some(true));
     assert_eq!(running.addresses(), [1]);
-    let after = running.read("web.shop", |web| rotations(web));
+    let after = running.read("web.shop", rotations);
     assert_eq!(before, after, "rotation goes on");
     assert_eq!(running.read("web.shop", |web| web.zone.serial), Some(2));
     assert_eq!(running.catalog.health_counts(), [1, 0, 0, 0, 0]);

@@ -366,6 +366,11 @@ impl View<'_> {
         }
     }
 
+    /// Every service, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
     /// Every service, in the order of their names.
     pub fn services(&self) -> Vec<&Service> {
         let mut services: Vec<_> = self.services.values().collect();

@@ -29,7 +29,7 @@ pub struct Catalog {
     pub(super) imports: HashMap<Import, ImportState>,
     /// What sources say of who asks, beside the instances of services.
     pub(super) clients: BTreeMap<Member, MemberState>,
-    client_index: ClientIndex,
+    pub(super) client_index: ClientIndex,
     link_index: LinkIndex,
     pub(super) snapshot: Snapshot,
     pub(super) rotation_ids: RotationIds,
@@ -37,6 +37,11 @@ pub struct Catalog {
     /// Services that have to be compiled again at some time, though nothing changes.
     due: BTreeSet<(Instant, Name)>,
     health: HealthCounts,
+    /// The services of the names that are not their first.
+    pub(super) further: HashMap<Name, Name>,
+    /// When the first catalog began, and what time it is since: instances are dated with it.
+    pub(super) began: Instant,
+    pub(super) now: Instant,
 }
 
 /// How many candidates there are in each state, in the order of [`Health::ALL`].
@@ -44,13 +49,13 @@ pub type HealthCounts = [usize; Health::ALL.len()];
 
 #[derive(Debug)]
 pub(super) struct ServiceState {
-    apex: Name,
+    pub(super) apex: Name,
     /// Whether the zone's file names it; if not, it lives as long as an import lists it.
     pub(super) configured: bool,
     pub(super) members: BTreeMap<Member, MemberState>,
     /// Its own name, then the further names that its instances have.
     pub(super) faces: Vec<Face>,
-    health: HealthCounts,
+    pub(super) health: HealthCounts,
     links: ServiceLinks,
 }
 
@@ -60,11 +65,31 @@ pub(super) struct Face {
     pub(super) name: Name,
     pub(super) rules: Arc<Rules>,
     /// The name outside of which it is another name.
-    alias: Option<Name>,
+    pub(super) alias: Option<Name>,
     pub(super) rotations: ServiceRotations,
     pub(super) memory: Memory,
     /// When it is among the [`Catalog::due`].
     due: Option<Instant>,
+}
+
+impl ServiceState {
+    /// What its members say of it.
+    pub(super) fn reports(&self) -> impl Iterator<Item = (&Member, &Instance)> {
+        let of = |(member, state)| reports_of(member, state);
+        self.members.iter().flat_map(of)
+    }
+
+    /// Whether every member has been heard.
+    pub(super) fn is_complete(&self) -> bool {
+        self.members.values().all(|member| member.heard)
+    }
+}
+
+fn reports_of<'s>(
+    member: &'s Member,
+    state: &'s MemberState,
+) -> impl Iterator<Item = (&'s Member, &'s Instance)> {
+    state.instances.values().map(move |held| (member, &held.instance))
 }
 
 impl Face {
@@ -83,7 +108,25 @@ impl Face {
 #[derive(Debug, Default)]
 pub(super) struct MemberState {
     pub(super) heard: bool,
-    pub(super) instances: BTreeMap<Arc<str>, Instance>,
+    pub(super) instances: Held,
+}
+
+/// The instances of one member, by id.
+pub(super) type Held = BTreeMap<Arc<str>, HeldInstance>;
+
+/// An instance, and since when it has been in its state of health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HeldInstance {
+    pub(super) instance: Instance,
+    /// In seconds since the catalog began: there may be a million of these.
+    pub(super) since: u32,
+}
+
+impl HeldInstance {
+    fn new(instance: Instance, before: Option<&Self>, now: u32) -> Self {
+        let same = before.filter(|before| before.instance.health == instance.health);
+        Self { since: same.map_or(now, |before| before.since), instance }
+    }
 }
 
 #[derive(Debug)]
@@ -109,6 +152,7 @@ impl Catalog {
         let reverse = config.reverse.iter().filter_map(|network| reverse::zone(network, serial));
         let zones = reverse.chain(config.namespaces.iter().map(|namespace| zone(namespace, serial)));
         let localities = Arc::new(Localities::new(&config.localities));
+        let now = Instant::now();
         let identifying = config.kubernetes.iter().filter(|source| source.identify_clients);
         let mut catalog = Self {
             services: HashMap::new(),
@@ -123,6 +167,9 @@ impl Catalog {
             touched: BTreeSet::new(),
             due: BTreeSet::new(),
             health: HealthCounts::default(),
+            further: HashMap::new(),
+            began: now,
+            now,
         };
         for namespace in &config.namespaces {
             catalog.add_namespace(namespace);
@@ -145,11 +192,26 @@ impl Catalog {
         self.health
     }
 
+    /// Tells what time it is: what is applied from now on is dated with it.
+    pub fn set_time(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// Seconds since the first catalog began.
+    pub(super) fn seconds(&self) -> u32 {
+        u32::try_from(self.now.saturating_duration_since(self.began).as_secs()).unwrap_or(u32::MAX)
+    }
+
     /// Takes in one update. What it changes is answered after the next [`publish`](Self::publish).
     pub fn apply(&mut self, update: Update) {
+        let now = self.seconds();
         match update {
             Update::Reset { member, instances } => self.change_member(&member, |state, index| {
-                let instances = instances.into_iter().map(|i| (Arc::clone(&i.id), i)).collect();
+                let held = |i: Instance| {
+                    let before = state.instances.get(&i.id);
+                    (Arc::clone(&i.id), HeldInstance::new(i, before, now))
+                };
+                let instances: Held = instances.into_iter().map(held).collect();
                 let changed = !state.heard || state.instances != instances;
                 if changed {
                     note_all(index, &member, &state.instances, &instances);
@@ -159,16 +221,17 @@ impl Catalog {
             }),
             Update::Upsert { member, instance } => self.change_member(&member, |state, index| {
                 let before = state.instances.get(&instance.id);
-                let changed = before != Some(&instance);
+                let changed = before.is_none_or(|before| before.instance != instance);
                 if changed {
-                    index.note(&member, before, Some(&instance));
-                    state.instances.insert(Arc::clone(&instance.id), instance);
+                    index.note(&member, before.map(|before| &before.instance), Some(&instance));
+                    let held = HeldInstance::new(instance, before, now);
+                    state.instances.insert(Arc::clone(&held.instance.id), held);
                 }
                 changed
             }),
             Update::Remove { member, id } => self.change_member(&member, |state, index| {
                 let removed = state.instances.remove(&id);
-                index.note(&member, removed.as_ref(), None);
+                index.note(&member, removed.as_ref().map(|held| &held.instance), None);
                 removed.is_some()
             }),
             Update::Expired { member } => self.change_member(&member, |state, index| {
@@ -197,6 +260,7 @@ impl Catalog {
 
     /// As [`publish`](Self::publish), at a time of the caller's.
     pub fn publish_at(&mut self, now: Instant) -> usize {
+        self.set_time(now);
         self.publish_clients();
         while let Some((at, name)) = self.due.first()
             && *at <= now
@@ -263,6 +327,7 @@ impl Catalog {
         configured: bool,
         members: impl Iterator<Item = Member>,
     ) {
+        self.further.extend(faces.iter().skip(1).map(|face| (face.name.clone(), name.clone())));
         for face in &faces {
             self.snapshot.count_empty_non_terminals(&face.name, apex, 1);
         }
@@ -390,7 +455,7 @@ impl Catalog {
         let (services, clients) = (&self.services, &self.clients);
         let find = |member: &Member, id: &Arc<str>| {
             let of_service = || services.get(&member.service)?.members.get(member);
-            clients.get(member).or_else(of_service)?.instances.get(id)
+            clients.get(member).or_else(of_service)?.instances.get(id).map(|held| &held.instance)
         };
         for (address, known) in self.client_index.changed(self.snapshot.localities(), find) {
             self.snapshot.put_client(address, known);
@@ -420,12 +485,8 @@ impl Catalog {
         else {
             return;
         };
-        let reports = service
-            .members
-            .iter()
-            .flat_map(|(member, state)| state.instances.values().map(move |instance| (member, instance)));
-        let candidates = merge(reports, self.snapshot.localities());
-        let complete = service.members.values().all(|member| member.heard);
+        let candidates = merge(service.reports(), self.snapshot.localities());
+        let complete = service.is_complete();
         let mut counts = HealthCounts::default();
         for candidate in &candidates {
             if let Some(count) = counts.get_mut(candidate.health as usize) {
@@ -464,17 +525,12 @@ impl Catalog {
 }
 
 /// Notes every instance that differs between two lists of one member.
-fn note_all(
-    index: &mut ClientIndex,
-    member: &Member,
-    before: &BTreeMap<Arc<str>, Instance>,
-    after: &BTreeMap<Arc<str>, Instance>,
-) {
-    for (id, instance) in before {
-        index.note(member, Some(instance), after.get(id));
+fn note_all(index: &mut ClientIndex, member: &Member, before: &Held, after: &Held) {
+    for (id, held) in before {
+        index.note(member, Some(&held.instance), after.get(id).map(|held| &held.instance));
     }
-    for (_, instance) in after.iter().filter(|(id, _)| !before.contains_key(*id)) {
-        index.note(member, None, Some(instance));
+    for (_, held) in after.iter().filter(|(id, _)| !before.contains_key(*id)) {
+        index.note(member, None, Some(&held.instance));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The worker: takes updates in batches, publishes what they change.
 
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
@@ -24,6 +24,30 @@ pub enum Request {
         /// Told when it is answered from, with what is known of the sources that start anew.
         done: oneshot::Sender<Known>,
     },
+    /// To be looked at, with all that was said before taken in and published.
+    Read(Reading),
+}
+
+/// What looks at the catalog. Updates wait for it, answers do not: it has to be short.
+pub struct Reading(Box<dyn FnOnce(&Catalog) + Send>);
+
+impl Reading {
+    /// Makes a reading, and who is told what `read` made of the catalog.
+    pub fn new<T: Send + 'static>(
+        read: impl FnOnce(&Catalog) -> T + Send + 'static,
+    ) -> (Self, oneshot::Receiver<T>) {
+        let (done, answer) = oneshot::channel();
+        let read = |catalog: &Catalog| {
+            let _ = done.send(read(catalog));
+        };
+        (Self(Box::new(read)), answer)
+    }
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reading")
+    }
 }
 
 /// Runs the catalog until every source's end of the channel is gone.
@@ -74,11 +98,13 @@ pub async fn run(
 fn take_in(catalog: &mut Catalog, batch: &mut Vec<Update>, metrics: &Metrics) {
     let started = Instant::now();
     let updates = batch.len() as u64;
+    // Not the standard library's clock, which a test cannot stop.
+    let now = tokio::time::Instant::now().into_std();
+    catalog.set_time(now);
     for update in batch.drain(..) {
         catalog.apply(update);
     }
-    // Not the standard library's clock, which a test cannot stop.
-    catalog.publish_at(tokio::time::Instant::now().into_std());
+    catalog.publish_at(now);
     metrics.catalog_compiled(started.elapsed());
     metrics.catalog_updates(updates);
     metrics.catalog_holds(catalog.service_count(), catalog.health_counts());
@@ -93,6 +119,10 @@ fn handle(catalog: &mut Catalog, request: Request, cell: &Cell, metrics: &Metric
             metrics.catalog_holds(catalog.service_count(), catalog.health_counts());
             debug!(services = catalog.service_count(), took = ?started.elapsed(), "reconfigured");
             let _ = done.send(known);
+        }
+        Request::Read(Reading(read)) => {
+            take_in(catalog, &mut Vec::new(), metrics); // a tier whose time has come
+            read(catalog);
         }
     }
 }

@@ -2,10 +2,15 @@
 //!
 //! Exit codes: 0 for success, 1 when something failed while running, 2 when arguments or configuration are wrong.
 
+mod admin_port;
 mod check;
+mod explain;
+mod list;
+mod output;
 mod reload;
 mod resolv_conf;
 mod serve;
+mod table;
 
 use std::{
     io::{self, IsTerminal, Write as _},
@@ -15,6 +20,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+use self::{admin_port::Server, output::Output};
 use crate::config::{self, Loaded, Location, Report};
 
 /// The version with the commit that it was built from.
@@ -47,10 +53,39 @@ enum Command {
     /// Let the running server read its configuration again; a bad one changes nothing, says why and exits with 2
     Reload {
         #[command(flatten)]
-        configuration: Configuration,
-        /// The server's admin port, such as 127.0.0.1:5380 or a URL [default: the configuration's]
-        #[arg(long, value_name = "ADDRESS")]
-        at: Option<String>,
+        server: Server,
+    },
+    /// Say why a name is answered as it is: every instance, the route, the groups, and the answer
+    Explain {
+        #[command(flatten)]
+        question: explain::Question,
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the services that the running server answers
+    Services {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the instances of a service, with what each source says of them
+    Instances {
+        /// The service, such as web.shop
+        service: String,
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the sources and how they are
+    Sources {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        output: Output,
     },
     /// Validate the configuration and print what would be served; nothing is contacted
     Check {
@@ -80,7 +115,11 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve { configuration, log, log_json } => {
             serve::run(&configuration, log.as_deref(), log_json)
         }
-        Command::Reload { configuration, at } => reload::run(&configuration, at.as_deref()),
+        Command::Reload { server } => reload::run(&server),
+        Command::Explain { question, server, output } => explain::run(&question, &server, &output),
+        Command::Services { server, output } => list::services(&server, &output),
+        Command::Instances { service, server, output } => list::instances(&service, &server, &output),
+        Command::Sources { server, output } => list::sources(&server, &output),
         Command::Check { configuration } => check::run(&configuration),
         Command::ResolvConf { configuration, options } => resolv_conf::run(&configuration, &options),
     }

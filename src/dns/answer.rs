@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use arc_swap::ArcSwap;
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::{
@@ -74,16 +75,18 @@ pub(super) enum Family {
 pub(super) struct Facts<'a> {
     /// What the name was looked up in.
     pub(super) view: &'a View<'a>,
-    /// Where it is counted that a client could not be told from others.
-    pub(super) metrics: &'a Metrics,
-    /// Who asks: an address, or the network that a trusted forwarder says.
-    pub(super) client: Network,
+    /// Where it is counted that a client could not be told from others; `None`: nowhere.
+    pub(super) metrics: Option<&'a Metrics>,
+    /// Who asks.
+    pub(super) client: IpAddr,
+    /// For whom, if a trusted forwarder says so.
+    pub(super) on_behalf_of: Option<Network>,
     /// What `version.bind` is answered with; `None`: REFUSED.
     pub(super) version: Option<&'a str>,
     /// The address that was asked, where it is known.
     pub(super) asked: Option<IpAddr>,
     /// Names that are answered if no zone has them.
-    pub(super) specials: &'a Specials,
+    pub(super) specials: &'a ArcSwap<Specials>,
 }
 
 /// Finds the answer to a question whose name was looked up.
@@ -92,7 +95,7 @@ pub(super) struct Facts<'a> {
 pub(super) fn find<'a>(
     question: &Question<'_>,
     lookup: Lookup<'a>,
-    facts: Facts<'a>,
+    facts: &Facts<'a>,
     rotation: &mut Rotation,
 ) -> Answer<'a> {
     let qtype = RecordType::from(question.qtype);
@@ -131,7 +134,7 @@ pub(super) fn find<'a>(
         Lookup::Absent(zone) => Answer::Authoritative(zone, Records::NoName),
         Lookup::Unknown(_) => Answer::ServerFailure,
         Lookup::Elsewhere => {
-            facts.specials.find(question.name, qtype).map_or(Answer::Refused, Answer::Special)
+            facts.specials.load().find(question.name, qtype).map_or(Answer::Refused, Answer::Special)
         }
     }
 }
@@ -154,7 +157,7 @@ fn at_apex(qtype: RecordType) -> Records<'static> {
     }
 }
 
-fn is_built_in_ns(zone: &Zone, name: &[u8]) -> bool {
+pub(super) fn is_built_in_ns(zone: &Zone, name: &[u8]) -> bool {
     zone.built_in_ns && zone.ns.first().is_some_and(|ns| ns.as_wire() == name)
 }
 
@@ -173,7 +176,7 @@ fn in_service<'a>(
     service: &'a Service,
     below: &[u8],
     qtype: RecordType,
-    facts: Facts<'a>,
+    facts: &Facts<'a>,
     rotation: &mut Rotation,
 ) -> Option<Records<'a>> {
     if below.is_empty() {
@@ -202,7 +205,7 @@ fn in_service<'a>(
 fn at_service<'a>(
     service: &'a Service,
     qtype: RecordType,
-    facts: Facts<'a>,
+    facts: &Facts<'a>,
     rotation: &mut Rotation,
 ) -> Option<Records<'a>> {
     if let Answers::Alias(target) = &service.answers {

@@ -1,7 +1,10 @@
 //! Choosing: which of a service's pools a question is answered from.
 
 use super::{answer::Facts, rotation::Rotation};
-use crate::catalog::{Answers, Client, GroupPools, Pool, Routing, Service, Turn, Turns};
+use crate::{
+    catalog::{Answers, Client, GroupPools, Pool, Routing, Service, Turn, Turns},
+    model::Network,
+};
 
 /// What is asked for; each kind takes turns of its own.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +23,7 @@ pub(super) enum Kind {
 pub(super) fn choose<'a>(
     service: &'a Service,
     kind: Kind,
-    facts: Facts<'a>,
+    facts: &Facts<'a>,
     rotation: &mut Rotation,
 ) -> Option<&'a Pool> {
     match &service.answers {
@@ -33,12 +36,15 @@ pub(super) fn choose<'a>(
 fn routed<'a>(
     routing: &'a Routing,
     kind: Kind,
-    facts: Facts<'a>,
+    facts: &Facts<'a>,
     rotation: &mut Rotation,
 ) -> Option<&'a Pool> {
-    let client = routing.by_client.then(|| facts.view.client(facts.client));
-    if client.as_ref().is_some_and(Client::is_ambiguous) {
-        facts.metrics.ambiguous_client();
+    let network = || facts.on_behalf_of.unwrap_or_else(|| Network::of(facts.client));
+    let client = routing.by_client.then(|| facts.view.client(network()));
+    if let Some(metrics) = facts.metrics
+        && client.as_ref().is_some_and(Client::is_ambiguous)
+    {
+        metrics.ambiguous_client();
     }
     let is_theirs = |test| client.as_ref().is_some_and(|client| client.passes(test));
     let route = routing.routes.iter().find(|route| route.clients.as_ref().is_none_or(is_theirs))?;

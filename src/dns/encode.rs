@@ -11,9 +11,8 @@ use hickory_proto::{
 };
 
 use super::{
-    access::ServerCookie,
     answer::{Answer, Family, Records},
-    question::{COOKIE, Edns, HEADER, Header, Question},
+    question::{Edns, HEADER, Header, Query, Question},
     rotation::{Start, arrange},
 };
 use crate::{
@@ -26,9 +25,6 @@ pub(super) const UDP_LIMIT: u16 = 1232;
 
 /// Length of the OPT record in answers without its options.
 const OPT: usize = 11;
-
-/// Length of the COOKIE option in answers.
-const COOKIE_OPTION: usize = 28;
 
 /// Length of a record before its data, its owner being a compression pointer.
 const RECORD: usize = 12;
@@ -54,17 +50,16 @@ pub(super) fn write_bare(header: Header, code: ResponseCode, out: &mut Vec<u8>) 
     Written { code, truncated: false }
 }
 
-/// Writes the answer to a question into `out`, at most `limit` bytes.
+/// Writes the answer to a question into `out`, at most `limit` bytes; `options` are those of its OPT record.
 pub(super) fn write(
-    header: Header,
-    question: &Question<'_>,
-    edns: Option<Edns>,
+    query: &Query<'_>,
+    options: &[u8],
     answer: &Answer<'_>,
     limit: usize,
     out: &mut Vec<u8>,
 ) -> Written {
-    let opt = edns.map_or(0, |edns| OPT + options_length(edns));
-    let mut writer = Writer::new(out, question, limit.saturating_sub(opt));
+    let opt = query.edns.as_ref().map_or(0, |_| OPT + options.len());
+    let mut writer = Writer::new(out, &query.question, limit.saturating_sub(opt));
     let mut authoritative = false;
     let code = match answer {
         Answer::Refused => ResponseCode::Refused,
@@ -83,42 +78,38 @@ pub(super) fn write(
         }
     };
     let Writer { truncated, answers, authority, additional, .. } = writer;
-    let additional = additional + u16::from(edns.is_some());
-    if let Some(edns) = edns {
-        write_opt(out, edns, code);
+    let additional = additional + u16::from(query.edns.is_some());
+    if let Some(edns) = &query.edns {
+        write_opt(out, edns, options, code);
     }
-    write_header(out, header, Flags { authoritative, truncated }, code, [1, answers, authority, additional]);
+    write_header(
+        out,
+        query.header,
+        Flags { authoritative, truncated },
+        code,
+        [1, answers, authority, additional],
+    );
     Written { code, truncated }
 }
 
 /// Writes BADVERS (RFC 6891 section 6.1.3): the question and an OPT record with our version, 0.
-pub(super) fn write_bad_version(
-    header: Header,
-    question: &Question<'_>,
-    edns: Edns,
-    out: &mut Vec<u8>,
-) -> Written {
-    Writer::new(out, question, usize::from(UDP_LIMIT));
-    let code = ResponseCode::BADVERS;
-    write_opt(out, edns, code);
-    write_header(out, header, Flags { authoritative: false, truncated: false }, code, [1, 0, 0, 1]);
-    Written { code, truncated: false }
+pub(super) fn write_bad_version(query: &Query<'_>, out: &mut Vec<u8>) -> Written {
+    write_short(query, &[], (ResponseCode::BADVERS, false), out)
 }
 
 /// Writes an answer that has nothing but `code`, TC if the client is to come back over TCP, and the OPT record.
 pub(super) fn write_short(
-    header: Header,
-    question: &Question<'_>,
-    edns: Option<Edns>,
+    query: &Query<'_>,
+    options: &[u8],
     (code, truncated): (ResponseCode, bool),
     out: &mut Vec<u8>,
 ) -> Written {
-    Writer::new(out, question, usize::from(UDP_LIMIT));
-    if let Some(edns) = edns {
-        write_opt(out, edns, code);
+    Writer::new(out, &query.question, usize::from(UDP_LIMIT));
+    if let Some(edns) = &query.edns {
+        write_opt(out, edns, options, code);
     }
-    let counts = [1, 0, 0, u16::from(edns.is_some())];
-    write_header(out, header, Flags { authoritative: false, truncated }, code, counts);
+    let counts = [1, 0, 0, u16::from(query.edns.is_some())];
+    write_header(out, query.header, Flags { authoritative: false, truncated }, code, counts);
     Written { code, truncated }
 }
 
@@ -158,32 +149,12 @@ fn write_header(out: &mut Vec<u8>, header: Header, flags: Flags, code: ResponseC
     }
 }
 
-fn write_opt(out: &mut Vec<u8>, edns: Edns, code: ResponseCode) {
+fn write_opt(out: &mut Vec<u8>, edns: &Edns, options: &[u8], code: ResponseCode) {
     let [size0, size1] = UDP_LIMIT.to_be_bytes();
     let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 }; // "MUST be copied" (RFC 3225 section 3)
-    let options = options_length(edns) as u8; // at most 28 and 24
-    out.extend_from_slice(&[0, 0, 41, size0, size1, code.high(), 0, dnssec_ok, 0, 0, options]);
-    if let Some(cookie) = edns.reply_cookie {
-        out.extend_from_slice(&cookie_option(cookie));
-    }
-    if let Some((subnet, scope)) = edns.reply_subnet {
-        subnet.write(scope, out);
-    }
-}
-
-/// The COOKIE option of an answer.
-pub(super) fn cookie_option(cookie: ServerCookie) -> [u8; COOKIE_OPTION] {
-    let mut option = [0; COOKIE_OPTION];
-    let (head, data) = option.split_at_mut(4);
-    head.copy_from_slice(&[COOKIE[0], COOKIE[1], 0, cookie.len() as u8]);
-    data.copy_from_slice(&cookie);
-    option
-}
-
-/// Length of the options in an answer's OPT record.
-fn options_length(edns: Edns) -> usize {
-    edns.reply_cookie.map_or(0, |_| COOKIE_OPTION)
-        + edns.reply_subnet.map_or(0, |(subnet, _)| subnet.length())
+    let [length0, length1] = count_of(options.len()).to_be_bytes();
+    out.extend_from_slice(&[0, 0, 41, size0, size1, code.high(), 0, dnssec_ok, 0, length0, length1]);
+    out.extend_from_slice(options);
 }
 
 /// Writes sections behind a question; counts what it wrote.
@@ -265,9 +236,9 @@ impl<'o> Writer<'o> {
     fn v4_answers(&mut self, zone: &Zone, list: &[Ipv4Addr], start: Start, most: usize, ttl: u32) {
         let count = self.fitting(zone, list.len().min(most), RECORD + 4);
         let head = record_head(QUESTION_NAME, RecordType::A, DNSClass::IN, ttl, 4);
+        let mut rooms = self.rooms(count).iter_mut();
         arrange(list, start, count, |address| {
-            self.out.extend_from_slice(&v4_record(head, *address));
-            true
+            rooms.next().map(|room| *room = v4_record(head, *address)).is_some()
         });
         self.answers += count_of(count);
     }
@@ -275,11 +246,18 @@ impl<'o> Writer<'o> {
     fn v6_answers(&mut self, zone: &Zone, list: &[Ipv6Addr], start: Start, most: usize, ttl: u32) {
         let count = self.fitting(zone, list.len().min(most), RECORD + 16);
         let head = record_head(QUESTION_NAME, RecordType::AAAA, DNSClass::IN, ttl, 16);
+        let mut rooms = self.rooms(count).iter_mut();
         arrange(list, start, count, |address| {
-            self.out.extend_from_slice(&v6_record(head, *address));
-            true
+            rooms.next().map(|room| *room = v6_record(head, *address)).is_some()
         });
         self.answers += count_of(count);
+    }
+
+    /// Makes room for `count` records of one size at once: looking for it before each costs more than writing it.
+    fn rooms<const SIZE: usize>(&mut self, count: usize) -> &mut [[u8; SIZE]] {
+        let at = self.out.len();
+        self.out.resize(at + count * SIZE, 0);
+        self.out.get_mut(at..).unwrap_or_default().as_chunks_mut().0
     }
 
     /// How many of `wanted` address records fit.

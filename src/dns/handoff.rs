@@ -10,8 +10,9 @@ use hickory_proto::{
 use super::{
     access::{CookieCheck, Guard, Release},
     chase,
-    encode::{cookie_option, write_short},
-    question::{Edns, HEADER, Request, read},
+    encode::write_short,
+    options::{Options, write_cookie},
+    question::{HEADER, Query, Request, read},
     responder::{Context, Responder, limit, outcome},
 };
 use crate::{
@@ -22,12 +23,12 @@ use crate::{
 
 /// The question as it may be forwarded; `None` for what is between a client and its server only: transfers, transactions'
 /// keys and signatures (RFC 2930, RFC 8945), other classes. `own_options` go into the answer's OPT record.
-pub(super) fn ask<'a>(request: &Request<'a>, transport: Transport, own_options: &'a [u8]) -> Option<Ask<'a>> {
-    let Request::Query { header, question, edns } = *request else { return None };
+pub(super) fn ask<'a>(query: &Query<'a>, transport: Transport, own_options: &'a [u8]) -> Option<Ask<'a>> {
+    let Query { header, question, edns } = query;
     let passes = DNSClass::from(question.class) == DNSClass::IN
         && !matches!(question.qtype, 249..=252)
         && question.qtype != u16::from(RecordType::OPT)
-        && edns.is_none_or(|edns| edns.version == 0);
+        && edns.as_ref().is_none_or(|edns| edns.version == 0);
     passes.then(|| Ask {
         id: header.id,
         question: question.wire,
@@ -36,27 +37,28 @@ pub(super) fn ask<'a>(request: &Request<'a>, transport: Transport, own_options: 
         recursion_desired: header.recursion_desired,
         authentic_data: header.authentic_data,
         checking_disabled: header.checking_disabled,
-        edns: edns.map(|edns| edns.dnssec_ok),
-        has_options: edns.is_some_and(|edns| edns.has_passing),
+        edns: edns.as_ref().map(|edns| edns.dnssec_ok),
+        has_options: edns.as_ref().is_some_and(|edns| edns.has_passing),
         own_options,
-        limit: limit(transport, edns),
+        limit: limit(transport, edns.as_ref()),
     })
 }
 
 impl Responder {
     /// Whether `own`, our answer, is an alias of what somebody else must be asked for, and the client wants that.
-    pub(super) fn leads_out(&self, request: &Request<'_>, context: Context, own: &[u8]) -> bool {
-        let (Some(forwarder), Some(ask)) = (&self.forwarder, ask(request, context.transport, &[])) else {
-            return false;
-        };
-        let cname = u16::from(RecordType::CNAME);
-        let wants = ask.recursion_desired && ask.qtype != cname && ask.qtype != u16::from(RecordType::ANY);
-        let at = HEADER + ask.question.len() + 2;
+    pub(super) fn leads_out(&self, query: &Query<'_>, context: Context, own: &[u8]) -> bool {
         // One answer, and that an alias where it was not asked for one.
-        if !wants || own.get(6..8) != Some(&[0, 1]) || own.get(at..at + 2) != Some(&cname.to_be_bytes()) {
+        let (cname, question) = (u16::from(RecordType::CNAME), query.question);
+        let at = HEADER + question.wire.len() + 2;
+        if own.get(6..8) != Some(&[0, 1]) || own.get(at..at + 2) != Some(&cname.to_be_bytes()) {
             return false;
         }
-        let Some(target) = chase::target(own, ask.question.len()) else { return false };
+        let wants = query.header.recursion_desired
+            && question.qtype != cname
+            && question.qtype != u16::from(RecordType::ANY)
+            && ask(query, context.transport, &[]).is_some();
+        let (true, Some(forwarder)) = (wants, &self.forwarder) else { return false };
+        let Some(target) = chase::target(own, question.wire.len()) else { return false };
         let snapshot = self.cell.load();
         let view = snapshot.view();
         matches!(view.lookup(target), Lookup::Elsewhere) && forwarder.covers(target)
@@ -68,13 +70,11 @@ impl Responder {
     /// Never waits; what cannot be taken on is answered with SERVFAIL at once.
     pub fn hand_off(&self, packet: &[u8], so_far: &[u8], context: Context, reply: Reply) {
         let mut room = [0; 256];
-        let request = read(packet, &mut room);
-        let Request::Query { question, edns, .. } = request else { return };
+        let Request::Query(query) = read(packet, &mut room) else { return };
         let Some(forwarder) = &self.forwarder else { return };
-        let cookie = self.check_cookie(edns, context);
-        let option = cookie.reply().map(cookie_option);
-        let own_options = option.as_ref().map_or(&[][..], <[u8; _]>::as_slice);
-        let Some(ask) = ask(&request, context.transport, own_options) else { return };
+        let cookie = query.edns.map_or(CookieCheck::None, |edns| self.check_cookie(&edns, context));
+        let options = own_options(cookie);
+        let Some(ask) = ask(&query, context.transport, &options) else { return };
         let is_proven = context.transport == Transport::Tcp || matches!(cookie, CookieCheck::Good(_));
         let late = Late {
             guard: Arc::clone(&self.guard),
@@ -84,7 +84,7 @@ impl Responder {
             to_judge: (!is_proven).then(|| packet.into()),
             reply,
         };
-        let Some(target) = chase::target(so_far, question.wire.len()) else {
+        let Some(target) = chase::target(so_far, query.question.wire.len()) else {
             return forwarder.hand_off(&ask, packet, Box::new(|answer| late.release(answer)));
         };
         let [type0, type1] = ask.qtype.to_be_bytes();
@@ -134,7 +134,7 @@ impl Late {
     fn judge(&self, code: ResponseCode) -> Release {
         let Some(packet) = &self.to_judge else { return Release::Send };
         let mut room = [0; 256];
-        let Request::Query { question, .. } = read(packet, &mut room) else { return Release::Send };
+        let Request::Query(Query { question, .. }) = read(packet, &mut room) else { return Release::Send };
         let address = self.context.client;
         let client = self.guard.client(address);
         self.guard.judge_response(client, address, code, (question.name, question.qtype))
@@ -143,12 +143,9 @@ impl Late {
     /// An answer with nothing but TC.
     fn short(&self) -> Option<Vec<u8>> {
         let mut room = [0; 256];
-        let Request::Query { header, question, edns } = read(self.to_judge.as_ref()?, &mut room) else {
-            return None;
-        };
-        let edns = edns.map(|edns| Edns { reply_cookie: self.cookie.reply(), ..edns });
+        let Request::Query(query) = read(self.to_judge.as_ref()?, &mut room) else { return None };
         let mut short = Vec::new();
-        write_short(header, &question, edns, (ResponseCode::NoError, true), &mut short);
+        write_short(&query, &own_options(self.cookie), (ResponseCode::NoError, true), &mut short);
         Some(short)
     }
 
@@ -158,4 +155,13 @@ impl Late {
             self.metrics.truncated();
         }
     }
+}
+
+/// What of our own goes into the OPT record of somebody else's answer.
+fn own_options(cookie: CookieCheck) -> Options {
+    let mut options = Options::new();
+    if let Some(cookie) = cookie.reply() {
+        write_cookie(cookie, &mut options);
+    }
+    options
 }

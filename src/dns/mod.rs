@@ -16,6 +16,8 @@ mod chase;
 mod choose;
 mod encode;
 mod handoff;
+mod options;
+mod peek;
 mod pointers;
 mod question;
 mod responder;

@@ -6,8 +6,8 @@
 use hickory_proto::{op::Message, rr::rdata::opt::EdnsCode};
 
 use super::{
-    access::{SentCookie, ServerCookie},
-    subnet::{CLIENT_SUBNET, SentSubnet, Subnet},
+    access::SentCookie,
+    subnet::{CLIENT_SUBNET, SentSubnet},
 };
 
 use crate::forward::may_pass;
@@ -55,23 +55,34 @@ pub(super) struct Edns {
     pub(super) udp_limit: u16,
     pub(super) version: u8,
     pub(super) dnssec_ok: bool,
-    /// The COOKIE option.
-    pub(super) cookie: SentCookie,
-    /// What the answer's COOKIE option is to have; set when the client's was judged.
-    pub(super) reply_cookie: Option<ServerCookie>,
-    /// The client subnet.
-    pub(super) subnet: SentSubnet,
-    /// What the answer says of it, with the scope; set when it counts.
-    pub(super) reply_subnet: Option<(Subnet, u8)>,
     /// Whether there is an option that an upstream could want to know.
     pub(super) has_passing: bool,
+    /// The COOKIE option.
+    pub(super) cookie: SentCookie,
+    /// The client subnet.
+    pub(super) subnet: SentSubnet,
+}
+
+impl Edns {
+    /// Whether there is an option that is for us: of this version, what those of others mean nobody knows.
+    pub(super) fn has_own_options(&self) -> bool {
+        self.version == 0 && (self.cookie != SentCookie::None || self.subnet != SentSubnet::None)
+    }
+}
+
+/// A question to be answered, with what came beside it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Query<'a> {
+    pub(super) header: Header,
+    pub(super) question: Question<'a>,
+    pub(super) edns: Option<Edns>,
 }
 
 /// What a packet turned out to be.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Request<'a> {
     /// A question to be answered.
-    Query { header: Header, question: Question<'a>, edns: Option<Edns> },
+    Query(Query<'a>),
     /// Another operation than QUERY.
     OtherOpcode(Header),
     /// Something with a request's header that cannot be read.
@@ -108,7 +119,7 @@ pub(super) fn read<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Request<'a> 
         _ => uncommon(packet),
     };
     match edns {
-        Ok(edns) => Request::Query { header, question, edns },
+        Ok(edns) => Request::Query(Query { header, question, edns }),
         Err(()) => Request::Malformed(header),
     }
 }
@@ -129,14 +140,16 @@ fn question<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Option<(Question<'a
         }
     }
     let (name, rest) = start.split_at_checked(at)?;
-    let room = room.get_mut(..at)?;
-    room.copy_from_slice(name);
-    // A length is at most 63 and so no upper-case letter: lowering the whole cannot change one.
-    room.make_ascii_lowercase();
+    room.get_mut(..at)?.copy_from_slice(name);
+    // A length is at most 63 and so no upper-case letter: lowering the whole cannot change one. By pieces of one size, the
+    // last one beyond the name's end: a loop over single bytes would take longer than all else here.
+    for piece in room.as_chunks_mut::<16>().0.iter_mut().take(at.div_ceil(16)) {
+        piece.make_ascii_lowercase();
+    }
     let (&[type0, type1, class0, class1], behind) = rest.split_first_chunk()?;
     let question = Question {
         wire: start.get(..at + 4)?,
-        name: room,
+        name: room.get(..at)?,
         qtype: u16::from_be_bytes([type0, type1]),
         class: u16::from_be_bytes([class0, class1]),
     };
@@ -173,9 +186,7 @@ fn plain_opt(behind: &[u8]) -> Option<Edns> {
         version,
         dnssec_ok: flags & 0x80 != 0,
         cookie,
-        reply_cookie: None,
         subnet,
-        reply_subnet: None,
         has_passing,
     })
 }
@@ -190,11 +201,9 @@ fn uncommon(packet: &[u8]) -> Result<Option<Edns>, ()> {
         cookie: edns.option(EdnsCode::Cookie).map_or(SentCookie::None, |option| {
             <Vec<u8>>::try_from(option).map_or(SentCookie::Malformed, |data| SentCookie::read(&data))
         }),
-        reply_cookie: None,
         subnet: edns.option(EdnsCode::Subnet).map_or(SentSubnet::None, |option| {
             <Vec<u8>>::try_from(option).map_or(SentSubnet::Malformed, |data| SentSubnet::read(&data))
         }),
-        reply_subnet: None,
         has_passing: edns.options().as_ref().iter().any(|(code, _)| may_pass((*code).into())),
     }))
 }
@@ -218,7 +227,7 @@ mod tests {
     fn a_plain_query_keeps_its_case_for_the_answer_and_loses_it_for_the_look_up() {
         let packet = packet(PLAIN, &[]);
         let mut room = [0; 256];
-        let Request::Query { header, question, edns } = read(&packet, &mut room) else { panic!() };
+        let Request::Query(Query { header, question, edns }) = read(&packet, &mut room) else { panic!() };
         assert_eq!(header.id, [0x12, 0x34]);
         assert!(header.recursion_desired && header.checking_disabled);
         assert_eq!(question.name, b"\x05nginx\x04test\x00");
@@ -231,15 +240,13 @@ mod tests {
     fn an_opt_record_is_read() {
         let packet = packet(WITH_ADDITIONAL, &OPT);
         let mut room = [0; 256];
-        let Request::Query { edns, .. } = read(&packet, &mut room) else { panic!() };
+        let Request::Query(Query { edns, .. }) = read(&packet, &mut room) else { panic!() };
         let expected = Edns {
             udp_limit: 1232,
             version: 0,
             dnssec_ok: true,
             cookie: SentCookie::None,
-            reply_cookie: None,
             subnet: SentSubnet::None,
-            reply_subnet: None,
             has_passing: false,
         };
         assert_eq!(edns, Some(expected));

@@ -7,14 +7,14 @@ use arrayvec::ArrayVec;
 use hickory_proto::op::ResponseCode;
 
 use super::{
-    access::{Admission, Client, CookieCheck, Guard, Release, Standing},
+    access::{Admission, Client, Guard, Release, Standing},
     answer::{Answer, Facts, find},
-    encode::{UDP_LIMIT, Written, cookie_option, write, write_bad_version, write_bare, write_short},
+    encode::{UDP_LIMIT, Written, write, write_bad_version, write_bare, write_short},
     handoff::ask,
-    question::{Edns, HEADER, Header, NameRoom, PLAIN_UDP_LIMIT, Question, Request, read},
+    options::{Options, Sender},
+    question::{Edns, HEADER, Header, NameRoom, PLAIN_UDP_LIMIT, Query, Question, Request, read},
     rotation::Rotation,
     special::Specials,
-    subnet::SentSubnet,
 };
 use crate::{
     catalog::{Cell, Lookup, View},
@@ -29,9 +29,9 @@ use crate::{
 pub struct Responder {
     pub(super) cell: Arc<Cell>,
     pub(super) metrics: Arc<Metrics>,
-    version: Option<String>,
+    pub(super) version: Option<String>,
     pub(super) guard: Arc<Guard>,
-    specials: ArcSwap<Specials>,
+    pub(super) specials: ArcSwap<Specials>,
     /// Forwarders whose client subnets count.
     trusted: Vec<Network>,
     pub(super) forwarder: Option<Arc<Forwarder>>,
@@ -68,9 +68,6 @@ enum Said {
     /// What somebody else has to say.
     Elsewhere,
 }
-
-/// A client subnet that cannot be read.
-struct Malformed;
 
 /// What a name was looked up in, and what was found.
 type Found<'v> = (&'v View<'v>, Lookup<'v>);
@@ -234,11 +231,18 @@ impl Responder {
         &self,
         request: &Request<'_>,
         found: Found<'_>,
-        (context, client): (Context, Client),
+        sender: (Context, Client),
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
     ) -> Response {
-        let written = match self.write_answer(request, found, (context, client), rotation, out) {
+        let (context, client) = sender;
+        let said = match request {
+            Request::Query(query) => self.answer_query(query, found, sender, rotation, out),
+            Request::OtherOpcode(header) => self.say_error(*header, ResponseCode::NotImp, sender, out),
+            Request::Malformed(header) => self.say_error(*header, ResponseCode::FormErr, sender, out),
+            Request::Noise => Said::Nothing,
+        };
+        let written = match said {
             Said::Answer(written) => written,
             Said::Nothing => {
                 self.metrics.count(context.transport, Outcome::Silence);
@@ -254,7 +258,9 @@ impl Responder {
             && let Some(flags) = out.get_mut(3)
         {
             *flags |= 0x80; // RA: "set or cleared in a response" by what the server can do (RFC 1035 section 4.1.1)
-            if self.leads_out(request, context, out) {
+            if let Request::Query(query) = request
+                && self.leads_out(query, context, out)
+            {
                 return Response::Later;
             }
         }
@@ -266,51 +272,59 @@ impl Responder {
     }
 
     /// The forwarder, if anything is forwarded.
-    fn active_forwarder(&self) -> Option<&Arc<Forwarder>> {
+    pub(super) fn active_forwarder(&self) -> Option<&Arc<Forwarder>> {
         self.forwarder.as_ref().filter(|forwarder| forwarder.is_active())
     }
 
-    fn write_answer(
+    /// Whether the client subnets of this forwarder count.
+    pub(super) fn trusts(&self, forwarder: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(forwarder))
+    }
+
+    /// Answers a question as far as its sender may have the answer.
+    fn answer_query(
         &self,
-        request: &Request<'_>,
+        query: &Query<'_>,
         found: Found<'_>,
         (context, client): (Context, Client),
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
     ) -> Said {
-        let mut is_proven = context.transport == Transport::Tcp;
-        let (written, query) = match *request {
-            Request::Query { header, question, mut edns } => {
-                let cookie = self.check_cookie(edns, context);
-                is_proven |= matches!(cookie, CookieCheck::Good(_));
-                edns = edns.map(|edns| Edns { reply_cookie: cookie.reply(), ..edns });
-                let query = (header, &question, edns);
-                let written = if cookie == CookieCheck::Malformed {
-                    write_bare(header, ResponseCode::FormErr, out)
-                } else if !is_proven && self.guard.wants_cookie(client) {
-                    self.ask_for_cookie(query, cookie, out)
-                } else {
-                    match self.write_query_answer(query, found, (context, client), rotation, out) {
-                        Some(written) => written,
-                        None => return Said::Elsewhere,
-                    }
-                };
-                (written, Some((header, question, edns)))
-            }
-            Request::OtherOpcode(header) => (write_bare(header, ResponseCode::NotImp, out), None),
-            Request::Malformed(header) => (write_bare(header, ResponseCode::FormErr, out), None),
-            Request::Noise => return Said::Nothing,
+        let mut options = Options::new();
+        let heard = match &query.edns {
+            Some(edns) if edns.has_own_options() => self.hear(edns, context, found.1, &mut options),
+            _ => Ok(Sender::default()),
         };
+        let Ok(sender) = heard else {
+            return self.say_error(query.header, ResponseCode::FormErr, (context, client), out);
+        };
+        let is_proven = context.transport == Transport::Tcp || sender.has_good_cookie;
+        let written = if !is_proven && self.guard.wants_cookie(client) {
+            Some(self.ask_for_cookie(query, sender, &options, out))
+        } else if query.edns.as_ref().is_some_and(|edns| edns.version != 0) {
+            Some(write_bad_version(query, out))
+        } else {
+            let facts = Facts {
+                view: found.0,
+                metrics: Some(&self.metrics),
+                client: context.client,
+                on_behalf_of: sender.on_behalf_of,
+                version: self.version.as_deref(),
+                asked: context.asked,
+                specials: &self.specials,
+            };
+            self.write_answer(query, found.1, (&facts, client), (context, &options), rotation, out)
+        };
+        let Some(written) = written else { return Said::Elsewhere };
         if is_proven {
             return Said::Answer(written);
         }
-        let asked: (&[u8], u16) = query.map_or((&[], 0), |(_, question, _)| (question.name, question.qtype));
+        let asked = (query.question.name, query.question.qtype);
         match self.guard.judge_response(client, context.client, written.code, asked) {
             Release::Send => Said::Answer(written),
             Release::Truncate => {
                 self.metrics.restricted(Restriction::ResponseTruncated);
-                let Some((header, question, edns)) = query else { return Said::Nothing };
-                Said::Answer(write_short(header, &question, edns, (ResponseCode::NoError, true), out))
+                Said::Answer(write_short(query, &options, (ResponseCode::NoError, true), out))
             }
             Release::Drop => {
                 self.metrics.restricted(Restriction::ResponseDropped);
@@ -319,55 +333,42 @@ impl Responder {
         }
     }
 
-    /// Judges a query's cookie; what the options of another version mean nobody knows.
-    pub(super) fn check_cookie(&self, edns: Option<Edns>, context: Context) -> CookieCheck {
-        match edns {
-            Some(edns) if edns.version == 0 => self.guard.check_cookie(edns.cookie, context.client),
-            _ => CookieCheck::None,
+    /// Answers with an error alone, where the question could not be read.
+    #[cold]
+    fn say_error(
+        &self,
+        header: Header,
+        code: ResponseCode,
+        (context, client): (Context, Client),
+        out: &mut Vec<u8>,
+    ) -> Said {
+        let written = write_bare(header, code, out);
+        if context.transport == Transport::Tcp {
+            return Said::Answer(written);
+        }
+        match self.guard.judge_response(client, context.client, code, (&[], 0)) {
+            Release::Send => Said::Answer(written),
+            Release::Truncate | Release::Drop => {
+                self.metrics.restricted(Restriction::ResponseDropped);
+                Said::Nothing
+            }
         }
     }
 
-    /// `None`: somebody else must be asked.
-    fn write_query_answer(
+    /// Writes what we have to say, or what others have said before. `None`: somebody else must be asked.
+    fn write_answer(
         &self,
-        (header, question, edns): (Header, &Question<'_>, Option<Edns>),
-        found: Found<'_>,
-        (context, client): (Context, Client),
+        query: &Query<'_>,
+        lookup: Lookup<'_>,
+        (facts, client): (&Facts<'_>, Client),
+        (context, options): (Context, &[u8]),
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
     ) -> Option<Written> {
-        let limit = limit(context.transport, edns);
-        if let Some(edns) = edns
-            && edns.version != 0
-        {
-            return Some(write_bad_version(header, question, edns, out));
-        }
-        let (client_network, edns) = match self.on_behalf_of(context.client, edns, found.1) {
-            Ok(known) => known,
-            Err(Malformed) => return Some(write_bare(header, ResponseCode::FormErr, out)),
-        };
-        let specials = self.specials.load();
-        let answer = match client.standing {
-            Standing::Denied | Standing::Stranger => Answer::Refused,
-            Standing::OwnNames | Standing::AllNames => {
-                let (view, lookup) = found;
-                let facts = Facts {
-                    view,
-                    metrics: &self.metrics,
-                    client: client_network,
-                    version: self.version.as_deref(),
-                    asked: context.asked,
-                    specials: &specials,
-                };
-                find(question, lookup, facts, rotation)
-            }
-        };
-        let request = Request::Query { header, question: *question, edns };
-        let cookie = edns.and_then(|edns| edns.reply_cookie).map(cookie_option);
-        let own_options = cookie.as_ref().map_or(&[][..], <[u8; _]>::as_slice);
-        if let (Answer::Refused, Lookup::Elsewhere, Standing::AllNames) = (&answer, found.1, client.standing)
+        let answer = say(client.standing, &query.question, lookup, facts, rotation);
+        if let (Answer::Refused, Lookup::Elsewhere, Standing::AllNames) = (&answer, lookup, client.standing)
             && let (Some(forwarder), Some(ask)) =
-                (self.active_forwarder(), ask(&request, context.transport, own_options))
+                (self.active_forwarder(), ask(query, context.transport, options))
         {
             match forwarder.answer(&ask, out) {
                 Verdict::Answered(written) => {
@@ -378,55 +379,52 @@ impl Responder {
                 Verdict::Refused => {}
             }
         }
-        Some(write(header, question, edns, &answer, limit, out))
-    }
-
-    /// For whom a client asks: itself, unless a forwarder that is trusted says another. The answer's OPT record says so too.
-    fn on_behalf_of(
-        &self,
-        client: IpAddr,
-        edns: Option<Edns>,
-        lookup: Lookup<'_>,
-    ) -> Result<(Network, Option<Edns>), Malformed> {
-        let itself = Network::of(client);
-        let Some(edns) = edns.filter(|edns| {
-            edns.subnet != SentSubnet::None && self.trusted.iter().any(|network| network.contains(client))
-        }) else {
-            return Ok((itself, edns));
-        };
-        let SentSubnet::In(subnet) = edns.subnet else { return Err(Malformed) };
-        let depends = matches!(lookup, Lookup::Service(service, _) if service.depends_on_client());
-        let scope = if depends { subnet.prefix() } else { 0 };
-        let edns = Edns { reply_subnet: Some((subnet, scope)), ..edns };
-        Ok((subnet.network().unwrap_or(itself), Some(edns)))
+        let limit = limit(context.transport, query.edns.as_ref());
+        Some(write(query, options, &answer, limit, out))
     }
 
     /// Answers a client that has not shown that its address is its own: it learns a cookie, or comes back over TCP (RFC 7873
     /// sections 5.2.1 and 5.2.3).
     fn ask_for_cookie(
         &self,
-        (header, question, edns): (Header, &Question<'_>, Option<Edns>),
-        cookie: CookieCheck,
+        query: &Query<'_>,
+        sender: Sender,
+        options: &[u8],
         out: &mut Vec<u8>,
     ) -> Written {
         self.metrics.restricted(Restriction::NoCookie);
-        let says = match cookie {
-            CookieCheck::New(_) => (ResponseCode::BADCOOKIE, false),
-            _ => (ResponseCode::NoError, true),
+        let says = if sender.gets_new_cookie {
+            (ResponseCode::BADCOOKIE, false)
+        } else {
+            (ResponseCode::NoError, true)
         };
-        write_short(header, question, edns, says, out)
+        write_short(query, options, says, out)
+    }
+}
+
+/// What we have to say ourselves to somebody of this standing.
+pub(super) fn say<'a>(
+    standing: Standing,
+    question: &Question<'_>,
+    lookup: Lookup<'a>,
+    facts: &Facts<'a>,
+    rotation: &mut Rotation,
+) -> Answer<'a> {
+    match standing {
+        Standing::Denied | Standing::Stranger => Answer::Refused,
+        Standing::OwnNames | Standing::AllNames => find(question, lookup, facts, rotation),
     }
 }
 
 fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
     match request {
-        Request::Query { question, .. } => view.lookup(question.name),
+        Request::Query(Query { question, .. }) => view.lookup(question.name),
         _ => Lookup::Elsewhere,
     }
 }
 
 /// Longest answer to a client.
-pub(super) fn limit(transport: Transport, edns: Option<Edns>) -> usize {
+pub(super) fn limit(transport: Transport, edns: Option<&Edns>) -> usize {
     match (transport, edns) {
         (Transport::Tcp, _) => Responder::TCP_LIMIT,
         (Transport::Udp, Some(edns)) => usize::from(edns.udp_limit.min(UDP_LIMIT)),

@@ -5,13 +5,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::options::Options;
 use crate::model::Network;
 
 /// The option's code (RFC 7871 section 6).
 pub(super) const CLIENT_SUBNET: [u8; 2] = [0, 8];
 
-/// Length of the option's code, length, family and prefix lengths.
-const HEAD: usize = 8;
+/// Length of the longest option in an answer: code, length, family, prefix lengths, and the address.
+pub(super) const SUBNET_OPTION: usize = 24;
 
 /// What stands in the option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +76,6 @@ impl Subnet {
         Network::around(self.whole_address(), self.prefix)
     }
 
-    /// The length of the option in an answer, in bytes.
-    pub(super) fn length(&self) -> usize {
-        HEAD + usize::from(self.prefix.div_ceil(8))
-    }
-
     /// How many bits were sent.
     pub(super) fn prefix(&self) -> u8 {
         self.prefix
@@ -87,12 +83,12 @@ impl Subnet {
 
     /// Writes the option for an answer that is good for `scope` bits: "FAMILY, SOURCE PREFIX-LENGTH, and ADDRESS in the
     /// response MUST match those in the query" (section 7.2.1).
-    pub(super) fn write(&self, scope: u8, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, scope: u8, options: &mut Options) {
         let octets = self.prefix.div_ceil(8);
         let address = self.address.get(..usize::from(octets)).unwrap_or_default();
-        out.extend_from_slice(&[CLIENT_SUBNET[0], CLIENT_SUBNET[1], 0, octets + 4]);
-        out.extend_from_slice(&[0, self.family, self.prefix, scope]);
-        out.extend_from_slice(address);
+        options.extend([CLIENT_SUBNET[0], CLIENT_SUBNET[1], 0, octets + 4]);
+        options.extend([0, self.family, self.prefix, scope]);
+        options.extend(address.iter().copied());
     }
 }
 
@@ -105,10 +101,9 @@ mod tests {
         let data = [0, 1, 24, 0, 192, 0, 2];
         let SentSubnet::In(subnet) = SentSubnet::read(&data) else { panic!() };
         assert_eq!(subnet.network(), Some("192.0.2.0/24".parse().unwrap()));
-        let mut out = Vec::new();
-        subnet.write(24, &mut out);
-        assert_eq!(out, [0, 8, 0, 7, 0, 1, 24, 24, 192, 0, 2]);
-        assert_eq!(out.len(), subnet.length());
+        let mut options = Options::new();
+        subnet.write(24, &mut options);
+        assert_eq!(options[..], [0, 8, 0, 7, 0, 1, 24, 24, 192, 0, 2]);
         let SentSubnet::In(host) = SentSubnet::read(&[0, 1, 32, 0, 10, 0, 0, 7]) else { panic!() };
         assert_eq!(host.network().unwrap().host(), Some([10, 0, 0, 7].into()));
         let SentSubnet::In(v6) = SentSubnet::read(&[0, 2, 20, 0, 0xfd, 0, 0x10]) else { panic!() };

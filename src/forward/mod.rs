@@ -152,6 +152,13 @@ impl Forwarder {
         self.rules.load().find(name).is_some()
     }
 
+    /// Who is asked for `name` (wire format, lower case), for people: the suffix that it is below and its upstreams.
+    pub fn upstreams_of(&self, name: &[u8]) -> Option<(String, Vec<String>)> {
+        let rules = self.rules.load();
+        let settings = &rules.find(name)?.settings;
+        Some((settings.suffix.to_string(), settings.upstreams.iter().map(ToString::to_string).collect()))
+    }
+
     /// Answers `ask` from the cache into `out`, or tells what else is to be done.
     ///
     /// A client that does not want recursion (RD clear) gets what is there, and otherwise REFUSED. *Cost*: one look-up, and the copy

@@ -4,6 +4,7 @@
 //! knowing each other. It imports nothing from the crate. A `dyn Any`-shaped event per source was rejected: every
 //! source speaks [`Update`], so the catalog and its tests need to know no source.
 
+mod explained;
 mod health;
 mod instance;
 mod known;
@@ -15,6 +16,11 @@ mod selector;
 mod status;
 mod update;
 
+pub use explained::{
+    ApiError, Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute,
+    ExplainedService, FOR_ALL, Found, GivenAnswer, InstancePage, InstanceReport, KnownAs, ListedError,
+    ListedInstance, ListedService, ListedSource, ListedWatches, ServicePage, SourceList,
+};
 pub use health::{Health, HealthSet};
 pub use instance::{Instance, NamedPort, Protocol, Target};
 pub use known::{Carried, Known};

@@ -14,6 +14,13 @@ pub struct TierState {
     better_since: Option<Instant>,
 }
 
+impl TierState {
+    /// Until when the tier is kept though an earlier one is fit again.
+    pub fn held_until(&self, failover: &Failover) -> Option<Instant> {
+        self.better_since?.checked_add(failover.hold_down)
+    }
+}
+
 /// Which tier is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice {

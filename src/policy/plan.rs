@@ -51,6 +51,11 @@ impl Rules {
         Self { shape, ..self.clone() }
     }
 
+    /// Which candidates count at all.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
     /// The routes, in order; the last one is for everybody.
     pub fn routes(&self) -> &[Route] {
         &self.routes

@@ -151,11 +151,10 @@ fn who_matches_no_route_gets_everything() {
     assert_eq!(labels(&plan.routes[1].groups[0].candidates), ["i0", "i1"]);
 }
 
-fn near(
-    prefer: Near,
-    spill_below: u8,
-    places: &[(Health, Option<&str>)],
-) -> (Vec<(String, usize)>, Vec<(String, usize)>) {
+/// How many candidates are in each place.
+type Counts = Vec<(String, usize)>;
+
+fn near(prefer: Near, spill_below: u8, places: &[(Health, Option<&str>)]) -> (Counts, Counts) {
     let candidates: Vec<Candidate> = places
         .iter()
         .enumerate()

@@ -49,8 +49,9 @@ impl Buckets {
 
     /// Takes one from the key's bucket at the time `now`; `false`: it is empty.
     pub(super) fn take(&self, key: impl Hash, now: u64) -> bool {
-        /// Tries against others that change the same bucket; whoever loses all of them is let through.
-        const TRIES: usize = 4;
+        /// Tries against others that change the same bucket: whoever loses has seen another one win. Whoever loses all of them is
+        /// let through, which takes more workers than machines have, all at one bucket.
+        const TRIES: usize = 64;
         let hash = self.hasher.hash_one(key);
         let tag = hash & !TIME;
         let Some(line) = usize::try_from(hash & TIME).ok().and_then(|hash| self.lines.get(hash % LINES))
@@ -145,7 +146,6 @@ mod tests {
             let workers = [(); 4].map(|()| scope.spawn(worker));
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });
-        // Who loses a race too often is let through: a few at most.
-        assert!((1000..1100).contains(&taken), "{taken}");
+        assert_eq!(taken, 1000);
     }
 }

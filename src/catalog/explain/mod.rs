@@ -1,0 +1,143 @@
+//! Explaining: why a name is answered as it is, to one client.
+//!
+//! Made from what answers are made from: the same merge, the same [`policy::plan`](crate::policy::plan()) with a copy of
+//! what it remembers, so that looking changes nothing. What is really answered is asked of the answer path by who asks for
+//! the explanation, while the catalog stands still; a property test holds the two together.
+//!
+//! Explaining from the compiled pools was rejected: they no longer know why an instance is not in them.
+
+mod list;
+mod service;
+mod verdict;
+mod words;
+
+use std::net::IpAddr;
+
+use hickory_proto::rr::RecordType;
+
+use self::{
+    service::{At, Seen},
+    words::suggest,
+};
+use super::{
+    snapshot::{Lookup, View, Zone},
+    state::Catalog,
+};
+use crate::model::{Explained, ExplainedClient, ExplainedService, Found, KnownAs, Member, Name, Network};
+
+/// What is to be explained.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The name.
+    pub name: Name,
+    /// The type of the question.
+    pub qtype: RecordType,
+    /// Who would ask.
+    pub client: IpAddr,
+    /// How many instances are listed at most.
+    pub limit: usize,
+}
+
+type Explanation = (Found, String, Option<ExplainedService>);
+
+impl Catalog {
+    /// Explains how a name is answered; all but the answer itself. Changes nothing. *Cost*: that of publishing the service once.
+    pub fn explain(&self, asked: &Asked) -> Explained {
+        let view = self.snapshot.view();
+        let client = view.client(Network::of(asked.client));
+        let seen = Seen { client: &client, address: asked.client, tests: &self.client_index.tests };
+        let name = &asked.name;
+        let (found, note, service) = match view.lookup(name.as_wire()) {
+            Lookup::Service(service, at) => {
+                let below = name.as_wire().get(..at).unwrap_or_default();
+                let at = At::find(service, below);
+                match self.explain_service(&service.name, &at, asked, &seen) {
+                    Some(explained) => at.describe(service, explained),
+                    None => (Found::Unknown, "it is changing at this moment: ask again".to_owned(), None),
+                }
+            }
+            other => self.explain_other(asked, &other, &view),
+        };
+        let known_as = self.client_index.reporters_of(asked.client).map(|(member, id)| KnownAs {
+            source: member.source.to_string(),
+            service: (member.place != Member::CLIENTS).then(|| member.service.to_string()),
+            id: id.to_string(),
+        });
+        let locality = client.locality();
+        Explained {
+            name: format!("{name}."),
+            qtype: asked.qtype.to_string(),
+            client: ExplainedClient {
+                address: asked.client,
+                known_as: known_as.collect(),
+                ambiguous: client.is_ambiguous(),
+                zone: locality.map(|at| at.zone.to_string()),
+                region: locality.map(|at| at.region.to_string()),
+            },
+            found,
+            note,
+            service,
+            answer: None,
+        }
+    }
+
+    /// Explains a name that is no service's.
+    fn explain_other(&self, asked: &Asked, lookup: &Lookup<'_>, view: &View<'_>) -> Explanation {
+        let name = &asked.name;
+        let is_own_server = |zone: &Zone| zone.built_in_ns && zone.ns.contains(name);
+        let (found, note) = match lookup {
+            Lookup::Absent(zone) | Lookup::Unknown(zone) if is_own_server(zone) => {
+                let note = format!("the name server of {}", zone.apex);
+                (Found::Namespace, note)
+            }
+            Lookup::Apex(zone) => {
+                let note =
+                    format!("the namespace itself: it has SOA and NS; its services are below {}", zone.apex);
+                (Found::Namespace, note)
+            }
+            Lookup::EmptyNonTerminal(_) => {
+                (Found::Empty, "it has no records of its own, but something stands below it".to_owned())
+            }
+            Lookup::Address(_, names) => {
+                let names: Vec<_> = names.as_slice().iter().map(ToString::to_string).collect();
+                (Found::Pointer, format!("the reverse name of an address of {}", names.join(", ")))
+            }
+            Lookup::Browse(zone, what) => (Found::Pointer, what.describe(zone)),
+            Lookup::Absent(zone) if zone.is_reverse() => {
+                (Found::Absent, "no instance has an address of this reverse name".to_owned())
+            }
+            Lookup::Absent(zone) => (
+                Found::Absent,
+                format!("no such service in {}{}", zone.apex, suggest(view, name, Some(zone))),
+            ),
+            Lookup::Unknown(zone) => (Found::Unknown, self.unknown(zone)),
+            Lookup::Elsewhere | Lookup::Service(..) => {
+                let note = format!("under none of the namespaces here{}", suggest(view, name, None));
+                (Found::Elsewhere, note)
+            }
+        };
+        (found, note, None)
+    }
+
+    fn unknown(&self, zone: &Zone) -> String {
+        let unheard = self.imports.iter().filter(|(import, state)| import.apex == zone.apex && !state.heard);
+        let mut sources: Vec<_> = unheard.map(|(import, _)| import.source.to_string()).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        if sources.is_empty() {
+            let apex = &zone.apex;
+            return format!(
+                "nobody in {apex} is known to have such a port, but not all of its services have been heard"
+            );
+        }
+        format!(
+            "no such service in {} is known, but it is not known either that there is none: {} has not said which \
+             services it has",
+            zone.apex,
+            sources.join(", ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::*;
+use crate::{
+    config,
+    model::{Explained, FOR_ALL, Health, Instance, NamedPort, Protocol, Update},
+};
+
+const FROM: &str = r#"from = [{ consul = "vms", service = "a" }, { consul = "vms", service = "b" }]"#;
+
+/// A catalog with `web.shop`, of which its two members have said this.
+fn catalog(service: &str, said: [Option<Vec<Instance>>; 2]) -> Catalog {
+    let server = "[consul.vms]\n[[locality]]\ncidr = \"10.9.1.0/24\"\nzone = \"eu-1a\"\n";
+    let zone = format!("namespace = \"shop\"\n[services.web]\n{FROM}\n{service}\n");
+    let files = [(PathBuf::from("muster.toml"), server.to_owned()), (PathBuf::from("zones/shop.toml"), zone)];
+    let config = config::load_from(&files).unwrap().config;
+    let members: Vec<Member> = config.namespaces[0].services[0].members().map(|(member, _)| member).collect();
+    let mut catalog = Catalog::new(&config, 1);
+    for (member, instances) in members.into_iter().zip(said) {
+        if let Some(instances) = instances {
+            catalog.apply(Update::Reset { member, instances });
+        }
+    }
+    catalog.publish();
+    catalog
+}
+
+fn heard(service: &str, instances: Vec<Instance>) -> Catalog {
+    catalog(service, [Some(instances), Some(Vec::new())])
+}
+
+fn instance(last: u8, change: impl FnOnce(&mut Instance)) -> Instance {
+    let mut instance = Instance::at(&format!("i{last}"), [10, 0, 0, last].into(), 80);
+    instance.health = Health::Healthy;
+    instance.labels = [("version", if last < 5 { "v1" } else { "v2" })].into_iter().collect();
+    change(&mut instance);
+    instance
+}
+
+fn healthy(last: u8) -> Instance {
+    instance(last, |_| {})
+}
+
+fn unhealthy(last: u8) -> Instance {
+    instance(last, |instance| {
+        instance.health = Health::Unhealthy;
+        instance.reason = Some(Arc::from("http: 500"));
+    })
+}
+
+fn explain(catalog: &Catalog, name: &str, client: [u8; 4]) -> Explained {
+    let asked = Asked {
+        name: name.parse().unwrap(),
+        qtype: RecordType::A,
+        client: IpAddr::from(client),
+        limit: 1000,
+    };
+    catalog.explain(&asked)
+}
+
+/// `i1 yes: healthy`, in the order of the labels.
+fn verdicts(catalog: &Catalog, client: [u8; 4]) -> Vec<String> {
+    let service = explain(catalog, "web.shop", client).service.unwrap();
+    let verdict = |one: &crate::model::ExplainedInstance| {
+        format!("{} {}: {}", one.label, if one.answered { "yes" } else { "no" }, one.why)
+    };
+    let mut verdicts: Vec<_> = service.instances.iter().map(verdict).collect();
+    verdicts.sort();
+    verdicts
+}
+
+const STRANGER: [u8; 4] = [127, 0, 0, 1];
+
+#[test]
+fn who_is_unfit_is_left_out_with_the_check_that_says_so() {
+    let draining = instance(3, |instance| instance.health = Health::Draining);
+    let warning = instance(4, |instance| instance.health = Health::Warning);
+    let catalog = heard("", vec![healthy(1), unhealthy(2), draining, warning]);
+    assert_eq!(
+        verdicts(&catalog, STRANGER),
+        ["i1 yes: healthy", "i2 no: unhealthy: http: 500", "i3 no: draining", "i4 yes: warning (accepted)",]
+    );
+}
+
+#[test]
+fn who_is_unfit_and_answered_all_the_same_is_so_for_a_reason() {
+    let catalog = heard("", vec![unhealthy(1)]);
+    let open = "unhealthy: http: 500; answered since none is fit (fail-open)";
+    assert_eq!(verdicts(&catalog, STRANGER), [format!("i1 yes: {open}")]);
+    assert!(explain(&catalog, "web.shop", STRANGER).service.unwrap().routes[0].failed_open);
+
+    let catalog = heard("panic_threshold = 50", vec![healthy(1), unhealthy(2), unhealthy(3)]);
+    let panics = "unhealthy: http: 500; answered since too few are fit (panic_threshold)";
+    assert_eq!(
+        verdicts(&catalog, STRANGER),
+        ["i1 yes: healthy".to_owned(), format!("i2 yes: {panics}"), format!("i3 yes: {panics}")]
+    );
+
+    let catalog = heard("when_all_unhealthy = \"none\"", vec![unhealthy(1)]);
+    assert_eq!(verdicts(&catalog, STRANGER), ["i1 no: unhealthy: http: 500"]);
+}
+
+#[test]
+fn weight_0_is_left_out_while_others_have_more() {
+    let idle = || instance(1, |instance| instance.weight = 0);
+    let catalog = heard("", vec![idle(), healthy(2)]);
+    assert_eq!(verdicts(&catalog, STRANGER), ["i1 no: weight 0, while others have more", "i2 yes: healthy"]);
+    assert_eq!(verdicts(&heard("", vec![idle()]), STRANGER), ["i1 yes: healthy"]);
+}
+
+#[test]
+fn a_split_has_its_shares_and_says_who_is_in_no_group() {
+    let split = "[[services.web.routes]]\nsplit = [{ labels = { version = \"v1\" }, weight = 3 }, \
+                 { labels = { version = \"v2\" }, weight = 1 }]";
+    let other = instance(9, |instance| instance.labels = [("version", "v3")].into_iter().collect());
+    let catalog = heard(split, vec![healthy(1), healthy(5), other]);
+    assert_eq!(
+        verdicts(&catalog, STRANGER),
+        ["i1 yes: healthy", "i5 yes: healthy", "i9 no: in no group of the route"]
+    );
+    let service = explain(&catalog, "web.shop", STRANGER).service.unwrap();
+    let groups: Vec<_> = service.routes[0].groups.iter().map(|group| (group.share, &group.records)).collect();
+    assert_eq!(groups, [(75.0, &vec!["10.0.0.1".to_owned()]), (25.0, &vec!["10.0.0.5".to_owned()])]);
+
+    let off = split.replace("weight = 1", "weight = 0");
+    let catalog = heard(&off, vec![healthy(1), healthy(5)]);
+    assert_eq!(verdicts(&catalog, STRANGER)[1], "i5 no: its group has weight 0, while another has more");
+}
+
+#[test]
+fn a_route_says_why_it_is_the_clients_or_not() {
+    let routes = "[[services.web.routes]]\nclients = { labels = { version = \"v2\" } }\n\
+                  split = [{ labels = { version = \"v1\" }, weight = 1 }]";
+    let twin = instance(6, |instance| {
+        instance.labels = [("version", "v1")].into_iter().collect();
+        instance.target = crate::model::Target::Addresses([[10, 0, 0, 7].into()].into());
+        instance.port = 81;
+    });
+    let catalog = heard(routes, vec![healthy(1), healthy(5), healthy(7), twin]);
+    let routes = |client: [u8; 4]| {
+        let service = explain(&catalog, "web.shop", client).service.unwrap();
+        service.routes.iter().map(|route| (route.matched, route.why.clone())).collect::<Vec<_>>()
+    };
+    let all = |matched| (matched, if matched { FOR_ALL } else { "route 1 comes before" }.to_owned());
+    assert_eq!(routes([10, 0, 0, 5]), [(true, "10.0.0.5 is that".to_owned()), all(false)]);
+    assert_eq!(routes([10, 0, 0, 1]), [(false, "10.0.0.1 is not that".to_owned()), all(true)]);
+    let nobody = "no source reports an instance at 127.0.0.1".to_owned();
+    assert_eq!(routes(STRANGER), [(false, nobody), all(true)]);
+    let shared = "several share 10.0.0.7, and not all of them are that, so it does not tell".to_owned();
+    assert_eq!(routes([10, 0, 0, 7]), [(false, shared), all(true)]);
+    assert!(explain(&catalog, "web.shop", [10, 0, 0, 7]).client.ambiguous);
+    let known_as = explain(&catalog, "web.shop", [10, 0, 0, 5]).client.known_as;
+    assert_eq!(known_as.iter().map(|known| known.id.as_str()).collect::<Vec<_>>(), ["i5"]);
+}
+
+#[test]
+fn tiers_stand_by_and_are_held() {
+    let tiers = "failover = [{ labels = { version = \"v1\" } }, { labels = { version = \"v2\" } }]";
+    let stands_by = "i5 no: tier 2 stands by while tier 1 is used";
+    let mut catalog = heard(tiers, vec![healthy(1), healthy(5)]);
+    assert_eq!(verdicts(&catalog, STRANGER), ["i1 yes: healthy", stands_by]);
+
+    let member = catalog.services.values().next().unwrap().members.keys().next().unwrap().clone();
+    let say = |catalog: &mut Catalog, first: Instance| {
+        catalog.apply(Update::Reset { member: member.clone(), instances: vec![first, healthy(5)] });
+        catalog.publish();
+    };
+    say(&mut catalog, unhealthy(1));
+    let too_few = "i1 no: tier 1 has too few that are fit; tier 2 is used";
+    assert_eq!(verdicts(&catalog, STRANGER), [too_few, "i5 yes: healthy"]);
+
+    say(&mut catalog, healthy(1));
+    let waits = "i1 no: tier 1 waits: tier 2 is kept for 30 s more (hold_down)";
+    assert_eq!(verdicts(&catalog, STRANGER), [waits, "i5 yes: healthy"]);
+    let group = &explain(&catalog, "web.shop", STRANGER).service.unwrap().routes[0].groups[0];
+    assert_eq!((group.tier, group.hold_down_seconds), (Some(2), Some(30)));
+}
+
+#[test]
+fn who_is_far_is_left_out_of_answers_to_who_is_near_another() {
+    let at = |last, zone: &str| instance(last, |instance| instance.locality = Some(zone.into()));
+    let catalog = heard("prefer = \"zone\"", vec![at(1, "eu-1a"), at(2, "eu-1b"), healthy(3)]);
+    assert_eq!(
+        verdicts(&catalog, [10, 9, 1, 1]),
+        [
+            "i1 yes: healthy",
+            "i2 no: it is in eu-1b; those in the client's zone eu-1a are answered",
+            "i3 no: nobody knows its zone; those in the client's zone eu-1a are answered",
+        ]
+    );
+    assert_eq!(verdicts(&catalog, STRANGER), ["i1 yes: healthy", "i2 yes: healthy", "i3 yes: healthy"]);
+}
+
+#[test]
+fn several_reports_of_one_instance_are_all_there_and_the_worst_counts() {
+    let said = [Some(vec![healthy(1)]), Some(vec![unhealthy(1)])];
+    let catalog = catalog("when_all_unhealthy = \"none\"", said);
+    assert_eq!(verdicts(&catalog, STRANGER), ["i1 no: unhealthy: http: 500"]);
+    let service = explain(&catalog, "web.shop", STRANGER).service.unwrap();
+    let reports: Vec<_> = service.instances[0].reports.iter().map(|one| (one.member, &*one.health)).collect();
+    assert_eq!(reports, [(Some(0), "healthy"), (Some(1), "unhealthy")]);
+}
+
+#[test]
+fn names_that_are_no_service_say_what_they_are() {
+    let catalog = catalog("", [None, None]);
+    let found = |name| {
+        let Explained { found, note, .. } = explain(&catalog, name, STRANGER);
+        (found, note)
+    };
+    let (unheard, note) = found("web.shop");
+    assert_eq!(unheard, Found::Service);
+    assert!(note.contains("not heard yet: consul.vms #0, consul.vms #1"), "{note}");
+    assert!(note.contains("SERVFAIL"), "{note}");
+    assert_eq!(found("wep.shop"), (Found::Absent, "no such service in shop; did you mean web.shop?".into()));
+    assert_eq!(found("database.shop"), (Found::Absent, "no such service in shop".into()));
+    let elsewhere = "under none of the namespaces here";
+    assert_eq!(found("web"), (Found::Elsewhere, format!("{elsewhere}; did you mean web.shop?")));
+    assert_eq!(found("example.com"), (Found::Elsewhere, elsewhere.into()));
+    assert_eq!(found("shop").0, Found::Namespace);
+    assert_eq!(found("ns.shop").0, Found::Namespace);
+    assert_eq!(found("i1.web.shop").0, Found::Unknown);
+}
+
+#[test]
+fn a_service_with_instances_of_too_many_shows_some_of_them() {
+    let catalog = heard("", (1..9).map(healthy).collect());
+    let name: Name = "web.shop".parse().unwrap();
+    let asked = Asked { name: name.clone(), qtype: RecordType::A, client: STRANGER.into(), limit: 3 };
+    let service = catalog.explain(&asked).service.unwrap();
+    assert_eq!((service.instances.len(), service.omitted), (3, 5));
+    assert_eq!(service.routes[0].groups[0].records.len(), 3);
+
+    let mut after: Option<String> = None;
+    let mut pages = Vec::new();
+    while let Some(page) = catalog.list_instances(&name, after.as_deref(), 3) {
+        pages.push(page.instances.iter().map(|one| one.label.clone()).collect::<Vec<_>>().join(" "));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, ["i1 i2 i3", "i4 i5 i6", "i7 i8"]);
+    assert!(catalog.list_instances(&"no.shop".parse().unwrap(), None, 3).is_none());
+}
+
+#[test]
+fn services_come_in_pages_with_their_further_names() {
+    let names = "names = { v2 = { labels = { version = \"v2\" } } }";
+    let catalog = heard(names, vec![healthy(1), unhealthy(5)]);
+    let snapshot = catalog.snapshot();
+    let mut after: Option<Name> = None;
+    let mut listed = Vec::new();
+    for _ in 0..2 {
+        let page = catalog.list_services(&snapshot.names_after(after.as_ref(), 1));
+        listed.extend(page.services);
+        after = page.next.map(|next| next.parse().unwrap());
+    }
+    assert_eq!(after, None);
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    let names: Vec<_> = listed.iter().map(|one| (one.name.as_str(), one.of.as_str())).collect();
+    assert_eq!(names, [("v2.shop", "web.shop"), ("web.shop", "web.shop")]);
+    assert_eq!(listed[1].health, [("healthy".to_owned(), 1), ("unhealthy".to_owned(), 1)].into());
+    assert!(listed[1].complete && !listed[1].imported);
+}
+
+#[test]
+fn a_state_has_an_age_that_later_words_of_the_same_state_do_not_change() {
+    let mut catalog = heard("", vec![healthy(1)]);
+    let member = catalog.services.values().next().unwrap().members.keys().next().unwrap().clone();
+    let mut age_after = |instance: Option<Instance>| {
+        catalog.set_time(catalog.now + Duration::from_secs(90));
+        if let Some(instance) = instance {
+            catalog.apply(Update::Reset { member: member.clone(), instances: vec![instance] });
+        }
+        explain(&catalog, "web.shop", STRANGER).service.unwrap().instances[0].reports[0].age_seconds
+    };
+    assert_eq!(age_after(None), 90);
+    assert_eq!(age_after(Some(instance(1, |instance| instance.weight = 7))), 180);
+    assert_eq!(age_after(Some(unhealthy(1))), 0);
+}
+
+#[test]
+fn names_that_lead_to_others_are_said_to() {
+    let server = "reverse = \"10.0.0.0/8\"\n[consul.vms]\n".to_owned();
+    let zone = "namespace = \"shop\"\ndns_sd = true\nservices.web = { from = { consul = \"vms\", service = \"web\" } }";
+    let files = [("muster.toml".into(), server), ("zones/shop.toml".into(), zone.to_owned())];
+    let config = config::load_from(&files).unwrap().config;
+    let mut catalog = Catalog::new(&config, 1);
+    let explain = |catalog: &Catalog, name: &str| {
+        let asked = Asked {
+            name: name.parse().unwrap(),
+            qtype: RecordType::PTR,
+            client: [127, 0, 0, 1].into(),
+            limit: 10,
+        };
+        let explained = catalog.explain(&asked);
+        (explained.found, explained.note)
+    };
+    let unheard = "nobody in shop is known to have such a port, but not all of its services have been heard";
+    assert_eq!(explain(&catalog, "_http._tcp.shop"), (Found::Unknown, unheard.to_owned()));
+    let (member, _) = config.namespaces[0].services[0].members().next().unwrap();
+    let mut instance = Instance::at("a", [10, 0, 0, 1].into(), 80);
+    let port = NamedPort { name: "http".into(), protocol: Protocol::Tcp, port: 80 };
+    instance.named_ports = [port].into();
+    catalog.apply(Update::Reset { member, instances: vec![instance] });
+    catalog.publish();
+    let address = "the reverse name of an address of a.web.shop".to_owned();
+    assert_eq!(explain(&catalog, "1.0.0.10.in-addr.arpa"), (Found::Pointer, address));
+    let nobody = "no instance has an address of this reverse name".to_owned();
+    assert_eq!(explain(&catalog, "2.0.0.10.in-addr.arpa"), (Found::Absent, nobody));
+    assert_eq!(explain(&catalog, "_http._tcp.shop").0, Found::Pointer);
+    assert_eq!(explain(&catalog, "b._dns-sd._udp.shop").1, "what browsers ask first: it leads to shop");
+}

@@ -1,0 +1,91 @@
+use super::*;
+
+fn services() -> ServicePage {
+    let json = r#"{ "services": [
+        { "name": "nginx.shop", "of": "nginx.shop", "namespace": "shop", "imported": false,
+          "sources": ["consul.vms", "kubernetes.eks"], "complete": true,
+          "health": { "healthy": 3, "unhealthy": 1, "draining": 1 }, "alias": null },
+        { "name": "v2.nginx.shop", "of": "nginx.shop", "namespace": "shop", "imported": false,
+          "sources": ["consul.vms", "kubernetes.eks"], "complete": true,
+          "health": { "healthy": 3, "unhealthy": 1, "draining": 1 }, "alias": null },
+        { "name": "mail.shop", "of": "mail.shop", "namespace": "shop", "imported": false,
+          "sources": [], "complete": true, "health": {}, "alias": "mail.example.net" },
+        { "name": "db.shop", "of": "db.shop", "namespace": "shop", "imported": true,
+          "sources": ["consul.vms"], "complete": false, "health": {}, "alias": null },
+        { "name": "api.shop", "of": "api.shop", "namespace": "shop", "imported": false,
+          "sources": ["static"], "complete": true, "health": { "unhealthy": 2 }, "alias": null }
+      ], "next": null }"#;
+    serde_json::from_str(json).unwrap()
+}
+
+fn instances() -> InstancePage {
+    let json = r#"{ "service": "nginx.shop", "unheard": ["kubernetes.eks #2"], "instances": [
+        { "label": "app-1", "health": "unhealthy", "weight": 1, "reports": [
+          { "source": "consul.vms", "member": 0, "id": "app-1", "addresses": ["10.10.2.5", "fd00::5"],
+            "host": null, "port": 80, "health": "healthy", "reason": null, "age_seconds": 4000, "weight": 1,
+            "labels": {}, "zone": null, "datacenter": "dc1", "kube_namespace": null },
+          { "source": "static", "member": 1, "id": "10.10.2.5:80", "addresses": ["10.10.2.5"],
+            "host": null, "port": 80, "health": "unhealthy", "reason": "http: 500 Internal Server Error",
+            "age_seconds": 7, "weight": 1, "labels": {}, "zone": null, "datacenter": null,
+            "kube_namespace": null } ] },
+        { "label": "far", "health": "warning", "weight": 10, "reports": [
+          { "source": "consul.vms", "member": 0, "id": "far", "addresses": [], "host": "far.example.net",
+            "port": 0, "health": "warning", "reason": "memory", "age_seconds": 400000, "weight": 10,
+            "labels": {}, "zone": null, "datacenter": null, "kube_namespace": null } ] }
+      ], "next": null }"#;
+    serde_json::from_str(json).unwrap()
+}
+
+fn sources() -> SourceList {
+    let watches = |synced: usize, connecting: usize, failing: usize| {
+        format!(
+            "{{ \"synced\": {synced}, \"connecting\": {connecting}, \"failing\": {failing}, \"with_data\": {synced} }}"
+        )
+    };
+    let json = format!(
+        r#"{{ "sources": [
+        {{ "source": "consul.vms", "kind": "consul", "ready": true, "watches": {}, "updates": 41,
+           "errors": {{ "connect": 3, "timeout": 1 }}, "last_error": {{ "watch": "service nginx",
+           "kind": "connect", "message": "cannot reach the source: Connection refused", "seconds_ago": 61 }} }},
+        {{ "source": "kubernetes.eks", "kind": "kubernetes", "ready": false, "watches": {}, "updates": 0,
+           "errors": {{}}, "last_error": null }},
+        {{ "source": "static", "kind": "static", "ready": true, "watches": {}, "updates": 7,
+           "errors": {{}}, "last_error": null }}
+      ] }}"#,
+        watches(2, 0, 1),
+        watches(0, 2, 0),
+        watches(1, 0, 0)
+    );
+    serde_json::from_str(&json).unwrap()
+}
+
+#[test]
+fn lists_are_aligned_and_fit_100_columns() {
+    let plain = Paint::always(false);
+    let mut listed = services();
+    listed.services.sort_by_cached_key(|service| in_order(&service.name));
+    let texts = [
+        render_services(&listed, plain),
+        render_services(&ServicePage::default(), plain),
+        render_instances(&instances(), plain),
+        render_instances(&InstancePage { instances: Vec::new(), ..instances() }, plain),
+        render_sources(&sources(), plain),
+        render_sources(&SourceList { sources: Vec::new() }, plain),
+    ];
+    let text = texts.join("--------\n");
+    let wide: Vec<_> = text.lines().filter(|line| line.chars().count() > 100).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn colours_say_how_things_are() {
+    let text = render_services(&services(), Paint::always(true));
+    assert!(text.contains("\x1b[33m3\x1b[0m"), "some of them are healthy: {text:?}");
+    assert!(text.contains("\x1b[31m0\x1b[0m"), "none is: {text:?}");
+    let text = render_sources(&sources(), Paint::always(true));
+    let states = ["\x1b[33mstale\x1b[0m", "\x1b[31mnot ready\x1b[0m", "\x1b[32mready\x1b[0m"];
+    assert!(states.iter().all(|state| text.contains(state)), "{text:?}");
+    let text = render_instances(&instances(), Paint::always(true));
+    assert!(text.contains("\x1b[31munhealthy\x1b[0m"), "{text:?}");
+}
