@@ -18,7 +18,8 @@ use rstest::rstest;
 #[path = "../benches/instructions/bed.rs"]
 mod bed;
 
-use bed::{Bed, query, query_for};
+use bed::{Bed, instance, query, query_for};
+use muster::model::{Instance, NamedPort, Protocol};
 
 #[rstest]
 #[case::a("s1", RecordType::A)]
@@ -60,6 +61,35 @@ fn an_answer_from_the_cache_allocates_nothing(#[values(false, true)] edns: bool)
         bed.answer(&query);
     });
     assert_eq!((info.count_total, info.bytes_total), (0, 0));
+}
+
+/// Records that few ask for.
+#[rstest]
+#[case::txt("i1.web.more.test.", RecordType::TXT)]
+#[case::domains("b._dns-sd._udp.more.test.", RecordType::PTR)]
+#[case::kinds("_services._dns-sd._udp.more.test.", RecordType::PTR)]
+#[case::browse("_http._tcp.more.test.", RecordType::PTR)]
+#[case::browsed_srv("i1\\.web._http._tcp.more.test.", RecordType::SRV)]
+#[case::browsed_txt("i1\\.web._http._tcp.more.test.", RecordType::TXT)]
+#[case::ptr("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.", RecordType::PTR)]
+fn a_rare_answer_allocates_nothing(#[case] name: &str, #[case] rtype: RecordType) {
+    let zone = "namespace = \"more.test\"\ntxt = true\ndns_sd = true\n[services.web]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
+    let mut bed = Bed::of("reverse = \"fd00::/8\"", zone.to_owned(), |at| Instance {
+        named_ports: [NamedPort { name: "http".into(), protocol: Protocol::Tcp, port: 80 }].into(),
+        labels: [("zone", "z1")].into_iter().collect(),
+        ..instance(at)
+    });
+    let query = query_for(name, rtype, true);
+    for _ in 0..32 {
+        bed.answer(&query);
+    }
+    assert_ne!(bed.answer(&query).get(6..8), Some(&[0, 0][..]), "an answer");
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..256 {
+            bed.answer(&query);
+        }
+    });
+    assert_eq!(counted.count_total, 0, "allocations in 256 answers: {counted:?}");
 }
 
 /// Names that are in no zone, and a query with a cookie.

@@ -378,6 +378,10 @@ fn text(data: &RData) -> String {
             write!(text, " {} {} {} {}", srv.priority, srv.weight, srv.port, plain(&srv.target))
         }
         RData::CNAME(target) => write!(text, " {}", plain(&target.0)),
+        RData::PTR(target) => write!(text, " {}", plain(&target.0)),
+        RData::TXT(txt) => {
+            txt.txt_data.iter().try_for_each(|part| write!(text, " {:?}", String::from_utf8_lossy(part)))
+        }
         RData::NS(target) => write!(text, " {}", plain(&target.0)),
         RData::SOA(soa) => write!(text, " {} {} {}", plain(&soa.mname), plain(&soa.rname), soa.minimum),
         other => write!(text, " {other}"),

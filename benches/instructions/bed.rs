@@ -11,7 +11,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType},
 };
 use muster::{
-    catalog::{Catalog, Cell, Snapshot},
+    catalog::{Catalog, Cell},
     config,
     dns::{Context, Responder, Response, Rotation},
     forward::Forwarder,
@@ -44,7 +44,6 @@ const ROUTED: [(&str, &str); 2] = [
 /// A server with 1,000 services of ten instances with both kinds of addresses, services with routes, `nodata`, which has no
 /// instance, and `askers`, whose one instance is where questions come from.
 pub struct Bed {
-    cell: Arc<Cell>,
     responder: Responder,
     rotation: Rotation,
     out: Vec<u8>,
@@ -53,39 +52,14 @@ pub struct Bed {
 impl Bed {
     /// Makes the server.
     pub fn new() -> Self {
-        let mut zone = "namespace = \"bed.test\"\nmax_answers = 20\n".to_owned();
-        let plain = (0..SERVICES).map(|at| format!("s{at}")).chain(["nodata".into(), "askers".into()]);
-        for service in plain {
-            zone += &format!("[services.{service}]\nfrom = [{{ consul = \"vms\", service = \"s\" }}]\n");
-        }
-        for (service, route) in ROUTED {
-            zone += &format!("[services.{service}]\nroutes = [{route}]\n");
-            zone += "from = [{ consul = \"vms\", service = \"s\" }]\n";
-        }
-        let files = [("muster.toml".into(), "[consul.vms]\n".to_owned()), ("zones/bed.toml".into(), zone)];
-        let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
-        let mut catalog = Catalog::new(&loaded.config, 1);
-        for service in &loaded.config.namespaces[0].services {
-            let name = service.name.to_string();
-            let label = name.split('.').next().unwrap_or_default();
-            let instances: Vec<Instance> = match label {
-                "nodata" => Vec::new(),
-                "askers" => vec![Instance::at("asker", CONTEXT.client, 80)],
-                _ if ROUTED.iter().any(|(routed, _)| *routed == label) => {
-                    (0..2 * INSTANCES).map(instance).collect()
-                }
-                _ => (0..INSTANCES).map(instance).collect(),
-            };
-            for (member, _) in service.members() {
-                let instances = instances.clone();
-                catalog.apply(Update::Reset { member, instances });
-            }
-        }
-        catalog.publish();
-        let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+        Self::of("", zone(), instance)
+    }
+
+    /// Makes a server with these lines in `muster.toml` and this zone file, whose services have ten of these instances.
+    pub fn of(server: &str, zone: String, instance: impl Fn(u8) -> Instance) -> Self {
+        let cell = Arc::new(Cell::from_pointee(catalog(server, zone, instance).snapshot()));
         let metrics = Metrics::new().expect("metrics have valid names");
         Self {
-            cell: Arc::clone(&cell),
             responder: Responder::new(cell, Arc::new(metrics), None),
             rotation: Rotation::default(),
             out: Vec::with_capacity(4096),
@@ -125,17 +99,52 @@ impl Bed {
         self
     }
 
-    /// What is answered from.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.cell.load_full()
-    }
-
     /// Answers a query over UDP.
     pub fn answer(&mut self, query: &[u8]) -> &[u8] {
         let response = self.responder.respond(query, CONTEXT, &mut self.rotation, &mut self.out);
         assert_eq!(response, Response::Ready);
         &self.out
     }
+}
+
+/// The zone file of a [`Bed`].
+pub fn zone() -> String {
+    let mut zone = "namespace = \"bed.test\"\nmax_answers = 20\n".to_owned();
+    let plain = (0..SERVICES).map(|at| format!("s{at}")).chain(["nodata".into(), "askers".into()]);
+    for service in plain {
+        zone += &format!("[services.{service}]\nfrom = [{{ consul = \"vms\", service = \"s\" }}]\n");
+    }
+    for (service, route) in ROUTED {
+        zone += &format!("[services.{service}]\nroutes = [{route}]\n");
+        zone += "from = [{ consul = \"vms\", service = \"s\" }]\n";
+    }
+    zone
+}
+
+/// Makes the catalog of a [`Bed::of`].
+pub fn catalog(server: &str, zone: String, instance: impl Fn(u8) -> Instance) -> Catalog {
+    let files =
+        [("muster.toml".into(), format!("{server}\n[consul.vms]\n")), ("zones/bed.toml".into(), zone)];
+    let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
+    let mut catalog = Catalog::new(&loaded.config, 1);
+    for service in &loaded.config.namespaces[0].services {
+        let name = service.name.to_string();
+        let label = name.split('.').next().unwrap_or_default();
+        let instances: Vec<Instance> = match label {
+            "nodata" => Vec::new(),
+            "askers" => vec![Instance::at("asker", CONTEXT.client, 80)],
+            _ if ROUTED.iter().any(|(routed, _)| *routed == label) => {
+                (0..2 * INSTANCES).map(&instance).collect()
+            }
+            _ => (0..INSTANCES).map(&instance).collect(),
+        };
+        for (member, _) in service.members() {
+            let instances = instances.clone();
+            catalog.apply(Update::Reset { member, instances });
+        }
+    }
+    catalog.publish();
+    catalog
 }
 
 /// Answers each query with ten A records, until an empty datagram comes.
@@ -155,7 +164,8 @@ fn serve(socket: &UdpSocket) {
     }
 }
 
-fn instance(at: u8) -> Instance {
+/// One instance.
+pub fn instance(at: u8) -> Instance {
     let half = if at < INSTANCES { "a" } else { "b" };
     let v6 = [0xfd00, 0, 0, 0, 0, 0, 0, u16::from(at)];
     Instance {

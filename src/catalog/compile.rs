@@ -7,12 +7,14 @@ use std::{
 };
 
 use super::{
+    browse,
     clients::ClientTests,
     pool::{GroupPools, List, Pool, RoutePools, Routing, SrvRecord, Turn, Turns},
     rotation::{Kind, ListKey, Owner, RotationIds, RoutePlace, ServiceRotations},
     service::{Answers, Instances, InstancesBuilder, Service},
     shares::Shares,
     snapshot::Zone,
+    text,
 };
 use crate::{
     config::{Order, Shape},
@@ -36,13 +38,17 @@ pub(super) struct Compiler<'c> {
 impl Compiler<'_> {
     /// Compiles the service from all its candidates and the plan that says who gets which.
     pub(super) fn compile(mut self, candidates: &[Candidate], plan: &Plan<'_>) -> Service {
-        let instances = pack(self.name, candidates);
+        let instances = pack(self.name, candidates, self.shape.txt);
         let ports: BTreeSet<Box<[u8]>> =
             candidates.iter().flat_map(|candidate| &candidate.named_ports).filter_map(port_labels).collect();
         let ports: Box<[Box<[u8]>]> = ports.into_iter().collect();
         let answers = self.answers(plan, &instances, &ports);
         self.rotations.give_back_unused(self.ids);
-        self.service(answers, ports, instances)
+        let mut service = self.service(answers, ports, instances);
+        if self.zone.is_browsed() {
+            service.browsed = browse::instances(&service);
+        }
+        service
     }
 
     /// Compiles a service that is another name of `target`, which is none of ours.
@@ -61,6 +67,7 @@ impl Compiler<'_> {
             answers,
             ports,
             instances,
+            browsed: Box::default(),
         }
     }
 
@@ -231,18 +238,19 @@ impl<'c> Records<'c> {
     }
 }
 
-/// Packs all instances, whatever their health, under their labels and aliases.
-fn pack(service: &Name, candidates: &[Candidate]) -> Instances {
-    let mut instances = InstancesBuilder::default();
+/// Packs all instances, whatever their health, under their labels and aliases, their labels' facts as TXT data if `txt`.
+fn pack(service: &Name, candidates: &[Candidate], txt: bool) -> Instances {
+    let mut instances = InstancesBuilder::new(txt);
     for candidate in candidates {
         let labels = std::iter::once(&candidate.label).chain(&candidate.aliases);
         // Only a service whose own name is close to 255 octets has no room for an instance's label.
         let labels = labels
             .map(String::as_str)
             .filter(|label| !label.is_empty() && label.len() + 1 + service.as_wire().len() <= Name::MAX);
+        let text = if txt { text::data(&candidate.labels) } else { Vec::new() };
         match &candidate.place {
-            Place::Addresses { v4, v6 } => instances.add(labels, v4, v6, None),
-            Place::Host(host) => instances.add(labels, &[], &[], Some(host)),
+            Place::Addresses { v4, v6 } => instances.add(labels, v4, v6, None, &text),
+            Place::Host(host) => instances.add(labels, &[], &[], Some(host), &text),
         }
     }
     instances.build()

@@ -10,21 +10,27 @@
 //!
 //! Imports [`crate::model`], [`crate::config`] and [`crate::policy`]; never a source, never the answer path.
 
+mod browse;
 mod clients;
 mod compile;
 mod explain;
+mod links;
 mod merge;
 mod pool;
 mod reconfigure;
+mod reverse;
 mod rotation;
 mod service;
 mod shares;
 mod snapshot;
 mod state;
+mod text;
 mod worker;
 
+pub use browse::{Browse, BrowsedInstance, browsed_label};
 pub use clients::Client;
 pub use explain::Asked;
+pub use links::Names;
 pub use pool::{GroupPools, List, Pool, RoutePools, Routing, SrvRecord, Turn, Turns};
 pub use reconfigure::Change;
 pub use rotation::{RotationId, RotationIds};

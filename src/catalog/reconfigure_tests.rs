@@ -11,16 +11,20 @@ use crate::{
 
 /// A configuration with two Consul sources and these lines in the zone file of `shop`.
 fn config(zone: &str) -> Arc<Config> {
-    let server = "[consul.vms]\n[consul.others]\n".to_owned();
-    let files = [
-        (PathBuf::from("muster.toml"), server),
-        (PathBuf::from("zones/shop.toml"), format!("namespace = \"shop\"\n{zone}")),
-    ];
-    Arc::new(config::load_from(&files).unwrap_or_else(|report| panic!("{report}")).config)
+    config_with("", &format!("namespace = \"shop\"\n{zone}"))
 }
 
 fn consul(service: &str) -> String {
     format!("{{ consul = \"vms\", service = \"{service}\" }}")
+}
+
+/// As [`config`], with these lines in `muster.toml`.
+fn config_with(server: &str, zone: &str) -> Arc<Config> {
+    let files = [
+        (PathBuf::from("muster.toml"), format!("{server}\n[consul.vms]\n[consul.others]\n")),
+        (PathBuf::from("zones/shop.toml"), zone.to_owned()),
+    ];
+    Arc::new(config::load_from(&files).unwrap_or_else(|report| panic!("{report}")).config)
 }
 
 /// A service `web` with these members.
@@ -312,4 +316,43 @@ fn what_probes_found_is_told_only_of_members_that_were_probed() {
     let known = running.go_over(fixed(&format!(", {check}, labels = {{ a = \"b\" }}")));
     assert_eq!(known.instances, HashMap::from([(running.member(0), vec![instance(1)])]));
     assert!(known.members.is_empty(), "static is not among the sources that start anew");
+}
+
+/// What is at the reverse name of 10.0.0.1: `nobody`, `elsewhere`, or the names of who has it.
+fn reverse_name(running: &Running) -> String {
+    let name: Name = "1.0.0.10.in-addr.arpa".parse().unwrap();
+    match running.catalog.snapshot().view().lookup(name.as_wire()) {
+        Lookup::Address(_, names) => names.as_slice().iter().map(|name| format!("{name} ")).collect(),
+        Lookup::Absent(_) => "nobody".to_owned(),
+        Lookup::Elsewhere => "elsewhere".to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn reverse_networks_come_and_go() {
+    let zone = format!("namespace = \"shop\"\nservices.web = {{ from = {} }}", consul("web"));
+    let mut running = Running::new(config_with("", &zone));
+    running.say(0, 1);
+    assert_eq!(reverse_name(&running), "elsewhere");
+    running.go_over(config_with("reverse = \"10.0.0.0/16\"", &zone));
+    assert_eq!(reverse_name(&running), "i0.web.shop ");
+    running.say(0, 2);
+    assert_eq!(reverse_name(&running), "nobody");
+    running.say(0, 1);
+    running.go_over(config_with("reverse = \"10.0.0.1/32\"", &zone));
+    let view = running.catalog.snapshot();
+    let name: Name = "1.0.0.10.in-addr.arpa".parse().unwrap();
+    assert_eq!(view.view().instances_at(name.as_wire()).map(|names| names.as_slice().len()), Some(1));
+    running.go_over(config_with("reverse = \"192.168.0.0/16\"", &zone));
+    assert_eq!(reverse_name(&running), "elsewhere");
+}
+
+#[test]
+fn a_namespace_goes_before_a_reverse_network_of_its_name() {
+    let zone = format!("namespace = \"10.in-addr.arpa\"\nservices.web = {{ from = {} }}", consul("web"));
+    let mut running = Running::new(config_with("reverse = \"10.0.0.0/8\"", &zone));
+    running.say(0, 1);
+    assert_eq!(reverse_name(&running), "nobody");
+    assert_eq!(running.read("web.10.in-addr.arpa", addresses), Some(vec![1]));
 }

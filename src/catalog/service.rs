@@ -34,6 +34,8 @@ pub struct Service {
     pub ports: Box<[Box<[u8]>]>,
     /// Every instance, whatever its health.
     pub instances: Instances,
+    /// For each named port the instances that are answered to anybody, sorted; empty where nobody can browse.
+    pub browsed: Box<[Box<[InstanceId]>]>,
 }
 
 /// What a service's name is answered with.
@@ -76,7 +78,7 @@ impl Service {
 }
 
 /// The number of an instance within its service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InstanceId(u32);
 
 /// The instances of one service: labels and addresses packed into one array each, since there may be a million.
@@ -84,8 +86,10 @@ pub struct InstanceId(u32);
 pub struct Instances {
     /// Sorted by label (aliases are rows of their own), so that a question's label can be searched for.
     rows: Box<[Row]>,
-    /// Wire labels (length, then octets), one behind the other.
+    /// Wire labels (length, then octets), one behind the other; each with its TXT data behind it (two octets that are its
+    /// length, then the data) where `has_texts`.
     labels: Box<[u8]>,
+    has_texts: bool,
     v4: Box<[Ipv4Addr]>,
     v6: Box<[Ipv6Addr]>,
     hosts: Box<[Name]>,
@@ -129,13 +133,20 @@ pub struct InstanceAnswer<'s> {
 impl Instances {
     /// Finds an instance by its label in wire format, lower case.
     pub fn find(&self, label: &[u8]) -> Option<InstanceAnswer<'_>> {
-        let at = self.rows.binary_search_by(|row| self.label(row).cmp(label)).ok()?;
-        self.rows.get(at).map(|row| self.answer(row))
+        self.row(label).map(|row| self.answer(row))
     }
 
     /// Returns an instance by its number.
     pub fn get(&self, id: InstanceId) -> Option<InstanceAnswer<'_>> {
         self.rows.get(id.0 as usize).map(|row| self.answer(row))
+    }
+
+    /// The TXT data of the instance with this label in wire format; `None` if the service's instances have none.
+    pub fn text(&self, label: &[u8]) -> Option<&[u8]> {
+        let row = self.row(label).filter(|_| self.has_texts)?;
+        let behind = self.labels.get(row.label as usize + label.len()..)?;
+        let (length, data) = behind.split_first_chunk()?;
+        data.get(..usize::from(u16::from_be_bytes(*length)))
     }
 
     /// The number of the instance with this label, given as text.
@@ -152,6 +163,11 @@ impl Instances {
     /// Iterates over all names of instances, aliases too, in the order of their labels.
     pub fn iter(&self) -> impl Iterator<Item = InstanceAnswer<'_>> {
         self.rows.iter().map(|row| self.answer(row))
+    }
+
+    fn row(&self, label: &[u8]) -> Option<&Row> {
+        let at = self.rows.binary_search_by(|row| self.label(row).cmp(label)).ok()?;
+        self.rows.get(at)
     }
 
     fn answer(&self, row: &Row) -> InstanceAnswer<'_> {
@@ -175,19 +191,27 @@ impl Instances {
 pub(super) struct InstancesBuilder {
     rows: Vec<Row>,
     labels: Vec<u8>,
+    has_texts: bool,
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,
     hosts: Vec<Name>,
 }
 
 impl InstancesBuilder {
-    /// Adds an instance under several labels, each at most 63 octets; a label that is taken already is left out.
+    /// Instances that have TXT records, or have none.
+    pub(super) fn new(has_texts: bool) -> Self {
+        Self { has_texts, ..Self::default() }
+    }
+
+    /// Adds an instance under several labels, each at most 63 octets; a label that is taken already is left out. `text` is
+    /// its TXT data, if there is any.
     pub(super) fn add<'a>(
         &mut self,
         labels: impl IntoIterator<Item = &'a str>,
         v4: &[Ipv4Addr],
         v6: &[Ipv6Addr],
         host: Option<&Name>,
+        text: &[u8],
     ) {
         let v4 = Span::append(&mut self.v4, v4);
         let v6 = Span::append(&mut self.v6, v6);
@@ -199,6 +223,10 @@ impl InstancesBuilder {
             let row = Row { label: index(self.labels.len()), v4, v6, host };
             self.labels.push(u8::try_from(label.len()).unwrap_or(0));
             self.labels.extend_from_slice(label.as_bytes());
+            if self.has_texts {
+                self.labels.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_be_bytes());
+                self.labels.extend_from_slice(text);
+            }
             self.rows.push(row);
         }
     }
@@ -207,6 +235,7 @@ impl InstancesBuilder {
         let mut instances = Instances {
             rows: Box::default(),
             labels: self.labels.into(),
+            has_texts: self.has_texts,
             v4: self.v4.into(),
             v6: self.v6.into(),
             hosts: self.hosts.into(),

@@ -14,7 +14,10 @@ use std::{
 };
 
 use super::{
+    browse::Browse,
     clients::{Client, Known, client},
+    links::{Links, Names},
+    reverse::{self, Reversed},
     service::Service,
 };
 use crate::{
@@ -27,7 +30,7 @@ use crate::{
 pub type Cell = arc_swap::ArcSwap<Snapshot>;
 
 /// Names are hashed at every query, by a hash that is quick for short keys and seeded against chosen collisions.
-type Hasher = foldhash::fast::RandomState;
+pub(super) type Hasher = foldhash::fast::RandomState;
 
 type Table<V> = papaya::HashMap<Name, V, Hasher>;
 
@@ -37,6 +40,8 @@ pub struct Snapshot {
     zones: HashMap<Name, Arc<Zone>, Hasher>,
     localities: Arc<Localities>,
     tables: Arc<Tables>,
+    /// Whether a zone has other names than those of services.
+    has_links: bool,
 }
 
 /// The tables that change while the snapshot stays.
@@ -48,6 +53,10 @@ pub(super) struct Tables {
     empty_non_terminals: Table<usize>,
     /// What is known of who asks, by address; empty where no answer depends on it.
     clients: papaya::HashMap<IpAddr, Arc<Known>, Hasher>,
+    /// The names of the instances at an address, where reverse names are answered.
+    addresses: Links<IpAddr>,
+    /// What can be browsed: see [`super::browse`].
+    browsed: Links<Name>,
     /// The sum of all zones' `unsynced_imports`.
     unsynced_imports: AtomicUsize,
 }
@@ -71,8 +80,23 @@ pub struct Zone {
     pub hostmaster: Name,
     /// Which answers say TC when they do not fit.
     pub truncate: Truncate,
+    /// Which names it has.
+    pub(super) kind: ZoneKind,
     /// Imports whose list has not been heard: until then any name may exist.
     pub(super) unsynced_imports: AtomicUsize,
+    /// Services of which a member has not been heard, where they can be browsed: until then they may have any kind of port.
+    pub(super) incomplete: AtomicUsize,
+}
+
+/// Which names a zone has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ZoneKind {
+    /// Those of services.
+    Services,
+    /// Those of services, and what they are browsed by.
+    Browsed,
+    /// Reverse names.
+    Reverse,
 }
 
 /// What a look-up found.
@@ -84,6 +108,10 @@ pub enum Lookup<'v> {
     Apex(&'v Zone),
     /// A name without records that others stand below (RFC 8020).
     EmptyNonTerminal(&'v Zone),
+    /// The reverse name of an address that these instances have.
+    Address(&'v Zone, &'v Names),
+    /// What a zone is browsed by.
+    Browse(&'v Zone, Browse<'v>),
     /// No such name.
     Absent(&'v Zone),
     /// No such name is known, but a source that could have it has never been heard.
@@ -100,6 +128,26 @@ pub struct View<'s> {
     services: papaya::HashMapRef<'s, Name, Service, Hasher, papaya::LocalGuard<'s>>,
     /// Whether some import's list was still to be heard when reading began.
     was_unsynced: bool,
+    /// `None` where no zone has other names than those of services.
+    links: Option<LinksRef<'s>>,
+}
+
+/// A hold on the rarer tables.
+struct LinksRef<'s> {
+    addresses: papaya::HashMapRef<'s, IpAddr, Names, Hasher, papaya::LocalGuard<'s>>,
+    browsed: papaya::HashMapRef<'s, Name, Names, Hasher, papaya::LocalGuard<'s>>,
+}
+
+impl Zone {
+    /// Tells whether its names are reverse names.
+    pub fn is_reverse(&self) -> bool {
+        self.kind == ZoneKind::Reverse
+    }
+
+    /// Tells whether its services can be browsed.
+    pub(super) fn is_browsed(&self) -> bool {
+        self.kind == ZoneKind::Browsed
+    }
 }
 
 impl Snapshot {
@@ -107,7 +155,8 @@ impl Snapshot {
     pub(super) fn new(zones: impl IntoIterator<Item = Zone>, localities: Arc<Localities>) -> Self {
         let zones: HashMap<_, _, Hasher> =
             zones.into_iter().map(|zone| (zone.apex.clone(), Arc::new(zone))).collect();
-        let snapshot = Self { zones, localities, tables: Arc::default() };
+        let has_links = zones.values().any(|zone| zone.kind != ZoneKind::Services);
+        let snapshot = Self { zones, localities, tables: Arc::default(), has_links };
         for zone in snapshot.zones.values() {
             let unsynced = zone.unsynced_imports.load(Ordering::Relaxed);
             snapshot.tables.unsynced_imports.fetch_add(unsynced, Ordering::Relaxed);
@@ -125,7 +174,10 @@ impl Snapshot {
     pub fn view(&self) -> View<'_> {
         // Before the table is looked at: see `Lookup::Unknown` in `View::lookup`.
         let was_unsynced = self.tables.unsynced_imports.load(Ordering::Acquire) > 0;
-        View { snapshot: self, services: self.tables.services.pin(), was_unsynced }
+        let links = self
+            .has_links
+            .then(|| LinksRef { addresses: self.tables.addresses.pin(), browsed: self.tables.browsed.pin() });
+        View { snapshot: self, services: self.tables.services.pin(), was_unsynced, links }
     }
 
     /// Finds the zone with the longest apex that `name` (wire format, lower case) is at or below, and how many bytes of it
@@ -167,6 +219,14 @@ impl Snapshot {
             Some(known) => drop(clients.insert(address, Arc::new(known))),
             None => drop(clients.remove(&address)),
         }
+    }
+
+    pub(super) fn addresses(&self) -> &Links<IpAddr> {
+        &self.tables.addresses
+    }
+
+    pub(super) fn browsed(&self) -> &Links<Name> {
+        &self.tables.browsed
     }
 
     pub(super) fn localities(&self) -> &Localities {
@@ -213,6 +273,11 @@ impl View<'_> {
         if let Some(found) = self.service_above(name, apex_at) {
             return found;
         }
+        if zone.kind != ZoneKind::Services
+            && let Some(found) = self.further(zone, name, apex_at)
+        {
+            return found;
+        }
         let non_terminals = &self.snapshot.tables.empty_non_terminals;
         if !non_terminals.is_empty() && non_terminals.pin().contains_key(name) {
             return Lookup::EmptyNonTerminal(zone);
@@ -225,6 +290,45 @@ impl View<'_> {
             .then(|| self.service_at_or_above(name, apex_at))
             .flatten()
             .unwrap_or(Lookup::Absent(zone))
+    }
+
+    /// The instances at the address whose reverse name `name` is.
+    #[cold]
+    pub fn instances_at(&self, name: &[u8]) -> Option<&Names> {
+        let Reversed::Address(address) = reverse::read(name)? else { return None };
+        self.links.as_ref()?.addresses.get(&address)
+    }
+
+    /// The service of a name.
+    pub fn service(&self, name: &[u8]) -> Option<&Service> {
+        self.services.get(name)
+    }
+
+    /// The names that one leads to when browsing.
+    pub fn browsed(&self, name: &[u8]) -> Option<&Names> {
+        self.browsed_entry(name).map(|(_, names)| names)
+    }
+
+    pub(super) fn browsed_entry(&self, name: &[u8]) -> Option<(&Name, &Names)> {
+        self.links.as_ref()?.browsed.get_key_value(name)
+    }
+
+    /// Finds names that are not services'.
+    #[cold]
+    fn further<'v>(&'v self, zone: &'v Zone, name: &[u8], apex_at: usize) -> Option<Lookup<'v>> {
+        match zone.kind {
+            ZoneKind::Services => None,
+            ZoneKind::Browsed => self.browse(zone, name, apex_at),
+            ZoneKind::Reverse => self.reverse_name(zone, name),
+        }
+    }
+
+    /// Names of networks exist, whether or not anybody has an address in them.
+    fn reverse_name<'v>(&'v self, zone: &'v Zone, name: &[u8]) -> Option<Lookup<'v>> {
+        match reverse::read(name)? {
+            Reversed::Network => Some(Lookup::EmptyNonTerminal(zone)),
+            Reversed::Address(_) => Some(Lookup::Address(zone, self.instances_at(name)?)),
+        }
     }
 
     fn service_at_or_above(&self, name: &[u8], apex_at: usize) -> Option<Lookup<'_>> {
@@ -272,5 +376,11 @@ impl View<'_> {
         let mut services: Vec<_> = self.services.values().collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         services
+    }
+}
+
+impl std::fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").finish_non_exhaustive()
     }
 }

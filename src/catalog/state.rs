@@ -7,11 +7,14 @@ use std::{
 };
 
 use super::{
+    browse,
     clients::ClientIndex,
     compile::Compiler,
+    links::{LinkIndex, ServiceLinks},
     merge::merge,
+    reverse,
     rotation::{RotationIds, ServiceRotations},
-    snapshot::{Snapshot, Zone},
+    snapshot::{Snapshot, Zone, ZoneKind},
 };
 use crate::{
     config::{Alias, Config, Namespace},
@@ -27,6 +30,7 @@ pub struct Catalog {
     /// What sources say of who asks, beside the instances of services.
     pub(super) clients: BTreeMap<Member, MemberState>,
     pub(super) client_index: ClientIndex,
+    link_index: LinkIndex,
     pub(super) snapshot: Snapshot,
     pub(super) rotation_ids: RotationIds,
     touched: BTreeSet<Name>,
@@ -52,6 +56,7 @@ pub(super) struct ServiceState {
     /// Its own name, then the further names that its instances have.
     pub(super) faces: Vec<Face>,
     pub(super) health: HealthCounts,
+    links: ServiceLinks,
 }
 
 /// One name that a service's instances are answered under.
@@ -143,7 +148,9 @@ impl Catalog {
 
     /// As [`new`](Self::new), with everything still to be compiled.
     pub(super) fn unpublished(config: &Config, serial: u32) -> Self {
-        let zones = config.namespaces.iter().map(|namespace| zone(namespace, serial));
+        // Of two zones of one name the last counts: a namespace goes before a reverse zone.
+        let reverse = config.reverse.iter().filter_map(|network| reverse::zone(network, serial));
+        let zones = reverse.chain(config.namespaces.iter().map(|namespace| zone(namespace, serial)));
         let localities = Arc::new(Localities::new(&config.localities));
         let now = Instant::now();
         let identifying = config.kubernetes.iter().filter(|source| source.identify_clients);
@@ -154,6 +161,7 @@ impl Catalog {
                 .map(|source| (Member::clients(source.id.clone()), MemberState::default()))
                 .collect(),
             client_index: ClientIndex::new(config),
+            link_index: LinkIndex::new(&config.reverse),
             snapshot: Snapshot::new(zones, localities),
             rotation_ids: RotationIds::default(),
             touched: BTreeSet::new(),
@@ -264,6 +272,7 @@ impl Catalog {
         for name in &touched {
             self.publish_one(name, now);
         }
+        self.link_index.publish(&self.snapshot);
         touched.len()
     }
 
@@ -298,6 +307,11 @@ impl Catalog {
                 self.add_service(&service.name, apex, faces, true, members);
             }
         }
+        if namespace.dns_sd
+            && let Ok(kinds) = apex.join(browse::KINDS)
+        {
+            self.snapshot.count_empty_non_terminals(&kinds, apex, 1);
+        }
         for (import, rule) in namespace.imports() {
             let rules = Arc::new(Rules::of_shape(rule.shape.clone()));
             let state = ImportState { rules, heard: false, services: HashSet::new() };
@@ -323,6 +337,7 @@ impl Catalog {
             members: members.map(|member| (member, MemberState::default())).collect(),
             faces,
             health: HealthCounts::default(),
+            links: ServiceLinks::default(),
         };
         self.services.insert(name.clone(), state);
         self.touched.insert(name.clone());
@@ -452,6 +467,7 @@ impl Catalog {
         if service.members.is_empty() && !service.configured {
             if let Some(service) = self.services.remove(name) {
                 replace_counts(&mut self.health, &service.health, &HealthCounts::default());
+                self.link_index.clear(service.links);
                 for face in service.faces {
                     self.snapshot.take_out(&face.name);
                     self.snapshot.count_empty_non_terminals(&face.name, &service.apex, -1);
@@ -479,6 +495,7 @@ impl Catalog {
         }
         replace_counts(&mut self.health, &service.health, &counts);
         service.health = counts;
+        self.link_index.set(&mut service.links, (name, zone), &candidates, complete);
         for face in &mut service.faces {
             let localities = self.snapshot.localities();
             let rules = &face.rules;
@@ -539,7 +556,9 @@ fn zone(namespace: &Namespace, serial: u32) -> Zone {
         built_in_ns,
         hostmaster: namespace.hostmaster.clone(),
         truncate: namespace.truncate,
+        kind: if namespace.dns_sd { ZoneKind::Browsed } else { ZoneKind::Services },
         unsynced_imports: namespace.imports.len().into(),
+        incomplete: 0.into(),
     }
 }
 

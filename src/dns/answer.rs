@@ -6,7 +6,9 @@ use arc_swap::ArcSwap;
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::{
+    browse::{self, Browsed},
     choose::{Kind, choose},
+    pointers,
     question::Question,
     rotation::{Rotation, Start},
     special::{Special, Specials},
@@ -41,6 +43,12 @@ pub(super) enum Records<'a> {
     Services(&'a Service, &'a [SrvRecord], Start),
     /// A or AAAA records of one instance.
     Instance(InstanceAnswer<'a>, Family, u32),
+    /// The TXT data of one instance.
+    Text(&'a [u8], u32),
+    /// PTR records to these names.
+    Pointers(&'a [Name], u32),
+    /// PTR records to the instances that a browser finds.
+    Browsed(Browsed<'a>),
     /// An alias.
     Alias { target: &'a Name, ttl: u32 },
     /// The zone's SOA.
@@ -108,7 +116,16 @@ pub(super) fn find<'a>(
                 None => Answer::ServerFailure,
             }
         }
+        Lookup::Apex(zone) if qtype == RecordType::PTR => {
+            Answer::Authoritative(zone, pointers::at_apex(zone, question.name, facts.view))
+        }
         Lookup::Apex(zone) => Answer::Authoritative(zone, at_apex(qtype)),
+        Lookup::Address(zone, names) => {
+            Answer::Authoritative(zone, pointers::at_address(zone, names.as_slice(), qtype))
+        }
+        Lookup::Browse(zone, what) => {
+            Answer::Authoritative(zone, browse::find(zone, what, qtype, facts.view, rotation))
+        }
         Lookup::EmptyNonTerminal(zone) => Answer::Authoritative(zone, Records::NoData),
         // The built-in name server is in no source, so it does not have to be heard.
         Lookup::Absent(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, question.name) => {
@@ -166,7 +183,10 @@ fn in_service<'a>(
         return at_service(service, qtype, facts, rotation);
     }
     if let Some(instance) = service.instances.find(below) {
-        return Some(at_instance(instance, qtype, service.ttl));
+        return Some(match qtype {
+            RecordType::TXT => text_at_instance(service, instance),
+            _ => at_instance(instance, qtype, service.ttl),
+        });
     }
     if let Some(port) = service.port(below) {
         let asks = matches!(qtype, RecordType::SRV | RecordType::ANY);
@@ -286,4 +306,13 @@ fn at_instance(instance: InstanceAnswer<'_>, qtype: RecordType, ttl: u32) -> Rec
         _ => return Records::NoData,
     };
     Records::Instance(instance, family, ttl)
+}
+
+#[cold]
+fn text_at_instance<'a>(service: &'a Service, instance: InstanceAnswer<'a>) -> Records<'a> {
+    match (instance.host, service.instances.text(instance.label)) {
+        (Some(target), _) => Records::Alias { target, ttl: service.ttl },
+        (None, Some(text)) => Records::Text(text, service.ttl),
+        (None, None) => Records::NoData,
+    }
 }

@@ -163,8 +163,8 @@ pub(super) struct Writer<'o> {
     /// Where the answer must end, without the OPT record.
     limit: usize,
     /// Length of the question's name.
-    name_length: usize,
-    truncated: bool,
+    pub(super) name_length: usize,
+    pub(super) truncated: bool,
     pub(super) answers: u16,
     pub(super) authority: u16,
     additional: u16,
@@ -189,6 +189,11 @@ impl<'o> Writer<'o> {
             Records::Alias { target, ttl } => {
                 self.answer(QUESTION_NAME, RecordType::CNAME, ttl, |w| w.out.extend(target.as_wire()));
             }
+            Records::Text(data, ttl) => {
+                self.answer(QUESTION_NAME, RecordType::TXT, ttl, |w| w.out.extend_from_slice(data));
+            }
+            Records::Pointers(names, ttl) => self.pointers(zone, names, ttl),
+            Records::Browsed(browsed) => self.browsed(zone, &browsed),
             Records::Soa => {
                 self.answers += self.soa(zone, zone.ttl);
             }
@@ -209,7 +214,7 @@ impl<'o> Writer<'o> {
     }
 
     /// The SOA in the authority section, with the negative TTL (RFC 2308 section 3).
-    fn negative(&mut self, zone: &Zone) {
+    pub(super) fn negative(&mut self, zone: &Zone) {
         self.authority += self.soa(zone, zone.negative_ttl);
     }
 
@@ -412,7 +417,7 @@ impl<'o> Writer<'o> {
     }
 
     /// Writes a name, its end as a pointer to the apex in the question where it is below it.
-    fn name_in_zone(&mut self, zone: &Zone, name: &Name) {
+    pub(super) fn name_in_zone(&mut self, zone: &Zone, name: &Name) {
         match name.below(&zone.apex) {
             Some(below) => {
                 self.out.extend_from_slice(below);

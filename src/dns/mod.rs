@@ -11,12 +11,14 @@
 
 mod access;
 mod answer;
+mod browse;
 mod chase;
 mod choose;
 mod encode;
 mod handoff;
 mod options;
 mod peek;
+mod pointers;
 mod question;
 mod responder;
 mod rotation;

@@ -11,6 +11,8 @@ pub struct Rotation {
     cursors: Vec<u32>,
     /// State of the dice of lists in random order; 0 until they are thrown first.
     dice: u64,
+    /// How often anything was browsed.
+    browsed: usize,
 }
 
 impl Rotation {
@@ -32,6 +34,13 @@ impl Rotation {
             *cursor = turn + 1;
             turn
         })
+    }
+
+    /// Takes the next turn of what can be browsed; all of it has one cursor.
+    pub(super) const fn browse(&mut self) -> usize {
+        let turn = self.browsed;
+        self.browsed = turn.wrapping_add(1);
+        turn
     }
 
     /// Throws dice: a number below `count`, which is at least 1.

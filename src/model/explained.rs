@@ -38,6 +38,8 @@ pub enum Found {
     Instance,
     /// A named port of a service.
     Port,
+    /// A name that leads to others by PTR, or an instance as it is browsed.
+    Pointer,
     /// A namespace itself.
     Namespace,
     /// Nothing itself, but something stands below it.

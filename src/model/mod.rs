@@ -25,7 +25,7 @@ pub use health::{Health, HealthSet};
 pub use instance::{Instance, NamedPort, Protocol, Target};
 pub use known::{Carried, Known};
 pub use labels::Labels;
-pub use name::{Name, NameError, instance_label};
+pub use name::{Name, NameError, instance_label, stable_hash};
 pub use network::{Network, NetworkError};
 pub use reloaded::{ReloadDiagnostic, ReloadResult, Reloaded};
 pub use selector::{Selector, SelectorError};

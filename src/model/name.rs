@@ -223,12 +223,12 @@ pub fn instance_label(id: &str) -> String {
     if label.is_empty() {
         label.push('i');
     }
-    format!("{label}-{:08x}", fnv1a(id.as_bytes()))
+    format!("{label}-{:08x}", stable_hash(id.bytes()))
 }
 
 /// FNV-1a, 32 bits: a hash that is the same in every release and on every machine.
-fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+pub fn stable_hash(octets: impl IntoIterator<Item = u8>) -> u32 {
+    octets.into_iter().fold(0x811c_9dc5, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]

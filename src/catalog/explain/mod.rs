@@ -98,6 +98,14 @@ impl Catalog {
             Lookup::EmptyNonTerminal(_) => {
                 (Found::Empty, "it has no records of its own, but something stands below it".to_owned())
             }
+            Lookup::Address(_, names) => {
+                let names: Vec<_> = names.as_slice().iter().map(ToString::to_string).collect();
+                (Found::Pointer, format!("the reverse name of an address of {}", names.join(", ")))
+            }
+            Lookup::Browse(zone, what) => (Found::Pointer, what.describe(zone)),
+            Lookup::Absent(zone) if zone.is_reverse() => {
+                (Found::Absent, "no instance has an address of this reverse name".to_owned())
+            }
             Lookup::Absent(zone) => (
                 Found::Absent,
                 format!("no such service in {}{}", zone.apex, suggest(view, name, Some(zone))),
@@ -116,6 +124,12 @@ impl Catalog {
         let mut sources: Vec<_> = unheard.map(|(import, _)| import.source.to_string()).collect();
         sources.sort_unstable();
         sources.dedup();
+        if sources.is_empty() {
+            let apex = &zone.apex;
+            return format!(
+                "nobody in {apex} is known to have such a port, but not all of its services have been heard"
+            );
+        }
         format!(
             "no such service in {} is known, but it is not known either that there is none: {} has not said which \
              services it has",

@@ -3,7 +3,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::*;
 use crate::{
     config,
-    model::{Explained, FOR_ALL, Health, Instance, Update},
+    model::{Explained, FOR_ALL, Health, Instance, NamedPort, Protocol, Update},
 };
 
 const FROM: &str = r#"from = [{ consul = "vms", service = "a" }, { consul = "vms", service = "b" }]"#;
@@ -278,4 +278,37 @@ fn a_state_has_an_age_that_later_words_of_the_same_state_do_not_change() {
     assert_eq!(age_after(None), 90);
     assert_eq!(age_after(Some(instance(1, |instance| instance.weight = 7))), 180);
     assert_eq!(age_after(Some(unhealthy(1))), 0);
+}
+
+#[test]
+fn names_that_lead_to_others_are_said_to() {
+    let server = "reverse = \"10.0.0.0/8\"\n[consul.vms]\n".to_owned();
+    let zone = "namespace = \"shop\"\ndns_sd = true\nservices.web = { from = { consul = \"vms\", service = \"web\" } }";
+    let files = [("muster.toml".into(), server), ("zones/shop.toml".into(), zone.to_owned())];
+    let config = config::load_from(&files).unwrap().config;
+    let mut catalog = Catalog::new(&config, 1);
+    let explain = |catalog: &Catalog, name: &str| {
+        let asked = Asked {
+            name: name.parse().unwrap(),
+            qtype: RecordType::PTR,
+            client: [127, 0, 0, 1].into(),
+            limit: 10,
+        };
+        let explained = catalog.explain(&asked);
+        (explained.found, explained.note)
+    };
+    let unheard = "nobody in shop is known to have such a port, but not all of its services have been heard";
+    assert_eq!(explain(&catalog, "_http._tcp.shop"), (Found::Unknown, unheard.to_owned()));
+    let (member, _) = config.namespaces[0].services[0].members().next().unwrap();
+    let mut instance = Instance::at("a", [10, 0, 0, 1].into(), 80);
+    let port = NamedPort { name: "http".into(), protocol: Protocol::Tcp, port: 80 };
+    instance.named_ports = [port].into();
+    catalog.apply(Update::Reset { member, instances: vec![instance] });
+    catalog.publish();
+    let address = "the reverse name of an address of a.web.shop".to_owned();
+    assert_eq!(explain(&catalog, "1.0.0.10.in-addr.arpa"), (Found::Pointer, address));
+    let nobody = "no instance has an address of this reverse name".to_owned();
+    assert_eq!(explain(&catalog, "2.0.0.10.in-addr.arpa"), (Found::Absent, nobody));
+    assert_eq!(explain(&catalog, "_http._tcp.shop").0, Found::Pointer);
+    assert_eq!(explain(&catalog, "b._dns-sd._udp.shop").1, "what browsers ask first: it leads to shop");
 }

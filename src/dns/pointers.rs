@@ -1,0 +1,40 @@
+//! PTR records: from addresses to the instances that have them.
+
+use hickory_proto::rr::RecordType;
+
+use super::{answer::Records, encode::Writer};
+use crate::{
+    catalog::{View, Zone},
+    model::Name,
+};
+
+/// What a zone says at its apex to a question for PTR: a network may be one address.
+#[cold]
+pub(super) fn at_apex<'a>(zone: &Zone, name: &[u8], view: &'a View<'_>) -> Records<'a> {
+    let names = if zone.is_reverse() { view.instances_at(name) } else { None };
+    names.map_or(Records::NoData, |names| Records::Pointers(names.as_slice(), zone.ttl))
+}
+
+/// The names of the instances at an address.
+#[cold]
+pub(super) fn at_address<'a>(zone: &Zone, names: &'a [Name], qtype: RecordType) -> Records<'a> {
+    match qtype {
+        RecordType::PTR | RecordType::ANY => Records::Pointers(names, zone.ttl),
+        _ => Records::NoData,
+    }
+}
+
+impl Writer<'_> {
+    /// Writes as many of the names as fit.
+    #[cold]
+    pub(super) fn pointers(&mut self, zone: &Zone, names: &[Name], ttl: u32) {
+        let owner = Self::in_question(0);
+        for name in names {
+            let before = self.answers;
+            self.answer(owner, RecordType::PTR, ttl, |w| w.name_in_zone(zone, name));
+            if self.answers == before {
+                return;
+            }
+        }
+    }
+}
