@@ -163,7 +163,9 @@ fn exit_codes_tell_wrong_questions_from_servers_that_do_not_answer() {
         assert!(output.stdout.is_empty());
     }
     // A name that does not exist has an explanation like any other.
-    assert_eq!(running.json::<Explained>(&["explain", "wep.shop"]).found, Found::Absent);
+    let absent = running.json::<Explained>(&["explain", "wep.shop"]);
+    assert_eq!(absent.found, Found::Absent);
+    assert_eq!(absent.note, "no such service in shop; did you mean web.shop?");
 
     // A port that was free a moment ago.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -284,7 +286,7 @@ fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
     catalog.set_time(began + Duration::from_secs(3 * 3600));
     let benigno = config.namespaces[0].services.iter().find(|one| one.name.to_string() == "benigno.shop");
     let (member, _) = benigno.unwrap().members().next().unwrap();
-    let reason = "not ready: ContainersNotReady";
+    let reason = "Ready=False: ContainersNotReady";
     let instance = instance("benigno-v1-7d9f-zzt8c", 21, 80, "v1", Health::Unhealthy, reason);
     catalog.apply(Update::Upsert { member, instance });
     catalog.publish_at(began + Duration::from_secs(3 * 3600 + 40));

@@ -25,6 +25,8 @@ use muster::model::{Instance, NamedPort, Protocol};
 #[case::a("s1", RecordType::A)]
 #[case::aaaa("s1", RecordType::AAAA)]
 #[case::srv("s1", RecordType::SRV)]
+#[case::split("split", RecordType::A)]
+#[case::by_client("client", RecordType::A)]
 #[case::any("s1", RecordType::ANY)]
 #[case::instance("i1.s1", RecordType::A)]
 #[case::nxdomain("nothing", RecordType::A)]

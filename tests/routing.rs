@@ -300,6 +300,77 @@ fn an_address_that_several_share_matches_nothing_and_is_counted() {
     assert_eq!(second_of_100(&mut bed, [10, 0, 0, 20]), 50);
 }
 
+#[test]
+fn an_ambiguous_address_counts_only_where_it_decides() {
+    let mut bed = Bed::new(&format!(
+        "{KUMA}[services.near]\nprefer = \"zone\"\nfrom = [{{ consul = \"vms\", service = \"n\" }}]\n"
+    ));
+    bed.set("magnanimo", 0, vec![at(20, &[])]);
+    bed.set("other", 0, vec![at(20, &[])]);
+    bed.set("near", 0, vec![Instance { locality: Some("eu-west-1a".into()), ..at(5, &[]) }, at(6, &[])]);
+    for _ in 0..10 {
+        bed.ask_as("near", RecordType::A, [10, 0, 0, 20]);
+    }
+    let text = bed.metrics.render(&[]).unwrap();
+    assert!(text.lines().any(|line| line == "muster_clients_ambiguous_total 0"), "{text}");
+}
+
+#[test]
+fn a_zone_may_be_known_from_the_configuration_alone() {
+    let mut bed = Bed::new(
+        r#"
+[services.web]
+from = [{ consul = "vms", service = "web" }]
+routes = [{ clients = { locality = "eu-west-1a" }, split = [{ labels = { version = "v1" }, weight = 1 }] }]
+"#,
+    );
+    bed.set("web", 0, vec![at(1, &[("version", "v1")]), at(2, &[("version", "v2")])]);
+    assert_eq!(bed.sorted("web", [10, 8, 1, 1]), [1], "a machine that nobody reports");
+    assert_eq!(bed.sorted("web", [10, 7, 1, 1]), [1, 2]);
+    // What a source says goes before.
+    bed.clients(vec![Instance {
+        target: muster::model::Target::Addresses([IpAddr::from([10, 8, 1, 1])].into()),
+        locality: Some("eu-west-1b".into()),
+        ..at(9, &[])
+    }]);
+    assert_eq!(bed.sorted("web", [10, 8, 1, 1]), [1, 2]);
+    // Two that share a node's address are in the node's zone both.
+    let on_node = |id: &str| Instance {
+        id: id.into(),
+        target: muster::model::Target::Addresses([IpAddr::from([10, 7, 1, 1])].into()),
+        locality: Some("eu-west-1a".into()),
+        shares_address: true,
+        ..at(9, &[])
+    };
+    bed.clients(vec![on_node("a"), on_node("b")]);
+    assert_eq!(bed.sorted("web", [10, 7, 1, 1]), [1]);
+}
+
+#[test]
+fn each_type_of_question_has_turns_of_its_own() {
+    let mut bed = Bed::new(&split(&[1, 1]));
+    let both = |last: u8, group: &str| {
+        let v6 = IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(last)]);
+        let mut one = at(last, &[("group", group)]);
+        one.target = muster::model::Target::Addresses([[10, 0, 0, last].into(), v6].into());
+        one
+    };
+    bed.set("web", 0, vec![both(1, "0"), both(2, "1")]);
+    for rtypes in [[RecordType::A, RecordType::AAAA], [RecordType::SRV, RecordType::A]] {
+        for rtype in rtypes {
+            // As a stub asks: one of each in turn. Each alone is split in halves.
+            let mut had = [0; 2];
+            for _ in 0..10 {
+                for asked in rtypes {
+                    let first = bed.ask_as("web", asked, [127, 0, 0, 1])[0];
+                    had[usize::from(first == 2)] += u8::from(asked == rtype);
+                }
+            }
+            assert_eq!(had, [5, 5], "{rtype} of {rtypes:?}");
+        }
+    }
+}
+
 fn with_subnet(address: [u8; 4], prefix: u8) -> Message {
     let mut request = query("benigno", RecordType::A);
     let mut edns = Edns::new();

@@ -268,6 +268,7 @@ impl Rig {
             self.edit(zone);
         }
         let Some(ask) = step.ask.take() else { return };
+        assert!(step.shares.is_empty() || step.look_ups.is_some(), "shares of how many look-ups?");
         let Some(look_ups) = step.look_ups else {
             self.ask(&ask, &step);
             return;

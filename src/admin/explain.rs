@@ -21,7 +21,7 @@ use super::{AdminState, broken};
 use crate::{
     catalog::{Asked, Catalog, Reading, Request},
     dns::Rotation,
-    model::{ApiError, ListedSource, Name, SourceList},
+    model::{ApiError, Found, ListedSource, Name, SourceList},
 };
 
 /// Entries of one page where nothing is said, and at most.
@@ -55,13 +55,19 @@ async fn explain_page(state: AdminState, uri: &Uri) -> Page<impl Serialize> {
     let client = given.take("client").map_or(Ok(CLIENT), |text| client(&text))?;
     let asked = Asked { name, qtype, client, limit: given.limit()? };
     let responder = Arc::clone(&state.responder);
-    read(&state, move |catalog| {
+    let name = asked.name.clone();
+    let mut explained = read(&state, move |catalog| {
         let mut explained = catalog.explain(&asked);
         let question = (&asked.name, asked.qtype);
         explained.answer = Some(responder.peek(question, asked.client, &mut Rotation::default()));
         explained
     })
-    .await
+    .await?;
+    // Every name is looked at, which is not for the catalog to wait for.
+    if matches!(explained.found, Found::Absent | Found::Elsewhere) && explained.service.is_none() {
+        explained.note += &state.cell.load().suggest(&name);
+    }
+    Ok(explained)
 }
 
 /// Lists services, a page of them.

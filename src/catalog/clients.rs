@@ -22,8 +22,9 @@ use crate::{
 pub(super) struct Known {
     /// One bit for each identity that routes ask for.
     bits: Box<[u64]>,
-    /// Whether some of those that have the address match where others do not.
-    ambiguous: bool,
+    /// One bit for each that some of those who have the address match where others do not, or none can be told; empty if there
+    /// is no such one.
+    ambiguous: Box<[u64]>,
     locality: Option<Locality>,
 }
 
@@ -40,17 +41,30 @@ pub struct Client {
 impl Client {
     /// Tells whether it passes a route's test.
     pub fn passes(&self, test: &ClientTest) -> bool {
-        let bit = |known: &Known, at: u32| {
-            let word = usize::try_from(at / 64).ok().and_then(|word| known.bits.get(word));
-            word.is_some_and(|word| word >> (at % 64) & 1 == 1)
-        };
-        (test.networks.is_empty() || test.networks.iter().any(|network| network.covers(&self.network)))
-            && test.identity.is_none_or(|at| self.known.as_deref().is_some_and(|known| bit(known, at)))
+        let is = |at| self.known.as_deref().is_some_and(|known| bit(&known.bits, at));
+        self.is_where(test) && test.identity.is_none_or(is)
     }
 
-    /// Tells whether several share its address, of whom only some would match a route.
+    /// Tells whether it only does not pass because several share its address, of whom some would.
+    pub fn is_ambiguous_for(&self, test: &ClientTest) -> bool {
+        let may_be = |at| self.known.as_deref().is_some_and(|known| bit(&known.ambiguous, at));
+        self.is_where(test) && test.identity.is_some_and(may_be)
+    }
+
+    /// Tells whether its address is where a route asks for.
+    pub(super) fn is_where(&self, test: &ClientTest) -> bool {
+        let is_there = |zone: &Arc<str>| self.locality().is_some_and(|at| at.zone == *zone);
+        self.is_in_networks(test) && test.zone.as_ref().is_none_or(is_there)
+    }
+
+    /// Tells whether its address is in the networks that a route asks for.
+    pub(super) fn is_in_networks(&self, test: &ClientTest) -> bool {
+        test.networks.is_empty() || test.networks.iter().any(|network| network.covers(&self.network))
+    }
+
+    /// Tells whether several share its address, so that not every route can tell whether it is theirs.
     pub fn is_ambiguous(&self) -> bool {
-        self.known.as_deref().is_some_and(|known| known.ambiguous)
+        self.known.as_deref().is_some_and(|known| !known.ambiguous.is_empty())
     }
 
     /// Where it is.
@@ -59,7 +73,13 @@ impl Client {
     }
 }
 
-/// What the routes of a configuration ask of clients beside their networks, each question once.
+/// The bit at a place; what is beyond the end is 0.
+fn bit(words: &[u64], at: u32) -> bool {
+    let word = usize::try_from(at / 64).ok().and_then(|word| words.get(word));
+    word.is_some_and(|word| word >> (at % 64) & 1 == 1)
+}
+
+/// What the routes of a configuration ask of clients beside where they are, each question once.
 #[derive(Debug, Default)]
 pub(super) struct ClientTests {
     identities: Vec<Clients>,
@@ -77,6 +97,7 @@ impl ClientTests {
             tests.needed |= imports_near || near;
             let routes = namespace.services.iter().flat_map(|service| &service.routes);
             for clients in routes.filter_map(|route| route.clients.as_ref()) {
+                tests.needed |= clients.locality.is_some();
                 let identity = identity(clients);
                 if identity != Clients::default() && !tests.identities.contains(&identity) {
                     tests.identities.push(identity);
@@ -94,13 +115,14 @@ impl ClientTests {
         ClientTest {
             networks: clients.networks.as_slice().into(),
             identity: at.and_then(|at| u32::try_from(at).ok()),
+            zone: clients.locality.clone(),
         }
     }
 }
 
-/// What is asked beside the network.
+/// What is asked beside network and zone, which an address can have that no source knows.
 fn identity(clients: &Clients) -> Clients {
-    Clients { networks: Vec::new(), ..clients.clone() }
+    Clients { networks: Vec::new(), locality: None, ..clients.clone() }
 }
 
 /// Which instances have which address.
@@ -175,20 +197,25 @@ impl ClientIndex {
         }
         let shared = askers.values().any(|asker| asker.shares_address);
         let mut bits = vec![0_u64; self.tests.identities.len().div_ceil(64)];
-        let mut ambiguous = false;
+        let mut ambiguous = bits.clone();
         for (at, identity) in self.tests.identities.iter().enumerate() {
             let matching = askers.values().filter(|asker| asker.is(identity)).count();
-            if matching == askers.len() && !shared {
-                if let Some(word) = bits.get_mut(at / 64) {
-                    *word |= 1 << (at % 64);
-                }
-            } else {
-                ambiguous |= matching > 0;
+            let is_told = matching == askers.len() && !shared;
+            let words = if is_told { &mut bits } else { &mut ambiguous };
+            if let Some(word) = words.get_mut(at / 64) {
+                *word |= u64::from(matching > 0) << (at % 64);
             }
+        }
+        if ambiguous.iter().all(|word| *word == 0) {
+            ambiguous.clear();
         }
         let mut zones = askers.values().map(|asker| asker.zone);
         let zone = zones.next().flatten().filter(|zone| zones.all(|other| other == Some(*zone)));
-        Known { bits: bits.into(), ambiguous, locality: zone.map(|zone| localities.of_zone(zone)) }
+        Known {
+            bits: bits.into(),
+            ambiguous: ambiguous.into(),
+            locality: zone.map(|zone| localities.of_zone(zone)),
+        }
     }
 }
 
@@ -234,7 +261,6 @@ impl<'i> Asker<'i> {
         };
         wanted.service.as_ref().is_none_or(|service| self.services.contains(&service))
             && wanted.labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
-            && same(&wanted.locality, self.zone)
             && same(&wanted.kube_namespace, self.kube_namespace)
     }
 }

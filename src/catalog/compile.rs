@@ -17,7 +17,7 @@ use super::{
     text,
 };
 use crate::{
-    config::{Order, Shape},
+    config::{Near, Order, Shape},
     model::{Name, NamedPort},
     policy::{Candidate, GroupPlan, Place, Plan, RoutePlan},
 };
@@ -101,14 +101,15 @@ impl Compiler<'_> {
         let place = if route.clients.is_none() { RoutePlace::Everybody } else { RoutePlace::At(at) };
         let mut groups = Vec::with_capacity(route.groups.len());
         for (group_at, group) in route.groups.iter().enumerate() {
-            let mut ring = |rings: &[(Arc<str>, Vec<&Candidate>)]| -> Box<[(Arc<str>, Pool)]> {
+            let mut ring = |rings: &[(Arc<str>, Vec<&Candidate>)], near: Near| -> Box<[(Arc<str>, Pool)]> {
                 let pool = |(place_name, candidates): &(Arc<str>, Vec<&Candidate>)| {
-                    let owner = Owner::Ring(place, group_at, Arc::clone(place_name));
+                    let owner = Owner::Ring(place, group_at, near, Arc::clone(place_name));
                     (Arc::clone(place_name), self.pool(&owner, candidates, instances, ports))
                 };
                 rings.iter().map(pool).collect()
             };
-            let (zones, regions) = (ring(&group.rings.zones), ring(&group.rings.regions));
+            let zones = ring(&group.rings.zones, Near::Zone);
+            let regions = ring(&group.rings.regions, Near::Region);
             let owner = Owner::Group(place, group_at);
             let all = self.pool(&owner, &group.candidates, instances, ports);
             groups.push(GroupPools { all, zones, regions });

@@ -110,4 +110,6 @@ pub struct ClientTest {
     pub networks: Box<[crate::model::Network]>,
     /// The number of what must be known of it; `None`: nothing.
     pub identity: Option<u32>,
+    /// The zone that it must be in.
+    pub zone: Option<std::sync::Arc<str>>,
 }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config::{Config, ImportRule, MemberRule, Namespace, Query},
     model::{Import, Instance, Known, Member, Name, SourceId},
+    policy,
 };
 
 /// From which configuration to which.
@@ -142,9 +143,7 @@ impl Catalog {
         for face in next.services.values_mut().flat_map(|service| &mut service.faces) {
             if let Some(old) = before.remove(&face.name) {
                 face.rotations = old.rotations;
-                if old.rules.failover == face.rules.failover {
-                    face.memory = old.memory;
-                }
+                face.memory = policy::carried(&old.memory, &old.rules, &face.rules);
             }
         }
         for gone in before.into_values() {

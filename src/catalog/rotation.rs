@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::config::Near;
+
 /// The number of a cursor that turns one list of records, such as the A records of one service.
 ///
 /// A and AAAA and each SRV list have one each: else a client that always asks for both would see every second instance.
@@ -55,8 +57,8 @@ pub(super) enum Owner {
     Route(RoutePlace),
     /// A group's own list.
     Group(RoutePlace, usize),
-    /// A group's list for a zone or region.
-    Ring(RoutePlace, usize, Arc<str>),
+    /// A group's list for a zone or region, which may have the same name.
+    Ring(RoutePlace, usize, Near, Arc<str>),
 }
 
 /// Which route: the one for everybody keeps its cursors when others come and go before it.

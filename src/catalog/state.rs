@@ -57,6 +57,8 @@ pub(super) struct ServiceState {
     pub(super) faces: Vec<Face>,
     pub(super) health: HealthCounts,
     links: ServiceLinks,
+    /// When it is among the [`Catalog::due`].
+    due: Option<Instant>,
 }
 
 /// One name that a service's instances are answered under.
@@ -68,8 +70,6 @@ pub(super) struct Face {
     pub(super) alias: Option<Name>,
     pub(super) rotations: ServiceRotations,
     pub(super) memory: Memory,
-    /// When it is among the [`Catalog::due`].
-    due: Option<Instant>,
 }
 
 impl ServiceState {
@@ -94,14 +94,7 @@ fn reports_of<'s>(
 
 impl Face {
     fn new(name: Name, rules: Arc<Rules>) -> Self {
-        Self {
-            name,
-            rules,
-            alias: None,
-            rotations: ServiceRotations::default(),
-            memory: Memory::default(),
-            due: None,
-        }
+        Self { name, rules, alias: None, rotations: ServiceRotations::default(), memory: Memory::default() }
     }
 }
 
@@ -338,6 +331,7 @@ impl Catalog {
             faces,
             health: HealthCounts::default(),
             links: ServiceLinks::default(),
+            due: None,
         };
         self.services.insert(name.clone(), state);
         self.touched.insert(name.clone());
@@ -413,9 +407,12 @@ impl Catalog {
         }
     }
 
-    /// Adds an import's member to a service; a service that the zone's file names is the file's alone.
+    /// Adds an import's member to a service; a name that the zone's file has, be it a further one, is the file's alone.
     pub(super) fn add_imported_member(&mut self, member: Member, import: &Import) {
         let name = member.service.clone();
+        if self.further.contains_key(&name) {
+            return;
+        }
         match self.services.get_mut(&name) {
             Some(service) if service.configured => {}
             Some(service) => {
@@ -468,13 +465,13 @@ impl Catalog {
             if let Some(service) = self.services.remove(name) {
                 replace_counts(&mut self.health, &service.health, &HealthCounts::default());
                 self.link_index.clear(service.links);
+                if let Some(at) = service.due {
+                    self.due.remove(&(at, name.clone()));
+                }
                 for face in service.faces {
                     self.snapshot.take_out(&face.name);
                     self.snapshot.count_empty_non_terminals(&face.name, &service.apex, -1);
                     face.rotations.give_back(&mut self.rotation_ids);
-                    if let Some(at) = face.due {
-                        self.due.remove(&(at, name.clone()));
-                    }
                 }
             }
             return;
@@ -496,6 +493,7 @@ impl Catalog {
         replace_counts(&mut self.health, &service.health, &counts);
         service.health = counts;
         self.link_index.set(&mut service.links, (name, zone), &candidates, complete);
+        let mut due = None;
         for face in &mut service.faces {
             let localities = self.snapshot.localities();
             let rules = &face.rules;
@@ -514,13 +512,12 @@ impl Catalog {
                 None => compiler.compile(&candidates, &plan),
             };
             self.snapshot.put(compiled);
-            if face.due != plan.until {
-                self.due.extend(plan.until.map(|at| (at, name.clone())));
-                if let Some(before) = std::mem::replace(&mut face.due, plan.until) {
-                    self.due.remove(&(before, name.clone()));
-                }
-            }
+            due = [due, plan.until].into_iter().flatten().min();
         }
+        if let Some(before) = std::mem::replace(&mut service.due, due) {
+            self.due.remove(&(before, name.clone()));
+        }
+        self.due.extend(due.map(|at| (at, name.clone())));
     }
 }
 

@@ -46,7 +46,7 @@ fn colours_say_what_is_answered() {
 fn what_others_have_written_does_not_reach_the_terminal_as_commands() {
     let golden = include_str!("../../tests/snapshots/commands__split.snap");
     let json = golden.splitn(3, "---\n").nth(2).unwrap();
-    let evil = json.replace("not ready", "\\u001b]0;evil\\u0007").replace("a service", "\\u001b[2J");
+    let evil = json.replace("Ready=False", "\\u001b]0;evil\\u0007").replace("a service", "\\u001b[2J");
     let text = render(&serde_json::from_str(&evil).unwrap(), Paint::always(false));
     assert!(text.contains("evil") && !text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
 }

@@ -99,7 +99,7 @@ impl Nearness {
 }
 
 /// What instances must have in common with the asker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Near {
     /// The availability zone; failing that the region; failing that nothing.
     Zone,

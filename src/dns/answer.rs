@@ -189,11 +189,12 @@ fn in_service<'a>(
         });
     }
     if let Some(port) = service.port(below) {
-        let asks = matches!(qtype, RecordType::SRV | RecordType::ANY);
-        let list =
-            |rotation: &mut Rotation| choose(service, Kind::Port(port), facts, rotation)?.ports.get(port);
-        let records = asks.then(|| list(rotation)).flatten().and_then(|list| srv(service, list, rotation));
-        return Some(records.unwrap_or(Records::NoData));
+        if !matches!(qtype, RecordType::SRV | RecordType::ANY) {
+            return Some(Records::NoData);
+        }
+        let pool = choose(service, Kind::Port(port), facts, rotation);
+        let records = pool.and_then(|pool| srv(service, pool.ports.get(port)?, rotation));
+        return records.or_else(|| nothing(service, pool));
     }
     // `_tcp` in `_http._tcp.svc`: nothing is there, but something is below, so the name exists (RFC 8020 section 2).
     if service.ports.iter().any(|labels| labels.ends_with(below)) {
@@ -228,11 +229,14 @@ fn at_service<'a>(
             .or_else(|| addresses(service, pool, Family::V6, rotation))
             .or_else(|| srv(service, &pool.srv, rotation)),
     });
-    match records {
-        Some(records) => Some(records),
-        None if service.complete || service.has_eligible() => Some(Records::NoData),
-        None => None,
-    }
+    records.or_else(|| nothing(service, pool))
+}
+
+/// The news that there are no such records, if that is known: what the asker would get is not there, and nobody is left who could
+/// have it, or it is there and has none of that type.
+fn nothing<'a>(service: &Service, pool: Option<&Pool>) -> Option<Records<'a>> {
+    let has_any = pool.map_or_else(|| service.has_eligible(), Pool::has_any);
+    (service.complete || has_any).then_some(Records::NoData)
 }
 
 /// The addresses of one family; instances that have a host name instead take their turn as a CNAME (which, by RFC 1034

@@ -41,13 +41,16 @@ fn routed<'a>(
 ) -> Option<&'a Pool> {
     let network = || facts.on_behalf_of.unwrap_or_else(|| Network::of(facts.client));
     let client = routing.by_client.then(|| facts.view.client(network()));
-    if let Some(metrics) = facts.metrics
-        && client.as_ref().is_some_and(Client::is_ambiguous)
-    {
+    let mut was_ambiguous = false;
+    let mut is_theirs = |test| {
+        let Some(client) = &client else { return false };
+        was_ambiguous |= client.is_ambiguous_for(test);
+        client.passes(test)
+    };
+    let route = routing.routes.iter().find(|route| route.clients.as_ref().is_none_or(&mut is_theirs))?;
+    if let Some(metrics) = facts.metrics.filter(|_| was_ambiguous) {
         metrics.ambiguous_client();
     }
-    let is_theirs = |test| client.as_ref().is_some_and(|client| client.passes(test));
-    let route = routing.routes.iter().find(|route| route.clients.as_ref().is_none_or(is_theirs))?;
     let group = match turn(&route.turns, kind) {
         Some(turn) => {
             let whose = turn.shares.pick(rotation.turn_of(turn.rotation, turn.shares.total()));

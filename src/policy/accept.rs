@@ -64,8 +64,15 @@ fn not_draining<'a>(candidates: &[&'a Candidate]) -> Vec<&'a Candidate> {
 /// "If you set Weight to 0 for all of the records in the group, traffic is routed to all resources with equal
 /// probability", else a record of weight 0 is not answered:
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-values-weighted.html>
-pub(super) fn without_zero_weights(mut candidates: Vec<&Candidate>) -> Vec<&Candidate> {
-    if candidates.iter().any(|candidate| candidate.weight > 0) {
+///
+/// In a panic too those that are fit count first: only if one of them has a weight are those without one left out.
+pub(super) fn without_zero_weights<'a>(
+    mut candidates: Vec<&'a Candidate>,
+    shape: &Shape,
+) -> Vec<&'a Candidate> {
+    let is_fit = |candidate: &&Candidate| shape.accept.contains(candidate.health);
+    let any_fit = candidates.iter().any(is_fit);
+    if candidates.iter().any(|candidate| candidate.weight > 0 && (!any_fit || is_fit(candidate))) {
         candidates.retain(|candidate| candidate.weight > 0);
     }
     candidates

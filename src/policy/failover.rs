@@ -6,18 +6,29 @@ use super::{Candidate, accept::Fitness, filter::matches};
 use crate::config::{Amount, Failover, Shape};
 
 /// What is remembered of a group's failover from one compile to the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TierState {
     /// The tier in use.
     pub tier: usize,
-    /// Since when an earlier one has been fit again.
-    better_since: Option<Instant>,
+    /// Earlier ones that are fit again, and since when.
+    fit_again: Vec<(usize, Instant)>,
 }
 
 impl TierState {
+    /// A tier that no earlier one could take the place of.
+    pub(super) fn of(tier: usize) -> Self {
+        Self { tier, fit_again: Vec::new() }
+    }
+
     /// Until when the tier is kept though an earlier one is fit again.
     pub fn held_until(&self, failover: &Failover) -> Option<Instant> {
-        self.better_since?.checked_add(failover.hold_down)
+        self.fit_again.iter().filter_map(|(_, since)| since.checked_add(failover.hold_down)).min()
+    }
+
+    /// The earlier tiers that are as fit as this one, and since when.
+    fn fit_since(&self, is_fit: impl Fn(usize) -> bool, now: Instant) -> Vec<(usize, Instant)> {
+        let since = |tier| self.fit_again.iter().find(|(other, _)| *other == tier).map_or(now, |(_, at)| *at);
+        (0..self.tier).filter(|tier| is_fit(*tier)).map(|tier| (tier, since(tier))).collect()
     }
 }
 
@@ -36,10 +47,10 @@ pub fn tier_of(failover: &Failover, candidate: &Candidate) -> Option<usize> {
 
 /// Chooses the tier to answer from.
 ///
-/// The first that has `min_healthy`; if none has, the first with any fit instance; if there is none either, the first with
-/// any instance at all. To a later tier at once; back to an earlier one when it has been fit for `hold_down`, or at once if
-/// the later one is worse off. Only a choice made with all sources heard (`settled`) is remembered: the order
-/// in which sources are first heard is no failover.
+/// The first that has `min_healthy` and does not panic; if none has, the first with any fit instance; if there is none either, the
+/// first with any instance at all. To a later tier at once; back to an earlier one when that has been fit for `hold_down`, or at once
+/// if the later one is worse off. The order in which sources are heard for the first time is no failover: until all are
+/// (`settled`), a later tier is remembered only if an earlier one was in use before.
 pub(super) fn choose(
     failover: &Failover,
     candidates: &[&Candidate],
@@ -55,27 +66,33 @@ pub(super) fn choose(
         })
         .collect();
     let rank = |tier: usize| match fitness.get(tier) {
-        Some(tier) if has_enough(*tier, failover.min_healthy) => 3,
+        Some(tier) if has_enough(*tier, failover.min_healthy) && !tier.is_below(shape.panic_threshold) => 3,
         Some(Fitness { fit: 1.., .. }) => 2,
         Some(Fitness { all: 1.., .. }) => 1,
         _ => 0,
     };
     // Of equally fit tiers `rev` makes the first the last, which is what `max_by_key` takes.
     let best = (0..fitness.len()).rev().max_by_key(|tier| rank(*tier)).unwrap_or(0);
-    let before =
-        state.filter(|before| best < before.tier && rank(before.tier) > 1 && rank(before.tier) >= rank(best));
-    let (chosen, until) = match before {
-        None => (TierState { tier: best, better_since: None }, None),
-        Some(TierState { tier, better_since }) => {
-            let since = better_since.unwrap_or(now);
-            match since.checked_add(failover.hold_down).filter(|end| *end > now) {
-                Some(end) => (TierState { tier, better_since: Some(since) }, Some(end)),
-                None => (TierState { tier: best, better_since: None }, None),
-            }
+    let was_known = state.is_some();
+    let kept = state
+        .take()
+        .filter(|before| best < before.tier && rank(before.tier) > 1 && rank(before.tier) == rank(best));
+    let chosen = match kept {
+        None => TierState::of(best),
+        Some(before) => {
+            let mut fit_again = before.fit_since(|tier| rank(tier) == rank(best), now);
+            let is_over =
+                |since: Instant| since.checked_add(failover.hold_down).is_some_and(|end| end <= now);
+            let back = fit_again.iter().position(|(_, since)| is_over(*since));
+            let tier = back.and_then(|at| fit_again.get(at)).map_or(before.tier, |(tier, _)| *tier);
+            fit_again.truncate(back.unwrap_or(fit_again.len()));
+            TierState { tier, fit_again }
         }
     };
-    *state = settled.then_some(chosen);
-    Choice { tier: chosen.tier, until }
+    let choice = Choice { tier: chosen.tier, until: chosen.held_until(failover) };
+    let is_first_in_use = chosen.tier == 0 && rank(0) > 1;
+    *state = Some(chosen).filter(|_| settled || was_known || is_first_in_use);
+    choice
 }
 
 fn has_enough(tier: Fitness, min_healthy: Amount) -> bool {
@@ -199,7 +216,51 @@ mod tests {
         let candidates = candidates([&[], &[H], &[]]);
         let candidates: Vec<_> = candidates.iter().collect();
         let early = choose(&run.failover, &candidates, &Shape::default(), &mut run.state, false, run.now);
-        assert_eq!((early.tier, run.state), (1, None));
+        assert_eq!((early.tier, run.state.take()), (1, None));
         assert_eq!(run.choose([&[H], &[H], &[]]), (0, None));
+    }
+
+    #[test]
+    fn what_one_never_hears_does_not_end_holding_down() {
+        let mut run = Run::new(Amount::Count(1));
+        let choose_unsettled = |tiers: [&[Health]; 3], run: &mut Run| {
+            let candidates = candidates(tiers);
+            let candidates: Vec<_> = candidates.iter().collect();
+            choose(&run.failover, &candidates, &Shape::default(), &mut run.state, false, run.now).tier
+        };
+        assert_eq!(choose_unsettled([&[H], &[H], &[]], &mut run), 0);
+        assert_eq!(choose_unsettled([&[U], &[H], &[]], &mut run), 1);
+        assert_eq!(choose_unsettled([&[H], &[H], &[]], &mut run), 1, "held");
+        run.wait(30);
+        assert_eq!(choose_unsettled([&[H], &[H], &[]], &mut run), 0);
+    }
+
+    #[test]
+    fn each_earlier_tier_has_a_wait_of_its_own() {
+        let mut run = Run::new(Amount::Count(1));
+        assert_eq!(run.choose([&[U], &[U], &[H]]), (2, None));
+        assert_eq!(run.choose([&[U], &[H], &[H]]), (2, Some(30)));
+        run.wait(29);
+        // The first is fit for a moment only: that is no reason to return to it, nor to wait longer for the second.
+        assert_eq!(run.choose([&[H], &[H], &[H]]), (2, Some(1)));
+        run.wait(1);
+        assert_eq!(run.choose([&[H], &[H], &[H]]), (1, Some(29)));
+        assert_eq!(run.choose([&[U], &[H], &[H]]), (1, None));
+        assert_eq!(run.choose([&[H], &[H], &[H]]), (1, Some(30)));
+        run.wait(30);
+        assert_eq!(run.choose([&[H], &[H], &[H]]), (0, None));
+    }
+
+    #[test]
+    fn a_tier_that_would_panic_is_left_for_one_that_would_not() {
+        let mut run = Run::new(Amount::Count(1));
+        let shape = Shape { panic_threshold: 50, ..Shape::default() };
+        let all = candidates([&[H, U, U], &[H], &[]]);
+        let all: Vec<_> = all.iter().collect();
+        assert_eq!(choose(&run.failover, &all, &shape, &mut run.state, true, run.now).tier, 1);
+        let mut run = Run::new(Amount::Count(1));
+        let all = candidates([&[H, U, U], &[H, U, U], &[]]);
+        let all: Vec<_> = all.iter().collect();
+        assert_eq!(choose(&run.failover, &all, &shape, &mut run.state, true, run.now).tier, 0);
     }
 }

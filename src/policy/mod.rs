@@ -20,4 +20,4 @@ pub use candidate::{Candidate, Place};
 pub use failover::{TierState, tier_of};
 pub use filter::matches;
 pub use nearness::{Localities, Locality, Rings};
-pub use plan::{GroupPlan, Memory, Plan, RoutePlan, Rules, plan};
+pub use plan::{GroupPlan, Memory, Plan, RoutePlan, Rules, carried, plan};

@@ -74,6 +74,22 @@ fn with_last(mut routes: Vec<Route>) -> Vec<Route> {
 /// What is remembered from one plan of a service to the next: the failover of each group, by route and group.
 pub type Memory = HashMap<(usize, usize), TierState>;
 
+/// What is remembered for `rules`, of what was remembered for `before`: that of the groups that are still there, for the same
+/// clients, whatever their weights and places now. Nothing if the tiers are others.
+pub fn carried(memory: &Memory, before: &Rules, rules: &Rules) -> Memory {
+    if before.failover != rules.failover {
+        return Memory::new();
+    }
+    let place_of = |(route, group): &(usize, usize)| {
+        let route = before.routes.get(*route)?;
+        let group = route.split.get(*group)?;
+        let at = rules.routes.iter().position(|other| other.clients == route.clients)?;
+        let group_at = rules.routes.get(at)?.split.iter().position(|other| other.filter == group.filter)?;
+        Some((at, group_at))
+    };
+    memory.iter().filter_map(|(place, state)| Some((place_of(place)?, state.clone()))).collect()
+}
+
 /// Who gets which candidates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan<'a> {
@@ -131,7 +147,7 @@ pub fn plan<'a>(
             let mut members: Vec<_> =
                 candidates.iter().copied().filter(|one| matches(&group.filter, one)).collect();
             let tier = rules.failover.as_ref().map(|failover| {
-                let mut state = memory.get(&(route_at, group_at)).copied();
+                let mut state = memory.get(&(route_at, group_at)).cloned();
                 let choice = failover::choose(failover, &members, &rules.shape, &mut state, settled, now);
                 remembered.extend(state.map(|state| ((route_at, group_at), state)));
                 until = [until, choice.until].into_iter().flatten().min();
@@ -149,7 +165,7 @@ pub fn plan<'a>(
                 plan.candidates = open(members, &rules.shape);
                 failed_open |= !plan.candidates.is_empty();
             }
-            plan.candidates = without_zero_weights(std::mem::take(&mut plan.candidates));
+            plan.candidates = without_zero_weights(std::mem::take(&mut plan.candidates), &rules.shape);
             if let Some(nearness) = rules.shape.nearness
                 && !none_fit
                 && !plan.panics

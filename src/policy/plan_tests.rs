@@ -206,3 +206,36 @@ fn a_zone_spills_over_when_too_few_are_fit() {
     assert_eq!(zones, [ring("eu-west-1b", 1)]);
     assert_eq!(regions, [ring("eu-west-1", 2)]);
 }
+
+#[test]
+fn a_panic_does_not_leave_out_what_is_fit_for_its_weight() {
+    let rules = rules(Shape { panic_threshold: 50, ..Shape::default() }, Vec::new());
+    let answered = |states: &[(Health, &str, u16)]| {
+        let candidates = of(states);
+        let plan = planned(&rules, &candidates);
+        labels(&plan.routes[0].groups[0].candidates).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(answered(&[(Healthy, "v", 0), (Unhealthy, "v", 1), (Unhealthy, "v", 1)]), ["i0", "i1", "i2"]);
+    let heavy = [(Healthy, "v", 1), (Unhealthy, "v", 0), (Unhealthy, "v", 1)];
+    assert_eq!(answered(&heavy), ["i0", "i2"]);
+}
+
+#[test]
+fn what_is_remembered_goes_with_its_group() {
+    let for_magnanimo = |split: Vec<Group>| Route {
+        clients: Some(Clients { service: Some("magnanimo.test".parse().unwrap()), ..Clients::default() }),
+        split,
+    };
+    let for_all = |split: Vec<Group>| Route { clients: None, split };
+    let before = rules(Shape::default(), vec![for_all(vec![version("v1", 1), version("v2", 1)])]);
+    let mut memory = Memory::new();
+    memory.insert((0, 0), TierState::of(1));
+    memory.insert((0, 1), TierState::of(2));
+    let after = rules(
+        Shape::default(),
+        vec![for_magnanimo(vec![version("v1", 1)]), for_all(vec![version("v2", 9), version("v3", 1)])],
+    );
+    let kept = carried(&memory, &before, &after);
+    let kept: Vec<_> = kept.into_iter().map(|(place, state)| (place, state.tier)).collect();
+    assert_eq!(kept, [((1, 0), 2)]);
+}

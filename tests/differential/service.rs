@@ -85,11 +85,12 @@ impl<'v> View<'v> {
             }
             _ => None,
         };
-        match found {
-            Some(found) => found,
-            None if self.complete() || !self.accepted().is_empty() => Found::NoData,
-            None => Found::Unknown,
-        }
+        found.unwrap_or_else(|| self.nothing())
+    }
+
+    /// There are no such records; or nothing at all, and somebody has not been heard.
+    fn nothing(&self) -> Found {
+        if self.complete() || !self.accepted().is_empty() { Found::NoData } else { Found::Unknown }
     }
 
     /// The records of all addresses of one kind, each once.
@@ -219,7 +220,7 @@ impl<'v> View<'v> {
             }
             let records = ports.iter().filter(|(port, ..)| port == labels);
             let records = records.map(|(_, instance, port)| (*instance, *port)).collect();
-            return self.srv(List::Port(labels.to_vec()), records).unwrap_or(Found::NoData);
+            return self.srv(List::Port(labels.to_vec()), records).unwrap_or_else(|| self.nothing());
         }
         match names.iter().any(|port| port.ends_with(labels)) {
             true => Found::NoData,

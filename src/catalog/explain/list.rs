@@ -39,8 +39,8 @@ impl Snapshot {
     /// The service that somebody may have meant by `name`, as `; did you mean …?`, or nothing. *Cost*: a look at every service's
     /// name; the catalog does not wait for it.
     pub fn suggest(&self, name: &Name) -> String {
-        let view = self.view();
-        suggest(&view, name, None)
+        let zone = self.zone(name.as_wire()).map(|(zone, _)| zone.as_ref());
+        suggest(&self.view(), name, zone)
     }
 }
 

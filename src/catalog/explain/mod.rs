@@ -15,12 +15,9 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::RecordType;
 
-use self::{
-    service::{At, Seen},
-    words::suggest,
-};
+use self::service::{At, Seen};
 use super::{
-    snapshot::{Lookup, View, Zone},
+    snapshot::{Lookup, Zone},
     state::Catalog,
 };
 use crate::model::{Explained, ExplainedClient, ExplainedService, Found, KnownAs, Member, Name, Network};
@@ -56,7 +53,7 @@ impl Catalog {
                     None => (Found::Unknown, "it is changing at this moment: ask again".to_owned(), None),
                 }
             }
-            other => self.explain_other(asked, &other, &view),
+            other => self.explain_other(asked, &other),
         };
         let known_as = self.client_index.reporters_of(asked.client).map(|(member, id)| KnownAs {
             source: member.source.to_string(),
@@ -82,7 +79,7 @@ impl Catalog {
     }
 
     /// Explains a name that is no service's.
-    fn explain_other(&self, asked: &Asked, lookup: &Lookup<'_>, view: &View<'_>) -> Explanation {
+    fn explain_other(&self, asked: &Asked, lookup: &Lookup<'_>) -> Explanation {
         let name = &asked.name;
         let is_own_server = |zone: &Zone| zone.built_in_ns && zone.ns.contains(name);
         let (found, note) = match lookup {
@@ -106,14 +103,10 @@ impl Catalog {
             Lookup::Absent(zone) if zone.is_reverse() => {
                 (Found::Absent, "no instance has an address of this reverse name".to_owned())
             }
-            Lookup::Absent(zone) => (
-                Found::Absent,
-                format!("no such service in {}{}", zone.apex, suggest(view, name, Some(zone))),
-            ),
+            Lookup::Absent(zone) => (Found::Absent, format!("no such service in {}", zone.apex)),
             Lookup::Unknown(zone) => (Found::Unknown, self.unknown(zone)),
             Lookup::Elsewhere | Lookup::Service(..) => {
-                let note = format!("under none of the namespaces here{}", suggest(view, name, None));
-                (Found::Elsewhere, note)
+                (Found::Elsewhere, "under none of the namespaces here".to_owned())
             }
         };
         (found, note, None)

@@ -112,12 +112,15 @@ impl Seen<'_> {
         if self.client.passes(&test) {
             return (true, format!("{address} is that"));
         }
-        let in_networks = test.networks.is_empty()
-            || test.networks.iter().any(|network| network.covers(&self.client.network));
+        let in_networks = self.client.is_in_networks(&test);
         let why = match &self.client.known {
             _ if !in_networks => format!("{address} is in none of these networks"),
+            _ if test.zone.is_some() && !self.client.is_where(&test) => match self.client.locality() {
+                Some(at) => format!("{address} is in zone {}", at.zone),
+                None => format!("nobody says in which zone {address} is"),
+            },
             None => format!("no source reports an instance at {address}"),
-            Some(_) if self.client.is_ambiguous() => {
+            Some(_) if self.client.is_ambiguous_for(&test) => {
                 format!("several share {address}, and not all of them are that, so it does not tell")
             }
             Some(_) => format!("{address} is not that"),
