@@ -35,6 +35,11 @@ mod server;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+
+/// As in the server proper.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Measures muster against a bare UDP echo, Knot DNS and NSD, on loopback.
 #[derive(Debug, Parser)]

@@ -38,6 +38,9 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// Length of one server's turn.
     pub(crate) turn: Duration,
+    /// Turns where latency is measured: more and shorter ones, since one disturbance spoils the whole turn.
+    pub(crate) latency_rounds: usize,
+    pub(crate) latency_turn: Duration,
     /// Load before each turn that is not counted: the others have had the caches since.
     pub(crate) warm_up: Duration,
     /// Names of the small namespace.
@@ -65,6 +68,8 @@ impl Plan {
         let full = Self {
             rounds: 5,
             turn: Duration::from_secs(2),
+            latency_rounds: 15,
+            latency_turn: Duration::from_secs(1),
             warm_up: Duration::from_millis(100),
             few: 1_000,
             many: 100_000,
@@ -82,6 +87,8 @@ impl Plan {
         Self {
             rounds: 2,
             turn: Duration::from_millis(200),
+            latency_rounds: 2,
+            latency_turn: Duration::from_millis(200),
             warm_up: Duration::from_millis(20),
             few: 100,
             many: 2_000,
@@ -349,7 +356,7 @@ impl Bench {
             generators.push(Generator::new(load, seed)?);
             rows.push(Latency::new(name));
         }
-        for _ in 0..self.plan.rounds {
+        for _ in 0..self.plan.latency_rounds {
             for (row, generator) in rows.iter_mut().zip(&mut generators) {
                 row.round(&self.plan, rate, generator).with_context(|| row.label.clone())?;
             }
@@ -366,7 +373,7 @@ impl Latency {
     /// Asks for one turn at `rate` questions a second and notes the times.
     pub(crate) fn round(&mut self, plan: &Plan, rate: u32, generator: &mut Generator) -> anyhow::Result<()> {
         generator.open(rate, plan.warm_up)?;
-        let tally = generator.open(rate, plan.turn)?;
+        let tally = generator.open(rate, plan.latency_turn)?;
         self.p50.push(tally.latency.quantile(0.5) as f64 / 1e3);
         self.p99.push(tally.latency.quantile(0.99) as f64 / 1e3);
         self.lost += tally.lost;

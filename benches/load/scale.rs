@@ -32,7 +32,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Scale> {
     let with = format!("with {} changes a second", thousands(plan.flips.into()));
     let mut latency = [Latency::new("without changes"), Latency::new(&with)];
     let (mut cpu_per_flip, mut flips) = (Vec::new(), Vec::new());
-    for _ in 0..plan.rounds {
+    for _ in 0..plan.latency_rounds {
         let [quiet, busy] = &mut latency;
         quiet.round(plan, plan.rate, &mut generator)?;
 
