@@ -11,11 +11,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::{
     system,
-    upstream::{SetupError, Upstream},
+    upstream::{MOST_SOCKETS, SetupError, Upstream},
 };
 use crate::{
     config::{self, ForwardPolicy},
@@ -37,6 +38,8 @@ pub(super) struct Rules {
 pub(super) struct Rule {
     pub(super) settings: config::Forward,
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
+    /// Places for the upstreams' sockets.
+    places: Arc<Semaphore>,
     /// What its files said last, in their order.
     texts: Mutex<Vec<String>>,
     turn: AtomicUsize,
@@ -103,21 +106,24 @@ impl Rules {
 fn new_upstream(
     upstream: &config::Upstream,
     rule: &config::Forward,
+    places: &Arc<Semaphore>,
     metrics: &Metrics,
 ) -> Result<Option<Arc<Upstream>>, SetupError> {
-    let made = Upstream::new(upstream, rule, |label| metrics.forward().upstream(label))?;
+    let made = Upstream::new(upstream, rule, places, |label| metrics.forward().upstream(label))?;
     Ok(made.map(Arc::new))
 }
 
 impl Rule {
     fn new(settings: &config::Forward, own: &[SocketAddr], metrics: &Metrics) -> Result<Self, SetupError> {
         let mut upstreams = Vec::new();
+        let places = Arc::new(Semaphore::new(MOST_SOCKETS));
         for upstream in &settings.upstreams {
-            upstreams.extend(new_upstream(upstream, settings, metrics)?);
+            upstreams.extend(new_upstream(upstream, settings, &places, metrics)?);
         }
         let rule = Self {
             settings: settings.clone(),
             upstreams: ArcSwap::from_pointee(upstreams),
+            places,
             texts: Mutex::default(),
             turn: AtomicUsize::new(0),
         };
@@ -189,7 +195,9 @@ impl Rule {
             match before.iter().find(|one| one.label() == label) {
                 Some(one) => now.push(Arc::clone(one)),
                 // What cannot be set up was said when the rule was made; plain addresses always can.
-                None => now.extend(new_upstream(upstream, &self.settings, metrics).ok().flatten()),
+                None => {
+                    now.extend(new_upstream(upstream, &self.settings, &self.places, metrics).ok().flatten())
+                }
             }
         };
         let mut unread = texts.iter();

@@ -60,6 +60,61 @@ async fn an_upstream_that_is_silent_is_overtaken_and_put_aside() {
 }
 
 #[tokio::test]
+async fn what_is_given_up_counts_as_not_answered() {
+    let (silent, second) = (Fake::silent().await, Fake::with_ttl(0).await);
+    let bed = Bed::with(&[&silent, &second], "", "");
+    let metric = |fake: &Fake, result: &str| {
+        let line = format!(
+            "muster_forward_upstream_queries_total{{result=\"{result}\",upstream=\"{}\"}}",
+            fake.address
+        );
+        bed.metric(&line)
+    };
+    // Its probe's answer.
+    until("both were probed", || [&silent, &second].iter().all(|fake| metric(fake, "answered") == Some(1.0)))
+        .await;
+    for at in 1..3 {
+        bed.ask(&query(&format!("n{at}.example."), A, None)).await.unwrap();
+        assert_eq!(metric(&silent, "timeout"), Some(f64::from(at)));
+    }
+    assert_eq!(metric(&second, "timeout"), Some(0.0));
+}
+
+/// Answers over UDP with what was cut; over TCP it takes connections and says nothing.
+async fn with_dead_tcp() -> (SocketAddr, TcpListener, AbortHandle) {
+    let (socket, listener) = loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()).await {
+            break (socket, listener);
+        }
+    };
+    let address = socket.local_addr().unwrap();
+    let handle =
+        Arc::new(|query: &[u8], _| vec![with_record(reply_to(query, 0x8380), A, 60, &[192, 0, 2, 9])]);
+    (address, listener, tokio::spawn(serve_udp(socket, handle)).abort_handle())
+}
+
+#[tokio::test]
+async fn a_cut_answer_is_better_than_none_and_a_whole_one_better_than_that() {
+    let (address, _listener, serving) = with_dead_tcp().await;
+    let whole = Fake::start(|asked| {
+        let flags = if asked.tcp { 0x8180 } else { 0x8380 };
+        vec![with_record(reply_to(&asked.query, flags), A, 60, &[192, 0, 2, 1])]
+    })
+    .await;
+    let bed = Bed::new(&format!("\".\" = {{ to = \"{address}\", timeout = \"600ms\" }}"), "");
+    let answer = bed.message(&query("web.example.", A, None)).await;
+    assert!(answer.metadata.truncation);
+    assert_eq!((answer.metadata.response_code.low(), answer.answers.len()), (0, 1));
+
+    let to = [address, whole.address].map(|address| address.to_string());
+    let bed = Bed::new(&format!("\".\" = {to:?}"), "");
+    let answer = bed.message(&query("web.example.", A, None)).await;
+    assert!(!answer.metadata.truncation && answer.answers.len() == 1);
+    serving.abort();
+}
+
+#[tokio::test]
 async fn when_nobody_answers_it_is_a_failure_within_the_time() {
     let silent = Fake::silent().await;
     let bed = Bed::with(&[&silent], "timeout = \"200ms\"", "");
