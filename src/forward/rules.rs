@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::{
+    flights::Load,
     system,
     upstream::{MOST_SOCKETS, SetupError, Upstream},
 };
@@ -37,6 +38,7 @@ pub(super) struct Rules {
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) settings: config::Forward,
+    pub(super) load: Load,
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
     /// Places for the upstreams' sockets.
     places: Arc<Semaphore>,
@@ -122,6 +124,7 @@ impl Rule {
         }
         let rule = Self {
             settings: settings.clone(),
+            load: Load::default(),
             upstreams: ArcSwap::from_pointee(upstreams),
             places,
             texts: Mutex::default(),
@@ -177,13 +180,14 @@ impl Rule {
     /// Takes what the files say now, in their order; of one that cannot be read (`None`) the last text counts, since a file that
     /// is being replaced is there again in a moment.
     ///
-    /// Where that is something else than before, the upstreams are put together anew; what stays is the same one as before.
-    pub(super) fn refresh(&self, texts: &[Option<String>], own: &[SocketAddr], metrics: &Metrics) {
+    /// Where that is something else than before, the upstreams are put together anew; what stays is the same one as before. Tells
+    /// whether they are others now.
+    pub(super) fn refresh(&self, texts: &[Option<String>], own: &[SocketAddr], metrics: &Metrics) -> bool {
         let mut last = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         let text = |(at, text): (usize, &Option<String>)| text.clone().or_else(|| last.get(at).cloned());
         let texts: Vec<String> = texts.iter().enumerate().map(|one| text(one).unwrap_or_default()).collect();
         if *last == texts {
-            return;
+            return false;
         }
         let before = self.upstreams();
         let mut now: Vec<Arc<Upstream>> = Vec::new();
@@ -215,8 +219,10 @@ impl Rule {
             }
         }
         *last = texts;
+        let is_other = !now.iter().map(|one| one.label()).eq(before.iter().map(|one| one.label()));
         self.upstreams.store(Arc::new(now));
         self.log();
+        is_other
     }
 
     /// Says who is asked from now on.

@@ -277,6 +277,93 @@ async fn a_file_that_changes_is_followed() {
 }
 
 #[tokio::test]
+async fn what_is_kept_is_forgotten_when_a_file_names_others() {
+    let fake = Fake::with_ttl(60).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().display().to_string();
+    let bed = Bed::new(&format!("\".\" = [\"{}\", \"{path}\"]", fake.address), "");
+    let ask = async || bed.ask(&query("a.example.", A, None)).await.unwrap();
+    ask().await;
+    let rule = Arc::clone(bed.forwarder.rules.load().find(b"\x00").unwrap());
+    let refresh = |text: &str| rule.refresh(&[Some(text.to_owned())], &[], &bed.metrics);
+    assert!(!refresh("search example\n"), "the same name servers");
+    std::fs::write(file.path(), "nameserver 127.0.0.199\n").unwrap();
+    until("all is forgotten", || bed.metric("muster_cache_entries ") == Some(0.0)).await;
+    ask().await;
+    assert_eq!(fake.count(), 2);
+}
+
+#[tokio::test]
+async fn what_a_former_upstream_says_late_is_neither_waited_for_nor_kept() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let new = Fake::with_ttl(60).await;
+    let to = |address: SocketAddr| format!("\".\" = {{ to = \"{address}\", timeout = \"20s\", tries = 1 }}");
+    let bed = Bed::new(&to(socket.local_addr().unwrap()), "");
+    let packet = query("web.example.", A, None);
+    let first = bed.message(&packet);
+    let meanwhile = async {
+        let mut room = [0; 512];
+        // Our probe comes by the same way.
+        let (asked, peer) = loop {
+            let (length, peer) = socket.recv_from(&mut room).await.unwrap();
+            if room[12..length].starts_with(b"\x03web") {
+                break (room[..length].to_vec(), peer);
+            }
+        };
+        bed.forwarder.reload(&settings(&to(new.address), "")).unwrap();
+        let flights = || bed.forwarder.flights().waiters.len();
+        // With options nothing is kept, so the late answer has nothing in its way.
+        let mut other = query("web.example.", A, Some(false));
+        *other.last_mut().unwrap() = 4;
+        other.extend([0xfd, 0xe9, 0, 0]);
+        bed.ask(&other).await.unwrap();
+        assert_eq!((new.count(), flights()), (1, 1));
+        socket.send_to(&with_record(reply_to(&asked, 0x8180), A, 60, &[192, 0, 2, 99]), peer).await.unwrap();
+        until("the late answer is there", || flights() == 0).await;
+    };
+    let (first, ()) = tokio::join!(first, meanwhile);
+    assert_eq!(first.answers.len(), 1, "whoever waits for it gets it");
+    assert_eq!(bed.metric("muster_cache_entries "), Some(0.0));
+    bed.ask(&packet).await.unwrap();
+    assert_eq!(new.count(), 2);
+}
+
+#[tokio::test]
+async fn a_question_does_not_wait_for_one_to_a_former_upstream() {
+    let (old, new) = (Fake::silent().await, Fake::with_ttl(60).await);
+    let to = |fake: &Fake| format!("\".\" = {{ to = \"{}\", timeout = \"30s\" }}", fake.address);
+    let bed = Bed::new(&to(&old), "");
+    let packet = query("web.example.", A, None);
+    let name = lower_name(&packet);
+    bed.forwarder.hand_off(&read(&packet, &name, 512), &packet, Box::new(|_| ()));
+    until("it is asked", || old.count() > 0).await;
+    bed.forwarder.reload(&settings(&to(&new), "")).unwrap();
+    assert_eq!(bed.message(&packet).await.answers.len(), 1);
+}
+
+#[tokio::test]
+async fn where_there_is_no_room_an_answer_past_its_time_is_given() {
+    let fake = Fake::with_ttl(60).await;
+    let bed = Bed::to(&[&fake]);
+    let packet = query("web.example.", A, None);
+    bed.ask(&packet).await.unwrap();
+    pass(Duration::from_secs(61)).await;
+    let name = lower_name(&packet);
+    let codes: Arc<Mutex<Vec<u8>>> = Arc::default();
+    for (packet, name) in
+        [(&packet, &name), (&query("not.example.", A, None), &b"\x03not\x07example\x00".to_vec())]
+    {
+        let (ask, codes) = (read(packet, name, 512), Arc::clone(&codes));
+        let reply: Reply = Box::new(move |answer: &[u8]| codes.lock().unwrap().push(answer[3] & 0x0f));
+        let waiter = Waiter { asker: Asker::new(&ask), reply };
+        bed.forwarder.drop_job(&Question::new(&ask.key(), &[]), Some(waiter));
+    }
+    assert_eq!(*codes.lock().unwrap(), [0, 2]);
+    let count = |result| bed.metric(&format!("muster_forward_questions_total{{result=\"{result}\"}}"));
+    assert_eq!((count("stale"), count("dropped")), (Some(1.0), Some(1.0)));
+}
+
+#[tokio::test]
 async fn a_reload_changes_upstreams_and_forgets_but_keeps_what_is_the_same() {
     let (old, new, other) = (Fake::with_ttl(60).await, Fake::with_ttl(60).await, Fake::with_ttl(60).await);
     let rules = |to: &Fake| format!("a = \"{}\"\nb = \"{}\"", to.address, other.address);
@@ -337,8 +424,9 @@ async fn a_flight_that_ends_early_leaves_nobody_waiting() {
     let reply: Reply = Box::new(move |_: &[u8]| drop(sender));
     let waiter = Waiter { asker: Asker::new(&read(&packet, &name, 512)), reply };
     let taken = bed.forwarder.take(Job { question: question.clone(), waiter: Some(waiter) });
-    assert_eq!(taken, Some(question.clone()));
-    let flight = tokio::spawn(Arc::clone(&bed.forwarder).fly(question));
+    let taken = taken.unwrap();
+    assert_eq!(taken.question, question);
+    let flight = tokio::spawn(Arc::clone(&bed.forwarder).fly(taken));
     until("it is asked", || silent.count() > 0).await;
     flight.abort();
     assert!(timeout(PATIENCE, receiver).await.expect("in time").is_err(), "whoever waited is let go");
