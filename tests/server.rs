@@ -347,6 +347,21 @@ fn tcp_closes_silent_connections_and_those_beyond_the_cap() {
 }
 
 #[test]
+fn tcp_takes_no_place_for_those_who_get_no_answer() {
+    let text =
+        "dns = [\"127.0.0.1:0\"]\ntcp_connections = 1\ntcp_idle = \"1h\"\n[access]\ndeny = \"127.0.0.9\"";
+    let running = Running::start(text, ZONE);
+    let denied = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    denied.bind(&SocketAddr::from(([127, 0, 0, 9], 0)).into()).unwrap();
+    denied.connect(&running.dns().into()).unwrap();
+    denied.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut denied = TcpStream::from(denied);
+    assert_eq!(denied.read(&mut [0; 1]).unwrap(), 0, "closed at once, though nothing was asked");
+    let mut stream = connect(running.dns());
+    assert_eq!(ask_tcp(&mut stream, &query("web.shop.", RecordType::A)).answers.len(), 2);
+}
+
+#[test]
 fn tcp_gives_the_answers_that_it_has_before_it_closes_on_nonsense() {
     let running = Running::loopback(ZONE);
     let mut stream = connect(running.dns());
@@ -541,8 +556,9 @@ fn clients_over_tcp_are_told_apart_as_well() {
         let mut stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let packet = query("web.shop.", RecordType::A).to_vec().unwrap();
-        stream.write_all(&u16::try_from(packet.len()).unwrap().to_be_bytes()).unwrap();
-        stream.write_all(&packet).unwrap();
+        // Closed before anything is asked, or after.
+        stream.write_all(&u16::try_from(packet.len()).unwrap().to_be_bytes()).ok()?;
+        stream.write_all(&packet).ok()?;
         let mut length = [0; 2];
         stream.read_exact(&mut length).ok()?;
         let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];

@@ -1,9 +1,6 @@
 //! Reverse names: what stands for an address below `in-addr.arpa` (RFC 1035 section 3.5) and `ip6.arpa` (RFC 3596 section 2.5).
 
-use std::{
-    fmt::Write as _,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::snapshot::{Zone, ZoneKind};
 use crate::{
@@ -42,24 +39,7 @@ pub(super) fn zone(network: &Network, serial: u32) -> Option<Zone> {
 
 /// The name that all reverse names of a network are at or below; its length must end at a label's border.
 pub(super) fn apex(network: &Network) -> Option<Name> {
-    let mut text = String::new();
-    let length = usize::from(network.prefix_length());
-    match network.address() {
-        IpAddr::V4(address) => {
-            for octet in address.octets().iter().take(length / 8).rev() {
-                write!(text, "{octet}.").ok()?;
-            }
-            text.push_str("in-addr.arpa");
-        }
-        IpAddr::V6(address) => {
-            let nibbles = address.octets().map(|octet| [octet >> 4, octet & 15]);
-            for nibble in nibbles.as_flattened().iter().take(length / 4).rev() {
-                write!(text, "{nibble:x}.").ok()?;
-            }
-            text.push_str("ip6.arpa");
-        }
-    }
-    text.parse().ok()
+    network.reverse_name()
 }
 
 /// Reads a name (wire format, lower case) at or below a reverse zone's apex; `None` if no address has such a name.

@@ -12,11 +12,11 @@ use toml::de::DeValue;
 
 use super::{
     duration::duration,
-    types::Listen,
+    types::{Listen, Namespace},
     values::{self, Base, bare_address},
     walk::{Item, Table, shorten},
 };
-use crate::model::Name;
+use crate::model::{Name, Network};
 
 /// Port of plain DNS, over UDP and TCP.
 const DNS_PORT: u16 = 53;
@@ -124,8 +124,13 @@ impl fmt::Display for Upstream {
     }
 }
 
+/// A suffix with the place where it stands.
+pub(super) type Placed<'a> = (Forward, Item<'a>);
+
 /// Reads `[forward]`; an upstream that is one of our own addresses is refused, since questions would go round.
-pub(super) fn forward(item: Item<'_>, listen: &Listen, base: &Base) -> Option<Vec<Forward>> {
+///
+/// Each with its place.
+pub(super) fn forward<'a>(item: Item<'a>, listen: &Listen, base: &Base) -> Option<Vec<Placed<'a>>> {
     let entries = item.entries("a table of suffixes and their upstreams, such as \".\" = [\"10.0.0.2\"]")?;
     let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
     let mut read = Vec::new();
@@ -150,10 +155,36 @@ pub(super) fn forward(item: Item<'_>, listen: &Listen, base: &Base) -> Option<Ve
                 .help("names are the same in upper and lower case, and with or without a final dot")
                 .report();
         }
-        read.extend(rule(entry, suffix, listen, base));
+        read.extend(rule(entry, suffix, listen, base).map(|forward| (forward, entry)));
     }
-    read.sort_by_cached_key(|forward| forward.suffix.to_string());
+    read.sort_by_cached_key(|(forward, _)| forward.suffix.to_string());
     Some(read)
+}
+
+/// Warns of suffixes that nobody is ever asked for, since all names below them are our own.
+pub(super) fn warn_of_own(forwards: &[Placed<'_>], namespaces: &[Namespace], reverse: &[Network]) {
+    for (Forward { suffix, .. }, entry) in forwards {
+        let namespace = namespaces.iter().find(|namespace| suffix.is_at_or_below(&namespace.apex));
+        let is_below =
+            |network: &&Network| network.reverse_name().is_some_and(|apex| suffix.is_at_or_below(&apex));
+        let (owner, help) = if let Some(namespace) = namespace {
+            let help =
+                "names of namespaces are never forwarded: take the suffix out, or rename the namespace";
+            (format!("the namespace {:?}", namespace.apex.to_string()), help)
+        } else if let Some(network) = reverse.iter().find(is_below) {
+            let help =
+                "reverse names of these networks are never forwarded: take the suffix out, or the network";
+            (format!("the network \"{network}\" in \"reverse\""), help)
+        } else {
+            continue;
+        };
+        entry
+            .scope
+            .warning(entry.key, format!("nobody is asked for names below {:?}", suffix.to_string()))
+            .label(format!("they all belong to {owner}"))
+            .help(help)
+            .report();
+    }
 }
 
 /// Reads one suffix's value: a list of upstreams, or the long form.

@@ -12,6 +12,7 @@ use toml::de::DeTable;
 
 use super::{
     diagnostic::{Cause, Report, SourceFile, Span},
+    forward,
     log::{Log, Scope},
     references::{self, Zone},
     server::{self, Zones},
@@ -183,6 +184,7 @@ fn assemble(
         references::resolve(&mut read, log);
     }
     let namespaces = unique(read);
+    forward::warn_of_own(&server.forward, &namespaces, &server.reverse);
     let config = Config {
         path: Some(main.path.clone()),
         zones,
@@ -193,7 +195,7 @@ fn assemble(
         max_stale: server.max_stale,
         consul: server.sources.consul,
         kubernetes: server.sources.kubernetes,
-        forward: server.forward,
+        forward: server.forward.into_iter().map(|(forward, _)| forward).collect(),
         cache: server.cache,
         localities: server.localities,
         reverse: server.reverse,

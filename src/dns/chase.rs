@@ -2,6 +2,7 @@
 //!
 //! Off the workers' threads, so hickory-proto may take both messages apart and write the whole anew.
 
+use arrayvec::ArrayVec;
 use hickory_proto::{
     op::{Message, ResponseCode},
     rr::RecordType,
@@ -12,11 +13,19 @@ use super::question::HEADER;
 /// Length of a record whose owner is a pointer, before its data.
 const RECORD: usize = 12;
 
-/// The target of the alias that our own answer consists of, in wire format; `question` is the length of the question in it.
-pub(super) fn target(own: &[u8], question: usize) -> Option<&[u8]> {
+/// A name in wire format.
+type Target = ArrayVec<u8, 255>;
+
+/// The target of the alias that our own answer consists of, in wire format, letters lower case; `question` is the length of the
+/// question in it.
+pub(super) fn target(own: &[u8], question: usize) -> Option<Target> {
     let data = own.get(HEADER + question + RECORD - 2..)?;
     let (length, data) = data.split_first_chunk()?;
-    data.get(..usize::from(u16::from_be_bytes(*length)))
+    let mut target = Target::new();
+    target.try_extend_from_slice(data.get(..usize::from(u16::from_be_bytes(*length)))?).ok()?;
+    // Lengths are at most 63, so they are no letters.
+    target.make_ascii_lowercase();
+    Some(target)
 }
 
 /// Puts what was said of the target behind our own answer: its records, its response code (RFC 6604 section 3), and where it is

@@ -21,6 +21,9 @@ use crate::{
     telemetry::{Metrics, Outcome, Restriction, Transport},
 };
 
+/// AA, of the header's third byte.
+const AUTHORITATIVE: u8 = 0x04;
+
 /// The question as it may be forwarded; `None` for what is between a client and its server only: transfers, transactions'
 /// keys and signatures (RFC 2930, RFC 8945), other classes. `own_options` go into the answer's OPT record.
 pub(super) fn ask<'a>(query: &Query<'a>, transport: Transport, own_options: &'a [u8]) -> Option<Ask<'a>> {
@@ -47,6 +50,10 @@ pub(super) fn ask<'a>(query: &Query<'a>, transport: Transport, own_options: &'a 
 impl Responder {
     /// Whether `own`, our answer, is an alias of what somebody else must be asked for, and the client wants that.
     pub(super) fn leads_out(&self, query: &Query<'_>, context: Context, own: &[u8]) -> bool {
+        // What others have said, and is kept, is no alias of ours: whoever answered it has followed it as far as it leads.
+        if own.get(2).is_none_or(|flags| flags & AUTHORITATIVE == 0) {
+            return false;
+        }
         // One answer, and that an alias where it was not asked for one.
         let (cname, question) = (u16::from(RecordType::CNAME), query.question);
         let at = HEADER + question.wire.len() + 2;
@@ -61,7 +68,7 @@ impl Responder {
         let Some(target) = chase::target(own, question.wire.len()) else { return false };
         let snapshot = self.cell.load();
         let view = snapshot.view();
-        matches!(view.lookup(target), Lookup::Elsewhere) && forwarder.covers(target)
+        matches!(view.lookup(&target), Lookup::Elsewhere) && forwarder.covers(&target)
     }
 
     /// Has somebody else asked for the answer to `packet`, for which there was [`Response::Later`](super::Response::Later) and
@@ -88,9 +95,9 @@ impl Responder {
             return forwarder.hand_off(&ask, packet, Box::new(|answer| late.release(answer)));
         };
         let [type0, type1] = ask.qtype.to_be_bytes();
-        let wire = [target, &[type0, type1, 0, 1]].concat();
+        let wire = [target.as_slice(), &[type0, type1, 0, 1]].concat();
         let of_target =
-            Ask { question: &wire, name: target, limit: Self::TCP_LIMIT, own_options: &[], ..ask };
+            Ask { question: &wire, name: &target, limit: Self::TCP_LIMIT, own_options: &[], ..ask };
         let (own, limit) = (so_far.to_vec(), ask.limit);
         let join = move |chased: &[u8]| late.release(&chase::join(&own, chased, limit));
         forwarder.hand_off(&of_target, packet, Box::new(join));

@@ -105,7 +105,7 @@ impl Responder {
     }
 
     fn who_is_asked_behind(&self, question: &Question<'_>, own: &[u8]) -> Option<String> {
-        let who = self.who_is_asked(chase::target(own, question.wire.len())?)?;
+        let who = self.who_is_asked(&chase::target(own, question.wire.len())?)?;
         Some(format!("its target's records follow: {who}"))
     }
 }

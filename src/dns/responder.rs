@@ -141,6 +141,11 @@ impl Responder {
         Self { forwarder: Some(forwarder), ..self }
     }
 
+    /// Whether this client gets no answer at all.
+    pub(super) fn silences(&self, client: IpAddr) -> bool {
+        self.guard.client(client).standing == Standing::Denied
+    }
+
     /// The metrics that it counts in.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics

@@ -1,9 +1,10 @@
 //! TCP: pipelined queries, an idle timeout, a cap on connections (RFC 7766).
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,10 +18,11 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
+    access::subnet,
     responder::{Context, Responder, Response},
     rotation::Rotation,
 };
-use crate::telemetry::{Metrics, Transport};
+use crate::telemetry::{Metrics, Restriction, Transport};
 
 /// Answers that are gathered before they are written, when many queries wait: bounds what a connection can hold.
 const GATHER: usize = 64 << 10;
@@ -34,17 +36,69 @@ const LATE_PATIENCE: Duration = Duration::from_secs(60);
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// The share of all connections that one client may have.
+const SHARE: usize = 4;
+
+/// What one client may always have.
+const LEAST: usize = 8;
+
 /// What all TCP listeners share.
 #[derive(Debug)]
 pub struct Limits {
     idle: Duration,
     connections: Arc<Semaphore>,
+    /// Most connections of one client.
+    of_client: usize,
+    /// Connections by client: an address, or a network of v6 that one may have for itself.
+    clients: Mutex<HashMap<u128, usize>>,
 }
 
 impl Limits {
-    /// Allows `connections` at one time and each to be silent for `idle`.
+    /// Allows `connections` at one time and each to be silent for `idle`. One client may have a quarter of them, but always eight.
     pub fn new(idle: Duration, connections: usize) -> Self {
-        Self { idle, connections: Arc::new(Semaphore::new(connections)) }
+        Self {
+            idle,
+            connections: Arc::new(Semaphore::new(connections)),
+            of_client: (connections / SHARE).max(LEAST),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// A place for a connection of this client, if it may have one more.
+    fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+        let of_all = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+        let client = subnet(client, 32, 64);
+        let mut clients = self.clients();
+        let count = clients.entry(client).or_default();
+        // Whoever has none may have one, so no entry without a connection is left.
+        if *count >= self.of_client {
+            return None;
+        }
+        *count += 1;
+        Some(Place { limits: Arc::clone(self), client, _of_all: of_all })
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<u128, usize>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place among all and among those of its client.
+#[derive(Debug)]
+struct Place {
+    limits: Arc<Limits>,
+    client: u128,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut entry) = self.limits.clients().entry(self.client) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
     }
 }
 
@@ -66,14 +120,15 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts and answers until dropped.
 ///
-/// A connection beyond the cap is closed at once: clients fall back or come again, and those that are open go on.
+/// A connection beyond the cap, or its client's, is closed at once: clients fall back or come again, and those that are open go on. So
+/// is one of a client that gets no answer anyway, which takes no place.
 pub async fn serve(listener: TcpListener, responder: Arc<Responder>, limits: Arc<Limits>) {
     let rotation = Arc::new(Mutex::new(Rotation::default()));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to be closed.
                 warn!("TCP: cannot accept: {error}");
@@ -81,13 +136,17 @@ pub async fn serve(listener: TcpListener, responder: Arc<Responder>, limits: Arc
                 continue;
             }
         };
-        let Ok(permit) = Arc::clone(&limits.connections).try_acquire_owned() else {
+        if responder.silences(client.ip()) {
+            responder.metrics().restricted(Restriction::Denied);
+            continue;
+        }
+        let Some(place) = limits.take(client.ip()) else {
             responder.metrics().tcp_refused();
             continue;
         };
         let (responder, rotation, idle) = (Arc::clone(&responder), Arc::clone(&rotation), limits.idle);
         connections.spawn(async move {
-            let _open = Open::new(responder.metrics(), permit);
+            let _open = Open::new(responder.metrics(), place);
             if let Err(error) = converse(stream, &responder, &rotation, idle).await {
                 debug!("TCP: connection ended: {error}");
             }
@@ -98,11 +157,11 @@ pub async fn serve(listener: TcpListener, responder: Arc<Responder>, limits: Arc
 /// A connection's place under the cap, counted while it is taken, however the connection ends.
 struct Open<'m> {
     metrics: &'m Metrics,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<'m> Open<'m> {
-    fn new(metrics: &'m Metrics, place: OwnedSemaphorePermit) -> Self {
+    fn new(metrics: &'m Metrics, place: Place) -> Self {
         metrics.tcp_opened();
         Self { metrics, _place: place }
     }
@@ -259,4 +318,40 @@ async fn flush(stream: &mut WriteHalf<'_>, answers: &mut Vec<u8>, idle: Duration
         answers.clear();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(connections: usize) -> Arc<Limits> {
+        Arc::new(Limits::new(Duration::from_secs(1), connections))
+    }
+
+    fn take(limits: &Arc<Limits>, client: &str) -> Option<Place> {
+        limits.take(client.parse().unwrap())
+    }
+
+    #[test]
+    fn one_client_leaves_places_for_the_others_and_gives_them_back() {
+        for (all, share) in [(400, 100), (40, 10), (12, 8), (2, 2)] {
+            let limits = limits(all);
+            let mut places: Vec<_> = std::iter::from_fn(|| take(&limits, "192.0.2.1")).collect();
+            assert_eq!(places.len(), share, "of {all}");
+            assert_eq!(take(&limits, "192.0.2.2").is_some(), share < all);
+            places.pop();
+            assert!(take(&limits, "::ffff:192.0.2.1").is_some());
+            places.clear();
+            assert!(limits.clients().is_empty());
+            assert_eq!(limits.connections.available_permits(), all);
+        }
+    }
+
+    #[test]
+    fn a_network_that_one_may_have_for_itself_is_one_client() {
+        let limits = limits(40);
+        let places: Vec<_> = (0..20).filter_map(|at| take(&limits, &format!("2001:db8::{at}"))).collect();
+        assert_eq!(places.len(), 10);
+        assert!(take(&limits, "2001:db8:0:1::1").is_some());
+    }
 }

@@ -47,6 +47,8 @@ pub(super) struct Cache {
     settings: ArcSwap<config::Cache>,
     table: papaya::HashMap<Box<[u8]>, Entry, Hasher>,
     order: Mutex<Order>,
+    /// How often everything was forgotten.
+    epoch: AtomicU64,
     began: Instant,
 }
 
@@ -100,6 +102,7 @@ impl Cache {
             settings: ArcSwap::from_pointee(settings),
             table: papaya::HashMap::with_hasher(Hasher::default()),
             order: Mutex::default(),
+            epoch: AtomicU64::new(0),
             began: Instant::now(),
         }
     }
@@ -119,9 +122,11 @@ impl Cache {
         let written = entry.image.write(ask, Age::Kept(age, entry.most), out);
         let hits = entry.visit();
         let lifetime = entry.fresh_until - entry.kept_at;
+        let failed_at = entry.failed_at.load(Ordering::Relaxed);
         let prefetch = entry.prefetch
             && entry.fresh_until - now <= lifetime / 10
             && hits >= POPULAR
+            && (failed_at == 0 || now >= failed_at + RECHECK)
             && !entry.fetching.swap(true, Ordering::Relaxed);
         Some(Hit { written, stale: false, prefetch })
     }
@@ -145,20 +150,26 @@ impl Cache {
         true
     }
 
-    /// Keeps an answer for as long as it may be; returns how many others had to go for it.
+    /// How often everything was forgotten: an answer that was asked for before the last time is not kept.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Keeps an answer for as long as it may be, if nothing was forgotten since `epoch`; returns how many others had to go for it.
     ///
     /// A failure does not take the place of an answer that may still be given.
-    pub(super) fn keep(&self, key: &[u8], image: Image) -> usize {
+    pub(super) fn keep(&self, key: &[u8], image: Image, epoch: u64) -> usize {
         let settings = self.settings.load();
         let Some(entry) = self.entry(image, &settings) else { return 0 };
-        if entry.is_failure && self.mark_failed(key) {
+        if entry.is_failure && epoch == self.epoch() && self.mark_failed(key) {
             return 0;
         }
         let size = entry.size(key);
-        if size > settings.size / LARGEST {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = self.settings.load().size;
+        if size > most / LARGEST || epoch != self.epoch() {
             return 0;
         }
-        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let table = self.table.pin();
         let old = table.get(key).map(|old| old.size(key));
         match old {
@@ -167,10 +178,16 @@ impl Cache {
         }
         order.bytes += size;
         table.insert(key.into(), entry);
+        self.evict(&mut order, most)
+    }
+
+    /// Throws out until what is left takes no more than `size`; returns how many.
+    fn evict(&self, order: &mut Order, size: usize) -> usize {
+        let table = self.table.pin();
         let mut gone = 0;
         // One round: those that are asked for all the while cannot hold the lock for ever.
         let mut spared = order.keys.len();
-        while order.bytes > settings.size {
+        while order.bytes > size {
             let Some(oldest) = order.keys.pop_front() else { break };
             let Some(entry) = table.get(&oldest) else { continue };
             if entry.visited.swap(false, Ordering::Relaxed) && spared > 0 {
@@ -185,15 +202,19 @@ impl Cache {
         gone
     }
 
-    /// Takes other settings, for what is kept from now on.
-    pub(super) fn set(&self, settings: config::Cache) {
+    /// Takes other settings: the size at once, the others for what is kept from now on. Returns how many had to go.
+    pub(super) fn set(&self, settings: config::Cache) -> usize {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = settings.size;
         self.settings.store(Arc::new(settings));
+        self.evict(&mut order, size)
     }
 
     /// Forgets everything.
     pub(super) fn clear(&self) {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         *order = Order::default();
+        self.epoch.fetch_add(1, Ordering::Release);
         self.table.pin().clear();
     }
 

@@ -11,8 +11,10 @@ const OPT: usize = 11;
 /// TTL of answers that are past their time ("RECOMMENDED value is 30 seconds", RFC 8767 section 4).
 const STALE_TTL: u32 = 30;
 
-/// The option that says that an answer is past its time (RFC 8914 section 4.4).
+/// The options that say that an answer is past its time: "Stale Answer" and, where there is no such name, "Stale NXDOMAIN Answer"
+/// (RFC 8914 sections 4.4 and 4.20).
 const STALE_OPTION: [u8; 6] = [0, 15, 0, 2, 0, 3];
+const STALE_NO_NAME_OPTION: [u8; 6] = [0, 15, 0, 2, 0, 19];
 
 /// How long the news that upstreams fail is kept, in seconds (RFC 9520 section 3.2 wants at least one).
 pub(super) const FAILURE_TTL: u32 = 2;
@@ -129,10 +131,18 @@ impl Image {
     /// question's letter case, RD and CD as they were asked, TTLs less the time they were kept, and an OPT record if there was
     /// one. *Cost*: a copy of the message and a step for each record; allocates only where `out` is too small.
     ///
-    /// What does not fit is left out from behind; TC says so unless it is only of the additional section (RFC 2181 section 9).
+    /// What does not fit is left out: the upstream's options first, then records from behind; TC says so unless those are only of the
+    /// additional section (RFC 2181 section 9).
     pub(super) fn write(&self, ask: &Ask<'_>, age: Age, out: &mut Vec<u8>) -> Written {
-        let options: &[u8] = if age == Age::Stale { &STALE_OPTION } else { &self.options };
-        let opt = if ask.edns.is_some() { OPT + options.len() + ask.own_options.len() } else { 0 };
+        let bare_opt = if ask.edns.is_some() { OPT + ask.own_options.len() } else { 0 };
+        let options: &[u8] = match age {
+            Age::Stale if self.code == code::NO_NAME => &STALE_NO_NAME_OPTION,
+            Age::Stale => &STALE_OPTION,
+            Age::New | Age::Kept(..) => &self.options,
+        };
+        let fit = self.message.len() + bare_opt + options.len() <= ask.limit;
+        let options = if fit { options } else { &[] };
+        let opt = bare_opt + if ask.edns.is_some() { options.len() } else { 0 };
         let (records, end, counts) = self.fitting(ask.limit.saturating_sub(opt));
         let truncated =
             self.is_truncated() || counts.iter().zip(&self.counts).take(2).any(|(kept, all)| kept < all);
@@ -231,14 +241,17 @@ mod tests {
         fn answers_are_within_their_limit_and_can_be_read(
             change in prop::collection::vec((0_usize..400, any::<u8>()), 0..4),
             records in 0_usize..20,
-            limit in 60_usize..700,
+            options in prop::collection::vec(any::<u8>(), 0..600),
+            limit in 100_usize..700,
             edns in any::<Option<bool>>(),
             age in prop::sample::select(vec![Age::New, Age::Kept(10, 60), Age::Stale]),
         ) {
             let answers = vec![a("web.example.", 300); records];
             let whole = answer("web.example.", 1, 0x8180, &answers, &[soa("example.", 60, 60)]);
             let is_changed = !change.is_empty();
-            let mut message = with_opt(&whole, 0, &[0, 15, 0, 2, 0, 3]);
+            let [length0, length1] = u16::try_from(options.len()).unwrap().to_be_bytes();
+            let options = [&[0, 15, length0, length1], options.as_slice()].concat();
+            let mut message = with_opt(&whole, 0, &options);
             for (at, to) in change {
                 // The question is compared before.
                 if let Some(byte) = message.get_mut(at).filter(|_| !(4..=28).contains(&at)) {
@@ -257,7 +270,7 @@ mod tests {
                 checking_disabled: false,
                 edns,
                 has_options: false,
-                own_options: &[],
+                own_options: &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8],
                 limit,
             };
             let mut out = Vec::new();
@@ -265,11 +278,41 @@ mod tests {
             prop_assert!(out.len() <= limit, "{} bytes", out.len());
             prop_assert_eq!(&out[12..12 + question.len()], question);
             if !is_changed {
+                let stale = age == Age::Stale;
+                let all = whole.len() + OPT + 12 + if stale { STALE_OPTION.len() } else { options.len() };
+                let has_options = out.windows(4).any(|four| four == &options[..4]) && edns.is_some();
+                if edns.is_some() && !stale && options.len() > 4 {
+                    prop_assert_eq!(has_options, all <= limit, "whole or not at all, and before any record");
+                }
                 let read = Message::from_vec(&out).unwrap();
                 prop_assert_eq!(read.edns.is_some(), edns.is_some());
                 prop_assert_eq!(read.metadata.truncation, written.truncated);
                 prop_assert_eq!(written.truncated, read.answers.len() + read.authorities.len() < records + 1);
             }
+        }
+    }
+
+    #[test]
+    fn a_stale_answer_says_of_which_kind_it_is() {
+        for (flags, expected) in [(0x8180, 3), (0x8183, 19)] {
+            let message = answer("web.example.", 1, flags, &[], &[soa("example.", 60, 60)]);
+            let image = Image::new(message).unwrap();
+            let ask = Ask {
+                id: [1, 2],
+                question: b"\x03web\x07example\x00\x00\x01\x00\x01",
+                name: b"\x03web\x07example\x00",
+                qtype: 1,
+                recursion_desired: true,
+                authentic_data: false,
+                checking_disabled: false,
+                edns: Some(false),
+                has_options: false,
+                own_options: &[],
+                limit: 512,
+            };
+            let mut out = Vec::new();
+            image.write(&ask, Age::Stale, &mut out);
+            assert!(out.ends_with(&[0, 6, 0, 15, 0, 2, 0, expected]), "{out:02x?}");
         }
     }
 }

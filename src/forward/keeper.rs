@@ -124,8 +124,11 @@ async fn follow_files(rule: &Arc<Rule>, forwarder: &Forwarder) {
     }
     let reader = Arc::clone(rule);
     let reading = move || reader.files().map(system::read).collect::<Vec<_>>();
-    if let Ok(texts) = tokio::task::spawn_blocking(reading).await {
-        rule.refresh(&texts, &forwarder.own, &forwarder.metrics);
+    if let Ok(texts) = tokio::task::spawn_blocking(reading).await
+        && rule.refresh(&texts, &forwarder.own, &forwarder.metrics)
+    {
+        // In another network other resolvers may say something else.
+        forwarder.forget();
     }
 }
 

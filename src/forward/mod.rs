@@ -42,10 +42,10 @@ pub use self::{ask::Ask, image::Written, message::may_pass, upstream::SetupError
 use self::{
     ask::{Asker, Question},
     cache::{Cache, Held},
-    flights::{Admitted, Flights, Landing, Waiter},
+    flights::{Admitted, Flight, Flights, Landing, Waiter},
     image::Image,
     keeper::Probes,
-    rules::{Rule, Rules},
+    rules::Rules,
 };
 use crate::{
     config::Config,
@@ -136,10 +136,22 @@ impl Forwarder {
             let rules = Rules::new(&config.forward, &before, &self.own, &self.metrics)?;
             self.active.store(!rules.is_empty(), Ordering::Relaxed);
             self.rules.store(Arc::new(rules));
-            self.cache.clear();
+            self.forget();
         }
-        self.cache.set(config.cache.clone());
+        let evicted = self.cache.set(config.cache.clone());
+        self.show_cache(evicted);
         Ok(())
+    }
+
+    /// Forgets all answers, those too that are on their way: after those whom they came from are no longer asked.
+    fn forget(&self) {
+        self.cache.clear();
+        self.show_cache(0);
+    }
+
+    fn show_cache(&self, evicted: usize) {
+        let Held { entries, bytes } = self.cache.held();
+        self.metrics.forward().cache_holds(entries, bytes, evicted);
     }
 
     /// Whether anything is forwarded. *Cost*: one load.
@@ -205,7 +217,7 @@ impl Forwarder {
         let job = Job { question: Question::new(&ask.key(), &options), waiter: Some(waiter) };
         if let Err(error) = self.queue.try_send(job) {
             let (mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) = error;
-            self.drop_job(job.waiter);
+            self.drop_job(&job.question, job.waiter);
         }
     }
 
@@ -219,19 +231,18 @@ impl Forwarder {
         }
     }
 
-    fn drop_job(&self, waiter: Option<Waiter>) {
-        if let Some(waiter) = waiter {
-            self.metrics.forward().question(Forwarded::Dropped);
-            waiter.fail();
-        }
+    /// Answers where there is no room to ask: what is past its time is better than nothing.
+    fn drop_job(&self, question: &Question, waiter: Option<Waiter>) {
+        let key = question.is_plain().then(|| question.key());
+        self.reply_stale(waiter, key, Forwarded::Dropped);
     }
 
     fn flights(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a job: lets it wait with an equal one, or returns the question that is to be asked now.
-    fn take(&self, job: Job) -> Option<Question> {
+    /// Takes a job: lets it wait with an equal one, or returns what is to be asked now.
+    fn take(&self, job: Job) -> Option<Flight> {
         let Job { question, mut waiter } = job;
         // While it waited, an equal one may have been answered.
         if question.is_plain()
@@ -245,34 +256,40 @@ impl Forwarder {
             }
             waiter = Some(one);
         }
-        match self.flights().admit(question, waiter) {
-            Admitted::First(question, count) => {
+        // First of all: whoever is found then is asked at least until it changes.
+        let epoch = self.cache.epoch();
+        let Some(rule) = self.rules.load().find(question.name()).cloned() else {
+            self.reply_stale(waiter, None, Forwarded::Failed);
+            return None;
+        };
+        let flight = Flight { question, rule, epoch };
+        let admitted = self.flights().admit(&flight, waiter);
+        match admitted {
+            Admitted::First(count) => {
                 self.metrics.forward().in_flight(count);
-                Some(question)
+                Some(flight)
             }
             Admitted::Shares => {
                 self.metrics.forward().shared();
                 None
             }
             Admitted::Full(waiter) => {
-                self.drop_job(waiter);
+                self.drop_job(&flight.question, waiter);
                 None
             }
         }
     }
 
     /// Asks for one question, answers all who wait for it, and keeps the answer.
-    async fn fly(self: Arc<Self>, question: Question) {
-        let mut landing = Landing::new(&self, &question);
-        let Some(rule) = self.rules.load().find(question.name()).cloned() else {
-            landing.land().into_iter().for_each(Waiter::fail);
-            return;
-        };
-        let image = self.ask(&rule, &question).await;
+    async fn fly(self: Arc<Self>, flight: Flight) {
+        let mut landing = Landing::new(&self, &flight);
+        let question = &flight.question;
+        let image = self.ask(&flight).await;
         let waiters = landing.land();
         let settled = image.as_ref().is_some_and(|image| matches!(image.code(), 0 | 3 | 6));
-        if !settled && question.is_plain() && self.cache.mark_failed(question.key()) {
-            return self.reply_stale(waiters, question.key());
+        let may_be_kept = question.is_plain() && self.cache.epoch() == flight.epoch;
+        if !settled && may_be_kept && self.cache.mark_failed(question.key()) {
+            return self.reply_stale(waiters, Some(question.key()), Forwarded::Failed);
         }
         let result = if image.is_some() { Forwarded::Answered } else { Forwarded::Failed };
         let image = image.unwrap_or_else(|| Image::failure(&question.wire()));
@@ -280,15 +297,15 @@ impl Forwarder {
             self.metrics.forward().question(result);
             waiter.reply(&image);
         }
-        if question.is_plain() {
-            let evicted = self.cache.keep(question.key(), image);
-            let Held { entries, bytes } = self.cache.held();
-            self.metrics.forward().cache_holds(entries, bytes, evicted);
+        if may_be_kept {
+            let evicted = self.cache.keep(question.key(), image, flight.epoch);
+            self.show_cache(evicted);
         }
     }
 
     /// Asks upstreams. When that takes long, those who wait get an answer past its time if there is one.
-    async fn ask(&self, rule: &Rule, question: &Question) -> Option<Image> {
+    async fn ask(&self, flight: &Flight) -> Option<Image> {
+        let Flight { question, rule, .. } = flight;
         let resolving = resolve::resolve(rule, question);
         tokio::pin!(resolving);
         tokio::select! {
@@ -296,22 +313,28 @@ impl Forwarder {
             () = sleep(CLIENT_PATIENCE), if question.is_plain() => {}
         }
         if self.cache.mark_failed(question.key()) {
-            let waiters = self.flights().let_go(question);
-            self.reply_stale(waiters, question.key());
+            let waiters = self.flights().let_go(flight);
+            self.reply_stale(waiters, Some(question.key()), Forwarded::Failed);
         }
         resolving.await
     }
 
-    fn reply_stale(&self, waiters: Vec<Waiter>, key: &[u8]) {
+    /// Replies with the answer under `key` that is past its time, or that there is none, which counts as `otherwise`.
+    fn reply_stale(
+        &self,
+        waiters: impl IntoIterator<Item = Waiter>,
+        key: Option<&[u8]>,
+        otherwise: Forwarded,
+    ) {
         let mut answer = Vec::new();
         for waiter in waiters {
-            match self.cache.stale_answer(&waiter.asker.ask(), key, &mut answer) {
+            match key.and_then(|key| self.cache.stale_answer(&waiter.asker.ask(), key, &mut answer)) {
                 Some(_) => {
                     self.metrics.forward().question(Forwarded::Stale);
                     (waiter.reply)(&answer);
                 }
                 None => {
-                    self.metrics.forward().question(Forwarded::Failed);
+                    self.metrics.forward().question(otherwise);
                     waiter.fail();
                 }
             }
@@ -329,8 +352,8 @@ impl Engine {
             loop {
                 tokio::select! {
                     Some(job) = self.inbox.recv() => {
-                        if let Some(question) = forwarder.take(job) {
-                            flights.spawn(Arc::clone(forwarder).fly(question));
+                        if let Some(flight) = forwarder.take(job) {
+                            flights.spawn(Arc::clone(forwarder).fly(flight));
                         }
                     }
                     Some(_) = flights.join_next() => {}

@@ -17,19 +17,32 @@ struct Try {
     upstream: Arc<Upstream>,
     /// When its answer is later than usual.
     late: Instant,
-    open: bool,
+    state: State,
 }
+
+/// What became of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Answered,
+    Failed,
+}
+
+/// Every try of one question, as long as it is worked on. Those that are late when it ends count as not answered: what they ask is
+/// given up with it.
+#[derive(Default)]
+struct Tries(Vec<Try>);
 
 /// Asks the rule's upstreams until one answers.
 ///
 /// The first in order is asked, and when its answer takes longer than usual the next one as well, while the first may
 /// still answer; with a failure the next is asked at once. After all of them the first gets another try, each round with twice the
-/// patience. `None`: nobody answered within the rule's time. An answer that settles nothing, such as SERVFAIL, is only given when
-/// nobody had a better one.
+/// patience. `None`: nobody answered within the rule's time. An answer that settles nothing, such as SERVFAIL or one that was cut,
+/// is only given when nobody had a better one.
 pub(super) async fn resolve(rule: &Rule, question: &Question) -> Option<Image> {
     let upstreams = rule.order();
     let deadline = Instant::now() + rule.settings.timeout;
-    let mut tries: Vec<Try> = Vec::new();
+    let Tries(tries) = &mut Tries::default();
     let mut running = FuturesUnordered::new();
     let mut best: Option<Image> = None;
     let mut unsettled = 0;
@@ -43,7 +56,7 @@ pub(super) async fn resolve(rule: &Rule, question: &Question) -> Option<Image> {
                 let round = number.checked_div(upstreams.len()).unwrap_or(0);
                 let wait = upstream.health.wait() * (1 << round.min(6));
                 let late = (now + wait).min(deadline);
-                tries.push(Try { upstream: Arc::clone(upstream), late, open: true });
+                tries.push(Try { upstream: Arc::clone(upstream), late, state: State::Open });
                 running.push(attempt(number, upstream, question, deadline.saturating_duration_since(now)));
                 late
             }
@@ -58,15 +71,15 @@ pub(super) async fn resolve(rule: &Rule, question: &Question) -> Option<Image> {
                 () = sleep_until(late) => break,
             };
             if let Some(one) = tries.get_mut(number) {
-                one.open = false;
+                one.state = if result.is_ok() { State::Answered } else { State::Failed };
             }
             match result {
-                Ok(image) if settles(&image) => {
-                    note_the_late(&tries, number);
-                    return Some(image);
-                }
+                Ok(image) if settles(&image) => return Some(image),
                 Ok(image) => {
-                    best = Some(image);
+                    // Of one that was cut something can be used.
+                    if best.as_ref().is_none_or(|best| !best.is_truncated()) {
+                        best = Some(image);
+                    }
                     unsettled += 1;
                     if unsettled >= upstreams.len() {
                         return best;
@@ -92,18 +105,22 @@ async fn attempt(
     (number, upstream.ask(question, limit).await)
 }
 
-/// Whether an answer says what is, and not only that the upstream cannot: NOERROR, NXDOMAIN, YXDOMAIN (RFC 6672).
+/// Whether an answer says what is, and all of it, and not only that the upstream cannot: NOERROR, NXDOMAIN, YXDOMAIN (RFC 6672).
 fn settles(image: &Image) -> bool {
-    matches!(image.code(), 0 | 3 | 6)
+    matches!(image.code(), 0 | 3 | 6) && !image.is_truncated()
 }
 
-/// Those who were later than usual when another one answered have not answered.
-fn note_the_late(tries: &[Try], winner: usize) {
-    let now = Instant::now();
-    let answered = tries.get(winner).map(|one| &one.upstream);
-    for one in tries.iter().filter(|one| one.open && one.late <= now) {
-        if answered.is_none_or(|answered| !Arc::ptr_eq(answered, &one.upstream)) {
-            one.upstream.missed(&"it did not answer while another one did");
+impl Drop for Tries {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        for late in self.0.iter().filter(|one| one.state == State::Open && one.late <= now) {
+            late.upstream.overtaken();
+            let answered =
+                |one: &Try| one.state == State::Answered && Arc::ptr_eq(&one.upstream, &late.upstream);
+            if !self.0.iter().any(answered) {
+                late.upstream
+                    .missed(&"it did not answer in its usual time, nor until the question was given up");
+            }
         }
     }
 }

@@ -11,11 +11,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::{
+    flights::Load,
     system,
-    upstream::{SetupError, Upstream},
+    upstream::{MOST_SOCKETS, SetupError, Upstream},
 };
 use crate::{
     config::{self, ForwardPolicy},
@@ -36,7 +38,10 @@ pub(super) struct Rules {
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) settings: config::Forward,
+    pub(super) load: Load,
     upstreams: ArcSwap<Vec<Arc<Upstream>>>,
+    /// Places for the upstreams' sockets.
+    places: Arc<Semaphore>,
     /// What its files said last, in their order.
     texts: Mutex<Vec<String>>,
     turn: AtomicUsize,
@@ -103,21 +108,25 @@ impl Rules {
 fn new_upstream(
     upstream: &config::Upstream,
     rule: &config::Forward,
+    places: &Arc<Semaphore>,
     metrics: &Metrics,
 ) -> Result<Option<Arc<Upstream>>, SetupError> {
-    let made = Upstream::new(upstream, rule, |label| metrics.forward().upstream(label))?;
+    let made = Upstream::new(upstream, rule, places, |label| metrics.forward().upstream(label))?;
     Ok(made.map(Arc::new))
 }
 
 impl Rule {
     fn new(settings: &config::Forward, own: &[SocketAddr], metrics: &Metrics) -> Result<Self, SetupError> {
         let mut upstreams = Vec::new();
+        let places = Arc::new(Semaphore::new(MOST_SOCKETS));
         for upstream in &settings.upstreams {
-            upstreams.extend(new_upstream(upstream, settings, metrics)?);
+            upstreams.extend(new_upstream(upstream, settings, &places, metrics)?);
         }
         let rule = Self {
             settings: settings.clone(),
+            load: Load::default(),
             upstreams: ArcSwap::from_pointee(upstreams),
+            places,
             texts: Mutex::default(),
             turn: AtomicUsize::new(0),
         };
@@ -171,13 +180,14 @@ impl Rule {
     /// Takes what the files say now, in their order; of one that cannot be read (`None`) the last text counts, since a file that
     /// is being replaced is there again in a moment.
     ///
-    /// Where that is something else than before, the upstreams are put together anew; what stays is the same one as before.
-    pub(super) fn refresh(&self, texts: &[Option<String>], own: &[SocketAddr], metrics: &Metrics) {
+    /// Where that is something else than before, the upstreams are put together anew; what stays is the same one as before. Tells
+    /// whether they are others now.
+    pub(super) fn refresh(&self, texts: &[Option<String>], own: &[SocketAddr], metrics: &Metrics) -> bool {
         let mut last = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         let text = |(at, text): (usize, &Option<String>)| text.clone().or_else(|| last.get(at).cloned());
         let texts: Vec<String> = texts.iter().enumerate().map(|one| text(one).unwrap_or_default()).collect();
         if *last == texts {
-            return;
+            return false;
         }
         let before = self.upstreams();
         let mut now: Vec<Arc<Upstream>> = Vec::new();
@@ -189,7 +199,9 @@ impl Rule {
             match before.iter().find(|one| one.label() == label) {
                 Some(one) => now.push(Arc::clone(one)),
                 // What cannot be set up was said when the rule was made; plain addresses always can.
-                None => now.extend(new_upstream(upstream, &self.settings, metrics).ok().flatten()),
+                None => {
+                    now.extend(new_upstream(upstream, &self.settings, &self.places, metrics).ok().flatten())
+                }
             }
         };
         let mut unread = texts.iter();
@@ -207,8 +219,10 @@ impl Rule {
             }
         }
         *last = texts;
+        let is_other = !now.iter().map(|one| one.label()).eq(before.iter().map(|one| one.label()));
         self.upstreams.store(Arc::new(now));
         self.log();
+        is_other
     }
 
     /// Says who is asked from now on.

@@ -1,6 +1,7 @@
 //! A forwarder as a whole, against upstreams on loopback.
 
 mod caching;
+mod changing;
 mod encrypted;
 mod failing;
 mod passing;

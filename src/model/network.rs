@@ -1,10 +1,12 @@
 //! Networks: an address with a prefix length, as in `10.0.0.0/8`.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
+
+use super::Name;
 
 /// A network, or one address; the host bits are zero.
 ///
@@ -109,6 +111,29 @@ impl Network {
     /// Tells whether every address of `other` is in it.
     pub const fn covers(&self, other: &Self) -> bool {
         self.length <= other.length && self.contains_bits(other.bits)
+    }
+
+    /// The name that all reverse names of its addresses are at or below (RFC 1035 section 3.5, RFC 3596 section 2.5); its length
+    /// must end at a label's border.
+    pub fn reverse_name(&self) -> Option<Name> {
+        let mut text = String::new();
+        let length = usize::from(self.prefix_length());
+        match self.address() {
+            IpAddr::V4(address) => {
+                for octet in address.octets().iter().take(length / 8).rev() {
+                    write!(text, "{octet}.").ok()?;
+                }
+                text.push_str("in-addr.arpa");
+            }
+            IpAddr::V6(address) => {
+                let nibbles = address.octets().map(|octet| [octet >> 4, octet & 15]);
+                for nibble in nibbles.as_flattened().iter().take(length / 4).rev() {
+                    write!(text, "{nibble:x}.").ok()?;
+                }
+                text.push_str("ip6.arpa");
+            }
+        }
+        text.parse().ok()
     }
 
     /// Its addresses as ranges of v6 bits, both ends included: one, or two around the v4 ones that are not in it.

@@ -27,6 +27,9 @@ use crate::{
 
 const NAMESPACE: &str = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"10.0.0.1:80\"] }]\n";
 
+/// No look-up may take longer: stub resolvers would wait for five times as long, but people notice.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Owner and type.
 const QUESTIONS: &[(&str, &str)] = &[
     ("@", "SOA"),
@@ -179,13 +182,13 @@ async fn no_look_up_fails_when_the_first_of_two_upstreams_stops() {
             took.extend(client.await.unwrap());
         }
         took.sort_unstable();
+        let slowest = *took.last().unwrap();
         println!(
-            "{signal}: {} look-ups, none failed; median {:?}, slowest {:?}",
+            "{signal}: {} look-ups, none failed; median {:?}, slowest {slowest:?}",
             took.len(),
             took[took.len() / 2],
-            took.last().unwrap()
         );
-        assert!(!second.address.ip().is_unspecified());
+        assert!(slowest < PATIENCE, "{signal}: a look-up took {slowest:?}");
     }
 }
 
@@ -229,9 +232,8 @@ async fn look_up(socket: &UdpSocket, name: &str) -> Duration {
     let began = Instant::now();
     socket.send(&message.to_vec().unwrap()).await.unwrap();
     let mut room = [0; 4096];
-    // A stub resolver's patience.
-    let received = tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut room)).await;
-    let length = received.unwrap_or_else(|_| panic!("no answer for {name} in 5 s")).unwrap();
+    let received = tokio::time::timeout(PATIENCE, socket.recv(&mut room)).await;
+    let length = received.unwrap_or_else(|_| panic!("no answer for {name} in {PATIENCE:?}")).unwrap();
     let took = began.elapsed();
     let answer = Message::from_vec(&room[..length]).unwrap();
     assert_eq!(answer.metadata.id, message.metadata.id);

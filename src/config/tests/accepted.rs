@@ -404,6 +404,31 @@ fn a_namespace_that_hides_a_service_is_warned_of() {
 }
 
 #[test]
+fn suffixes_of_our_own_names_are_warned_of() {
+    let server =
+        |reverse: &str, suffix: &str| format!("reverse = {reverse}\n[forward]\n{suffix:?} = \"10.0.0.2\"\n");
+    for (suffix, owner) in [
+        ("shop", Some("the namespace \"shop\"")),
+        ("eu.Shop", Some("the namespace \"shop\"")),
+        ("2.10.in-addr.arpa", Some("the network \"10.2.0.0/16\" in \"reverse\"")),
+        ("3.2.10.in-addr.arpa", Some("the network \"10.2.0.0/16\" in \"reverse\"")),
+        ("d.f.ip6.arpa", Some("the network \"fd00::/8\" in \"reverse\"")),
+        (".", None),
+        ("workshop", None),
+        ("10.in-addr.arpa", None),
+    ] {
+        let text = server("[\"10.2.0.0/16\", \"fd00::/8\"]", suffix);
+        let warnings = load_texts(&text, "namespace = \"shop\"").expect("good").warnings;
+        let told = warnings.to_string();
+        assert_eq!(warnings.diagnostics().len(), usize::from(owner.is_some()), "{suffix}: {told}");
+        if let Some(owner) = owner {
+            assert!(told.contains("nobody is asked for names below") && told.contains(owner), "{told}");
+            assert_eq!(warnings.diagnostics()[0].place().line, 3);
+        }
+    }
+}
+
+#[test]
 fn the_demo_loads_without_a_word() {
     let loaded = demo().unwrap_or_else(|report| panic!("{report}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);

@@ -196,7 +196,7 @@ fn over_limit(buckets: &Buckets, slip: u32, code: ResponseCode) -> Release {
 }
 
 /// The network of a client: the first bits of its address.
-fn subnet(address: IpAddr, v4: u8, v6: u8) -> u128 {
+pub(super) fn subnet(address: IpAddr, v4: u8, v6: u8) -> u128 {
     let length = if address.to_canonical().is_ipv4() { v4 + 96 } else { v6 };
     Network::bits_of(address) & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)
 }

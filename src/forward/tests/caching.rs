@@ -174,6 +174,51 @@ async fn what_is_popular_is_fetched_before_its_time_is_over() {
 }
 
 #[tokio::test]
+async fn fetching_anew_is_not_tried_again_at_once_after_it_failed() {
+    let fake = Fake::with_ttl(1000).await;
+    let bed = Bed::with(&[&fake], "timeout = \"100ms\", tries = 1", "");
+    let packet = query("web.example.", A, None);
+    let ask_often = async || {
+        for _ in 0..10 {
+            bed.ask(&packet).await.unwrap();
+            until("nothing is asked", || bed.metric("muster_forward_in_flight ") == Some(0.0)).await;
+        }
+        bed.metric("muster_cache_prefetches_total ").unwrap()
+    };
+    ask_often().await;
+    fake.stop();
+    pass(Duration::from_secs(901)).await;
+    let failed =
+        format!("muster_forward_upstream_queries_total{{result=\"error\",upstream=\"{}\"}}", fake.address);
+    bed.ask(&packet).await.unwrap();
+    until("it is tried", || bed.metric(&failed).is_some_and(|count| count > 0.0)).await;
+    assert_eq!(ask_often().await, 1.0);
+    pass(Duration::from_secs(31)).await;
+    assert_eq!(ask_often().await, 2.0);
+}
+
+#[tokio::test]
+async fn a_smaller_cache_throws_out_at_once() {
+    let fake = Fake::with_ttl(3600).await;
+    let bed = Bed::with(&[&fake], "", "size = \"1MiB\"");
+    for at in 0..500 {
+        bed.ask(&query(&format!("n{at}.example."), A, None)).await.unwrap();
+    }
+    let bytes = || bed.metric("muster_cache_bytes ").unwrap();
+    assert!(bytes() > 65_536.0, "{}", bytes());
+    let reload = |size: &str| {
+        let to = format!("\".\" = {{ to = [\"{}\"], }}", fake.address);
+        bed.forwarder.reload(&settings(&to, &format!("size = {size}"))).unwrap();
+    };
+    reload("65536");
+    assert!(bytes() <= 65_536.0 && bytes() > 60_000.0, "{}", bytes());
+    reload("0");
+    assert_eq!((bytes(), bed.metric("muster_cache_entries ")), (0.0, Some(0.0)));
+    bed.ask(&query("n499.example.", A, None)).await.unwrap();
+    assert_eq!(fake.count(), 501);
+}
+
+#[tokio::test]
 async fn failures_are_kept_for_a_moment_only() {
     let fake = Fake::start(|asked| vec![reply_to(&asked.query, 0x8182)]).await;
     let bed = Bed::to(&[&fake]);

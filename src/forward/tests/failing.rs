@@ -1,7 +1,5 @@
 //! Upstreams that fail, are slow, or lead back.
 
-use std::io::Write as _;
-
 use super::*;
 
 /// An address where nobody listens.
@@ -57,6 +55,61 @@ async fn an_upstream_that_is_silent_is_overtaken_and_put_aside() {
         assert!(bed.ask(&query(&format!("n{at}.example."), A, None)).await.is_some());
     }
     until("it is put aside", || bed.metric(&up) == Some(0.0)).await;
+}
+
+#[tokio::test]
+async fn what_is_given_up_counts_as_not_answered() {
+    let (silent, second) = (Fake::silent().await, Fake::with_ttl(0).await);
+    let bed = Bed::with(&[&silent, &second], "", "");
+    let metric = |fake: &Fake, result: &str| {
+        let line = format!(
+            "muster_forward_upstream_queries_total{{result=\"{result}\",upstream=\"{}\"}}",
+            fake.address
+        );
+        bed.metric(&line)
+    };
+    // Its probe's answer.
+    until("both were probed", || [&silent, &second].iter().all(|fake| metric(fake, "answered") == Some(1.0)))
+        .await;
+    for at in 1..3 {
+        bed.ask(&query(&format!("n{at}.example."), A, None)).await.unwrap();
+        assert_eq!(metric(&silent, "timeout"), Some(f64::from(at)));
+    }
+    assert_eq!(metric(&second, "timeout"), Some(0.0));
+}
+
+/// Answers over UDP with what was cut; over TCP it takes connections and says nothing.
+async fn with_dead_tcp() -> (SocketAddr, TcpListener, AbortHandle) {
+    let (socket, listener) = loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()).await {
+            break (socket, listener);
+        }
+    };
+    let address = socket.local_addr().unwrap();
+    let handle =
+        Arc::new(|query: &[u8], _| vec![with_record(reply_to(query, 0x8380), A, 60, &[192, 0, 2, 9])]);
+    (address, listener, tokio::spawn(serve_udp(socket, handle)).abort_handle())
+}
+
+#[tokio::test]
+async fn a_cut_answer_is_better_than_none_and_a_whole_one_better_than_that() {
+    let (address, _listener, serving) = with_dead_tcp().await;
+    let whole = Fake::start(|asked| {
+        let flags = if asked.tcp { 0x8180 } else { 0x8380 };
+        vec![with_record(reply_to(&asked.query, flags), A, 60, &[192, 0, 2, 1])]
+    })
+    .await;
+    let bed = Bed::new(&format!("\".\" = {{ to = \"{address}\", timeout = \"600ms\" }}"), "");
+    let answer = bed.message(&query("web.example.", A, None)).await;
+    assert!(answer.metadata.truncation);
+    assert_eq!((answer.metadata.response_code.low(), answer.answers.len()), (0, 1));
+
+    let to = [address, whole.address].map(|address| address.to_string());
+    let bed = Bed::new(&format!("\".\" = {to:?}"), "");
+    let answer = bed.message(&query("web.example.", A, None)).await;
+    assert!(!answer.metadata.truncation && answer.answers.len() == 1);
+    serving.abort();
 }
 
 #[tokio::test]
@@ -182,74 +235,25 @@ async fn a_question_that_comes_back_waits_for_itself_and_goes_no_further() {
 }
 
 #[tokio::test]
-async fn the_name_servers_of_a_file_are_followed_but_not_our_own_address() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    writeln!(file, "nameserver 127.0.0.1\nnameserver 192.0.2.7").unwrap();
-    let path = file.path().display().to_string();
-    let mut settings = settings(&format!("\".\" = [\"{path}\", \"192.0.2.9\"]"), "");
-    settings.listen.dns = vec!["127.0.0.1:53".parse().unwrap()];
-    let metrics = Arc::new(Metrics::new().unwrap());
-    // No upstream is contacted: nothing runs.
-    let (forwarder, _engine) = Forwarder::new(&settings, &metrics).unwrap();
-    let rule = Arc::clone(forwarder.rules.load().find(b"\x00").unwrap());
-    let labels = || rule.upstreams().iter().map(|one| one.label().to_owned()).collect::<Vec<_>>();
-    assert_eq!(labels(), ["192.0.2.7:53", "192.0.2.9:53"]);
-    let kept = Arc::clone(&rule.upstreams()[0]);
-    let refresh = |text: Option<&str>| rule.refresh(&[text.map(str::to_owned)], &forwarder.own, &metrics);
-    refresh(Some("nameserver 192.0.2.8\nnameserver 192.0.2.7\n"));
-    assert_eq!(labels(), ["192.0.2.8:53", "192.0.2.7:53", "192.0.2.9:53"]);
-    assert!(Arc::ptr_eq(&kept, &rule.upstreams()[1]), "what it has learnt stays");
-    refresh(None);
-    assert_eq!(labels().len(), 3, "a file that is not there for a moment");
-    refresh(Some(""));
-    assert_eq!(labels(), ["192.0.2.9:53"]);
-}
-
-#[tokio::test]
-async fn a_file_that_changes_is_followed() {
-    let (first, second) = (Fake::with_ttl(0).await, Fake::with_ttl(0).await);
-    // resolv.conf knows no ports, so a name server that answers cannot be in it: it is enough that it is taken.
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let path = file.path().display().to_string();
-    let bed =
-        Bed::new(&format!("\".\" = [\"{path}\", \"{}\"]\nb = \"{}\"", first.address, second.address), "");
-    bed.ask(&query("a.example.", A, None)).await.unwrap();
-    let rule = Arc::clone(bed.forwarder.rules.load().find(b"\x00").unwrap());
-    assert_eq!(rule.upstreams().len(), 1);
-    std::fs::write(file.path(), "nameserver 127.0.0.199\n").unwrap();
-    until("the file is read again", || rule.upstreams().len() == 2).await;
-    assert_eq!(rule.upstreams()[0].label(), "127.0.0.199:53");
-}
-
-#[tokio::test]
-async fn a_reload_changes_upstreams_and_forgets_but_keeps_what_is_the_same() {
-    let (old, new, other) = (Fake::with_ttl(60).await, Fake::with_ttl(60).await, Fake::with_ttl(60).await);
-    let rules = |to: &Fake| format!("a = \"{}\"\nb = \"{}\"", to.address, other.address);
-    let bed = Bed::new(&rules(&old), "");
-    for name in ["x.a.", "x.b."] {
-        bed.ask(&query(name, A, None)).await.unwrap();
+async fn where_there_is_no_room_an_answer_past_its_time_is_given() {
+    let fake = Fake::with_ttl(60).await;
+    let bed = Bed::to(&[&fake]);
+    let packet = query("web.example.", A, None);
+    bed.ask(&packet).await.unwrap();
+    pass(Duration::from_secs(61)).await;
+    let name = lower_name(&packet);
+    let codes: Arc<Mutex<Vec<u8>>> = Arc::default();
+    for (packet, name) in
+        [(&packet, &name), (&query("not.example.", A, None), &b"\x03not\x07example\x00".to_vec())]
+    {
+        let (ask, codes) = (read(packet, name, 512), Arc::clone(&codes));
+        let reply: Reply = Box::new(move |answer: &[u8]| codes.lock().unwrap().push(answer[3] & 0x0f));
+        let waiter = Waiter { asker: Asker::new(&ask), reply };
+        bed.forwarder.drop_job(&Question::new(&ask.key(), &[]), Some(waiter));
     }
-    let kept = Arc::clone(bed.forwarder.rules.load().find(b"\x01b\x00").unwrap());
-    bed.forwarder.reload(&settings(&rules(&old), "prefetch = false")).unwrap();
-    bed.ask(&query("x.a.", A, None)).await.unwrap();
-    assert_eq!(old.count(), 1, "nothing is forgotten where no upstream changes");
-    bed.forwarder.reload(&settings(&rules(&new), "")).unwrap();
-    bed.ask(&query("x.a.", A, None)).await.unwrap();
-    assert_eq!((old.count(), new.count()), (1, 1));
-    assert!(Arc::ptr_eq(&kept, bed.forwarder.rules.load().find(b"\x01b\x00").unwrap()));
-
-    let up =
-        |fake: &Fake| bed.metric(&format!("muster_forward_upstream_up{{upstream=\"{}\"}}", fake.address));
-    until("the old one is out of the metrics", || up(&old).is_none()).await;
-    assert_eq!((up(&new), up(&other)), (Some(1.0), Some(1.0)));
-
-    let bad = settings("a = { to = \"tls://127.0.0.1\", ca_file = \"/nowhere.pem\" }", "");
-    assert!(bed.forwarder.reload(&bad).is_err());
-    bed.ask(&query("y.a.", A, None)).await.unwrap();
-    assert_eq!(new.count(), 2, "a reload that fails changes nothing");
-    bed.forwarder.reload(&settings("", "")).unwrap();
-    assert!(!bed.forwarder.is_active());
-    assert!(bed.ask(&query("y.a.", A, None)).await.is_none());
+    assert_eq!(*codes.lock().unwrap(), [0, 2]);
+    let count = |result| bed.metric(&format!("muster_forward_questions_total{{result=\"{result}\"}}"));
+    assert_eq!((count("stale"), count("dropped")), (Some(1.0), Some(1.0)));
 }
 
 #[tokio::test]
@@ -282,8 +286,9 @@ async fn a_flight_that_ends_early_leaves_nobody_waiting() {
     let reply: Reply = Box::new(move |_: &[u8]| drop(sender));
     let waiter = Waiter { asker: Asker::new(&read(&packet, &name, 512)), reply };
     let taken = bed.forwarder.take(Job { question: question.clone(), waiter: Some(waiter) });
-    assert_eq!(taken, Some(question.clone()));
-    let flight = tokio::spawn(Arc::clone(&bed.forwarder).fly(question));
+    let taken = taken.unwrap();
+    assert_eq!(taken.question, question);
+    let flight = tokio::spawn(Arc::clone(&bed.forwarder).fly(taken));
     until("it is asked", || silent.count() > 0).await;
     flight.abort();
     assert!(timeout(PATIENCE, receiver).await.expect("in time").is_err(), "whoever waited is let go");

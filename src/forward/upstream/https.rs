@@ -1,6 +1,6 @@
 //! Asking over HTTPS (RFC 8484): POST over HTTP/2, by the HTTP client that Consul is asked with.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use reqwest::{Certificate, Client, Url, header};
 
@@ -13,6 +13,13 @@ const MEDIA_TYPE: &str = "application/dns-message";
 
 /// Largest message (RFC 1035 section 4.2.2).
 const MAX: usize = 65_535;
+
+/// How long making a connection may take.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// How long a peer that was asked may send nothing, until it is asked for a sign of life, and how long that may take: what
+/// goes between us has forgotten connections, and a new one must be had within a client's patience.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// An upstream's client; it keeps a connection.
 #[derive(Debug)]
@@ -33,8 +40,13 @@ impl Https {
     ) -> Result<Self, super::SetupError> {
         let url = Url::parse(url).map_err(|error| super::SetupError::Url(error.to_string()))?;
         // Redirects and proxies would lead to where nobody said.
-        let mut builder =
-            Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().https_only(true);
+        let mut builder = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .https_only(true)
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(SILENCE)
+            .http2_keep_alive_timeout(SILENCE);
         if let (Some(address), Some(host)) = (address, url.host_str()) {
             builder = builder.resolve(host, address);
         }

@@ -19,7 +19,10 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_rustls::TlsConnector;
 use tracing::{error, info, warn};
 
@@ -35,6 +38,12 @@ use super::{
 };
 use crate::{config, telemetry::UpstreamMetrics};
 
+pub(super) use self::datagram::MOST_OF_RULE as MOST_SOCKETS;
+
+/// How long the whole of an answer that was cut may take over TCP, beside a third of what is left: an upstream whose TCP is
+/// dropped on the way must not take the answer that is there already.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// One resolver.
 #[derive(Debug)]
 pub(super) struct Upstream {
@@ -44,6 +53,8 @@ pub(super) struct Upstream {
     mixed_case: bool,
     pub(super) health: Health,
     metrics: UpstreamMetrics,
+    /// Places for sockets, which all upstreams of a rule share.
+    places: Arc<Semaphore>,
     /// By which its probes are known, once there was one.
     number: OnceLock<u64>,
     probing: AtomicBool,
@@ -102,6 +113,7 @@ impl Upstream {
     pub(super) fn new(
         upstream: &config::Upstream,
         rule: &config::Forward,
+        places: &Arc<Semaphore>,
         metrics: impl FnOnce(&str) -> UpstreamMetrics,
     ) -> Result<Option<Self>, SetupError> {
         let stream = |address, tls| Stream::new(Endpoint { address, tls });
@@ -128,6 +140,7 @@ impl Upstream {
             mixed_case: rule.mixed_case,
             health: Health::default(),
             metrics,
+            places: Arc::clone(places),
             number: OnceLock::new(),
             probing: AtomicBool::new(false),
             leads_back: AtomicBool::new(false),
@@ -185,7 +198,7 @@ impl Upstream {
     /// When there is no answer, or none that can be read.
     pub(super) async fn ask(&self, question: &Question, limit: Duration) -> Result<Image, Failure> {
         let began = Instant::now();
-        let asked = match timeout(limit, self.exchange(question)).await {
+        let asked = match timeout(limit, self.exchange(question, began + limit)).await {
             Ok(Ok(answer)) => Image::new(answer).ok_or(Failure::Malformed),
             Ok(Err(failure)) => Err(failure),
             Err(_) => Err(Failure::Timeout(limit)),
@@ -198,26 +211,37 @@ impl Upstream {
     }
 
     /// Asks it, and without an OPT record if it does not know that.
-    async fn exchange(&self, question: &Question) -> Result<Vec<u8>, Failure> {
+    async fn exchange(&self, question: &Question, deadline: Instant) -> Result<Vec<u8>, Failure> {
         let form = Form { mixed_case: self.mixed_case, edns: true };
-        let answer = self.exchange_in(question, form).await?;
+        let answer = self.exchange_in(question, form, deadline).await?;
         if knows_no_edns(&answer) {
-            return self.exchange_in(question, Form { edns: false, ..form }).await;
+            return self.exchange_in(question, Form { edns: false, ..form }, deadline).await;
         }
         Ok(answer)
     }
 
-    async fn exchange_in(&self, question: &Question, form: Form) -> Result<Vec<u8>, Failure> {
+    async fn exchange_in(
+        &self,
+        question: &Question,
+        form: Form,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Failure> {
         Ok(match &self.transport {
             Transport::Plain(address, stream) => {
                 let mismatch = || self.metrics.mismatch();
-                let socket = datagram::socket(*address).await.map_err(Failure::Local)?;
+                let socket = datagram::socket(*address, &self.places).await.map_err(Failure::Local)?;
                 let answer = datagram::exchange(&socket, *address, question, form, mismatch).await?;
                 if answer.get(2).is_none_or(|flags| flags & flag::TRUNCATED == 0) {
                     return Ok(answer);
                 }
+                drop(socket);
+                let now = Instant::now();
+                let until = now + (deadline.saturating_duration_since(now) / 3).min(WHOLE_PATIENCE);
                 // What fits is better than nothing: the client sees TC and may try itself.
-                stream.exchange(question, form).await.unwrap_or(answer)
+                match timeout_at(until, stream.exchange(question, form)).await {
+                    Ok(Ok(whole)) => whole,
+                    Ok(Err(_)) | Err(_) => answer,
+                }
             }
             Transport::Stream(stream) => stream.exchange(question, form).await?,
             Transport::Https(https) => https.exchange(question, form).await?,
@@ -243,6 +267,11 @@ impl Upstream {
         }
     }
 
+    /// Counts a query whose answer is no longer waited for, since it is later than usual.
+    pub(super) fn overtaken(&self) {
+        self.metrics.timed_out();
+    }
+
     /// Notes that it did not answer, for this reason.
     pub(super) fn missed(&self, why: &dyn std::fmt::Display) {
         if self.health.missed() {
@@ -263,7 +292,14 @@ fn is_answer(query: &[u8], message: &[u8], form: Form) -> bool {
         return form.edns && message.get(4..6) == Some(&[0; 2]) && knows_no_edns(message);
     }
     let (Some(asked), Some(answered)) = (question(query), question(message)) else { return false };
-    if form.mixed_case { asked == answered } else { asked.eq_ignore_ascii_case(answered) }
+    let (Some((asked, asked_type)), Some((answered, answered_type))) =
+        (asked.split_last_chunk::<4>(), answered.split_last_chunk::<4>())
+    else {
+        return false;
+    };
+    // Type and class have no letter case, though some have bytes that look so.
+    asked_type == answered_type
+        && if form.mixed_case { asked == answered } else { asked.eq_ignore_ascii_case(answered) }
 }
 
 /// TLS settings that trust the authorities in a file, or the system's.
@@ -295,4 +331,26 @@ fn authorities(path: &Path) -> Result<Vec<Vec<u8>>, SetupError> {
         return Err(unreadable("there is no certificate in it".to_owned()));
     }
     Ok(certificates.into_iter().map(|certificate| certificate.to_vec()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_name_of_an_answer_may_differ_in_letter_case() {
+        const HTTPS: [u8; 2] = [0, 65];
+        let query = |qtype: [u8; 2], name: &[u8]| {
+            let flags = [0, 7, flag::RESPONSE, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+            [&flags, name, &qtype, &[0, 1]].concat()
+        };
+        let asked = query(HTTPS, b"\x03web\x00");
+        for (mixed_case, is_same) in [(false, true), (true, false)] {
+            let form = Form { mixed_case, edns: true };
+            assert!(is_answer(&asked, &asked, form));
+            assert_eq!(is_answer(&asked, &query(HTTPS, b"\x03WEB\x00"), form), is_same);
+            // 65 and 97 are one letter in two cases.
+            assert!(!is_answer(&asked, &query([0, 97], b"\x03web\x00"), form));
+        }
+    }
 }

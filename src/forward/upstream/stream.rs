@@ -13,9 +13,9 @@ use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::AbortHandle,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 
@@ -27,8 +27,15 @@ use super::{
 /// How long a connection without a query is kept (RFC 7766 section 6.2.3 wants the client to close it).
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How long a peer that was asked may send nothing at all, until the connection counts as dead, and how long making one may take.
+/// How long a peer that was asked may send nothing at all, until a new connection is tried as well: what goes between us may have
+/// forgotten this one, and then nobody says so.
+const DOUBT: Duration = Duration::from_millis(1500);
+
+/// How long it may send nothing until the connection counts as dead.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// How long making a connection may take.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// Queries on their way on one connection; with more, another one is opened.
 const MOST: usize = 1000;
@@ -57,7 +64,9 @@ pub(super) struct Stream {
 #[derive(Clone, Debug)]
 struct Connection {
     queries: mpsc::Sender<Pending>,
-    _task: Arc<AbortOnDrop>,
+    /// Whether its peer sends nothing although it was asked.
+    doubtful: watch::Receiver<bool>,
+    task: Arc<AbortOnDrop>,
 }
 
 #[derive(Debug)]
@@ -82,42 +91,70 @@ impl Stream {
         Self { endpoint: Arc::new(endpoint), current: Mutex::default() }
     }
 
-    /// Asks on the current connection, or on a new one if there is none or it ends first.
+    /// Asks on the current connection, or on a new one if there is none or it ends first; on both if nothing comes on it.
     ///
     /// Waits for ever: the caller has a limit.
     ///
     /// # Errors
     /// When a new connection cannot be made, or ends without an answer.
     pub(super) async fn exchange(&self, question: &Question, form: Form) -> io::Result<Vec<u8>> {
+        let ended = || io::Error::new(io::ErrorKind::ConnectionAborted, "the connection ended");
         let kept = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(connection) = kept
-            && let Some(answer) = connection.ask(question, form).await
-        {
-            return Ok(answer);
+        let Some(kept) = kept else {
+            return self.instead_of(None).ask(question, form).await.ok_or_else(ended);
+        };
+        let first = kept.ask(question, form);
+        tokio::pin!(first);
+        tokio::select! {
+            biased;
+            answer = &mut first => {
+                if let Some(answer) = answer {
+                    return Ok(answer);
+                }
+                // "clients … MUST … retry" (RFC 7766 section 6.2.4): servers close idle connections at any time.
+                return self.instead_of(Some(&kept)).ask(question, form).await.ok_or_else(ended);
+            }
+            () = kept.falls_silent() => {}
         }
-        // "clients … MUST … retry" (RFC 7766 section 6.2.4): servers close idle connections at any time.
+        let newer = self.instead_of(Some(&kept));
+        tokio::select! {
+            Some(answer) = first => Ok(answer),
+            Some(answer) = newer.ask(question, form) => Ok(answer),
+            else => Err(ended()),
+        }
+    }
+
+    /// The current connection, unless that is still the one that is of no use: then a new one, which all who waited on the old
+    /// one share.
+    fn instead_of(&self, old: Option<&Connection>) -> Connection {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = &*current
+            && old.is_none_or(|old| !Arc::ptr_eq(&old.task, &current.task))
+        {
+            return current.clone();
+        }
         let connection = self.connect();
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
-        let answer = connection.ask(question, form).await;
-        answer.ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionAborted, "the connection ended"))
+        *current = Some(connection.clone());
+        connection
     }
 
     /// Begins a connection. Those that wait on it learn by its end that it could not be made.
     fn connect(&self) -> Connection {
         let (queries, inbox) = mpsc::channel(MOST);
+        let (doubt, doubtful) = watch::channel(false);
         let endpoint = Arc::clone(&self.endpoint);
         let task = tokio::spawn(async move {
-            let tcp = timeout(SILENCE, TcpStream::connect(endpoint.address)).await??;
+            let tcp = timeout(CONNECT, TcpStream::connect(endpoint.address)).await??;
             tcp.set_nodelay(true)?;
             match &endpoint.tls {
-                None => serve(tcp, inbox).await,
+                None => serve(tcp, inbox, &doubt).await,
                 Some((connector, name)) => {
-                    let tls = timeout(SILENCE, connector.connect(name.clone(), tcp)).await??;
-                    serve(tls, inbox).await
+                    let tls = timeout(CONNECT, connector.connect(name.clone(), tcp)).await??;
+                    serve(tls, inbox, &doubt).await
                 }
             }
         });
-        Connection { queries, _task: Arc::new(AbortOnDrop(task.abort_handle())) }
+        Connection { queries, doubtful, task: Arc::new(AbortOnDrop(task.abort_handle())) }
     }
 }
 
@@ -129,19 +166,29 @@ impl Connection {
         self.queries.try_send(pending).ok()?;
         answered.await.ok()
     }
+
+    /// Returns when its peer sends nothing although it was asked; never, where the connection ends first.
+    async fn falls_silent(&self) {
+        if self.doubtful.clone().wait_for(|doubtful| *doubtful).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// Sends queries and hands answers to those who wait, until the peer closes, talks nonsense, or nothing is asked.
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     mut inbox: mpsc::Receiver<Pending>,
+    doubt: &watch::Sender<bool>,
 ) -> io::Result<()> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut waiting: HashMap<u16, (Vec<u8>, Pending)> = HashMap::new();
     let mut received = Vec::with_capacity(4096);
-    // By when the peer must have sent something.
-    let mut deadline = Instant::now() + IDLE;
+    // Since when the peer has not sent what it was asked for, or has nothing to send.
+    let mut since = Instant::now();
     loop {
+        let is_doubtful = *doubt.borrow();
+        let patience = if waiting.is_empty() { IDLE } else { SILENCE };
         tokio::select! {
             pending = inbox.recv(), if waiting.len() < MOST => {
                 let Some(pending) = pending else { return Ok(()) };
@@ -152,11 +199,14 @@ async fn serve(
                 let framed = [&length.to_be_bytes(), query.as_slice()].concat();
                 timeout(SILENCE, async { writer.write_all(&framed).await?; writer.flush().await }).await??;
                 if waiting.is_empty() {
-                    deadline = Instant::now() + SILENCE;
+                    since = Instant::now();
                 }
                 waiting.insert(id, (query, pending));
             }
-            read = timeout_at(deadline, reader.read_buf(&mut received)) => {
+            () = sleep_until(since + DOUBT), if !waiting.is_empty() && !is_doubtful => {
+                doubt.send_replace(true);
+            }
+            read = timeout_at(since + patience, reader.read_buf(&mut received)) => {
                 if read?? == 0 {
                     return Ok(());
                 }
@@ -164,7 +214,8 @@ async fn serve(
                 received.drain(..used);
                 // Those who went away are no reason to think that the peer is silent.
                 waiting.retain(|_, (_, pending)| !pending.answer.is_closed());
-                deadline = Instant::now() + if waiting.is_empty() { IDLE } else { SILENCE };
+                since = Instant::now();
+                doubt.send_replace(false);
             }
         }
     }
@@ -196,4 +247,77 @@ fn hand_out(received: &[u8], waiting: &mut HashMap<u16, (Vec<u8>, Pending)>) -> 
         }
     }
     received.len() - rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whoever waits longer waits for ever.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A server that answers one query on its first connection, and closes it after `ends_after` more, and all on later ones;
+    /// counts its connections. The first has been used.
+    async fn start(ends_after: usize) -> (Stream, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint { address: listener.local_addr().unwrap(), tls: None };
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let is_first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+                tokio::spawn(async move {
+                    let mut at = 0;
+                    while let Ok(length) = stream.read_u16().await {
+                        let mut message = vec![0; length.into()];
+                        stream.read_exact(&mut message).await.unwrap();
+                        if !is_first || at == 0 {
+                            message[2] |= 0x80;
+                            stream.write_u16(length).await.unwrap();
+                            stream.write_all(&message).await.unwrap();
+                        } else if at == ends_after {
+                            return;
+                        }
+                        at += 1;
+                    }
+                });
+            }
+        });
+        let stream = Stream::new(endpoint);
+        ask(&stream, 25).await.unwrap();
+        (stream, count)
+    }
+
+    async fn ask(stream: &Stream, at: u8) -> io::Result<Vec<u8>> {
+        let question = Question::new(&[1, b'a' + at, 0, 0, 1, 0], &[]);
+        let form = Form { mixed_case: false, edns: true };
+        timeout(PATIENCE, stream.exchange(&question, form)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_connection_takes_the_place_of_one_that_ends() {
+        let (stream, count) = start(20).await;
+        for answer in join_all((0..20).map(|at| ask(&stream, at))).await {
+            answer.unwrap();
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 2, "not one for each query on it");
+    }
+
+    #[tokio::test]
+    async fn a_connection_on_which_nothing_comes_is_left_within_a_clients_patience() {
+        let (stream, count) = start(usize::MAX).await;
+        let began = Instant::now();
+        for answer in join_all((0..20).map(|at| ask(&stream, at))).await {
+            answer.unwrap();
+        }
+        assert!(began.elapsed() < SILENCE, "answered before the first connection counts as dead");
+        ask(&stream, 20).await.unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+    }
 }
