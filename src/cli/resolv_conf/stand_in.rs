@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use crate::config::Config;
 
 /// The port that resolv.conf means.
-const PORT: u16 = 53;
+pub(super) const PORT: u16 = 53;
 
 /// Whom a text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -108,6 +108,11 @@ impl Facts {
             );
         }
         Ok(&self.remote)
+    }
+
+    /// A name that muster answers for itself.
+    pub(super) fn first_apex(&self) -> Option<&str> {
+        self.apexes.first().map(String::as_str)
     }
 
     fn apexes(&self) -> anyhow::Result<&[String]> {
