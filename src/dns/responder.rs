@@ -12,6 +12,7 @@ use super::{
     encode::{UDP_LIMIT, Written, write, write_bad_version, write_bare, write_short},
     handoff::ask,
     options::{Options, Sender},
+    pointers::may_be_others,
     question::{Edns, HEADER, Header, NameRoom, PLAIN_UDP_LIMIT, Query, Question, Request, read},
     rotation::Rotation,
     special::Specials,
@@ -366,7 +367,8 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Option<Written> {
         let answer = say(client.standing, &query.question, lookup, facts, rotation);
-        if let (Answer::Refused, Lookup::Elsewhere, Standing::AllNames) = (&answer, lookup, client.standing)
+        if client.standing == Standing::AllNames
+            && may_be_others(&answer, lookup, &query.question, facts)
             && let (Some(forwarder), Some(ask)) =
                 (self.active_forwarder(), ask(query, context.transport, options))
         {
