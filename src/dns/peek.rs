@@ -69,7 +69,9 @@ impl Responder {
             return nothing(&format!("forwarded: {who}"));
         }
         let mut out = Vec::new();
-        write(query, &[], &answer, limit(context.transport, query.edns.as_ref()), &mut out);
+        let limit = limit(context.transport, query.edns.as_ref());
+        write(query, &[], &answer, limit, &mut out);
+        chase::inside(query, &answer, &facts, rotation, limit, &mut out);
         let Ok(message) = Message::from_vec(&out) else { return nothing("the answer cannot be read") };
         let mut given = decoded(&message);
         let leads_out = standing == Standing::AllNames && self.leads_out(query, context, &out);
@@ -115,7 +117,8 @@ fn is_name_server(lookup: Lookup<'_>, name: &[u8]) -> bool {
     matches!(lookup, Lookup::Absent(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, name))
 }
 
-fn question(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
+/// A question of our own, as a client would write it.
+pub(super) fn question(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
     let mut message = Message::new(0, MessageType::Query, OpCode::Query);
     let name = WireName::from_labels(name.labels()).ok()?;
     message.metadata.recursion_desired = true;

@@ -8,7 +8,8 @@ use hickory_proto::op::ResponseCode;
 
 use super::{
     access::{Admission, Client, Guard, Release, Standing},
-    answer::{Answer, Facts, find},
+    answer::{Answer, Facts, Records, find},
+    chase,
     encode::{UDP_LIMIT, Written, write, write_bad_version, write_bare, write_short},
     handoff::ask,
     options::{Options, Sender},
@@ -382,7 +383,13 @@ impl Responder {
             }
         }
         let limit = limit(context.transport, query.edns.as_ref());
-        Some(write(query, options, &answer, limit, out))
+        let written = write(query, options, &answer, limit, out);
+        if let Answer::Authoritative(_, Records::Alias { .. }) = answer
+            && let Some(followed) = chase::inside(query, &answer, facts, rotation, limit, out)
+        {
+            return Some(followed);
+        }
+        Some(written)
     }
 
     /// Answers a client that has not shown that its address is its own: it learns a cookie, or comes back over TCP (RFC 7873
