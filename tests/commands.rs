@@ -307,3 +307,26 @@ fn the_fields_are_those_of_the_api() {
     insta::assert_snapshot!("absent", story("benino.shop", RecordType::A, [10, 0, 0, 1]));
     insta::assert_snapshot!("stranger", story("magnanimo.shop", RecordType::A, [192, 0, 2, 1]));
 }
+
+#[test]
+fn a_resolv_conf_is_not_installed_where_muster_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let old = "nameserver 192.0.2.1\n";
+    std::fs::write(file("resolv.conf"), old).unwrap();
+    std::fs::create_dir(file("zones")).unwrap();
+    std::fs::write(file("zones/odd.toml"), "namespace = \"nobody-has-it\"").unwrap();
+    // Whoever else may listen there does not have the namespace.
+    let config = "[listen]\ndns = \"127.97.53.1:53\"\n[forward]\n\".\" = \"192.0.2.1\"\n";
+    std::fs::write(file("muster.toml"), config).unwrap();
+    let (config, path) = (file("muster.toml"), file("resolv.conf"));
+    let install = ["resolv-conf", "--config", &config, "--install", "--path", &path];
+    let refused = muster(&install);
+    let error = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(error.contains("127.97.53.1:53") && error.contains("--force"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), old);
+    let forced = muster(&[&install[..], &["--force"]].concat());
+    assert_eq!(forced.status.code(), Some(0), "{forced:?}");
+    assert!(std::fs::read_to_string(&path).unwrap().contains("nameserver 127.97.53.1"));
+}

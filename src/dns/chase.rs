@@ -1,6 +1,8 @@
-//! Aliases that lead out of our zones: the target's records behind our own, as a resolver answers (RFC 1034 section 5.3.3).
+//! Aliases: the target's records behind our own, as a resolver answers where they lead out of our zones (RFC 1034 section 5.3.3),
+//! and any server where they lead to another name of ours (section 4.3.2, step 3a).
 //!
-//! Off the workers' threads, so hickory-proto may take both messages apart and write the whole anew.
+//! Rare, and off the workers' threads where somebody else is asked; so hickory-proto may take both messages apart and write the
+//! whole anew.
 
 use arrayvec::ArrayVec;
 use hickory_proto::{
@@ -8,7 +10,14 @@ use hickory_proto::{
     rr::RecordType,
 };
 
-use super::question::HEADER;
+use super::{
+    answer::{Answer, Facts, Records, find},
+    encode::{Written, write},
+    peek,
+    question::{HEADER, Query, Request, read},
+    rotation::Rotation,
+};
+use crate::catalog::Lookup;
 
 /// Length of a record whose owner is a pointer, before its data.
 const RECORD: usize = 12;
@@ -28,13 +37,42 @@ pub(super) fn target(own: &[u8], question: usize) -> Option<Target> {
     Some(target)
 }
 
+/// Puts the records of an alias' target behind `own`, the written `answer` to `query`, where addresses were asked for and the
+/// target is a name of ours; one step, as the target of an instance is no alias where somebody has thought about it. `None`: there
+/// is nothing to put there.
+#[cold]
+pub(super) fn inside(
+    query: &Query<'_>,
+    answer: &Answer<'_>,
+    facts: &Facts<'_>,
+    rotation: &mut Rotation,
+    limit: usize,
+    own: &mut Vec<u8>,
+) -> Option<Written> {
+    let Answer::Authoritative(_, Records::Alias { target, .. }) = answer else { return None };
+    let qtype = RecordType::from(query.question.qtype);
+    let lookup = facts.view.lookup(target.as_wire());
+    if !matches!(qtype, RecordType::A | RecordType::AAAA) || matches!(lookup, Lookup::Elsewhere) {
+        return None;
+    }
+    let packet = peek::question(target, qtype)?;
+    let mut room = [0; 256];
+    let Request::Query(of_target) = read(&packet, &mut room) else { return None };
+    let said = find(&of_target.question, lookup, facts, rotation);
+    let mut chased = Vec::new();
+    let is_cut = write(&of_target, &[], &said, limit.saturating_sub(own.len()), &mut chased).truncated;
+    *own = if is_cut { cut(own) } else { join(own, &chased, limit) };
+    let flags = own.get(2..4)?;
+    Some(Written { code: ResponseCode::from(0, flags.get(1)? & 0x0f), truncated: flags.first()? & 0x02 != 0 })
+}
+
 /// Puts what was said of the target behind our own answer: its records, its response code (RFC 6604 section 3), and where it is
 /// negative the proof of that. Where that cannot be done, our own answer alone, as a failure; where it is longer than `limit`, as
 /// one that was cut.
 pub(super) fn join(own: &[u8], chased: &[u8], limit: usize) -> Vec<u8> {
     match whole(own, chased) {
         Some(whole) if whole.len() <= limit => whole,
-        Some(_) => changed(own, |flags| flags[0] |= 0x02),
+        Some(_) => cut(own),
         None => changed(own, |flags| flags[1] = flags[1] & 0xf0 | ResponseCode::ServFail.low()),
     }
 }
@@ -52,6 +90,10 @@ fn whole(own: &[u8], chased: &[u8]) -> Option<Vec<u8>> {
         message.authorities.extend(chased.authorities);
     }
     message.to_vec().ok()
+}
+
+fn cut(own: &[u8]) -> Vec<u8> {
+    changed(own, |flags| flags[0] |= 0x02)
 }
 
 /// Our own answer with other flags.

@@ -13,6 +13,7 @@ use super::{
     chase,
     encode::{UDP_LIMIT, write},
     handoff::ask,
+    pointers::may_be_others,
     question::{Question, Request, read},
     responder::{Context, Responder, limit, say},
     rotation::Rotation,
@@ -60,7 +61,7 @@ impl Responder {
         };
         let answer = say(standing, question, lookup, &facts, rotation);
         let is_elsewhere = matches!((&answer, lookup), (Answer::Refused, Lookup::Elsewhere));
-        if is_elsewhere
+        if may_be_others(&answer, lookup, question, &facts)
             && standing == Standing::AllNames
             && ask(query, context.transport, &[]).is_some()
             && let Some(who) = self.who_is_asked(question.name)
@@ -68,7 +69,9 @@ impl Responder {
             return nothing(&format!("forwarded: {who}"));
         }
         let mut out = Vec::new();
-        write(query, &[], &answer, limit(context.transport, query.edns.as_ref()), &mut out);
+        let limit = limit(context.transport, query.edns.as_ref());
+        write(query, &[], &answer, limit, &mut out);
+        chase::inside(query, &answer, &facts, rotation, limit, &mut out);
         let Ok(message) = Message::from_vec(&out) else { return nothing("the answer cannot be read") };
         let mut given = decoded(&message);
         let leads_out = standing == Standing::AllNames && self.leads_out(query, context, &out);
@@ -114,7 +117,8 @@ fn is_name_server(lookup: Lookup<'_>, name: &[u8]) -> bool {
     matches!(lookup, Lookup::Absent(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, name))
 }
 
-fn question(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
+/// A question of our own, as a client would write it.
+pub(super) fn question(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
     let mut message = Message::new(0, MessageType::Query, OpCode::Query);
     let name = WireName::from_labels(name.labels()).ok()?;
     message.metadata.recursion_desired = true;
@@ -171,7 +175,7 @@ mod tests {
     use crate::{
         catalog::{Catalog, Cell},
         config,
-        dns::{Guard, Specials},
+        dns::{Guard, Response, Specials},
         forward::Forwarder,
         telemetry::Metrics,
     };
@@ -202,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_not_the_names_own_says_why() {
-        const ACCESS: &str = "[access]\nallow = [\"private\", \"192.0.2.0/25\"]\ndeny = [\"10.6.6.6\"]\n";
+        const ACCESS: &str = "reverse = [\"10.0.0.0/8\"]\n[access]\nallow = [\"private\", \"192.0.2.0/25\"]\ndeny = [\"10.6.6.6\"]\n";
         const FORWARD: &str = "[forward]\n\"corp.example\" = [\"127.0.0.9\"]\n";
         const HOME: [u8; 4] = [127, 0, 0, 1];
         let forwards = responder(&format!("{ACCESS}{FORWARD}"));
@@ -229,11 +233,32 @@ mod tests {
                 "its address is the one that a query is sent to, so it is left out here",
             ),
             ("nothing.shop", HOME, "NXDOMAIN", ""),
+            ("4.0.0.10.in-addr.arpa", HOME, "NXDOMAIN", ""),
         ] {
             assert_eq!(peek(&forwards, name, client), (code.to_owned(), why.to_owned()), "{name} {client:?}");
         }
         assert_eq!(forwards.metrics().render(&[]).unwrap(), counted, "nothing is counted");
 
+        // What no instance has in a reverse network is for whom [forward] names, unless it is special or the zone's own.
+        let all = responder(&format!(
+            "reverse = [\"10.0.0.0/8\", \"127.0.0.0/8\"]\n{}[forward]\n\".\" = \"127.0.0.9\"\n",
+            ACCESS.split_once('\n').unwrap().1
+        ));
+        let asked = "forwarded: 127.0.0.9:53 is asked (for \".\")";
+        for (name, client, code, why) in [
+            ("4.0.0.10.in-addr.arpa", HOME, "", asked),
+            ("_x.4.0.0.10.in-addr.arpa", HOME, "", asked),
+            ("4.0.0.10.in-addr.arpa", [192, 0, 2, 1], "NXDOMAIN", ""),
+            ("0.0.10.in-addr.arpa", HOME, "NOERROR", ""),
+            ("9.0.0.127.in-addr.arpa", HOME, "NXDOMAIN", ""),
+        ] {
+            assert_eq!(peek(&all, name, client), (code.to_owned(), why.to_owned()), "{name} {client:?}");
+            let expected = if why.is_empty() { Response::Ready } else { Response::Later };
+            let context = Context { transport: Transport::Udp, asked: None, client: client.into() };
+            let packet = question(&name.parse().unwrap(), RecordType::PTR).unwrap();
+            let given = all.respond(&packet, context, &mut Rotation::default(), &mut Vec::new());
+            assert_eq!(given, expected, "{name} {client:?}");
+        }
         let alone = "nothing is forwarded: name resolvers for other names in [forward]";
         assert_eq!(peek(&responder(""), "example.com", HOME), ("REFUSED".to_owned(), alone.to_owned()));
     }

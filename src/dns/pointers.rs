@@ -2,11 +2,32 @@
 
 use hickory_proto::rr::RecordType;
 
-use super::{answer::Records, encode::Writer};
+use super::{
+    answer::{Answer, Facts, Records},
+    encode::Writer,
+    question::Question,
+};
 use crate::{
-    catalog::{View, Zone},
+    catalog::{Lookup, View, Zone},
     model::Name,
 };
+
+/// Whether somebody else may be asked for what `answer` is to be said of: a name in none of our zones, or one in a reverse zone that
+/// no instance has, as the rest of a private network is known to its resolver. What is special is nobody else's.
+pub(super) fn may_be_others(
+    answer: &Answer<'_>,
+    lookup: Lookup<'_>,
+    question: &Question<'_>,
+    facts: &Facts<'_>,
+) -> bool {
+    match answer {
+        Answer::Refused => matches!(lookup, Lookup::Elsewhere),
+        Answer::Authoritative(zone, Records::NoName) if zone.is_reverse() => {
+            facts.specials.load().find(question.name, question.qtype.into()).is_none()
+        }
+        _ => false,
+    }
+}
 
 /// What a zone says at its apex to a question for PTR: a network may be one address.
 #[cold]

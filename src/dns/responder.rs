@@ -8,10 +8,12 @@ use hickory_proto::op::ResponseCode;
 
 use super::{
     access::{Admission, Client, Guard, Release, Standing},
-    answer::{Answer, Facts, find},
+    answer::{Answer, Facts, Records, find},
+    chase,
     encode::{UDP_LIMIT, Written, write, write_bad_version, write_bare, write_short},
     handoff::ask,
     options::{Options, Sender},
+    pointers::may_be_others,
     question::{Edns, HEADER, Header, NameRoom, PLAIN_UDP_LIMIT, Query, Question, Request, read},
     rotation::Rotation,
     special::Specials,
@@ -371,7 +373,8 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Option<Written> {
         let answer = say(client.standing, &query.question, lookup, facts, rotation);
-        if let (Answer::Refused, Lookup::Elsewhere, Standing::AllNames) = (&answer, lookup, client.standing)
+        if client.standing == Standing::AllNames
+            && may_be_others(&answer, lookup, &query.question, facts)
             && let (Some(forwarder), Some(ask)) =
                 (self.active_forwarder(), ask(query, context.transport, options))
         {
@@ -385,7 +388,13 @@ impl Responder {
             }
         }
         let limit = limit(context.transport, query.edns.as_ref());
-        Some(write(query, options, &answer, limit, out))
+        let written = write(query, options, &answer, limit, out);
+        if let Answer::Authoritative(_, Records::Alias { .. }) = answer
+            && let Some(followed) = chase::inside(query, &answer, facts, rotation, limit, out)
+        {
+            return Some(followed);
+        }
+        Some(written)
     }
 
     /// Answers a client that has not shown that its address is its own: it learns a cookie, or comes back over TCP (RFC 7873

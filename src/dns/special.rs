@@ -48,7 +48,7 @@ const ZONES: &[(&str, Kind)] = &[
     ("invalid", Kind::Nothing),     // RFC 6761 section 6.4
     ("test", Kind::Nothing),        // RFC 6761 section 6.2
     ("onion", Kind::Nothing),       // RFC 7686 section 2
-    ("home.arpa", Kind::Empty),     // RFC 8375
+    ("home.arpa", Kind::Private),   // RFC 8375: a home network's resolver has such names
     ("resolver.arpa", Kind::Empty), // RFC 9462 section 6.4
     ("service.arpa", Kind::Empty),  // RFC 9665
     ("0.in-addr.arpa", Kind::Empty),
@@ -135,8 +135,8 @@ impl Specials {
         }
         let (zone, kind) = suffixes(name).find_map(|at| Some((at, *self.zones.get(name.get(at..)?)?)))?;
         let mut forwarded = suffixes(name).filter(|at| self.is_suffix_forwarded(name, *at));
-        // Whoever forwards anything forwards the root: that does not mean these names. It does mean the reverse names of private
-        // addresses: the resolver of a private network has them, and one of the Internet has RFC 6303's empty zones itself.
+        // Whoever forwards anything forwards the root: that does not mean these names. It does mean `home.arpa` and the reverse names of
+        // private addresses: the resolver of a private network has them, and one of the Internet denies them itself.
         if forwarded.next().is_some_and(|longest| longest <= zone || kind == Kind::Private) {
             return None;
         }
@@ -300,7 +300,10 @@ mod tests {
     #[case(".", "4.3.2.10.in-addr.arpa", true)]
     #[case(".", "10.in-addr.arpa", true)]
     #[case("arpa", "4.3.2.10.in-addr.arpa", true)]
-    #[case("arpa", "tv.home.arpa", false)]
+    #[case(".", "tv.home.arpa", true)]
+    #[case(".", "home.arpa", true)]
+    #[case(".", "_dns.resolver.arpa", false)]
+    #[case("arpa", "tv.home.arpa", true)]
     #[case("home.arpa", "tv.home.arpa", true)]
     #[case("home.arpa", "home.arpa", true)]
     #[case("tv.home.arpa", "tv.home.arpa", true)]

@@ -1,4 +1,4 @@
-//! End-to-end tests against real servers: Consul (current and old), etcd, kube-apiserver.
+//! End-to-end tests against real servers: Consul (current and old), etcd, kube-apiserver; and programs that are told about muster.
 //!
 //! `make e2e` installs them (see `tests/rig`) and runs these; `cargo test` alone leaves them out. Everything happens on
 //! loopback addresses, or in network namespaces that a test makes; every process is ended by the handle that started it.
@@ -30,3 +30,4 @@ mod story_expansion;
 mod story_failover;
 mod story_hybrid;
 mod story_kuma;
+mod terraform;

@@ -1,20 +1,24 @@
 //! `muster resolv-conf`: what others need to be told so that they ask muster.
 //!
 //! [`stand_in`] makes the texts from the loaded configuration; [`install`] puts the one for resolv.conf in place and takes it
-//! out again. Nothing else is installed: the other files belong to programs that are to be reloaded by whoever runs them.
+//! out again, once [`asked`] has seen that muster answers. Nothing else is installed: the other files belong to programs that are to be reloaded by whoever runs them.
 
+mod asked;
 mod install;
 mod stand_in;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context as _, bail};
 
-use self::stand_in::{Facts, Kind};
+use self::{
+    asked::Asked,
+    stand_in::{Facts, Kind},
+};
 use super::{Configuration, fail, load, print};
 use crate::config::{Config, Upstream};
 
@@ -39,7 +43,7 @@ pub(super) struct Options {
     /// With --install: do not keep `search`, `domain`, `options` and `sortlist` of the old file
     #[arg(long, requires = "install")]
     drop_old: bool,
-    /// Install although the file is managed by another program or other names would not resolve
+    /// Install although the file is managed by another program, muster does not answer, or other names would not resolve
     #[arg(long)]
     force: bool,
 }
@@ -72,7 +76,21 @@ fn put_in_place(config: &Config, facts: &Facts, options: &Options) -> anyhow::Re
     if !options.force {
         check_forwarding(config, facts, &options.path)?;
     }
-    install::install(&options.path, &addresses, options.drop_old, options.force)
+    let unasked = if options.force { String::new() } else { ask(&addresses, facts)? };
+    let said = install::install(&options.path, &addresses, options.drop_old, options.force)?;
+    Ok(said + &unasked)
+}
+
+/// Refuses to name a server that does not answer; returns which were not asked, for people.
+fn ask(addresses: &[IpAddr], facts: &Facts) -> anyhow::Result<String> {
+    let mut unasked = String::new();
+    for address in addresses {
+        let asked = asked::ask(SocketAddr::new(*address, stand_in::PORT), facts.first_apex());
+        if asked.context("nothing was changed (--force does not ask)")? == Asked::NotOurs {
+            unasked += &format!("{address} is not this machine's: it was not asked whether muster answers\n");
+        }
+    }
+    Ok(unasked)
 }
 
 /// Refuses to cut a machine off from all names but ours.
