@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Instant};
 
 use super::{
     Candidate,
-    accept::{accept, open, without_zero_weights},
+    accept::{accept, open},
     failover::{self, TierState, tier_of},
     filter::matches,
     nearness::{Localities, Rings, rings},
@@ -127,8 +127,8 @@ pub struct GroupPlan<'a> {
 
 /// Plans a service's answers.
 ///
-/// In this order: group, tier, health (with the panic threshold), fail-open where no group of a route has anything fit,
-/// weight 0, nearness. `settled` says whether all sources have been heard.
+/// In this order: group, tier, health (with weight 0 and the panic threshold), fail-open where no group of a route has anything
+/// fit, nearness. `settled` says whether all sources have been heard.
 pub fn plan<'a>(
     rules: &'a Rules,
     candidates: &'a [Candidate],
@@ -165,7 +165,6 @@ pub fn plan<'a>(
                 plan.candidates = open(members, &rules.shape);
                 failed_open |= !plan.candidates.is_empty();
             }
-            plan.candidates = without_zero_weights(std::mem::take(&mut plan.candidates), &rules.shape);
             if let Some(nearness) = rules.shape.nearness
                 && !none_fit
                 && !plan.panics

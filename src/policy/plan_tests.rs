@@ -208,16 +208,17 @@ fn a_zone_spills_over_when_too_few_are_fit() {
 }
 
 #[test]
-fn a_panic_does_not_leave_out_what_is_fit_for_its_weight() {
+fn weight_0_is_for_when_no_other_is_fit_and_panics_by_itself() {
     let rules = rules(Shape { panic_threshold: 50, ..Shape::default() }, Vec::new());
     let answered = |states: &[(Health, &str, u16)]| {
         let candidates = of(states);
         let plan = planned(&rules, &candidates);
         labels(&plan.routes[0].groups[0].candidates).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(answered(&[(Healthy, "v", 0), (Unhealthy, "v", 1), (Unhealthy, "v", 1)]), ["i0", "i1", "i2"]);
-    let heavy = [(Healthy, "v", 1), (Unhealthy, "v", 0), (Unhealthy, "v", 1)];
-    assert_eq!(answered(&heavy), ["i0", "i2"]);
+    assert_eq!(answered(&[(Healthy, "v", 0), (Unhealthy, "v", 1), (Unhealthy, "v", 1)]), ["i0"]);
+    let heavy = [(Healthy, "v", 1), (Unhealthy, "v", 0), (Unhealthy, "v", 1), (Unhealthy, "v", 1)];
+    assert_eq!(answered(&heavy), ["i0", "i2", "i3"]);
+    assert_eq!(answered(&[(Healthy, "v", 0), (Unhealthy, "v", 0), (Unhealthy, "v", 0)]), ["i0", "i1", "i2"]);
 }
 
 #[test]
