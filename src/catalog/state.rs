@@ -1,7 +1,7 @@
 //! The catalog's own state: each member's last word.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Instant,
 };
@@ -9,9 +9,7 @@ use std::{
 use super::{
     browse,
     clients::ClientIndex,
-    compile::Compiler,
     links::{LinkIndex, ServiceLinks},
-    merge::merge,
     reverse,
     rotation::{RotationIds, ServiceRotations},
     snapshot::{Snapshot, Zone, ZoneKind},
@@ -19,7 +17,7 @@ use super::{
 use crate::{
     config::{Alias, Config, Namespace},
     model::{Health, Import, Instance, Member, Name, Update},
-    policy::{self, Localities, Memory, Rules},
+    policy::{Localities, Memory, Rules},
 };
 
 /// What every source said, by service and member, and the zones that it is published to.
@@ -30,13 +28,13 @@ pub struct Catalog {
     /// What sources say of who asks, beside the instances of services.
     pub(super) clients: BTreeMap<Member, MemberState>,
     pub(super) client_index: ClientIndex,
-    link_index: LinkIndex,
+    pub(super) link_index: LinkIndex,
     pub(super) snapshot: Snapshot,
     pub(super) rotation_ids: RotationIds,
-    touched: BTreeSet<Name>,
+    pub(super) touched: BTreeSet<Name>,
     /// Services that have to be compiled again at some time, though nothing changes.
-    due: BTreeSet<(Instant, Name)>,
-    health: HealthCounts,
+    pub(super) due: BTreeSet<(Instant, Name)>,
+    pub(super) health: HealthCounts,
     /// The services of the names that are not their first.
     pub(super) further: HashMap<Name, Name>,
     /// When the first catalog began, and what time it is since: instances are dated with it.
@@ -56,9 +54,9 @@ pub(super) struct ServiceState {
     /// Its own name, then the further names that its instances have.
     pub(super) faces: Vec<Face>,
     pub(super) health: HealthCounts,
-    links: ServiceLinks,
+    pub(super) links: ServiceLinks,
     /// When it is among the [`Catalog::due`].
-    due: Option<Instant>,
+    pub(super) due: Option<Instant>,
 }
 
 /// One name that a service's instances are answered under.
@@ -93,7 +91,7 @@ fn reports_of<'s>(
 }
 
 impl Face {
-    fn new(name: Name, rules: Arc<Rules>) -> Self {
+    pub(super) fn new(name: Name, rules: Arc<Rules>) -> Self {
         Self { name, rules, alias: None, rotations: ServiceRotations::default(), memory: Memory::default() }
     }
 }
@@ -124,7 +122,7 @@ impl HeldInstance {
 
 #[derive(Debug)]
 pub(super) struct ImportState {
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
     pub(super) heard: bool,
     pub(super) services: HashSet<Name>,
 }
@@ -244,36 +242,6 @@ impl Catalog {
         }
     }
 
-    /// Compiles every service that has changed since the last time and puts it before the readers.
-    ///
-    /// Returns how many services were compiled.
-    pub fn publish(&mut self) -> usize {
-        self.publish_at(Instant::now())
-    }
-
-    /// As [`publish`](Self::publish), at a time of the caller's.
-    pub fn publish_at(&mut self, now: Instant) -> usize {
-        self.set_time(now);
-        self.publish_clients();
-        while let Some((at, name)) = self.due.first()
-            && *at <= now
-        {
-            self.touched.insert(name.clone());
-            self.due.pop_first();
-        }
-        let touched = std::mem::take(&mut self.touched);
-        for name in &touched {
-            self.publish_one(name, now);
-        }
-        self.link_index.publish(&self.snapshot);
-        touched.len()
-    }
-
-    /// When to publish next at the latest, even if no update comes.
-    pub fn due(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
-    }
-
     fn add_namespace(&mut self, namespace: &Namespace) {
         let apex = &namespace.apex;
         for service in &namespace.services {
@@ -312,7 +280,7 @@ impl Catalog {
         }
     }
 
-    fn add_service(
+    pub(super) fn add_service(
         &mut self,
         name: &Name,
         apex: &Name,
@@ -354,91 +322,6 @@ impl Catalog {
         }
     }
 
-    fn imported(&mut self, import: &Import, services: HashSet<Name>) {
-        let Some(state) = self.imports.get_mut(import) else { return };
-        let before = std::mem::replace(&mut state.services, services.clone());
-        let first_word = !std::mem::replace(&mut state.heard, true);
-        let member_of = |name: &Name| Member {
-            service: name.clone(),
-            source: import.source.clone(),
-            place: Member::IMPORTED,
-        };
-        for name in before.difference(&services) {
-            let elsewhere = self.listed_by(name, import).any(|(other, _)| other.source == import.source);
-            if !elsewhere {
-                self.drop_imported_member(&member_of(name));
-            }
-        }
-        for name in &services {
-            self.add_imported_member(member_of(name), import);
-        }
-        for name in before.union(&services) {
-            self.settle_rules(name, import);
-        }
-        // Names first, then the end of not knowing: a reader in between sees SERVFAIL, never a wrong NXDOMAIN.
-        self.publish();
-        if first_word && let Some((zone, _)) = self.snapshot.zone(import.apex.as_wire()) {
-            self.snapshot.import_heard(zone);
-        }
-    }
-
-    /// The imports of `near`'s namespace that list `name`, in no particular order.
-    fn listed_by<'a>(
-        &'a self,
-        name: &'a Name,
-        near: &'a Import,
-    ) -> impl Iterator<Item = (&'a Import, &'a ImportState)> {
-        self.imports
-            .iter()
-            .filter(move |(import, state)| import.apex == near.apex && state.services.contains(name))
-    }
-
-    /// Where several imports list a name, the first of the file says what its answers look like, whoever was heard first.
-    pub(super) fn settle_rules(&mut self, name: &Name, near: &Import) {
-        let first = self.listed_by(name, near).min_by_key(|(import, _)| (import.place, &import.source));
-        let Some(rules) = first.map(|(_, state)| Arc::clone(&state.rules)) else { return };
-        if let Some(service) = self.services.get_mut(name)
-            && !service.configured
-            && let Some(face) = service.faces.first_mut()
-            && face.rules != rules
-        {
-            face.rules = rules;
-            self.touched.insert(name.clone());
-        }
-    }
-
-    /// Adds an import's member to a service; a name that the zone's file has, be it a further one, is the file's alone.
-    pub(super) fn add_imported_member(&mut self, member: Member, import: &Import) {
-        let name = member.service.clone();
-        if self.further.contains_key(&name) {
-            return;
-        }
-        match self.services.get_mut(&name) {
-            Some(service) if service.configured => {}
-            Some(service) => {
-                if let btree_map::Entry::Vacant(place) = service.members.entry(member) {
-                    place.insert(MemberState::default());
-                    self.touched.insert(name);
-                }
-            }
-            None => {
-                let Some(state) = self.imports.get(import) else { return };
-                let face = Face::new(name.clone(), Arc::clone(&state.rules));
-                self.add_service(&name, &import.apex, vec![face], false, std::iter::once(member));
-            }
-        }
-    }
-
-    fn drop_imported_member(&mut self, member: &Member) {
-        if let Some(service) = self.services.get_mut(&member.service)
-            && !service.configured
-            && let Some(state) = service.members.remove(member)
-        {
-            note_all(&mut self.client_index, member, &state.instances, &BTreeMap::new());
-            self.touched.insert(member.service.clone());
-        }
-    }
-
     /// Indexes who asks from all that is known.
     pub(super) fn index_clients(&mut self) {
         let members = self.services.values().flat_map(|service| &service.members).chain(&self.clients);
@@ -446,95 +329,15 @@ impl Catalog {
             note_all(&mut self.client_index, member, &BTreeMap::new(), &state.instances);
         }
     }
-
-    /// Publishes what is known of the addresses whose instances have changed.
-    fn publish_clients(&mut self) {
-        let (services, clients) = (&self.services, &self.clients);
-        let find = |member: &Member, id: &Arc<str>| {
-            let of_service = || services.get(&member.service)?.members.get(member);
-            clients.get(member).or_else(of_service)?.instances.get(id).map(|held| &held.instance)
-        };
-        for (address, known) in self.client_index.changed(self.snapshot.localities(), find) {
-            self.snapshot.put_client(address, known);
-        }
-    }
-
-    fn publish_one(&mut self, name: &Name, now: Instant) {
-        let Some(service) = self.services.get_mut(name) else { return };
-        if service.members.is_empty() && !service.configured {
-            if let Some(service) = self.services.remove(name) {
-                replace_counts(&mut self.health, &service.health, &HealthCounts::default());
-                self.link_index.clear(service.links);
-                if let Some(at) = service.due {
-                    self.due.remove(&(at, name.clone()));
-                }
-                for face in service.faces {
-                    self.snapshot.take_out(&face.name);
-                    self.snapshot.count_empty_non_terminals(&face.name, &service.apex, -1);
-                    face.rotations.give_back(&mut self.rotation_ids);
-                }
-            }
-            return;
-        }
-        // The longest apex wins: a name that another namespace covers is that one's.
-        let Some((zone, _)) =
-            self.snapshot.zone(name.as_wire()).filter(|(zone, _)| zone.apex == service.apex)
-        else {
-            return;
-        };
-        let candidates = merge(service.reports(), self.snapshot.localities());
-        let complete = service.is_complete();
-        let mut counts = HealthCounts::default();
-        for candidate in &candidates {
-            if let Some(count) = counts.get_mut(candidate.health as usize) {
-                *count += 1;
-            }
-        }
-        replace_counts(&mut self.health, &service.health, &counts);
-        service.health = counts;
-        self.link_index.set(&mut service.links, (name, zone), &candidates, complete);
-        let mut due = None;
-        for face in &mut service.faces {
-            let localities = self.snapshot.localities();
-            let rules = &face.rules;
-            let plan = policy::plan(rules, &candidates, localities, &mut face.memory, complete, now);
-            let compiler = Compiler {
-                name: &face.name,
-                zone,
-                shape: &rules.shape,
-                complete,
-                tests: &self.client_index.tests,
-                rotations: &mut face.rotations,
-                ids: &mut self.rotation_ids,
-            };
-            let compiled = match &face.alias {
-                Some(target) => compiler.alias(target),
-                None => compiler.compile(&candidates, &plan),
-            };
-            self.snapshot.put(compiled);
-            due = [due, plan.until].into_iter().flatten().min();
-        }
-        if let Some(before) = std::mem::replace(&mut service.due, due) {
-            self.due.remove(&(before, name.clone()));
-        }
-        self.due.extend(due.map(|at| (at, name.clone())));
-    }
 }
 
 /// Notes every instance that differs between two lists of one member.
-fn note_all(index: &mut ClientIndex, member: &Member, before: &Held, after: &Held) {
+pub(super) fn note_all(index: &mut ClientIndex, member: &Member, before: &Held, after: &Held) {
     for (id, held) in before {
         index.note(member, Some(&held.instance), after.get(id).map(|held| &held.instance));
     }
     for (_, held) in after.iter().filter(|(id, _)| !before.contains_key(*id)) {
         index.note(member, None, Some(&held.instance));
-    }
-}
-
-/// Takes one service's `old` counts out of the total and puts the `new` ones in.
-fn replace_counts(total: &mut HealthCounts, old: &HealthCounts, new: &HealthCounts) {
-    for ((total, old), new) in total.iter_mut().zip(old).zip(new) {
-        *total = (*total + new).saturating_sub(*old);
     }
 }
 

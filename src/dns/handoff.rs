@@ -13,7 +13,8 @@ use super::{
     encode::write_short,
     options::{Options, write_cookie},
     question::{HEADER, Query, Request, read},
-    responder::{Context, Responder, limit, outcome},
+    reply::outcome,
+    responder::{Context, Responder, limit},
 };
 use crate::{
     catalog::Lookup,

@@ -15,7 +15,8 @@ use super::{
     handoff::ask,
     pointers::may_be_others,
     question::{Question, Request, read},
-    responder::{Context, Responder, limit, say},
+    reply::say,
+    responder::{Context, Responder, limit},
     rotation::Rotation,
 };
 use crate::{
