@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     admin::ReloadRequest,
-    catalog::{self, Change},
+    catalog::{self, Change, Reading},
     config::{self, Config, Diagnostic, Report, Severity, Stamp},
     dns::Responder,
     model::{ReloadDiagnostic, ReloadResult, Reloaded},
@@ -29,6 +29,9 @@ use crate::{
 
 /// How often the files are looked at. A change is applied when two looks agree, so that a file half written is not read.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a reload waits for the catalog to take in what stands in the files.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the reloader is told from within the program; who only wants the files read again sends a [`ReloadRequest`].
 #[derive(Debug)]
@@ -67,7 +70,7 @@ impl Reloader {
         responder: Arc<Responder>,
     ) -> Self {
         let metrics = Arc::clone(responder.metrics());
-        sources.start(Plan::new(None, &config), Default::default());
+        let _ = sources.start(Plan::new(None, &config), Default::default());
         Self {
             config,
             sources,
@@ -185,9 +188,20 @@ impl Reloader {
         let (done, answer) = oneshot::channel();
         // A catalog that does not answer has ended, and with it the program will.
         let _ = self.catalog.send(catalog::Request::Reconfigure { change, done }).await;
-        self.sources.start(plan, answer.await.unwrap_or_default());
+        let said = self.sources.start(plan, answer.await.unwrap_or_default());
+        let _ = tokio::time::timeout(PATIENCE, self.answered(said)).await;
         self.config = config;
         outcome(ReloadResult::Applied, warnings, notes)
+    }
+
+    /// Waits until what the configuration itself says of instances is answered: who has edited it looks next.
+    async fn answered(&self, said: Vec<oneshot::Receiver<()>>) {
+        for one in said {
+            let _ = one.await;
+        }
+        let (reading, read) = Reading::new(|_| ());
+        let _ = self.catalog.send(catalog::Request::Read(reading)).await;
+        let _ = read.await;
     }
 
     /// Tells whether the files look otherwise than when they were last read, and the same as when last looked at.

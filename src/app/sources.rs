@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use crate::{
     config::{Config, ConsulSource, ImportRule, KubernetesSource, Query, Shape},
@@ -85,14 +88,16 @@ impl Sources {
         end(stopped).await;
     }
 
-    /// Starts what the plan starts, with what is known of it already, and puts the sources on the board.
-    pub(super) fn start(&mut self, plan: Plan, known: Known) {
+    /// Starts what the plan starts, with what is known of it already, and puts the sources on the board. Returns what tells when
+    /// that is said which the configuration itself knows: static instances, each kind of them once.
+    pub(super) fn start(&mut self, plan: Plan, known: Known) -> Vec<oneshot::Receiver<()>> {
         self.statuses.retain(|source, _| plan.sources.contains_key(source));
         for (source, has_watches) in plan.sources {
             let new = || Arc::new(SourceStatus::new(source.clone()));
             self.statuses.entry(source.clone()).or_insert_with(new).expect_watches(has_watches);
         }
         let known = Arc::new(Mutex::new(known));
+        let mut said = Vec::new();
         for (key, order) in plan.start {
             let Some(status) = self.statuses.get(&key.0) else { continue };
             let outbox = Outbox::new(self.updates.clone());
@@ -102,9 +107,10 @@ impl Sources {
                 max_stale: order.max_stale(),
                 known: Arc::clone(&known),
             };
-            self.running.insert(key, Running { outbox, task: order.run(context) });
+            self.running.insert(key, Running { outbox, task: order.run(context, &mut said) });
         }
         self.board.replace(self.statuses.values().cloned().collect());
+        said
     }
 
     /// Stops all of them.
@@ -178,7 +184,7 @@ impl Order {
         }
     }
 
-    fn run(self, context: SourceContext) -> JoinHandle<()> {
+    fn run(self, context: SourceContext, all_said: &mut Vec<oneshot::Receiver<()>>) -> JoinHandle<()> {
         match self {
             Self::Consul { settings, members, imports, .. } => {
                 tokio::spawn(consul::run(settings, members, imports, context))
@@ -186,7 +192,11 @@ impl Order {
             Self::Kubernetes { settings, members, .. } => {
                 tokio::spawn(kubernetes::run(settings, members, context))
             }
-            Self::Static { members } => tokio::spawn(fixed::run(members, context)),
+            Self::Static { members } => {
+                let (said, when_said) = oneshot::channel();
+                all_said.push(when_said);
+                tokio::spawn(fixed::run(members, context, said))
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ mod verdict;
 
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::{sync::oneshot, task::JoinSet};
 use tracing::{error, info, warn};
 
 use self::{probe::Prober, probing::Probing};
@@ -26,8 +26,8 @@ use crate::{
 
 /// Reports the instances of `members` and probes those that have a check; ends when nobody takes updates any more.
 ///
-/// Every member is synced as soon as its one `Reset` is sent. Dropping the future stops every probe.
-pub async fn run(members: Vec<Followed>, context: SourceContext) {
+/// Every member is synced as soon as its one `Reset` is sent, and `said` is told when all are. Dropping the future stops every probe.
+pub async fn run(members: Vec<Followed>, context: SourceContext, said: oneshot::Sender<()>) {
     let watched: Vec<(Followed, Arc<WatchHandle>)> = members
         .into_iter()
         .map(|followed| {
@@ -65,6 +65,7 @@ pub async fn run(members: Vec<Followed>, context: SourceContext) {
             probes.spawn(probing.run(Arc::clone(&prober)));
         }
     }
+    let _ = said.send(());
     info!(source = %context.status.id(), members = watched.len(), probed = probes.len(), "synced");
     loop {
         tokio::select! {

@@ -62,7 +62,7 @@ impl Running {
             known: Arc::new(known.into()),
         };
         let mut task = JoinSet::new();
-        task.spawn(run(members, context));
+        task.spawn(run(members, context, oneshot::channel().0));
         Self { inbox, status, task }
     }
 
