@@ -134,13 +134,21 @@ mod tests {
             let sum = weights.iter().sum();
             prop_assert_eq!(counts(&shares, weights.len(), from, sum), weights);
         }
+    }
 
-        #[test]
-        fn shorter_runs_are_never_far_off(a in 1u32..100, b in 1u32..100, from in 0u32..1000, turns in 1u32..300) {
+    /// All pairs, so that the worst is known: with 62:79 a run that is shorter than a round can be 5.22 turns off.
+    #[test]
+    fn shorter_runs_are_never_far_off() {
+        for (a, b) in (1..100).flat_map(|a| (1..100).map(move |b| (a, b))) {
             let shares = Shares::new(&[a, b]).unwrap();
-            let had = f64::from(counts(&shares, 2, from, turns)[1]);
-            let due = f64::from(turns) * f64::from(b) / f64::from(a + b);
-            prop_assert!((had - due).abs() < 4.0, "{had} of {turns} turns for {a}:{b}");
+            let due = f64::from(b) / f64::from(a + b);
+            // How far the turns up to each are ahead of what is due; a run's difference is that of its two ends.
+            let (mut ahead, mut least, mut most) = (0.0_f64, 0.0_f64, 0.0_f64);
+            for turn in 0..shares.total() {
+                ahead += f64::from(u8::from(shares.pick(turn) == 1)) - due;
+                (least, most) = (least.min(ahead), most.max(ahead));
+            }
+            assert!(most - least < 5.3, "{a}:{b}: {}", most - least);
         }
     }
 }
