@@ -21,7 +21,6 @@ use std::{
 
 use hickory_proto::rr::RecordType;
 use muster::{
-    app::Server,
     catalog::{Asked, Catalog, Cell},
     config,
     dns::{Responder, Rotation},
@@ -29,8 +28,10 @@ use muster::{
     telemetry::Metrics,
 };
 
-/// Long enough for a busy machine; nothing here waits for it unless something is wrong.
-const PATIENCE: Duration = Duration::from_secs(20);
+#[path = "server/running.rs"]
+mod running;
+
+use running::{PATIENCE, Running};
 
 const ZONE: &str = r#"
 namespace = "shop"
@@ -39,32 +40,18 @@ from = [{ static = ["127.0.0.11:80", "127.0.0.12:80"] }]
 names = { first = { labels = { version = "v1" } } }
 "#;
 
-struct Running {
-    server: Option<Server>,
-    runtime: tokio::runtime::Runtime,
+/// A server, and the commands that ask it.
+struct Commanded {
+    server: Running,
 }
 
-impl Running {
+impl Commanded {
     fn start() -> Self {
-        let listen = "[listen]\ndns = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n";
-        let files = [
-            (PathBuf::from("muster.toml"), listen.to_owned()),
-            (PathBuf::from("zones/shop.toml"), ZONE.to_owned()),
-        ];
-        let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let server = runtime.block_on(Server::start(&loaded.config)).unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        while !server.cell().load().view().services().iter().all(|service| service.complete) {
-            assert!(Instant::now() < deadline, "the static instances have not been heard");
-            std::thread::yield_now();
-        }
-        Self { server: Some(server), runtime }
+        Self { server: Running::of("[listen]\ndns = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n", ZONE) }
     }
 
     fn get(&self, page: &str) -> String {
-        let mut stream = TcpStream::connect(self.server.as_ref().unwrap().admin().unwrap()).unwrap();
+        let mut stream = TcpStream::connect(self.server.server().admin().unwrap()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "GET {page} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -73,7 +60,7 @@ impl Running {
     }
 
     fn muster(&self, arguments: &[&str]) -> Output {
-        let at = self.server.as_ref().unwrap().admin().unwrap().to_string();
+        let at = self.server.server().admin().unwrap().to_string();
         muster(&[arguments, &["--at", &at]].concat())
     }
 
@@ -84,14 +71,6 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            self.runtime.block_on(server.stop());
-        }
-    }
-}
-
 fn muster(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
     command.args(arguments).env_remove("MUSTER_CONFIG").env_remove("NO_COLOR").output().unwrap()
@@ -99,7 +78,7 @@ fn muster(arguments: &[&str]) -> Output {
 
 #[test]
 fn what_is_known_is_printed_as_tables_and_as_json() {
-    let running = Running::start();
+    let running = Commanded::start();
     let explained: Explained = running.json(&["explain", "web.shop"]);
     assert_eq!(explained.found, Found::Service);
     assert_eq!(explained.answer.unwrap().answers.len(), 2);
@@ -130,7 +109,7 @@ fn what_is_known_is_printed_as_tables_and_as_json() {
 /// The index of the admin port names pages that can be asked for as they are written.
 #[test]
 fn every_page_of_the_index_is_there() {
-    let running = Running::start();
+    let running = Commanded::start();
     let index = running.get("/");
     let pages: Vec<_> = index.lines().filter_map(|line| line.split(' ').next()).collect();
     let pages: Vec<_> = pages.into_iter().filter(|page| page.starts_with('/')).collect();
@@ -148,7 +127,7 @@ fn every_page_of_the_index_is_there() {
 
 #[test]
 fn exit_codes_tell_wrong_questions_from_servers_that_do_not_answer() {
-    let running = Running::start();
+    let running = Commanded::start();
     let said = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
     for (arguments, says) in [
         (&["instances", "wep.shop"][..], "there is no service wep.shop; did you mean web.shop?"),
@@ -177,7 +156,7 @@ fn exit_codes_tell_wrong_questions_from_servers_that_do_not_answer() {
 /// Every field that the API has stands in its documentation.
 #[test]
 fn the_documentation_has_every_field() {
-    let running = Running::start();
+    let running = Commanded::start();
     let documentation = include_str!("../docs/API.md");
     let pages: [serde_json::Value; 5] = [
         running.json(&["explain", "web.shop"]),

@@ -1,28 +1,17 @@
 //! A whole server that forwards, on loopback, before an upstream of the test's own.
 
-#![allow(
-    unreachable_pub,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking, prints what it measured, and has no outside"
-)]
-
 use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    io::Write as _,
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
     sync::{
         Arc, Mutex,
         mpsc::{Receiver, Sender, channel},
     },
-    time::{Duration, Instant},
 };
 
 use hickory_proto::{
-    op::{Edns, Message, MessageType, OpCode, Query, ResponseCode},
+    op::{Edns, Message, MessageType, OpCode, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
         rdata::{
@@ -31,10 +20,12 @@ use hickory_proto::{
         },
     },
 };
-use muster::{app::Server, config};
+use muster::config;
 
-/// Long enough for a busy machine; nothing here waits for it unless something is wrong.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{
+    asking::{connect, exchange, query, read_message, receive, socket, write_message},
+    running::{PATIENCE, Running},
+};
 
 const ZONE: &str = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"127.0.0.11:80\"] }]\n\
     [services.away]\nfrom = [{ static = [\"chain.example:80\"] }]\n\
@@ -144,13 +135,13 @@ fn answer(query: &Message) -> Message {
     answer
 }
 
-struct Running {
-    server: Option<Server>,
-    runtime: tokio::runtime::Runtime,
+/// A server that forwards, and who it asks.
+struct Forwarding {
+    server: Running,
     upstream: Upstream,
 }
 
-impl Running {
+impl Forwarding {
     fn start(address: &str) -> Self {
         Self::with(address, "example", "")
     }
@@ -162,76 +153,12 @@ impl Running {
             "[listen]\ndns = [\"{address}\"]\n{tables}\n[forward]\n{suffix:?} = {{ to = \"{}\", timeout = \"20s\" }}\n",
             upstream.address
         );
-        let files =
-            [(PathBuf::from("muster.toml"), server), (PathBuf::from("zones/zone.toml"), ZONE.to_owned())];
-        let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let server = runtime.block_on(Server::start(&loaded.config)).unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        while !server.cell().load().view().services().iter().all(|service| service.complete) {
-            assert!(Instant::now() < deadline, "the static instance is not heard");
-            std::thread::yield_now();
-        }
-        Self { server: Some(server), runtime, upstream }
+        Self { server: Running::of(&server, ZONE), upstream }
     }
 
     fn dns(&self) -> SocketAddr {
-        self.server.as_ref().unwrap().dns()[0]
+        self.server.dns()
     }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            self.runtime.block_on(server.stop());
-        }
-    }
-}
-
-fn query(name: &str, rtype: RecordType) -> Message {
-    let mut message = Message::new(77, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_ascii(name).unwrap(), rtype));
-    message
-}
-
-fn socket() -> UdpSocket {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
-}
-
-fn receive(socket: &UdpSocket, from: SocketAddr) -> Message {
-    let mut room = [0; 4096];
-    let (length, peer) = socket.recv_from(&mut room).unwrap();
-    assert_eq!(peer, from, "the answer comes from the address that was asked");
-    Message::from_vec(&room[..length]).unwrap()
-}
-
-fn exchange(to: SocketAddr, message: &Message) -> Message {
-    let socket = socket();
-    socket.send_to(&message.to_vec().unwrap(), to).unwrap();
-    receive(&socket, to)
-}
-
-fn connect(to: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
-fn write_message(stream: &mut TcpStream, message: &[u8]) {
-    let length = u16::try_from(message.len()).unwrap().to_be_bytes();
-    stream.write_all(&[&length, message].concat()).unwrap();
-}
-
-fn read_message(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut length = [0; 2];
-    stream.read_exact(&mut length).ok()?;
-    let mut message = vec![0; u16::from_be_bytes(length).into()];
-    stream.read_exact(&mut message).ok()?;
-    Some(message)
 }
 
 fn name_of(message: &Message) -> String {
@@ -240,7 +167,7 @@ fn name_of(message: &Message) -> String {
 
 #[test]
 fn a_slow_question_does_not_delay_the_next_over_udp() {
-    let running = Running::start("127.0.0.1:0");
+    let running = Forwarding::start("127.0.0.1:0");
     let socket = socket();
     for name in ["slow.example.", "quick.example.", "web.shop."] {
         socket.send_to(&query(name, RecordType::A).to_vec().unwrap(), running.dns()).unwrap();
@@ -256,7 +183,7 @@ fn a_slow_question_does_not_delay_the_next_over_udp() {
 
 #[test]
 fn answers_on_one_connection_come_when_they_are_there() {
-    let running = Running::start("127.0.0.1:0");
+    let running = Forwarding::start("127.0.0.1:0");
     let mut stream = connect(running.dns());
     for name in ["slow.example.", "quick.example.", "web.shop."] {
         write_message(&mut stream, &query(name, RecordType::A).to_vec().unwrap());
@@ -271,7 +198,7 @@ fn answers_on_one_connection_come_when_they_are_there() {
 
 #[test]
 fn more_questions_than_may_be_pending_are_all_answered() {
-    let running = Running::start("127.0.0.1:0");
+    let running = Forwarding::start("127.0.0.1:0");
     let mut stream = connect(running.dns());
     let all: Vec<u8> = (0..1000)
         .flat_map(|at| {
@@ -288,7 +215,7 @@ fn more_questions_than_may_be_pending_are_all_answered() {
 
 #[test]
 fn a_client_that_has_said_all_still_gets_its_answer() {
-    let running = Running::start("127.0.0.1:0");
+    let running = Forwarding::start("127.0.0.1:0");
     let mut stream = connect(running.dns());
     write_message(&mut stream, &query("slow.example.", RecordType::A).to_vec().unwrap());
     stream.shutdown(Shutdown::Write).unwrap();
@@ -300,7 +227,7 @@ fn a_client_that_has_said_all_still_gets_its_answer() {
 
 #[test]
 fn a_wildcard_socket_forwards_and_answers_from_the_address_that_was_asked() {
-    let running = Running::start("0.0.0.0:0");
+    let running = Forwarding::start("0.0.0.0:0");
     for (at, host) in [[127, 0, 0, 1], [127, 0, 0, 7]].into_iter().enumerate() {
         let to = SocketAddr::from((host, running.dns().port()));
         let message = query(&format!("n{at}.example."), RecordType::A);
@@ -312,7 +239,7 @@ fn a_wildcard_socket_forwards_and_answers_from_the_address_that_was_asked() {
 
 #[test]
 fn what_does_not_fit_is_had_over_tcp() {
-    let running = Running::start("127.0.0.1:0");
+    let running = Forwarding::start("127.0.0.1:0");
     let mut message = query("big.example.", RecordType::TXT);
     let mut edns = Edns::new();
     edns.set_max_payload(4096);
@@ -330,7 +257,7 @@ fn what_does_not_fit_is_had_over_tcp() {
 
 #[test]
 fn our_own_names_are_never_forwarded_and_names_of_no_suffix_are_refused() {
-    let running = Running::start("127.0.0.1:0");
+    let running = Forwarding::start("127.0.0.1:0");
     let ask = |name: &str, rtype| {
         let answer = exchange(running.dns(), &query(name, rtype));
         assert!(answer.metadata.recursion_available, "{name}: RA");
@@ -351,7 +278,7 @@ fn our_own_names_are_never_forwarded_and_names_of_no_suffix_are_refused() {
 
 #[test]
 fn an_alias_that_leads_out_comes_with_its_targets_records() {
-    let running = Running::start("127.0.0.1:0");
+    let running = Forwarding::start("127.0.0.1:0");
     let mut message = query("Away.Shop.", RecordType::A);
     message.edns = Some(Edns::new());
     for _ in 0..2 {
@@ -375,7 +302,7 @@ fn an_alias_that_leads_out_comes_with_its_targets_records() {
 
 #[test]
 fn an_alias_is_followed_only_where_that_is_wanted_and_others_are_asked_for_its_target() {
-    let running = Running::start("127.0.0.1:0");
+    let running = Forwarding::start("127.0.0.1:0");
     let ask = |message: &Message| {
         let answer = exchange(running.dns(), message);
         (answer.metadata.response_code, answer.answers.len(), answer.metadata.truncation)
@@ -399,7 +326,7 @@ fn an_alias_is_followed_only_where_that_is_wanted_and_others_are_asked_for_its_t
 
 #[test]
 fn an_alias_in_what_others_said_is_passed_on_and_not_followed() {
-    let running = Running::with("127.0.0.1:0", ".", "");
+    let running = Forwarding::with("127.0.0.1:0", ".", "");
     for _ in 0..2 {
         let answer = exchange(running.dns(), &query("lone.example.", RecordType::A));
         assert_eq!((answer.answers.len(), answer.authorities.len()), (1, 1));
@@ -410,7 +337,7 @@ fn an_alias_in_what_others_said_is_passed_on_and_not_followed() {
 
 #[test]
 fn forwarded_answers_have_the_clients_cookie() {
-    let running = Running::start("127.0.0.1:0");
+    let running = Forwarding::start("127.0.0.1:0");
     let mut message = query("a.example.", RecordType::A);
     let mut edns = Edns::new();
     edns.options_mut().insert(EdnsOption::Unknown(10, vec![7; 8]));
@@ -429,7 +356,7 @@ fn forwarded_answers_have_the_clients_cookie() {
 #[test]
 fn forwarded_responses_are_limited_like_our_own() {
     let limits = "[access.responses]\nper_second = 1\nslip = 1\nexempt = []";
-    let running = Running::with("127.0.0.1:0", "example", limits);
+    let running = Forwarding::with("127.0.0.1:0", "example", limits);
     let socket = socket();
     let packet = query("a.example.", RecordType::A).to_vec().unwrap();
     let truncated = (0..50)
@@ -452,10 +379,10 @@ fn forwarded_responses_are_limited_like_our_own() {
 
 #[test]
 fn a_reload_changes_what_is_forwarded() {
-    let running = Running::start("127.0.0.1:0");
+    let running = Forwarding::start("127.0.0.1:0");
     let ask = |name: &str| exchange(running.dns(), &query(name, RecordType::A)).metadata.response_code;
     assert_eq!([ask("a.example."), ask("a.other.")], [ResponseCode::NoError, ResponseCode::Refused]);
-    let server = running.server.as_ref().unwrap();
+    let server = running.server.server();
     let load = |forward: &str| {
         let text = format!("[listen]\ndns = [\"127.0.0.1:0\"]\n[forward]\n{forward}\n");
         let files =
@@ -463,19 +390,19 @@ fn a_reload_changes_what_is_forwarded() {
         config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false))).config
     };
     let other = load(&format!("other = \"{0}\"\ninvalid = \"{0}\"", running.upstream.address));
-    let reloaded = running.runtime.block_on(server.apply(other)).unwrap();
+    let reloaded = running.server.runtime.block_on(server.apply(other)).unwrap();
     assert!(reloaded.notes.is_empty(), "{}", reloaded.text);
     assert_eq!([ask("a.example."), ask("a.other.")], [ResponseCode::Refused, ResponseCode::NoError]);
     assert_eq!(ask("a.invalid."), ResponseCode::NoError, "forwarded on purpose");
 
     let bad = load("other = { to = \"tls://127.0.0.1\", ca_file = \"/nowhere.pem\" }");
-    let reloaded = running.runtime.block_on(server.apply(bad)).unwrap();
+    let reloaded = running.server.runtime.block_on(server.apply(bad)).unwrap();
     assert!(reloaded.text.contains("/nowhere.pem") && reloaded.text.contains("refused"), "{}", reloaded.text);
     assert_eq!(ask("b.other."), ResponseCode::NoError);
 }
 
 /// Asks from an address of loopback.
-fn ask_from(client: &str, running: &Running, name: &str) -> Message {
+fn ask_from(client: &str, running: &Forwarding, name: &str) -> Message {
     let socket = UdpSocket::bind((client, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.send_to(&query(name, RecordType::A).to_vec().unwrap(), running.dns()).unwrap();
@@ -485,7 +412,7 @@ fn ask_from(client: &str, running: &Running, name: &str) -> Message {
 #[test]
 fn other_names_are_for_those_that_forward_names_only() {
     let access = "[access]\nallow = \"127.0.0.0/24\"\nforward = [\"127.0.0.1\", \"127.9.0.0/16\"]";
-    let running = Running::with("127.0.0.1:0", "example", access);
+    let running = Forwarding::with("127.0.0.1:0", "example", access);
     let code = |client: &str, name: &str| ask_from(client, &running, name).metadata.response_code;
     assert_eq!(code("127.0.0.1", "a.example."), ResponseCode::NoError);
     // Neither what is kept, nor what would have to be asked for, nor where an alias leads.
@@ -506,7 +433,7 @@ fn other_names_are_for_those_that_forward_names_only() {
 #[test]
 fn required_cookies_are_asked_for_before_anybody_else_is_asked() {
     let access = "[access.responses]\nexempt = []\n[access.cookies]\nrequired = true";
-    let running = Running::with("127.0.0.1:0", "example", access);
+    let running = Forwarding::with("127.0.0.1:0", "example", access);
     let answer = ask_from("127.0.0.1", &running, "a.example.");
     assert!(answer.metadata.truncation && answer.answers.is_empty());
     assert_eq!(running.upstream.count("a.example."), 0);
@@ -514,7 +441,7 @@ fn required_cookies_are_asked_for_before_anybody_else_is_asked() {
 
 #[test]
 fn the_root_is_forwarded_without_special_names_but_with_private_reverse_names() {
-    let running = Running::with("127.0.0.1:0", ".", "");
+    let running = Forwarding::with("127.0.0.1:0", ".", "");
     let ask = |name: &str| ask_from("127.0.0.1", &running, name);
     assert_eq!(ask("app.localhost.").answers.len(), 1);
     assert!(ask("localhost.").metadata.recursion_available);
