@@ -7,14 +7,13 @@
 use arrayvec::ArrayVec;
 use hickory_proto::{
     op::{Message, ResponseCode},
-    rr::RecordType,
+    rr::{DNSClass, RecordType},
 };
 
 use super::{
     answer::{Answer, Facts, Records, find},
     encode::{Written, write},
-    peek,
-    question::{HEADER, Query, Request, read},
+    question::{HEADER, Query, Question},
     rotation::Rotation,
 };
 use crate::catalog::Lookup;
@@ -37,6 +36,11 @@ pub(super) fn target(own: &[u8], question: usize) -> Option<Target> {
     Some(target)
 }
 
+/// The question for a name (wire format) and type, in class IN.
+pub(super) fn wire_question(name: &[u8], qtype: u16) -> Vec<u8> {
+    [name, &qtype.to_be_bytes(), &u16::from(DNSClass::IN).to_be_bytes()].concat()
+}
+
 /// Puts the records of an alias' target behind `own`, the written `answer` to `query`, where addresses were asked for and the
 /// target is a name of ours; one step, as the target of an instance is no alias where somebody has thought about it. `None`: there
 /// is nothing to put there.
@@ -55,9 +59,9 @@ pub(super) fn inside(
     if !matches!(qtype, RecordType::A | RecordType::AAAA) || matches!(lookup, Lookup::Elsewhere) {
         return None;
     }
-    let packet = peek::question(target, qtype)?;
-    let mut room = [0; 256];
-    let Request::Query(of_target) = read(&packet, &mut room) else { return None };
+    let (name, wire) = (target.as_wire(), wire_question(target.as_wire(), query.question.qtype));
+    let question = Question { wire: &wire, name, ..query.question };
+    let of_target = Query { header: query.header, question, edns: None };
     let said = find(&of_target.question, lookup, facts, rotation);
     let mut chased = Vec::new();
     let is_cut = write(&of_target, &[], &said, limit.saturating_sub(own.len()), &mut chased).truncated;

@@ -95,8 +95,7 @@ impl Responder {
         let Some(target) = chase::target(so_far, query.question.wire.len()) else {
             return forwarder.hand_off(&ask, packet, Box::new(|answer| late.release(answer)));
         };
-        let [type0, type1] = ask.qtype.to_be_bytes();
-        let wire = [target.as_slice(), &[type0, type1, 0, 1]].concat();
+        let wire = chase::wire_question(&target, ask.qtype);
         let of_target =
             Ask { question: &wire, name: &target, limit: Self::TCP_LIMIT, own_options: &[], ..ask };
         let (own, limit) = (so_far.to_vec(), ask.limit);

@@ -119,7 +119,7 @@ fn is_name_server(lookup: Lookup<'_>, name: &[u8]) -> bool {
 }
 
 /// A question of our own, as a client would write it.
-pub(super) fn question(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
+fn question(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
     let mut message = Message::new(0, MessageType::Query, OpCode::Query);
     let name = WireName::from_labels(name.labels()).ok()?;
     message.metadata.recursion_desired = true;
