@@ -195,18 +195,18 @@ fn fields(value: &serde_json::Value, found: &mut dyn FnMut(&str)) {
 
 /// Two sources, a split by who asks, a member that was not heard, tiers and an alias.
 const STORY: &str = r#"
-namespace = "shop"
+namespace = "shop.internal"
 
-[services.magnanimo]
-from = [{ kubernetes = "eks", namespace = "shop", selector = "app=magnanimo" }]
+[services.frontend]
+from = [{ kubernetes = "eks", namespace = "shop", selector = "app=frontend" }]
 
-[services.benigno]
+[services.checkout]
 from = [
-  { kubernetes = "eks", namespace = "shop", selector = "app=benigno", port = 80 },
-  { consul = "vms", service = "benigno" },
+  { kubernetes = "eks", namespace = "shop", selector = "app=checkout", port = 80 },
+  { consul = "vms", service = "checkout" },
 ]
-[[services.benigno.routes]]
-clients = { service = "magnanimo.shop" }
+[[services.checkout.routes]]
+clients = { service = "frontend.shop.internal" }
 split = [
   { labels = { version = "v1" }, weight = 90 },
   { labels = { version = "v2" }, weight = 10 },
@@ -237,19 +237,19 @@ fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
     };
     let began = Instant::now();
     let said = |service: &str, place: u16| match (service, place) {
-        ("magnanimo.shop", _) => {
-            Some(vec![instance("magnanimo-5f8c-x7k2p", 9, 0, "v1", Health::Healthy, "")])
+        ("frontend.shop.internal", _) => {
+            Some(vec![instance("frontend-5f8c-x7k2p", 9, 0, "v1", Health::Healthy, "")])
         }
-        ("benigno.shop", 0) => Some(vec![
-            instance("benigno-v1-7d9f-qk4mz", 20, 80, "v1", Health::Healthy, ""),
-            instance("benigno-v1-7d9f-zzt8c", 21, 80, "v1", Health::Healthy, ""),
-            instance("benigno-v2-66b5-h2xwl", 30, 80, "v2", Health::Healthy, ""),
+        ("checkout.shop.internal", 0) => Some(vec![
+            instance("checkout-v1-7d9f-qk4mz", 20, 80, "v1", Health::Healthy, ""),
+            instance("checkout-v1-7d9f-zzt8c", 21, 80, "v1", Health::Healthy, ""),
+            instance("checkout-v2-66b5-h2xwl", 30, 80, "v2", Health::Healthy, ""),
         ]),
-        ("benigno.shop", _) => Some(vec![
+        ("checkout.shop.internal", _) => Some(vec![
             Instance { weight: 0, ..instance("vm-1", 40, 80, "v1", Health::Healthy, "") },
             instance("vm-pod", 30, 80, "v2", Health::Warning, "http: 429 Too Many Requests"),
         ]),
-        ("db.shop", 0) => {
+        ("db.shop.internal", 0) => {
             Some(vec![instance("db-0", 50, 5432, "v1", Health::Unhealthy, "not ready: Unready")])
         }
         _ => None,
@@ -263,10 +263,11 @@ fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
         }
     }
     catalog.set_time(began + Duration::from_secs(3 * 3600));
-    let benigno = config.namespaces[0].services.iter().find(|one| one.name.to_string() == "benigno.shop");
-    let (member, _) = benigno.unwrap().members().next().unwrap();
+    let checkout =
+        config.namespaces[0].services.iter().find(|one| one.name.to_string() == "checkout.shop.internal");
+    let (member, _) = checkout.unwrap().members().next().unwrap();
     let reason = "Ready=False: ContainersNotReady";
-    let instance = instance("benigno-v1-7d9f-zzt8c", 21, 80, "v1", Health::Unhealthy, reason);
+    let instance = instance("checkout-v1-7d9f-zzt8c", 21, 80, "v1", Health::Unhealthy, reason);
     catalog.apply(Update::Upsert { member, instance });
     catalog.publish_at(began + Duration::from_secs(3 * 3600 + 40));
     let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
@@ -279,12 +280,12 @@ fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
 
 #[test]
 fn the_fields_are_those_of_the_api() {
-    let magnanimo = [10, 10, 3, 9];
-    insta::assert_snapshot!("split", story("benigno.shop", RecordType::A, magnanimo));
-    insta::assert_snapshot!("tier", story("db.shop", RecordType::SRV, [10, 0, 0, 1]));
-    insta::assert_snapshot!("alias", story("web.shop", RecordType::A, [10, 0, 0, 1]));
-    insta::assert_snapshot!("absent", story("benino.shop", RecordType::A, [10, 0, 0, 1]));
-    insta::assert_snapshot!("stranger", story("magnanimo.shop", RecordType::A, [192, 0, 2, 1]));
+    let frontend = [10, 10, 3, 9];
+    insta::assert_snapshot!("split", story("checkout.shop.internal", RecordType::A, frontend));
+    insta::assert_snapshot!("tier", story("db.shop.internal", RecordType::SRV, [10, 0, 0, 1]));
+    insta::assert_snapshot!("alias", story("web.shop.internal", RecordType::A, [10, 0, 0, 1]));
+    insta::assert_snapshot!("absent", story("chekout.shop.internal", RecordType::A, [10, 0, 0, 1]));
+    insta::assert_snapshot!("stranger", story("frontend.shop.internal", RecordType::A, [192, 0, 2, 1]));
 }
 
 #[test]
