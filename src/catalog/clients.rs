@@ -10,12 +10,22 @@ use std::{
     sync::Arc,
 };
 
-use super::pool::ClientTest;
 use crate::{
     config::{Clients, Config},
     model::{Instance, Labels, Member, Name, Network, SourceId, SourceKind},
     policy::{Localities, Locality},
 };
+
+/// What is asked of a client for a route to be its route; all must hold.
+#[derive(Debug)]
+pub struct ClientTest {
+    /// Networks of which one must hold its address; empty: any.
+    pub networks: Box<[Network]>,
+    /// The number of what must be known of it; `None`: nothing.
+    pub identity: Option<u32>,
+    /// The zone that it must be in.
+    pub zone: Option<Arc<str>>,
+}
 
 /// What is known of the clients of one address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

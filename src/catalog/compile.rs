@@ -7,18 +7,18 @@ use std::{
 };
 
 use super::{
-    browse,
     clients::ClientTests,
+    dns_sd::{self, port_labels},
     pool::{GroupPools, List, Pool, RoutePools, Routing, SrvRecord, Turn, Turns},
     rotation::{Kind, ListKey, Owner, RotationIds, RoutePlace, ServiceRotations},
     service::{Answers, Instances, InstancesBuilder, Service},
     shares::Shares,
-    snapshot::Zone,
     text,
+    zone::Zone,
 };
 use crate::{
     config::{Near, Order, Shape},
-    model::{Name, NamedPort},
+    model::Name,
     policy::{Candidate, GroupPlan, Place, Plan, RoutePlan},
 };
 
@@ -46,7 +46,7 @@ impl Compiler<'_> {
         self.rotations.give_back_unused(self.ids);
         let mut service = self.service(answers, ports, instances);
         if self.zone.is_browsed() {
-            service.browsed = browse::instances(&service);
+            service.browsed = dns_sd::instances(&service);
         }
         service
     }
@@ -255,17 +255,6 @@ fn pack(service: &Name, candidates: &[Candidate], txt: bool) -> Instances {
         }
     }
     instances.build()
-}
-
-/// `_port._proto` as wire labels; `None` where the port's name is no label.
-pub(super) fn port_labels(port: &NamedPort) -> Option<Box<[u8]>> {
-    let mut labels = Vec::with_capacity(port.name.len() + 7);
-    for text in [&*port.name, port.protocol.as_str()] {
-        let length = u8::try_from(text.len() + 1).ok().filter(|length| (2..=63).contains(length))?;
-        labels.extend([length, b'_']);
-        labels.extend(text.bytes().map(|octet| octet.to_ascii_lowercase()));
-    }
-    Some(labels.into())
 }
 
 /// Leaves each value once, at its first place, with the largest of its weights.

@@ -11,28 +11,15 @@ use std::{
 };
 
 use super::{
-    browse::{self, browsed_label},
-    compile::port_labels,
-    snapshot::{Hasher, Snapshot, Zone},
+    dns_sd::{self, browsed_label, port_labels},
+    names::{Links, Names},
+    snapshot::Snapshot,
+    zone::Zone,
 };
 use crate::{
     model::{Name, Network},
     policy::{Candidate, Place},
 };
-
-/// The table of one kind of links.
-pub(super) type Links<K> = papaya::HashMap<K, Names, Hasher>;
-
-/// Names that have something in common: at least one, sorted, each once.
-#[derive(Debug)]
-pub struct Names(Box<[Name]>);
-
-impl Names {
-    /// The names.
-    pub const fn as_slice(&self) -> &[Name] {
-        &self.0
-    }
-}
 
 /// What one service added to the links, sorted.
 #[derive(Debug, Default)]
@@ -93,10 +80,10 @@ impl LinkIndex {
         let (come, gone) = std::mem::take(&mut self.browsed).apply(snapshot.browsed());
         let mut kinds = Changes::default();
         for (names, by) in [(come, 1), (gone, -1)] {
-            for kind in names.into_iter().filter(|name| browse::is_kind(name.as_wire())) {
+            for kind in names.into_iter().filter(|name| dns_sd::is_kind(name.as_wire())) {
                 let Some(apex) = kind.parent().and_then(|above| above.parent()) else { continue };
                 snapshot.count_empty_non_terminals(&kind, &apex, by);
-                if let Ok(list) = apex.join(browse::KINDS) {
+                if let Ok(list) = apex.join(dns_sd::KINDS) {
                     let change: &mut Change = kinds.0.entry(list).or_default();
                     if by > 0 {
                         change.added.push(kind);
@@ -145,7 +132,7 @@ fn browsed_of(service: &Name, zone: &Zone, candidates: &[Candidate]) -> Vec<(Nam
     });
     let cut = candidates.iter().filter_map(|candidate| {
         let label = candidate.label.as_bytes();
-        let is_cut = browse::is_cut(label, below) && !candidate.named_ports.is_empty();
+        let is_cut = dns_sd::is_cut(label, below) && !candidate.named_ports.is_empty();
         let name = is_cut.then(|| service.child(label).ok()).flatten()?;
         Some((zone.apex.child(&browsed_label(label, below)).ok()?, name))
     });
@@ -203,7 +190,7 @@ impl<K: Clone + Ord + Hash + Send + Sync> Changes<K> {
             if names.is_empty() {
                 links.remove(&key);
             } else {
-                links.insert(key, Names(names.into()));
+                links.insert(key, Names::new(names.into()));
             }
         }
         (come, gone)

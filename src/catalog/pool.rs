@@ -2,8 +2,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{rotation::RotationId, service::InstanceId, shares::Shares};
+use super::{clients::ClientTest, rotation::RotationId, shares::Shares};
 use crate::model::Name;
+
+/// The number of an instance within its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InstanceId(pub(super) u32);
 
 /// The records of one set of instances.
 #[derive(Debug)]
@@ -101,15 +105,4 @@ pub struct Turn {
     pub shares: Shares,
     /// The cursor.
     pub rotation: RotationId,
-}
-
-/// What is asked of a client for a route to be its route; all must hold.
-#[derive(Debug)]
-pub struct ClientTest {
-    /// Networks of which one must hold its address; empty: any.
-    pub networks: Box<[crate::model::Network]>,
-    /// The number of what must be known of it; `None`: nothing.
-    pub identity: Option<u32>,
-    /// The zone that it must be in.
-    pub zone: Option<std::sync::Arc<str>>,
 }

@@ -251,5 +251,4 @@ fn is_probed(rule: &MemberRule) -> bool {
 }
 
 #[cfg(test)]
-#[path = "reconfigure_tests.rs"]
 mod tests;

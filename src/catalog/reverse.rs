@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::snapshot::{Zone, ZoneKind};
+use super::zone::{Zone, ZoneKind};
 use crate::{
     config::{Namespace, Shape, Truncate},
     model::{Name, Network},

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    pool::{Pool, Routing},
-    snapshot::Zone,
+    pool::{InstanceId, Pool, Routing},
+    zone::Zone,
 };
 use crate::model::Name;
 
@@ -76,10 +76,6 @@ impl Service {
         matches!(self.answers, Answers::Alias(_)) || self.pools().any(Pool::has_any)
     }
 }
-
-/// The number of an instance within its service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct InstanceId(u32);
 
 /// The instances of one service: labels and addresses packed into one array each, since there may be a million.
 #[derive(Debug, Default)]

@@ -14,23 +14,20 @@ use std::{
 };
 
 use super::{
-    browse::Browse,
     clients::{Client, Known, client},
-    links::{Links, Names},
+    dns_sd::Browse,
+    names::{Hasher, Links, Names},
     reverse::{self, Reversed},
     service::Service,
+    zone::{Zone, ZoneKind},
 };
 use crate::{
-    config::Truncate,
     model::{Name, Network},
     policy::Localities,
 };
 
 /// The cell that holds the current snapshot; replaced as a whole only when the configuration changes.
 pub type Cell = arc_swap::ArcSwap<Snapshot>;
-
-/// Names are hashed at every query, by a hash that is quick for short keys and seeded against chosen collisions.
-pub(super) type Hasher = foldhash::fast::RandomState;
 
 type Table<V> = papaya::HashMap<Name, V, Hasher>;
 
@@ -55,48 +52,10 @@ pub(super) struct Tables {
     clients: papaya::HashMap<IpAddr, Arc<Known>, Hasher>,
     /// The names of the instances at an address, where reverse names are answered.
     addresses: Links<IpAddr>,
-    /// What can be browsed: see [`super::browse`].
+    /// What can be browsed: see [`super::dns_sd`].
     browsed: Links<Name>,
     /// The sum of all zones' `unsynced_imports`.
     unsynced_imports: AtomicUsize,
-}
-
-/// One namespace.
-#[derive(Debug)]
-pub struct Zone {
-    /// The zone's name.
-    pub apex: Name,
-    /// TTL of negative answers and the SOA's minimum, in seconds.
-    pub negative_ttl: u32,
-    /// TTL of apex records, in seconds.
-    pub ttl: u32,
-    /// The SOA's serial.
-    pub serial: u32,
-    /// Name servers, at least one.
-    pub ns: Vec<Name>,
-    /// Whether the only name server is the built-in one below the apex, which has the address that was asked.
-    pub built_in_ns: bool,
-    /// The SOA's mailbox.
-    pub hostmaster: Name,
-    /// Which answers say TC when they do not fit.
-    pub truncate: Truncate,
-    /// Which names it has.
-    pub(super) kind: ZoneKind,
-    /// Imports whose list has not been heard: until then any name may exist.
-    pub(super) unsynced_imports: AtomicUsize,
-    /// Services of which a member has not been heard, where they can be browsed: until then they may have any kind of port.
-    pub(super) incomplete: AtomicUsize,
-}
-
-/// Which names a zone has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ZoneKind {
-    /// Those of services.
-    Services,
-    /// Those of services, and what they are browsed by.
-    Browsed,
-    /// Reverse names.
-    Reverse,
 }
 
 /// What a look-up found.
@@ -136,18 +95,6 @@ pub struct View<'s> {
 struct LinksRef<'s> {
     addresses: papaya::HashMapRef<'s, IpAddr, Names, Hasher, papaya::LocalGuard<'s>>,
     browsed: papaya::HashMapRef<'s, Name, Names, Hasher, papaya::LocalGuard<'s>>,
-}
-
-impl Zone {
-    /// Tells whether its names are reverse names.
-    pub fn is_reverse(&self) -> bool {
-        self.kind == ZoneKind::Reverse
-    }
-
-    /// Tells whether its services can be browsed.
-    pub(super) fn is_browsed(&self) -> bool {
-        self.kind == ZoneKind::Browsed
-    }
 }
 
 impl Snapshot {

@@ -7,12 +7,13 @@ use std::{
 };
 
 use super::{
-    browse,
     clients::ClientIndex,
+    dns_sd,
     links::{LinkIndex, ServiceLinks},
     reverse,
     rotation::{RotationIds, ServiceRotations},
-    snapshot::{Snapshot, Zone, ZoneKind},
+    snapshot::Snapshot,
+    zone::{Zone, ZoneKind},
 };
 use crate::{
     config::{Alias, Config, Namespace},
@@ -269,7 +270,7 @@ impl Catalog {
             }
         }
         if namespace.dns_sd
-            && let Ok(kinds) = apex.join(browse::KINDS)
+            && let Ok(kinds) = apex.join(dns_sd::KINDS)
         {
             self.snapshot.count_empty_non_terminals(&kinds, apex, 1);
         }
@@ -363,5 +364,4 @@ fn zone(namespace: &Namespace, serial: u32) -> Zone {
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
-use super::{Catalog, Cell, Change};
+use super::{reconfigure::Change, snapshot::Cell, state::Catalog};
 use crate::{
     model::{Known, Update},
     telemetry::Metrics,

@@ -1,6 +1,6 @@
 //! Accepting by health, fail-open and the panic threshold.
 
-use super::Candidate;
+use super::candidate::Candidate;
 use crate::{
     config::{Shape, WhenAllUnhealthy},
     model::Health,

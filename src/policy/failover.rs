@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::{Candidate, accept::Fitness, filter::matches};
+use super::{
+    accept::Fitness,
+    candidate::{Candidate, matches},
+};
 use crate::config::{Amount, Failover, Shape};
 
 /// What is remembered of a group's failover from one compile to the next.

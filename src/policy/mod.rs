@@ -7,17 +7,13 @@
 mod accept;
 mod candidate;
 mod failover;
-mod filter;
 mod nearness;
 mod plan;
-#[cfg(test)]
-mod plan_tests;
 #[cfg(test)]
 mod testing;
 
 pub use accept::Fitness;
-pub use candidate::{Candidate, Place};
+pub use candidate::{Candidate, Place, matches};
 pub use failover::{TierState, tier_of};
-pub use filter::matches;
 pub use nearness::{Localities, Locality, Rings};
 pub use plan::{GroupPlan, Memory, Plan, RoutePlan, Rules, carried, plan};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Candidate, accept::Fitness};
+use super::{accept::Fitness, candidate::Candidate};
 use crate::{
     config::{LocalityRule, Near, Nearness, Shape, region_of},
     model::Network,

@@ -3,10 +3,9 @@
 use std::{collections::HashMap, time::Instant};
 
 use super::{
-    Candidate,
     accept::{accept, open},
+    candidate::{Candidate, matches},
     failover::{self, TierState, tier_of},
-    filter::matches,
     nearness::{Localities, Rings, rings},
 };
 use crate::config::{Clients, Failover, Filter, Group, Route, Service, Shape, SubsetName};
@@ -205,3 +204,6 @@ impl RoutePlan<'_> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

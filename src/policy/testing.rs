@@ -1,6 +1,6 @@
 //! Candidates for tests.
 
-use super::{Candidate, Place};
+use super::candidate::{Candidate, Place};
 use crate::model::{Health, Labels};
 
 /// A candidate with this label and health, weight 1 and nothing else of note.

@@ -16,10 +16,7 @@ use std::net::IpAddr;
 use hickory_proto::rr::RecordType;
 
 use self::service::{At, Seen};
-use super::{
-    snapshot::{Lookup, Zone},
-    state::Catalog,
-};
+use super::{snapshot::Lookup, state::Catalog, zone::Zone};
 use crate::model::{Explained, ExplainedClient, ExplainedService, Found, KnownAs, Member, Name, Network};
 
 /// What is to be explained.

@@ -6,7 +6,7 @@ use hickory_proto::rr::RecordType;
 
 use super::service::At;
 use crate::{
-    catalog::compile::port_labels,
+    catalog::dns_sd::port_labels,
     config::Near,
     model::{Health, Instance, Member},
     policy::{Candidate, GroupPlan, Locality, Place, RoutePlan, Rules, matches, tier_of},

@@ -1,7 +1,7 @@
 //! What the configuration says, in words, and what somebody may have meant.
 
 use crate::{
-    catalog::snapshot::{View, Zone},
+    catalog::{snapshot::View, zone::Zone},
     config::Order,
     model::Name,
 };

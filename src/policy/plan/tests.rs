@@ -1,9 +1,12 @@
+//! Tests of plans.
+
 use std::time::Instant;
 
-use super::{testing::candidate, *};
+use super::*;
 use crate::{
-    config::{Clients, Filter, Group, Near, Nearness, Route, Service, Shape, WhenAllUnhealthy},
+    config::{Near, Nearness, WhenAllUnhealthy},
     model::Health::{self, Draining, Healthy, Unhealthy, Unknown, Warning},
+    policy::testing::candidate,
 };
 
 fn rules(shape: Shape, routes: Vec<Route>) -> Rules {
