@@ -18,14 +18,15 @@ use std::{
 
 /// Who may import whom; a module that is not named here may not exist. `app` and `cli` know all.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("model", &[]),
-    ("config", &["model"]),
+    ("wire", &[]),
+    ("model", &["wire"]),
+    ("config", &["model", "wire"]),
     ("telemetry", &["model"]),
     ("source", &["config", "model"]),
     ("policy", &["config", "model"]),
-    ("catalog", &["config", "model", "policy", "telemetry"]),
-    ("forward", &["config", "model", "telemetry"]),
-    ("dns", &["catalog", "config", "forward", "model", "telemetry"]),
+    ("catalog", &["config", "model", "policy", "telemetry", "wire"]),
+    ("forward", &["config", "model", "telemetry", "wire"]),
+    ("dns", &["catalog", "config", "forward", "model", "telemetry", "wire"]),
     ("admin", &["catalog", "dns", "model", "telemetry"]),
     ("app", &["admin", "catalog", "config", "dns", "forward", "model", "source", "telemetry"]),
     ("cli", &["app", "config", "model", "telemetry"]),

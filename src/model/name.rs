@@ -2,6 +2,8 @@
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
+use crate::wire::WireName;
+
 /// A fully qualified domain name.
 ///
 /// *Shape*: wire format (RFC 1035 section 3.1) with the root's empty label at the end, ASCII letters lower case, so
@@ -31,7 +33,7 @@ pub enum NameError {
 
 impl Name {
     /// Longest name, in octets of wire format (RFC 1035 section 2.3.4).
-    pub const MAX: usize = 255;
+    pub const MAX: usize = WireName::MAX;
 
     /// The root.
     pub fn root() -> Self {
@@ -46,13 +48,8 @@ impl Name {
         if wire.len() > Self::MAX {
             return Err(NameError::LongName);
         }
-        let mut at = 0;
-        loop {
-            match wire.get(at) {
-                Some(0) if at + 1 == wire.len() => break,
-                Some(&length @ 1..=63) => at += usize::from(length) + 1,
-                _ => return Err(NameError::EmptyLabel),
-            }
+        if WireName::new(wire).is_none() {
+            return Err(NameError::EmptyLabel);
         }
         Ok(Self(wire.to_ascii_lowercase().into()))
     }
@@ -62,15 +59,14 @@ impl Name {
         &self.0
     }
 
+    /// The name as a borrowed one.
+    pub fn wire(&self) -> WireName<'_> {
+        WireName::trusted(&self.0)
+    }
+
     /// Iterates over the labels, leftmost first, without the root's.
     pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest: &[u8] = &self.0;
-        std::iter::from_fn(move || {
-            let (&length, after) = rest.split_first()?;
-            let (label, next) = after.split_at_checked(usize::from(length))?;
-            rest = next;
-            (length > 0).then_some(label)
-        })
+        self.wire().labels()
     }
 
     /// Puts `label` in front.
@@ -108,8 +104,7 @@ impl Name {
 
     /// The name without its leftmost label; `None` for the root.
     pub fn parent(&self) -> Option<Self> {
-        let length = usize::from(*self.0.first()?);
-        (length > 0).then(|| Some(Self(self.0.get(length + 1..)?.into())))?
+        self.wire().parent().map(|parent| Self(parent.as_bytes().into()))
     }
 
     /// Tells whether this name is `apex` or below it.
@@ -120,12 +115,7 @@ impl Name {
     /// The labels of this name that stand before `apex`, in wire format without the end; `None` if it is not at or
     /// below `apex`, empty if it is `apex`.
     pub fn below(&self, apex: &Self) -> Option<&[u8]> {
-        let cut = self.0.len().checked_sub(apex.0.len())?;
-        let mut at = 0;
-        while at < cut {
-            at += usize::from(*self.0.get(at)?) + 1;
-        }
-        (at == cut && self.0.get(cut..)? == apex.as_wire()).then(|| self.0.get(..cut))?
+        self.wire().below(apex.wire())
     }
 }
 
