@@ -9,16 +9,16 @@ run: ## Serve the bundled demo on 127.0.0.1:5300
 	cargo run -- serve
 
 check: ## Formatting, lints, documentation, licences
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --no-deps --document-private-items
 	cargo deny --all-features check licenses bans sources
 
 test: ## Everything that needs nothing but the toolchain
 	cargo test
 
-differential: ## A million questions to the server and to the oracle of tests/differential
-	MUSTER_DIFFERENTIAL=1000000 cargo test --release --test differential -- --nocapture
+differential: ## A million questions to the server and to the oracle of tests/integration/differential
+	MUSTER_DIFFERENTIAL=1000000 cargo test --release --test integration differential:: -- --nocapture
 
 fuzz: ## One minute for each target of fuzz/ (needs a nightly toolchain; installs cargo-fuzz)
 	.ci/fuzz 60

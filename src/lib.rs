@@ -16,7 +16,7 @@
 //! | [`model`] | the words that all of them share |
 //! | [`telemetry`] | metrics and logging |
 //!
-//! Who may import whom is held by a test, `tests/architecture.rs`.
+//! Who may import whom is held by a test, `tests/integration/architecture.rs`.
 
 pub mod admin;
 pub mod app;

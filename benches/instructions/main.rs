@@ -12,11 +12,7 @@
 use std::hint::black_box;
 
 use hickory_proto::{op::Message, rr::RecordType};
-
-#[path = "bed.rs"]
-mod bed;
-
-use bed::{Bed, query, query_for};
+use testkit::bed::{Bed, query, query_for};
 
 /// Name, what is asked, and the answers and code that show that the right thing is measured.
 const QUESTIONS: [(&str, &str, RecordType, usize, u16); 7] = [

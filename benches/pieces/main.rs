@@ -19,12 +19,7 @@ use muster::{
     config,
     model::{Health, Instance, Member, Update},
 };
-
-#[path = "../instructions/bed.rs"]
-#[allow(dead_code, reason = "the other benchmark needs more of it")]
-mod bed;
-
-use bed::{Bed, query};
+use testkit::bed::{self, Bed, query};
 
 /// The query in class CH: it is read and refused, whatever the name has.
 fn of_class_chaos(mut query: Vec<u8>, edns: bool) -> Vec<u8> {

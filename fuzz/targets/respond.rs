@@ -16,15 +16,12 @@ use muster::{
     dns::{Context, Responder, Response, Rotation},
     telemetry::{Metrics, Transport},
 };
-
-#[path = "../../tests/differential/namespace.rs"]
-#[allow(dead_code, reason = "the differential test needs more of it")]
-mod namespace;
+use testkit::namespaces;
 
 fn responder() -> &'static Responder {
     static RESPONDER: OnceLock<Responder> = OnceLock::new();
     RESPONDER.get_or_init(|| {
-        let snapshot = namespace::catalog(&namespace::all()).snapshot();
+        let snapshot = namespaces::catalog(&namespaces::all()).snapshot();
         let metrics = Arc::new(Metrics::new().expect("metrics have valid names"));
         Responder::new(Arc::new(Cell::from_pointee(snapshot)), metrics, Some("fuzzed".to_owned()))
     })

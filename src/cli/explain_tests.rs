@@ -1,9 +1,13 @@
 use super::*;
 
-/// What `tests/commands.rs` has the admin port say, as people see it.
+/// What `tests/integration/commands.rs` has the admin port say, as people see it.
 macro_rules! shown {
     ($name:literal, $paint:expr) => {{
-        let golden = include_str!(concat!("../../tests/snapshots/commands__", $name, ".snap"));
+        let golden = include_str!(concat!(
+            "../../tests/integration/snapshots/integration__commands__",
+            $name,
+            ".snap"
+        ));
         let json = golden.splitn(3, "---\n").nth(2).unwrap();
         render(&serde_json::from_str(json).unwrap(), Paint::always($paint))
     }};
@@ -44,7 +48,7 @@ fn colours_say_what_is_answered() {
 /// A name, or a reason of a check, may be anything that somebody has registered.
 #[test]
 fn what_others_have_written_does_not_reach_the_terminal_as_commands() {
-    let golden = include_str!("../../tests/snapshots/commands__split.snap");
+    let golden = include_str!("../../tests/integration/snapshots/integration__commands__split.snap");
     let json = golden.splitn(3, "---\n").nth(2).unwrap();
     let evil = json.replace("Ready=False", "\\u001b]0;evil\\u0007").replace("a service", "\\u001b[2J");
     let text = render(&serde_json::from_str(&evil).unwrap(), Paint::always(false));

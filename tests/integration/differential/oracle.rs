@@ -1,0 +1,328 @@
+//! The oracle: what must be said to a request, from the plain model and hickory-proto alone.
+//!
+//! It reads the request with hickory-proto, walks the model's lists, and names the records. How they are looked up,
+//! compiled or written by the server it does not know. Where a list is turned, it counts the questions itself.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use hickory_proto::{
+    op::{Header, Message, MessageType, OpCode, ResponseCode},
+    rr::{
+        DNSClass, Name, RData, Record, RecordType,
+        rdata::{
+            A, AAAA, NS, SOA, TXT,
+            opt::{EdnsCode, EdnsOption},
+        },
+    },
+    serialize::binary::{BinDecodable, BinDecoder},
+};
+use testkit::namespaces::Namespace;
+
+use super::service::{Found, List, View};
+
+/// Length of a message's header.
+pub const HEADER: usize = 12;
+
+/// What must come back.
+pub enum Expected {
+    /// Nothing at all.
+    Silence,
+    /// A header without a question: the request could not be read, or asks for another operation.
+    Bare(ResponseCode),
+    /// The question and what is said to it.
+    Reply(Box<Reply>),
+}
+
+/// An answer to a question that could be read.
+pub struct Reply {
+    /// Name, type and class as they stand in the request.
+    pub question: Vec<u8>,
+    pub code: ResponseCode,
+    pub authoritative: bool,
+    /// The DO bit, if there was an OPT record.
+    pub edns: Option<bool>,
+    /// The client's half of its cookie; ours, of 16 bytes, stands behind it.
+    pub cookie: Option<Vec<u8>>,
+    /// Most bytes that may come back.
+    pub limit: usize,
+    /// In this order, as many of them as fit.
+    pub answers: Vec<Record>,
+    /// Whether TC is said when not all of `answers` (or `authority`) fit.
+    pub truncate: bool,
+    pub authority: Vec<Record>,
+    /// The addresses of each target in `answers`: all of one or none.
+    pub additional: Vec<Vec<Record>>,
+}
+
+/// Knows the namespaces, and how often each list has been asked for.
+pub struct Oracle<'n> {
+    namespaces: &'n [Namespace],
+    version: &'n str,
+    serial: u32,
+    turns: HashMap<(usize, usize, List), usize>,
+}
+
+impl<'n> Oracle<'n> {
+    pub fn new(namespaces: &'n [Namespace], version: &'n str, serial: u32) -> Self {
+        Self { namespaces, version, serial, turns: HashMap::new() }
+    }
+
+    /// Says what must come back; `asked` is the server's address, where it is known.
+    pub fn expect(&mut self, packet: &[u8], udp: bool, asked: Option<IpAddr>) -> Expected {
+        let Ok(header) = Header::read(&mut BinDecoder::new(packet)) else { return Expected::Silence };
+        if header.metadata.message_type == MessageType::Response {
+            return Expected::Silence;
+        }
+        if header.metadata.op_code != OpCode::Query {
+            return Expected::Bare(ResponseCode::NotImp);
+        }
+        let Some((message, question)) = read(packet, header.counts.queries) else {
+            return Expected::Bare(ResponseCode::FormErr);
+        };
+        let edns = message.edns.as_ref();
+        let limit = match edns {
+            _ if !udp => 65_535,
+            Some(edns) => usize::from(edns.max_payload().clamp(512, 1232)),
+            None => 512,
+        };
+        let mut reply = Reply {
+            question,
+            code: ResponseCode::NoError,
+            authoritative: false,
+            edns: edns.map(|edns| edns.flags().dnssec_ok),
+            cookie: None,
+            limit,
+            answers: Vec::new(),
+            truncate: true,
+            authority: Vec::new(),
+            additional: Vec::new(),
+        };
+        if edns.is_some_and(|edns| edns.version() != 0) {
+            reply.code = ResponseCode::BADVERS;
+        } else {
+            if let Some(EdnsOption::Unknown(_, cookie)) = edns.and_then(|edns| edns.option(EdnsCode::Cookie))
+            {
+                // RFC 7873 sections 4 and 5.2.2
+                if !matches!(cookie.len(), 8 | 16..=40) {
+                    return Expected::Bare(ResponseCode::FormErr);
+                }
+                reply.cookie = Some(cookie[..8].to_vec());
+            }
+            self.answer(&message, asked, &mut reply);
+        }
+        Expected::Reply(Box::new(reply))
+    }
+
+    fn answer(&mut self, message: &Message, asked: Option<IpAddr>, reply: &mut Reply) {
+        let query = &message.queries[0];
+        let (name, qtype) = (query.name(), query.query_type());
+        let labels: Vec<Vec<u8>> = name.iter().map(<[u8]>::to_ascii_lowercase).collect();
+        if query.query_class() == DNSClass::CH {
+            let asks = ["version.bind", "version.server"].iter().any(|text| labels == split(text));
+            if asks && matches!(qtype, RecordType::TXT | RecordType::ANY) {
+                let text = RData::TXT(TXT::new(vec![self.version.to_owned()]));
+                let mut record = Record::from_rdata(name.clone(), 0, text);
+                record.dns_class = DNSClass::CH;
+                reply.answers.push(record);
+            } else {
+                reply.code = ResponseCode::Refused;
+            }
+            return;
+        }
+        let (namespaces, transfer) = (self.namespaces, matches!(qtype, RecordType::AXFR | RecordType::IXFR));
+        let zone = namespaces.iter().enumerate().filter(|(_, zone)| labels.ends_with(&split(&zone.apex)));
+        let zone = zone.max_by_key(|(_, zone)| zone.apex.len());
+        if query.query_class() != DNSClass::IN || transfer {
+            reply.code = ResponseCode::Refused;
+            return;
+        }
+        let Some((place, zone)) = zone else { return elsewhere(name, &labels, qtype, reply) };
+        let below = &labels[..labels.len() - split(&zone.apex).len()];
+        match self.at(place, zone, below, name, qtype, asked) {
+            Found::Records(records, truncate) => (reply.answers, reply.truncate) = (records, truncate),
+            Found::Targets(records, additional) => {
+                (reply.answers, reply.additional) = (records, additional);
+                reply.truncate = zone.truncate_srv;
+            }
+            Found::NoData => reply.authority.push(self.soa(zone, zone.negative_ttl)),
+            Found::NoName => {
+                reply.code = ResponseCode::NXDomain;
+                reply.authority.push(self.soa(zone, zone.negative_ttl));
+            }
+            Found::Unknown => reply.code = ResponseCode::ServFail,
+        }
+        reply.authoritative = reply.code != ResponseCode::ServFail;
+    }
+
+    /// What stands at the labels `below` the apex of `zone`.
+    fn at(
+        &mut self,
+        place: usize,
+        zone: &Namespace,
+        below: &[Vec<u8>],
+        owner: &Name,
+        qtype: RecordType,
+        asked: Option<IpAddr>,
+    ) -> Found {
+        if below.is_empty() {
+            return self.at_apex(zone, qtype);
+        }
+        let services = zone.services.iter().enumerate();
+        let service = services.filter(|(_, service)| below.ends_with(&split(&service.name)));
+        if let Some((number, service)) = service.max_by_key(|(_, service)| split(&service.name).len()) {
+            let above = split(&service.name).len();
+            let below = &below[..below.len() - above];
+            let mut view = View { zone, service, owner, turns: &mut self.turns, key: (place, number) };
+            return if below.is_empty() { view.at_service(qtype) } else { view.below(below, qtype) };
+        }
+        if zone.services.iter().any(|service| split(&service.name).ends_with(below)) {
+            return Found::NoData; // between a service and the apex
+        }
+        if zone.ns.is_empty() && below == [b"ns"] {
+            return match asked {
+                Some(IpAddr::V4(address)) if matches!(qtype, RecordType::A | RecordType::ANY) => {
+                    Found::Records(vec![a(owner, zone.ttl, address)], true)
+                }
+                Some(IpAddr::V6(address)) if matches!(qtype, RecordType::AAAA | RecordType::ANY) => {
+                    Found::Records(vec![aaaa(owner, zone.ttl, address)], true)
+                }
+                _ => Found::NoData,
+            };
+        }
+        if zone.unsynced_import { Found::Unknown } else { Found::NoName }
+    }
+
+    fn at_apex(&self, zone: &Namespace, qtype: RecordType) -> Found {
+        let apex = name(&zone.apex);
+        match qtype {
+            RecordType::SOA | RecordType::ANY => Found::Records(vec![self.soa(zone, zone.ttl)], true),
+            RecordType::NS => {
+                let ns = servers(zone).into_iter();
+                let ns = ns.map(|ns| Record::from_rdata(apex.clone(), zone.ttl, RData::NS(NS(ns))));
+                Found::Records(ns.collect(), true)
+            }
+            _ => Found::NoData,
+        }
+    }
+
+    fn soa(&self, zone: &Namespace, ttl: u32) -> Record {
+        let hostmaster = zone.hostmaster.clone().unwrap_or_else(|| format!("hostmaster.{}", zone.apex));
+        let soa = SOA::new(
+            servers(zone).swap_remove(0),
+            name(&hostmaster),
+            self.serial,
+            3600,
+            600,
+            86400,
+            zone.negative_ttl,
+        );
+        Record::from_rdata(name(&zone.apex), ttl, RData::SOA(soa))
+    }
+}
+
+/// Says what there is to a name of none of our namespaces: nothing, unless it is a special one (RFC 6761).
+fn elsewhere(name: &Name, labels: &[Vec<u8>], qtype: RecordType, reply: &mut Reply) {
+    let last = labels.last().map(Vec::as_slice);
+    if last != Some(b"localhost") && last != Some(b"test") {
+        reply.code = ResponseCode::Refused;
+        return;
+    }
+    reply.authoritative = true;
+    let zone = name.trim_to(1);
+    let nobody = Name::from_ascii("nobody.invalid.").unwrap();
+    let soa = |ttl| {
+        let soa = SOA::new(zone.clone(), nobody, 1, 3600, 1200, 604_800, 60);
+        Record::from_rdata(zone.clone(), ttl, RData::SOA(soa))
+    };
+    match (last, qtype) {
+        (Some(b"test"), _) => {
+            reply.code = ResponseCode::NXDomain;
+            reply.authority.push(soa(60));
+        }
+        (_, RecordType::A | RecordType::ANY) => reply.answers.push(a(name, 10_800, Ipv4Addr::LOCALHOST)),
+        (_, RecordType::AAAA) => reply.answers.push(aaaa(name, 10_800, Ipv6Addr::LOCALHOST)),
+        (_, RecordType::SOA) if labels.len() == 1 => reply.answers.push(soa(10_800)),
+        (_, RecordType::NS) if labels.len() == 1 => {
+            reply.answers.push(Record::from_rdata(name.clone(), 10_800, RData::NS(NS(zone))));
+        }
+        _ => reply.authority.push(soa(60)),
+    }
+}
+
+/// Reads a request with one question; `None`: FORMERR. Also returns the question's bytes.
+fn read(packet: &[u8], questions: u16) -> Option<(Message, Vec<u8>)> {
+    // Two rules are ours, not hickory's. The first: exactly one question (RFC 9619), its name in full, since there is
+    // no name before it that a pointer could lead to (RFC 1035 section 4.1.4: "a prior occurrence of the same name").
+    if questions != 1 {
+        return None;
+    }
+    let mut decoder = BinDecoder::new(packet).clone(u16::try_from(HEADER).unwrap());
+    let name = Name::read(&mut decoder).ok()?;
+    let end = decoder.index();
+    if end - HEADER != wire(&name).len() {
+        return None;
+    }
+    let question = packet.get(HEADER..end + 4)?.to_vec();
+    // The second: what is inside of an EDNS option is for those who know the option, and we know cookies only.
+    let message = Message::from_vec(packet).ok();
+    let message = message.or_else(|| Message::from_vec(&with_unknown_options(packet, end + 4)?).ok())?;
+    Some((message, question))
+}
+
+/// The packet with all option codes but the cookie's replaced by one that nobody knows, if one well-formed OPT record is all that stands
+/// behind the question.
+fn with_unknown_options(packet: &[u8], behind: usize) -> Option<Vec<u8>> {
+    const LOCAL_USE: [u8; 2] = [0xfd, 0xe9];
+    let mut packet = packet.to_vec();
+    let length = |packet: &[u8], at: usize| {
+        Some(usize::from(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().unwrap())))
+    };
+    if packet[6..HEADER] != [0, 0, 0, 0, 0, 1] || packet.get(behind..behind + 3)? != [0, 0, 41] {
+        return None;
+    }
+    let mut at = behind + 11;
+    if at + length(&packet, behind + 9)? != packet.len() {
+        return None;
+    }
+    while at < packet.len() {
+        let code = packet.get_mut(at..at + 2)?;
+        if *code != [0, 10] {
+            code.copy_from_slice(&LOCAL_USE);
+        }
+        at += 4 + length(&packet, at + 2)?;
+    }
+    (at == packet.len()).then_some(packet)
+}
+
+/// The labels of a name in text.
+pub fn split(text: &str) -> Vec<Vec<u8>> {
+    text.split('.').map(|label| label.as_bytes().to_vec()).collect()
+}
+
+pub fn name(text: &str) -> Name {
+    Name::from_ascii(format!("{text}.")).unwrap()
+}
+
+/// A name in wire format, not compressed.
+pub fn wire(name: &Name) -> Vec<u8> {
+    let labels = name.iter().flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label].concat());
+    labels.chain([0]).collect()
+}
+
+fn servers(zone: &Namespace) -> Vec<Name> {
+    match zone.ns.as_slice() {
+        [] => vec![name(&format!("ns.{}", zone.apex))],
+        ns => ns.iter().map(|ns| name(ns)).collect(),
+    }
+}
+
+pub fn a(owner: &Name, ttl: u32, address: Ipv4Addr) -> Record {
+    Record::from_rdata(owner.clone(), ttl, RData::A(A(address)))
+}
+
+pub fn aaaa(owner: &Name, ttl: u32, address: Ipv6Addr) -> Record {
+    Record::from_rdata(owner.clone(), ttl, RData::AAAA(AAAA(address)))
+}

@@ -1,0 +1,8 @@
+//! A whole server on loopback, asked over its sockets.
+
+mod access;
+mod asking;
+mod forward;
+mod life;
+mod tcp;
+mod udp;
