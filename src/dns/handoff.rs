@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     catalog::Lookup,
-    forward::{Ask, Reply},
+    forward::{ClientQuery, Reply},
     telemetry::{Metrics, Outcome, Restriction, Transport},
 };
 
@@ -27,13 +27,17 @@ const AUTHORITATIVE: u8 = 0x04;
 
 /// The question as it may be forwarded; `None` for what is between a client and its server only: transfers, transactions'
 /// keys and signatures (RFC 2930, RFC 8945), other classes. `own_options` go into the answer's OPT record.
-pub(super) fn ask<'a>(query: &Query<'a>, transport: Transport, own_options: &'a [u8]) -> Option<Ask<'a>> {
+pub(super) fn ask<'a>(
+    query: &Query<'a>,
+    transport: Transport,
+    own_options: &'a [u8],
+) -> Option<ClientQuery<'a>> {
     let Query { header, question, edns } = query;
     let passes = DNSClass::from(question.class) == DNSClass::IN
         && !matches!(question.qtype, 249..=252)
         && question.qtype != u16::from(RecordType::OPT)
         && edns.as_ref().is_none_or(|edns| edns.version == 0);
-    passes.then(|| Ask {
+    passes.then(|| ClientQuery {
         id: header.id,
         question: question.wire,
         name: question.name,
@@ -93,14 +97,14 @@ impl Responder {
             reply,
         };
         let Some(target) = chase::target(so_far, query.question.wire.len()) else {
-            return forwarder.hand_off(&ask, packet, Box::new(|answer| late.release(answer)));
+            return forwarder.forward(&ask, packet, Box::new(|answer| late.release(answer)));
         };
         let wire = chase::wire_question(&target, ask.qtype);
         let of_target =
-            Ask { question: &wire, name: &target, limit: Self::TCP_LIMIT, own_options: &[], ..ask };
+            ClientQuery { question: &wire, name: &target, limit: Self::TCP_LIMIT, own_options: &[], ..ask };
         let (own, limit) = (so_far.to_vec(), ask.limit);
         let join = move |chased: &[u8]| late.release(&chase::join(&own, chased, limit));
-        forwarder.hand_off(&of_target, packet, Box::new(join));
+        forwarder.forward(&of_target, packet, Box::new(join));
     }
 }
 

@@ -103,7 +103,7 @@ impl Responder {
 
     /// Who is asked for a name of somebody else's, in words.
     fn who_is_asked(&self, name: &[u8]) -> Option<String> {
-        let (suffix, upstreams) = self.active_forwarder()?.upstreams_of(name)?;
+        let (suffix, upstreams) = self.active_forwarder()?.upstreams_for(name)?;
         let suffix = if suffix.is_empty() || suffix == "." { "\".\"".to_owned() } else { suffix };
         Some(format!("{} is asked (for {suffix})", upstreams.join(", ")))
     }

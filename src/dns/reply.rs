@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     catalog::Lookup,
-    forward::Verdict,
+    forward::Forwarding,
     telemetry::{Outcome, Restriction, Transport},
 };
 
@@ -166,12 +166,12 @@ impl Responder {
                 (self.active_forwarder(), ask(query, context.transport, options))
         {
             match forwarder.answer(&ask, out) {
-                Verdict::Answered(written) => {
+                Forwarding::Answered(written) => {
                     let code = ResponseCode::from(0, written.code);
                     return Some(Written { code, truncated: written.truncated });
                 }
-                Verdict::Ask => return None,
-                Verdict::Refused => {}
+                Forwarding::QueryUpstream => return None,
+                Forwarding::Refused => {}
             }
         }
         let limit = limit(context.transport, query.edns.as_ref());

@@ -1,6 +1,6 @@
 //! Answers that are kept.
 //!
-//! A hit is answered on the UDP worker: one look-up in a lock-free table, and the answer written from the entry while the
+//! A hit is answered on the UDP worker: one look-up in a lock-free table, and the answer summary from the entry while the
 //! table's guard holds it. Nothing is locked, allocated or counted by reference. Only tasks that bring answers write; they share
 //! one lock, which also holds the order in which entries are thrown out: the oldest first, but an entry that was asked for
 //! since it was last looked at gets another round (CLOCK).
@@ -21,12 +21,13 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::{
-    ask::Ask,
-    image::{Age, FAILURE_TTL, Image, Lifetime, Written},
+    cache_key::CacheKey,
+    client_query::ClientQuery,
+    stored_answer::{Age, AnswerSummary, FAILURE_TTL, Lifetime, StoredAnswer},
 };
 use crate::config;
 
-type Hasher = foldhash::fast::RandomState;
+type KeyHasher = foldhash::fast::RandomState;
 
 /// How long nobody is asked again, after nobody could answer, while there is a stale answer (the failure recheck timer:
 /// "RECOMMENDED … no more than 30 seconds", RFC 8767 section 5).
@@ -45,22 +46,22 @@ const LARGEST: usize = 8;
 #[derive(Debug)]
 pub(super) struct Cache {
     settings: ArcSwap<config::Cache>,
-    table: papaya::HashMap<Box<[u8]>, Entry, Hasher>,
-    order: Mutex<Order>,
+    table: papaya::HashMap<Box<[u8]>, CacheEntry, KeyHasher>,
+    order: Mutex<EvictionQueue>,
     /// How often everything was forgotten.
     epoch: AtomicU64,
     began: Instant,
 }
 
 #[derive(Debug)]
-struct Entry {
-    image: Image,
+struct CacheEntry {
+    answer: StoredAnswer,
     /// Milliseconds of the cache's own clock, as are the following.
     kept_at: u64,
     fresh_until: u64,
     stale_until: u64,
     /// No TTL in an answer exceeds it.
-    most: u32,
+    max_ttl: u32,
     is_failure: bool,
     /// Whether it may be fetched anew before its time is over.
     prefetch: bool,
@@ -74,15 +75,15 @@ struct Entry {
 
 /// Every key, in the order in which entries are looked at, and the sum of their sizes.
 #[derive(Debug, Default)]
-struct Order {
+struct EvictionQueue {
     keys: VecDeque<Box<[u8]>>,
     bytes: usize,
 }
 
 /// What a look-up gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Hit {
-    pub(super) written: Written,
+pub(super) struct CacheHit {
+    pub(super) summary: AnswerSummary,
     /// Whether the answer is past its time.
     pub(super) stale: bool,
     /// Whether it should be fetched anew; said once for each answer kept.
@@ -91,7 +92,7 @@ pub(super) struct Hit {
 
 /// What the cache holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Held {
+pub(super) struct CacheUsage {
     pub(super) entries: usize,
     pub(super) bytes: usize,
 }
@@ -100,26 +101,31 @@ impl Cache {
     pub(super) fn new(settings: config::Cache) -> Self {
         Self {
             settings: ArcSwap::from_pointee(settings),
-            table: papaya::HashMap::with_hasher(Hasher::default()),
+            table: papaya::HashMap::with_hasher(KeyHasher::default()),
             order: Mutex::default(),
             epoch: AtomicU64::new(0),
             began: Instant::now(),
         }
     }
 
-    /// Writes the answer to `ask` that is kept under `key`, if it is fresh, or if it is stale and nobody could give a
+    /// Writes the answer to `query` that is kept under `key`, if it is fresh, or if it is stale and nobody could give a
     /// newer one a moment ago.
-    pub(super) fn answer(&self, ask: &Ask<'_>, key: &[u8], out: &mut Vec<u8>) -> Option<Hit> {
+    pub(super) fn answer(
+        &self,
+        query: &ClientQuery<'_>,
+        key: &CacheKey,
+        out: &mut Vec<u8>,
+    ) -> Option<CacheHit> {
         let table = self.table.pin();
-        let entry = table.get(key)?;
+        let entry = table.get(key.as_bytes())?;
         let now = self.now();
         if now >= entry.fresh_until {
             let failed_at = entry.failed_at.load(Ordering::Relaxed);
             let serves = failed_at > 0 && now < failed_at + RECHECK && now < entry.stale_until;
-            return serves.then(|| entry.write_stale(ask, out));
+            return serves.then(|| entry.write_stale(query, out));
         }
-        let age = u32::try_from((now - entry.kept_at) / 1000).unwrap_or(u32::MAX);
-        let written = entry.image.write(ask, Age::Kept(age, entry.most), out);
+        let seconds = u32::try_from((now - entry.kept_at) / 1000).unwrap_or(u32::MAX);
+        let summary = entry.answer.write(query, Age::Stored { seconds, max_ttl: entry.max_ttl }, out);
         let hits = entry.visit();
         let lifetime = entry.fresh_until - entry.kept_at;
         let failed_at = entry.failed_at.load(Ordering::Relaxed);
@@ -128,21 +134,29 @@ impl Cache {
             && hits >= POPULAR
             && (failed_at == 0 || now >= failed_at + RECHECK)
             && !entry.fetching.swap(true, Ordering::Relaxed);
-        Some(Hit { written, stale: false, prefetch })
+        Some(CacheHit { summary, stale: false, prefetch })
     }
 
-    /// Writes the answer to `ask` although it is past its time, if it may still be given.
-    pub(super) fn stale_answer(&self, ask: &Ask<'_>, key: &[u8], out: &mut Vec<u8>) -> Option<Hit> {
+    /// Writes the answer to `query` although it is past its time, if it may still be given.
+    pub(super) fn stale_answer(
+        &self,
+        query: &ClientQuery<'_>,
+        key: &CacheKey,
+        out: &mut Vec<u8>,
+    ) -> Option<CacheHit> {
         let table = self.table.pin();
-        let entry = table.get(key).filter(|entry| self.now() < entry.stale_until && !entry.is_failure)?;
-        Some(entry.write_stale(ask, out))
+        let entry =
+            table.get(key.as_bytes()).filter(|entry| self.now() < entry.stale_until && !entry.is_failure)?;
+        Some(entry.write_stale(query, out))
     }
 
     /// Notes that nobody could give a newer answer; tells whether there is one that may be given still.
-    pub(super) fn mark_failed(&self, key: &[u8]) -> bool {
+    pub(super) fn mark_failed(&self, key: &CacheKey) -> bool {
         let table = self.table.pin();
         let now = self.now();
-        let Some(entry) = table.get(key).filter(|entry| now < entry.stale_until && !entry.is_failure) else {
+        let Some(entry) =
+            table.get(key.as_bytes()).filter(|entry| now < entry.stale_until && !entry.is_failure)
+        else {
             return false;
         };
         entry.failed_at.store(now.max(1), Ordering::Relaxed);
@@ -158,31 +172,31 @@ impl Cache {
     /// Keeps an answer for as long as it may be, if nothing was forgotten since `epoch`; returns how many others had to go for it.
     ///
     /// A failure does not take the place of an answer that may still be given.
-    pub(super) fn keep(&self, key: &[u8], image: Image, epoch: u64) -> usize {
+    pub(super) fn store(&self, key: &CacheKey, answer: StoredAnswer, epoch: u64) -> usize {
         let settings = self.settings.load();
-        let Some(entry) = self.entry(image, &settings) else { return 0 };
+        let Some(entry) = self.entry(answer, &settings) else { return 0 };
         if entry.is_failure && epoch == self.epoch() && self.mark_failed(key) {
             return 0;
         }
-        let size = entry.size(key);
+        let size = entry.size(key.as_bytes());
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let most = self.settings.load().size;
         if size > most / LARGEST || epoch != self.epoch() {
             return 0;
         }
         let table = self.table.pin();
-        let old = table.get(key).map(|old| old.size(key));
+        let old = table.get(key.as_bytes()).map(|old| old.size(key.as_bytes()));
         match old {
             Some(old) => order.bytes = order.bytes.saturating_sub(old),
-            None => order.keys.push_back(key.into()),
+            None => order.keys.push_back(key.as_bytes().into()),
         }
         order.bytes += size;
-        table.insert(key.into(), entry);
+        table.insert(key.as_bytes().into(), entry);
         self.evict(&mut order, most)
     }
 
     /// Throws out until what is left takes no more than `size`; returns how many.
-    fn evict(&self, order: &mut Order, size: usize) -> usize {
+    fn evict(&self, order: &mut EvictionQueue, size: usize) -> usize {
         let table = self.table.pin();
         let mut gone = 0;
         // One round: those that are asked for all the while cannot hold the lock for ever.
@@ -203,7 +217,7 @@ impl Cache {
     }
 
     /// Takes other settings: the size at once, the others for what is kept from now on. Returns how many had to go.
-    pub(super) fn set(&self, settings: config::Cache) -> usize {
+    pub(super) fn configure(&self, settings: config::Cache) -> usize {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let size = settings.size;
         self.settings.store(Arc::new(settings));
@@ -213,20 +227,20 @@ impl Cache {
     /// Forgets everything.
     pub(super) fn clear(&self) {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        *order = Order::default();
+        *order = EvictionQueue::default();
         self.epoch.fetch_add(1, Ordering::Release);
         self.table.pin().clear();
     }
 
     /// What it holds now.
-    pub(super) fn held(&self) -> Held {
+    pub(super) fn usage(&self) -> CacheUsage {
         let order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        Held { entries: order.keys.len(), bytes: order.bytes }
+        CacheUsage { entries: order.keys.len(), bytes: order.bytes }
     }
 
     /// An entry that begins now; `None` for what must not be kept.
-    fn entry(&self, image: Image, settings: &config::Cache) -> Option<Entry> {
-        let (lifetime, stale, is_failure) = match image.lifetime()? {
+    fn entry(&self, answer: StoredAnswer, settings: &config::Cache) -> Option<CacheEntry> {
+        let (lifetime, stale, is_failure) = match answer.lifetime()? {
             // "if the TTL is zero … should not be cached" (RFC 1035 section 3.2.1)
             Lifetime::Positive(0) | Lifetime::Negative(0) => return None,
             Lifetime::Positive(ttl) => (ttl.clamp(settings.min_ttl, settings.max_ttl), true, false),
@@ -239,12 +253,12 @@ impl Cache {
         let now = self.now();
         let fresh_until = now + u64::from(lifetime) * 1000;
         let stale = if stale { milliseconds(settings.serve_stale) } else { 0 };
-        (lifetime > 0).then(|| Entry {
-            image,
+        (lifetime > 0).then(|| CacheEntry {
+            answer,
             kept_at: now,
             fresh_until,
             stale_until: fresh_until + stale,
-            most: lifetime,
+            max_ttl: lifetime,
             is_failure,
             prefetch: settings.prefetch && !is_failure,
             hits: AtomicU32::new(0),
@@ -263,9 +277,9 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Entry {
+impl CacheEntry {
     fn size(&self, key: &[u8]) -> usize {
-        OVERHEAD + self.image.size() + 2 * key.len()
+        OVERHEAD + self.answer.size() + 2 * key.len()
     }
 
     /// Notes that it was asked for. Stores only what changes, so that workers do not fight for the cache line for ever.
@@ -280,8 +294,8 @@ impl Entry {
         hits
     }
 
-    fn write_stale(&self, ask: &Ask<'_>, out: &mut Vec<u8>) -> Hit {
+    fn write_stale(&self, query: &ClientQuery<'_>, out: &mut Vec<u8>) -> CacheHit {
         self.visit();
-        Hit { written: self.image.write(ask, Age::Stale, out), stale: true, prefetch: false }
+        CacheHit { summary: self.answer.write(query, Age::Stale, out), stale: true, prefetch: false }
     }
 }

@@ -30,6 +30,7 @@ pub(super) mod code {
     pub(in super::super) const SERVER_FAILURE: u16 = 2;
     pub(in super::super) const NO_NAME: u16 = 3;
     pub(in super::super) const NOT_IMPLEMENTED: u16 = 4;
+    pub(in super::super) const NAME_EXISTS: u16 = 6;
 }
 
 /// Options of one hop only, which never pass: NSID (RFC 5001), EXPIRE (RFC 7314), COOKIE (RFC 7873), keepalive (RFC 7828),

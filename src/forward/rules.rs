@@ -15,9 +15,8 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::{
-    flights::Load,
-    system,
-    upstream::{MOST_SOCKETS, SetupError, Upstream},
+    resolv_conf,
+    upstream::{MAX_RULE_SOCKETS, SetupError, UpstreamClient},
 };
 use crate::{
     config::{self, ForwardPolicy},
@@ -38,13 +37,20 @@ pub(super) struct Rules {
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) settings: config::Forward,
-    pub(super) load: Load,
-    upstreams: ArcSwap<Vec<Arc<Upstream>>>,
+    pub(super) load: RuleLoad,
+    upstreams: ArcSwap<Vec<Arc<UpstreamClient>>>,
     /// Places for the upstreams' sockets.
     places: Arc<Semaphore>,
     /// What its files said last, in their order.
     texts: Mutex<Vec<String>>,
     turn: AtomicUsize,
+}
+
+/// What a rule has in flight. Changed only under the lock of [`InFlight`](super::in_flight::InFlight).
+#[derive(Debug, Default)]
+pub(super) struct RuleLoad {
+    pub(super) fetches: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
 }
 
 impl Rules {
@@ -110,21 +116,21 @@ fn new_upstream(
     rule: &config::Forward,
     places: &Arc<Semaphore>,
     metrics: &Metrics,
-) -> Result<Option<Arc<Upstream>>, SetupError> {
-    let made = Upstream::new(upstream, rule, places, |label| metrics.forward().upstream(label))?;
+) -> Result<Option<Arc<UpstreamClient>>, SetupError> {
+    let made = UpstreamClient::new(upstream, rule, places, |label| metrics.forward().upstream(label))?;
     Ok(made.map(Arc::new))
 }
 
 impl Rule {
     fn new(settings: &config::Forward, own: &[SocketAddr], metrics: &Metrics) -> Result<Self, SetupError> {
         let mut upstreams = Vec::new();
-        let places = Arc::new(Semaphore::new(MOST_SOCKETS));
+        let places = Arc::new(Semaphore::new(MAX_RULE_SOCKETS));
         for upstream in &settings.upstreams {
             upstreams.extend(new_upstream(upstream, settings, &places, metrics)?);
         }
         let rule = Self {
             settings: settings.clone(),
-            load: Load::default(),
+            load: RuleLoad::default(),
             upstreams: ArcSwap::from_pointee(upstreams),
             places,
             texts: Mutex::default(),
@@ -133,7 +139,7 @@ impl Rule {
         if rule.files().next().is_none() {
             rule.log();
         } else {
-            let texts: Vec<_> = rule.files().map(system::read).collect();
+            let texts: Vec<_> = rule.files().map(resolv_conf::read).collect();
             rule.refresh(&texts, own, metrics);
         }
         Ok(rule)
@@ -141,7 +147,7 @@ impl Rule {
 
     /// The upstreams, the one to ask first in front: by the policy, but those that were put aside behind the others, and those
     /// that lead back to us not at all.
-    pub(super) fn order(&self) -> Vec<Arc<Upstream>> {
+    pub(super) fn order(&self) -> Vec<Arc<UpstreamClient>> {
         let mut order: Vec<_> =
             self.upstreams.load().iter().filter(|upstream| !upstream.is_loop()).cloned().collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -160,12 +166,12 @@ impl Rule {
                 }
             }
         }
-        order.sort_by_key(|upstream| upstream.health.is_aside());
+        order.sort_by_key(|upstream| upstream.health.is_down());
         order
     }
 
     /// The upstreams in the order of the configuration.
-    pub(super) fn upstreams(&self) -> Arc<Vec<Arc<Upstream>>> {
+    pub(super) fn upstreams(&self) -> Arc<Vec<Arc<UpstreamClient>>> {
         self.upstreams.load_full()
     }
 
@@ -175,6 +181,17 @@ impl Rule {
             config::Upstream::ResolvConf(path) => Some(path.as_path()),
             _ => None,
         })
+    }
+
+    /// Reads the files again and follows their changes; returns whether the upstreams have changed.
+    pub(super) async fn reread_files(self: &Arc<Self>, own: &[SocketAddr], metrics: &Metrics) -> bool {
+        if self.files().next().is_none() {
+            return false;
+        }
+        let reader = Arc::clone(self);
+        let reading = move || reader.files().map(resolv_conf::read).collect::<Vec<_>>();
+        let texts = tokio::task::spawn_blocking(reading).await;
+        texts.is_ok_and(|texts| self.refresh(&texts, own, metrics))
     }
 
     /// Takes what the files say now, in their order; of one that cannot be read (`None`) the last text counts, since a file that
@@ -190,7 +207,7 @@ impl Rule {
             return false;
         }
         let before = self.upstreams();
-        let mut now: Vec<Arc<Upstream>> = Vec::new();
+        let mut now: Vec<Arc<UpstreamClient>> = Vec::new();
         let mut add = |upstream: &config::Upstream| {
             let label = upstream.to_string();
             if now.iter().any(|one| one.label() == label) {
@@ -210,8 +227,8 @@ impl Rule {
                 add(upstream);
                 continue;
             };
-            for address in system::nameservers(unread.next().map_or("", String::as_str)) {
-                if system::is_own(own, address) {
+            for address in resolv_conf::nameservers(unread.next().map_or("", String::as_str)) {
+                if resolv_conf::is_own(own, address) {
                     info!(file = %path.display(), %address, "left out: it is an address of this server");
                 } else {
                     add(&config::Upstream::Plain(address));

@@ -21,7 +21,17 @@ use tokio::{
     time::timeout,
 };
 
-use super::{message::question, testing::query, *};
+use super::{
+    ClientQuery, Forwarder, Forwarding,
+    engine::{Job, admit, fetch},
+    forwarder::QUEUE,
+    message::question,
+    rules::Rules,
+    testing::query,
+    upstream_query::UpstreamQuery,
+    waiting_client::{Reply, WaitingClient},
+};
+use crate::{config::Config, telemetry::Metrics};
 
 /// Long enough for a busy machine; nothing here waits for it unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -203,12 +213,12 @@ impl Bed {
         let name = lower_name(packet);
         let ask = read(packet, &name, limit);
         match self.forwarder.answer(&ask, &mut out) {
-            Verdict::Answered(_) => Some(out),
-            Verdict::Refused => None,
-            Verdict::Ask => {
+            Forwarding::Answered(_) => Some(out),
+            Forwarding::Refused => None,
+            Forwarding::QueryUpstream => {
                 let (sender, receiver) = oneshot::channel();
                 let reply = move |answer: &[u8]| drop(sender.send(answer.to_vec()));
-                self.forwarder.hand_off(&ask, packet, Box::new(reply));
+                self.forwarder.forward(&ask, packet, Box::new(reply));
                 Some(timeout(PATIENCE, receiver).await.expect("an answer in time").expect("an answer"))
             }
         }
@@ -237,10 +247,10 @@ fn lower_name(packet: &[u8]) -> Vec<u8> {
 }
 
 /// Reads a query that [`query`] has made.
-fn read<'a>(packet: &'a [u8], name: &'a [u8], limit: usize) -> Ask<'a> {
+fn read<'a>(packet: &'a [u8], name: &'a [u8], limit: usize) -> ClientQuery<'a> {
     let question = question(packet).unwrap();
     let opt = packet.get(12 + question.len()..).filter(|opt| !opt.is_empty());
-    Ask {
+    ClientQuery {
         id: [packet[0], packet[1]],
         question,
         name,

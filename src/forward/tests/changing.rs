@@ -14,11 +14,12 @@ async fn the_name_servers_of_a_file_are_followed_but_not_our_own_address() {
     let metrics = Arc::new(Metrics::new().unwrap());
     // No upstream is contacted: nothing runs.
     let (forwarder, _engine) = Forwarder::new(&settings, &metrics).unwrap();
-    let rule = Arc::clone(forwarder.rules.load().find(b"\x00").unwrap());
+    let rule = Arc::clone(forwarder.shared.rules.load().find(b"\x00").unwrap());
     let labels = || rule.upstreams().iter().map(|one| one.label().to_owned()).collect::<Vec<_>>();
     assert_eq!(labels(), ["192.0.2.7:53", "192.0.2.9:53"]);
     let kept = Arc::clone(&rule.upstreams()[0]);
-    let refresh = |text: Option<&str>| rule.refresh(&[text.map(str::to_owned)], &forwarder.own, &metrics);
+    let refresh =
+        |text: Option<&str>| rule.refresh(&[text.map(str::to_owned)], &forwarder.shared.own, &metrics);
     refresh(Some("nameserver 192.0.2.8\nnameserver 192.0.2.7\n"));
     assert_eq!(labels(), ["192.0.2.8:53", "192.0.2.7:53", "192.0.2.9:53"]);
     assert!(Arc::ptr_eq(&kept, &rule.upstreams()[1]), "what it has learnt stays");
@@ -37,7 +38,7 @@ async fn a_file_that_changes_is_followed() {
     let bed =
         Bed::new(&format!("\".\" = [\"{path}\", \"{}\"]\nb = \"{}\"", first.address, second.address), "");
     bed.ask(&query("a.example.", A, None)).await.unwrap();
-    let rule = Arc::clone(bed.forwarder.rules.load().find(b"\x00").unwrap());
+    let rule = Arc::clone(bed.forwarder.shared.rules.load().find(b"\x00").unwrap());
     assert_eq!(rule.upstreams().len(), 1);
     std::fs::write(file.path(), "nameserver 127.0.0.199\n").unwrap();
     until("the file is read again", || rule.upstreams().len() == 2).await;
@@ -52,7 +53,7 @@ async fn what_is_kept_is_forgotten_when_a_file_names_others() {
     let bed = Bed::new(&format!("\".\" = [\"{}\", \"{path}\"]", fake.address), "");
     let ask = async || bed.ask(&query("a.example.", A, None)).await.unwrap();
     ask().await;
-    let rule = Arc::clone(bed.forwarder.rules.load().find(b"\x00").unwrap());
+    let rule = Arc::clone(bed.forwarder.shared.rules.load().find(b"\x00").unwrap());
     let refresh = |text: &str| rule.refresh(&[Some(text.to_owned())], &[], &bed.metrics);
     assert!(!refresh("search example\n"), "the same name servers");
     std::fs::write(file.path(), "nameserver 127.0.0.199\n").unwrap();
@@ -79,15 +80,15 @@ async fn what_a_former_upstream_says_late_is_neither_waited_for_nor_kept() {
             }
         };
         bed.forwarder.reload(&settings(&to(new.address), "")).unwrap();
-        let flights = || bed.forwarder.flights().waiters.len();
+        let in_flight = || bed.forwarder.shared.in_flight.len();
         // With options nothing is kept, so the late answer has nothing in its way.
         let mut other = query("web.example.", A, Some(false));
         *other.last_mut().unwrap() = 4;
         other.extend([0xfd, 0xe9, 0, 0]);
         bed.ask(&other).await.unwrap();
-        assert_eq!((new.count(), flights()), (1, 1));
+        assert_eq!((new.count(), in_flight()), (1, 1));
         socket.send_to(&with_record(reply_to(&asked, 0x8180), A, 60, &[192, 0, 2, 99]), peer).await.unwrap();
-        until("the late answer is there", || flights() == 0).await;
+        until("the late answer is there", || in_flight() == 0).await;
     };
     let (first, ()) = tokio::join!(first, meanwhile);
     assert_eq!(first.answers.len(), 1, "whoever waits for it gets it");
@@ -103,7 +104,7 @@ async fn a_question_does_not_wait_for_one_to_a_former_upstream() {
     let bed = Bed::new(&to(&old), "");
     let packet = query("web.example.", A, None);
     let name = lower_name(&packet);
-    bed.forwarder.hand_off(&read(&packet, &name, 512), &packet, Box::new(|_| ()));
+    bed.forwarder.forward(&read(&packet, &name, 512), &packet, Box::new(|_| ()));
     until("it is asked", || old.count() > 0).await;
     bed.forwarder.reload(&settings(&to(&new), "")).unwrap();
     assert_eq!(bed.message(&packet).await.answers.len(), 1);
@@ -117,14 +118,14 @@ async fn a_reload_changes_upstreams_and_forgets_but_keeps_what_is_the_same() {
     for name in ["x.a.", "x.b."] {
         bed.ask(&query(name, A, None)).await.unwrap();
     }
-    let kept = Arc::clone(bed.forwarder.rules.load().find(b"\x01b\x00").unwrap());
+    let kept = Arc::clone(bed.forwarder.shared.rules.load().find(b"\x01b\x00").unwrap());
     bed.forwarder.reload(&settings(&rules(&old), "prefetch = false")).unwrap();
     bed.ask(&query("x.a.", A, None)).await.unwrap();
     assert_eq!(old.count(), 1, "nothing is forgotten where no upstream changes");
     bed.forwarder.reload(&settings(&rules(&new), "")).unwrap();
     bed.ask(&query("x.a.", A, None)).await.unwrap();
     assert_eq!((old.count(), new.count()), (1, 1));
-    assert!(Arc::ptr_eq(&kept, bed.forwarder.rules.load().find(b"\x01b\x00").unwrap()));
+    assert!(Arc::ptr_eq(&kept, bed.forwarder.shared.rules.load().find(b"\x01b\x00").unwrap()));
 
     let up =
         |fake: &Fake| bed.metric(&format!("muster_forward_upstream_up{{upstream=\"{}\"}}", fake.address));

@@ -169,7 +169,7 @@ async fn what_finds_no_room_in_the_queue_fails_at_once() {
     for _ in 0..QUEUE + 2 {
         let failures = Arc::clone(&failures);
         let reply = move |answer: &[u8]| *failures.lock().unwrap() += usize::from(answer[3] & 0x0f == 2);
-        forwarder.hand_off(&read(&packet, &name, 512), &packet, Box::new(reply));
+        forwarder.forward(&read(&packet, &name, 512), &packet, Box::new(reply));
     }
     assert_eq!(*failures.lock().unwrap(), 2);
 }
@@ -192,7 +192,7 @@ async fn an_upstream_that_leads_back_is_found_and_no_longer_asked() {
             let (packet, socket) = (room[..length].to_vec(), Arc::clone(&socket));
             let name = lower_name(&packet);
             let reply = move |answer: &[u8]| drop(socket.try_send_to(answer, peer));
-            forwarder.hand_off(&read(&packet, &name, 512), &packet, Box::new(reply));
+            forwarder.forward(&read(&packet, &name, 512), &packet, Box::new(reply));
         }
     });
     until("the loop is found", || {
@@ -224,7 +224,7 @@ async fn a_question_that_comes_back_waits_for_itself_and_goes_no_further() {
             // Probes are lost on the way, so that the loop is not found.
             if !name.starts_with(b"\x1emuster") && !name.get(1..).unwrap().starts_with(b"muster-loop") {
                 *seen.lock().unwrap() += 1;
-                forwarder.hand_off(&read(&packet, &name, 512), &packet, Box::new(|_| ()));
+                forwarder.forward(&read(&packet, &name, 512), &packet, Box::new(|_| ()));
             }
         }
     });
@@ -248,8 +248,8 @@ async fn where_there_is_no_room_an_answer_past_its_time_is_given() {
     {
         let (ask, codes) = (read(packet, name, 512), Arc::clone(&codes));
         let reply: Reply = Box::new(move |answer: &[u8]| codes.lock().unwrap().push(answer[3] & 0x0f));
-        let waiter = Waiter { asker: Asker::new(&ask), reply };
-        bed.forwarder.drop_job(&Question::new(&ask.key(), &[]), Some(waiter));
+        let client = Some(WaitingClient::new(&ask, reply));
+        Job { query: UpstreamQuery::new(ask.key(), &[]), client }.reject(&bed.forwarder.shared);
     }
     assert_eq!(*codes.lock().unwrap(), [0, 2]);
     let count = |result| bed.metric(&format!("muster_forward_questions_total{{result=\"{result}\"}}"));
@@ -281,16 +281,16 @@ async fn a_flight_that_ends_early_leaves_nobody_waiting() {
     let bed = Bed::with(&[&silent], "timeout = \"30s\"", "");
     let packet = query("web.example.", A, None);
     let name = lower_name(&packet);
-    let question = Question::new(&read(&packet, &name, 512).key(), &[]);
+    let query = UpstreamQuery::new(read(&packet, &name, 512).key(), &[]);
     let (sender, receiver) = oneshot::channel::<()>();
     let reply: Reply = Box::new(move |_: &[u8]| drop(sender));
-    let waiter = Waiter { asker: Asker::new(&read(&packet, &name, 512)), reply };
-    let taken = bed.forwarder.take(Job { question: question.clone(), waiter: Some(waiter) });
-    let taken = taken.unwrap();
-    assert_eq!(taken.question, question);
-    let flight = tokio::spawn(Arc::clone(&bed.forwarder).fly(taken));
+    let client = Some(WaitingClient::new(&read(&packet, &name, 512), reply));
+    let shared = &bed.forwarder.shared;
+    let started = admit(shared, Job { query: query.clone(), client }).unwrap();
+    assert_eq!(started.query, query);
+    let running = tokio::spawn(fetch(Arc::clone(shared), started));
     until("it is asked", || silent.count() > 0).await;
-    flight.abort();
+    running.abort();
     assert!(timeout(PATIENCE, receiver).await.expect("in time").is_err(), "whoever waited is let go");
-    assert!(bed.forwarder.flights().waiters.is_empty());
+    assert_eq!(shared.in_flight.len(), 0);
 }

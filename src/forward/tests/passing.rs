@@ -190,7 +190,7 @@ async fn equal_questions_on_their_way_are_one_question() {
         let name = lower_name(packet);
         let (sender, receiver) = oneshot::channel();
         let reply = move |answer: &[u8]| drop(sender.send(answer.to_vec()));
-        bed.forwarder.hand_off(&read(packet, &name, 512), packet, Box::new(reply));
+        bed.forwarder.forward(&read(packet, &name, 512), packet, Box::new(reply));
         answers.push(receiver);
     }
     until("nine wait for the first", || bed.metric("muster_forward_shared_total ") == Some(9.0)).await;

@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    super::ask::{Form, Question},
-    is_answer,
+    super::upstream_query::{QueryForm, UpstreamQuery},
+    matching::is_answer,
 };
 
 /// Longest datagram that is read whole.
@@ -28,7 +28,7 @@ const ROOM: usize = 4096;
 const MOST: usize = 8192;
 
 /// Sockets of one rule's upstreams at one time: if those are dead, there are as many for the others.
-pub(in super::super) const MOST_OF_RULE: usize = MOST / 2;
+pub(in super::super) const MAX_RULE_SOCKETS: usize = MOST / 2;
 
 /// Places for sockets: no more than half of what the process may open, as clients and sources need some too.
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
@@ -71,17 +71,17 @@ pub(super) async fn socket(address: SocketAddr, of_rule: &Arc<Semaphore>) -> io:
 pub(super) async fn exchange(
     Socket { udp: socket, .. }: &Socket,
     address: SocketAddr,
-    question: &Question,
-    form: Form,
+    query: &UpstreamQuery,
+    form: QueryForm,
     mismatch: impl Fn(),
 ) -> io::Result<Vec<u8>> {
     socket.connect(address).await?;
-    let query = question.query(rand::random(), form);
-    socket.send(&query).await?;
+    let message = query.encode(rand::random(), form);
+    socket.send(&message).await?;
     let mut room = vec![0; ROOM];
     loop {
         let length = socket.recv(&mut room).await?;
-        if is_answer(&query, room.get(..length).unwrap_or_default(), form) {
+        if is_answer(&message, room.get(..length).unwrap_or_default(), form) {
             room.truncate(length);
             return Ok(room);
         }

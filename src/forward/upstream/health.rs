@@ -14,19 +14,19 @@ const FIRST_WAIT: Duration = Duration::from_millis(400);
 /// Bounds of that time for those that were heard: a resolver that has to ask around itself takes longer than usual.
 const WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// Health and speed of one upstream. Every figure is its own atomic: a lost update costs a little precision.
+/// UpstreamHealth and speed of one upstream. Every figure is its own atomic: a lost update costs a little precision.
 #[derive(Debug, Default)]
-pub(in super::super) struct Health {
+pub(in super::super) struct UpstreamHealth {
     /// Questions without an answer since the last answer.
     misses: AtomicU32,
     /// Whether it is to be asked only when there is no other.
-    aside: AtomicBool,
+    down: AtomicBool,
     /// Smoothed round-trip time and its deviation in microseconds (RFC 6298 section 2); 0: never heard.
     smoothed: AtomicU32,
     deviation: AtomicU32,
 }
 
-impl Health {
+impl UpstreamHealth {
     /// Notes an answer; tells whether it had been put aside.
     pub(in super::super) fn answered(&self, took: Duration) -> bool {
         self.misses.store(0, Ordering::Relaxed);
@@ -41,18 +41,18 @@ impl Health {
         };
         self.smoothed.store(smoothed, Ordering::Relaxed);
         self.deviation.store(deviation, Ordering::Relaxed);
-        self.aside.swap(false, Ordering::Relaxed)
+        self.down.swap(false, Ordering::Relaxed)
     }
 
     /// Notes a question without an answer; tells whether that puts it aside now.
     pub(in super::super) fn missed(&self) -> bool {
         let misses = self.misses.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        misses >= FALL && !self.aside.swap(true, Ordering::Relaxed)
+        misses >= FALL && !self.down.swap(true, Ordering::Relaxed)
     }
 
     /// Whether it is to be asked only when there is no other.
-    pub(in super::super) fn is_aside(&self) -> bool {
-        self.aside.load(Ordering::Relaxed)
+    pub(in super::super) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
     }
 
     /// Its usual round-trip time; zero where it was never heard.
@@ -85,21 +85,21 @@ mod tests {
 
     #[test]
     fn three_misses_in_a_row_put_it_aside_once_and_an_answer_brings_it_back() {
-        let health = Health::default();
+        let health = UpstreamHealth::default();
         assert_eq!([health.missed(), health.missed()], [false; 2]);
         assert!(!health.answered(Duration::from_millis(1)));
         assert_eq!(
             [health.missed(), health.missed(), health.missed(), health.missed()],
             [false, false, true, false]
         );
-        assert!(health.is_aside());
+        assert!(health.is_down());
         assert!(health.answered(Duration::from_millis(1)));
-        assert!(!health.is_aside());
+        assert!(!health.is_down());
     }
 
     #[test]
     fn the_wait_follows_the_usual_time_within_bounds() {
-        let health = Health::default();
+        let health = UpstreamHealth::default();
         let hear = |took| (0..100).for_each(|_| assert!(!health.answered(took)));
         assert_eq!(health.wait(), FIRST_WAIT);
         hear(Duration::from_micros(50));

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use reqwest::{Certificate, Client, Url, header};
 
 use super::{
-    super::ask::{Form, Question},
-    is_answer,
+    super::upstream_query::{QueryForm, UpstreamQuery},
+    error::SetupError,
+    matching::is_answer,
 };
 
 const MEDIA_TYPE: &str = "application/dns-message";
@@ -23,12 +24,12 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 /// An upstream's client; it keeps a connection.
 #[derive(Debug)]
-pub(super) struct Https {
+pub(super) struct HttpsClient {
     client: Client,
     url: Url,
 }
 
-impl Https {
+impl HttpsClient {
     /// Makes a client that trusts `authorities`, or without any the system's, and finds the host at `address`.
     ///
     /// # Errors
@@ -37,8 +38,8 @@ impl Https {
         url: &str,
         address: Option<SocketAddr>,
         authorities: Option<&[Vec<u8>]>,
-    ) -> Result<Self, super::SetupError> {
-        let url = Url::parse(url).map_err(|error| super::SetupError::Url(error.to_string()))?;
+    ) -> Result<Self, SetupError> {
+        let url = Url::parse(url).map_err(|error| SetupError::Url(error.to_string()))?;
         // Redirects and proxies would lead to where nobody said.
         let mut builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -62,15 +63,19 @@ impl Https {
     ///
     /// # Errors
     /// When the server cannot be reached, or what it sends is no answer.
-    pub(super) async fn exchange(&self, question: &Question, form: Form) -> Result<Vec<u8>, reqwest::Error> {
+    pub(super) async fn exchange(
+        &self,
+        query: &UpstreamQuery,
+        form: QueryForm,
+    ) -> Result<Vec<u8>, reqwest::Error> {
         // "SHOULD use a DNS ID of 0" (RFC 8484 section 4.1): equal requests can be cached on their way.
-        let query = question.query(0, form);
+        let message = query.encode(0, form);
         let request = self
             .client
             .post(self.url.clone())
             .header(header::CONTENT_TYPE, MEDIA_TYPE)
             .header(header::ACCEPT, MEDIA_TYPE)
-            .body(query.clone());
+            .body(message.clone());
         let mut response = request.send().await?.error_for_status()?;
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await? {
@@ -80,7 +85,7 @@ impl Https {
             }
         }
         // What does not answer the question is as good as nothing; the caller finds it malformed.
-        if answer.len() > MAX || !is_answer(&query, &answer, form) {
+        if answer.len() > MAX || !is_answer(&message, &answer, form) {
             answer.clear();
         }
         Ok(answer)

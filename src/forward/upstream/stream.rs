@@ -20,8 +20,8 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{
-    super::ask::{Form, Question},
-    is_answer,
+    super::upstream_query::{QueryForm, UpstreamQuery},
+    matching::is_answer,
 };
 
 /// How long a connection without a query is kept (RFC 7766 section 6.2.3 wants the client to close it).
@@ -41,13 +41,13 @@ const CONNECT: Duration = Duration::from_secs(2);
 const MOST: usize = 1000;
 
 /// How connections are made.
-pub(super) struct Endpoint {
+pub(super) struct StreamEndpoint {
     pub(super) address: SocketAddr,
     /// For TLS: the settings, and the name that the certificate must have.
     pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
-impl std::fmt::Debug for Endpoint {
+impl std::fmt::Debug for StreamEndpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.address, if self.tls.is_some() { "TLS" } else { "TCP" })
     }
@@ -55,15 +55,15 @@ impl std::fmt::Debug for Endpoint {
 
 /// An upstream's current connection, if there is one.
 #[derive(Debug)]
-pub(super) struct Stream {
-    endpoint: Arc<Endpoint>,
-    current: Mutex<Option<Connection>>,
+pub(super) struct StreamClient {
+    endpoint: Arc<StreamEndpoint>,
+    current: Mutex<Option<SharedConnection>>,
 }
 
 /// A way to the task that serves a connection; the connection is closed when the last one is gone and nobody waits.
 #[derive(Clone, Debug)]
-struct Connection {
-    queries: mpsc::Sender<Pending>,
+struct SharedConnection {
+    queries: mpsc::Sender<PendingQuery>,
     /// Whether its peer sends nothing although it was asked.
     doubtful: watch::Receiver<bool>,
     task: Arc<AbortOnDrop>,
@@ -80,14 +80,14 @@ impl Drop for AbortOnDrop {
 
 /// A query to be sent, and who waits for its answer.
 #[derive(Debug)]
-struct Pending {
-    question: Question,
-    form: Form,
+struct PendingQuery {
+    query: UpstreamQuery,
+    form: QueryForm,
     answer: oneshot::Sender<Vec<u8>>,
 }
 
-impl Stream {
-    pub(super) fn new(endpoint: Endpoint) -> Self {
+impl StreamClient {
+    pub(super) fn new(endpoint: StreamEndpoint) -> Self {
         Self { endpoint: Arc::new(endpoint), current: Mutex::default() }
     }
 
@@ -97,13 +97,13 @@ impl Stream {
     ///
     /// # Errors
     /// When a new connection cannot be made, or ends without an answer.
-    pub(super) async fn exchange(&self, question: &Question, form: Form) -> io::Result<Vec<u8>> {
+    pub(super) async fn exchange(&self, query: &UpstreamQuery, form: QueryForm) -> io::Result<Vec<u8>> {
         let ended = || io::Error::new(io::ErrorKind::ConnectionAborted, "the connection ended");
         let kept = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(kept) = kept else {
-            return self.instead_of(None).ask(question, form).await.ok_or_else(ended);
+            return self.instead_of(None).ask(query, form).await.ok_or_else(ended);
         };
-        let first = kept.ask(question, form);
+        let first = kept.ask(query, form);
         tokio::pin!(first);
         tokio::select! {
             biased;
@@ -112,21 +112,21 @@ impl Stream {
                     return Ok(answer);
                 }
                 // "clients … MUST … retry" (RFC 7766 section 6.2.4): servers close idle connections at any time.
-                return self.instead_of(Some(&kept)).ask(question, form).await.ok_or_else(ended);
+                return self.instead_of(Some(&kept)).ask(query, form).await.ok_or_else(ended);
             }
             () = kept.falls_silent() => {}
         }
         let newer = self.instead_of(Some(&kept));
         tokio::select! {
             Some(answer) = first => Ok(answer),
-            Some(answer) = newer.ask(question, form) => Ok(answer),
+            Some(answer) = newer.ask(query, form) => Ok(answer),
             else => Err(ended()),
         }
     }
 
     /// The current connection, unless that is still the one that is of no use: then a new one, which all who waited on the old
     /// one share.
-    fn instead_of(&self, old: Option<&Connection>) -> Connection {
+    fn instead_of(&self, old: Option<&SharedConnection>) -> SharedConnection {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = &*current
             && old.is_none_or(|old| !Arc::ptr_eq(&old.task, &current.task))
@@ -139,7 +139,7 @@ impl Stream {
     }
 
     /// Begins a connection. Those that wait on it learn by its end that it could not be made.
-    fn connect(&self) -> Connection {
+    fn connect(&self) -> SharedConnection {
         let (queries, inbox) = mpsc::channel(MOST);
         let (doubt, doubtful) = watch::channel(false);
         let endpoint = Arc::clone(&self.endpoint);
@@ -154,15 +154,15 @@ impl Stream {
                 }
             }
         });
-        Connection { queries, doubtful, task: Arc::new(AbortOnDrop(task.abort_handle())) }
+        SharedConnection { queries, doubtful, task: Arc::new(AbortOnDrop(task.abort_handle())) }
     }
 }
 
-impl Connection {
+impl SharedConnection {
     /// `None`: the connection has ended, or has too much to do.
-    async fn ask(&self, question: &Question, form: Form) -> Option<Vec<u8>> {
+    async fn ask(&self, query: &UpstreamQuery, form: QueryForm) -> Option<Vec<u8>> {
         let (answer, answered) = oneshot::channel();
-        let pending = Pending { question: question.clone(), form, answer };
+        let pending = PendingQuery { query: query.clone(), form, answer };
         self.queries.try_send(pending).ok()?;
         answered.await.ok()
     }
@@ -178,11 +178,11 @@ impl Connection {
 /// Sends queries and hands answers to those who wait, until the peer closes, talks nonsense, or nothing is asked.
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    mut inbox: mpsc::Receiver<Pending>,
+    mut inbox: mpsc::Receiver<PendingQuery>,
     doubt: &watch::Sender<bool>,
 ) -> io::Result<()> {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut waiting: HashMap<u16, (Vec<u8>, Pending)> = HashMap::new();
+    let mut waiting: HashMap<u16, (Vec<u8>, PendingQuery)> = HashMap::new();
     let mut received = Vec::with_capacity(4096);
     // Since when the peer has not sent what it was asked for, or has nothing to send.
     let mut since = Instant::now();
@@ -193,15 +193,15 @@ async fn serve(
             pending = inbox.recv(), if waiting.len() < MOST => {
                 let Some(pending) = pending else { return Ok(()) };
                 let id = free_id(&waiting);
-                let query = pending.question.query(id, pending.form);
+                let message = pending.query.encode(id, pending.form);
                 // In one piece: length and message in two segments are a round trip more to some servers.
-                let length = u16::try_from(query.len()).map_err(io::Error::other)?;
-                let framed = [&length.to_be_bytes(), query.as_slice()].concat();
+                let length = u16::try_from(message.len()).map_err(io::Error::other)?;
+                let framed = [&length.to_be_bytes(), message.as_slice()].concat();
                 timeout(SILENCE, async { writer.write_all(&framed).await?; writer.flush().await }).await??;
                 if waiting.is_empty() {
                     since = Instant::now();
                 }
-                waiting.insert(id, (query, pending));
+                waiting.insert(id, (message, pending));
             }
             () = sleep_until(since + DOUBT), if !waiting.is_empty() && !is_doubtful => {
                 doubt.send_replace(true);
@@ -222,7 +222,7 @@ async fn serve(
 }
 
 /// A random id that nobody waits for.
-fn free_id(waiting: &HashMap<u16, (Vec<u8>, Pending)>) -> u16 {
+fn free_id(waiting: &HashMap<u16, (Vec<u8>, PendingQuery)>) -> u16 {
     loop {
         let id = rand::random();
         if !waiting.contains_key(&id) {
@@ -232,14 +232,14 @@ fn free_id(waiting: &HashMap<u16, (Vec<u8>, Pending)>) -> u16 {
 }
 
 /// Hands whole messages to those who wait for them; returns how many bytes those took.
-fn hand_out(received: &[u8], waiting: &mut HashMap<u16, (Vec<u8>, Pending)>) -> usize {
+fn hand_out(received: &[u8], waiting: &mut HashMap<u16, (Vec<u8>, PendingQuery)>) -> usize {
     let mut rest = received;
     while let Some((length, behind)) = rest.split_first_chunk()
         && let Some((message, next)) = behind.split_at_checked(usize::from(u16::from_be_bytes(*length)))
     {
         rest = next;
         let Some(id) = message.first_chunk().map(|id| u16::from_be_bytes(*id)) else { continue };
-        let matches = |(query, pending): &(Vec<u8>, Pending)| is_answer(query, message, pending.form);
+        let matches = |(sent, pending): &(Vec<u8>, PendingQuery)| is_answer(sent, message, pending.form);
         if waiting.get(&id).is_some_and(matches)
             && let Some((_, pending)) = waiting.remove(&id)
         {
@@ -257,15 +257,16 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::forward::cache_key::CacheKey;
 
     /// Whoever waits longer waits for ever.
     const PATIENCE: Duration = Duration::from_secs(20);
 
     /// A server that answers one query on its first connection, and closes it after `ends_after` more, and all on later ones;
     /// counts its connections. The first has been used.
-    async fn start(ends_after: usize) -> (Stream, Arc<AtomicUsize>) {
+    async fn start(ends_after: usize) -> (StreamClient, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Endpoint { address: listener.local_addr().unwrap(), tls: None };
+        let endpoint = StreamEndpoint { address: listener.local_addr().unwrap(), tls: None };
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
         tokio::spawn(async move {
@@ -289,15 +290,16 @@ mod tests {
                 });
             }
         });
-        let stream = Stream::new(endpoint);
+        let stream = StreamClient::new(endpoint);
         ask(&stream, 25).await.unwrap();
         (stream, count)
     }
 
-    async fn ask(stream: &Stream, at: u8) -> io::Result<Vec<u8>> {
-        let question = Question::new(&[1, b'a' + at, 0, 0, 1, 0], &[]);
-        let form = Form { mixed_case: false, edns: true };
-        timeout(PATIENCE, stream.exchange(&question, form)).await.unwrap()
+    async fn ask(stream: &StreamClient, at: u8) -> io::Result<Vec<u8>> {
+        let key = CacheKey::new(&[1, b'a' + at, 0], 1, false, false);
+        let query = UpstreamQuery::new(key, &[]);
+        let form = QueryForm { mixed_case: false, edns: true };
+        timeout(PATIENCE, stream.exchange(&query, form)).await.unwrap()
     }
 
     #[tokio::test]

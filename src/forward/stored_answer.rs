@@ -1,7 +1,7 @@
 //! An upstream's answer as it is kept, and how a client's answer is written from it.
 
 use super::{
-    ask::Ask,
+    client_query::ClientQuery,
     message::{HEADER, Parts, UDP_SIZE, code, flag, parts, u32_at},
 };
 
@@ -21,7 +21,7 @@ pub(super) const FAILURE_TTL: u32 = 2;
 
 /// An upstream's answer without its OPT record.
 #[derive(Debug)]
-pub(super) struct Image {
+pub(super) struct StoredAnswer {
     /// The message: header, question, records.
     message: Box<[u8]>,
     /// Where each record's TTL is.
@@ -51,22 +51,22 @@ pub(super) enum Lifetime {
 pub(super) enum Age {
     /// It came just now.
     New,
-    /// Kept for so many seconds; no TTL is to exceed the second figure less those.
-    Kept(u32, u32),
+    /// It was stored for so many `seconds`; no TTL exceeds `max_ttl` less those.
+    Stored { seconds: u32, max_ttl: u32 },
     /// Past its time.
     Stale,
 }
 
 /// What became of an answer that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct AnswerSummary {
     /// The response code, without its extended part.
     pub code: u8,
     /// Whether records were left out and TC set.
     pub truncated: bool,
 }
 
-impl Image {
+impl StoredAnswer {
     /// Takes an upstream's answer; `None` if it is not well formed.
     pub(super) fn new(mut message: Vec<u8>) -> Option<Self> {
         let Parts { ttls, counts, end, code, options, answer_ttl, has_type, negative_ttl, .. } =
@@ -107,9 +107,10 @@ impl Image {
         }
     }
 
-    /// The response code with its extended part.
-    pub(super) fn code(&self) -> u16 {
-        self.code
+    /// Whether the answer settles the question, instead of only saying that the upstream cannot: NOERROR, NXDOMAIN, YXDOMAIN
+    /// (RFC 6672 section 2.4).
+    pub(super) fn is_conclusive(&self) -> bool {
+        matches!(self.code, code::NO_ERROR | code::NO_NAME | code::NAME_EXISTS)
     }
 
     /// How long it may be kept by its own word.
@@ -127,28 +128,28 @@ impl Image {
         size_of::<Self>() + self.message.len() + size_of_val(&*self.ttls) + self.options.len()
     }
 
-    /// Writes the answer to `ask` into `out`, whose old content is dropped: the records as they came, but the id, the
+    /// Writes the answer to `query` into `out`, whose old content is dropped: the records as they came, but the id, the
     /// question's letter case, RD and CD as they were asked, TTLs less the time they were kept, and an OPT record if there was
     /// one. *Cost*: a copy of the message and a step for each record; allocates only where `out` is too small.
     ///
     /// What does not fit is left out: the upstream's options first, then records from behind; TC says so unless those are only of the
     /// additional section (RFC 2181 section 9).
-    pub(super) fn write(&self, ask: &Ask<'_>, age: Age, out: &mut Vec<u8>) -> Written {
-        let bare_opt = if ask.edns.is_some() { OPT + ask.own_options.len() } else { 0 };
+    pub(super) fn write(&self, query: &ClientQuery<'_>, age: Age, out: &mut Vec<u8>) -> AnswerSummary {
+        let bare_opt = if query.edns.is_some() { OPT + query.own_options.len() } else { 0 };
         let options: &[u8] = match age {
             Age::Stale if self.code == code::NO_NAME => &STALE_NO_NAME_OPTION,
             Age::Stale => &STALE_OPTION,
-            Age::New | Age::Kept(..) => &self.options,
+            Age::New | Age::Stored { .. } => &self.options,
         };
-        let fit = self.message.len() + bare_opt + options.len() <= ask.limit;
+        let fit = self.message.len() + bare_opt + options.len() <= query.limit;
         let options = if fit { options } else { &[] };
-        let opt = bare_opt + if ask.edns.is_some() { options.len() } else { 0 };
-        let (records, end, counts) = self.fitting(ask.limit.saturating_sub(opt));
+        let opt = bare_opt + if query.edns.is_some() { options.len() } else { 0 };
+        let (records, end, counts) = self.fitting(query.limit.saturating_sub(opt));
         let truncated =
             self.is_truncated() || counts.iter().zip(&self.counts).take(2).any(|(kept, all)| kept < all);
         out.clear();
         out.extend_from_slice(self.message.get(..end).unwrap_or_default());
-        self.write_head(ask, age, truncated, counts, out);
+        self.write_head(query, age, truncated, counts, out);
         for at in self.ttls.iter().take(records) {
             let at = usize::from(*at);
             let ttl = u32_at(&self.message, at).unwrap_or(0);
@@ -156,17 +157,17 @@ impl Image {
                 place.copy_from_slice(&at_age(ttl, age).to_be_bytes());
             }
         }
-        if let Some(dnssec_ok) = ask.edns {
+        if let Some(dnssec_ok) = query.edns {
             let [size0, size1] = UDP_SIZE.to_be_bytes();
             let extended = u8::try_from(self.code >> 4).unwrap_or(0);
             let dnssec_ok = if dnssec_ok { 0x80 } else { 0 };
             let [length0, length1] =
-                u16::try_from(options.len() + ask.own_options.len()).unwrap_or(0).to_be_bytes();
+                u16::try_from(options.len() + query.own_options.len()).unwrap_or(0).to_be_bytes();
             out.extend_from_slice(&[0, 0, 41, size0, size1, extended, 0, dnssec_ok, 0, length0, length1]);
             out.extend_from_slice(options);
-            out.extend_from_slice(ask.own_options);
+            out.extend_from_slice(query.own_options);
         }
-        Written { code: self.code.to_be_bytes()[1] & 0x0f, truncated }
+        AnswerSummary { code: self.code.to_be_bytes()[1] & 0x0f, truncated }
     }
 
     /// How many records fit into `limit` bytes, where the last of them ends, and how many that is by section.
@@ -192,29 +193,36 @@ impl Image {
     }
 
     /// Writes header and question over those of the upstream's message.
-    fn write_head(&self, ask: &Ask<'_>, age: Age, truncated: bool, counts: [u16; 3], out: &mut [u8]) {
+    fn write_head(
+        &self,
+        query: &ClientQuery<'_>,
+        age: Age,
+        truncated: bool,
+        counts: [u16; 3],
+        out: &mut [u8],
+    ) {
         let bit = |set: bool, mask: u8| if set { mask } else { 0 };
         // Bit 0x40 of the second byte is reserved, and passes.
         let [flags0, flags1] = [2, 3].map(|at| self.message.get(at).copied().unwrap_or(0));
         let first = flag::RESPONSE
             | bit(age == Age::New, flags0 & flag::AUTHORITATIVE)
             | bit(truncated, flag::TRUNCATED)
-            | bit(ask.recursion_desired, flag::RECURSION_DESIRED);
+            | bit(query.recursion_desired, flag::RECURSION_DESIRED);
         // "MUST ignore … unless … set the DO bit or the AD bit" (RFC 6840 section 5.8)
-        let wants_ad = ask.authentic_data || ask.edns == Some(true);
+        let wants_ad = query.authentic_data || query.edns == Some(true);
         let second = flag::RECURSION_AVAILABLE
             | flags1 & 0x4f
             | bit(wants_ad, flags1 & flag::AUTHENTIC_DATA)
-            | bit(ask.checking_disabled, flag::CHECKING_DISABLED);
+            | bit(query.checking_disabled, flag::CHECKING_DISABLED);
         let [answers, authority, additional] = counts;
-        let additional = additional + u16::from(ask.edns.is_some());
+        let additional = additional + u16::from(query.edns.is_some());
         let [an, ns, ar] = [answers, authority, additional].map(u16::to_be_bytes);
-        let head = [ask.id[0], ask.id[1], first, second, 0, 1, an[0], an[1], ns[0], ns[1], ar[0], ar[1]];
+        let head = [query.id[0], query.id[1], first, second, 0, 1, an[0], an[1], ns[0], ns[1], ar[0], ar[1]];
         if let Some(place) = out.first_chunk_mut() {
             *place = head;
         }
-        if let Some(place) = out.get_mut(HEADER..HEADER + ask.question.len()) {
-            place.copy_from_slice(ask.question);
+        if let Some(place) = out.get_mut(HEADER..HEADER + query.question.len()) {
+            place.copy_from_slice(query.question);
         }
     }
 }
@@ -222,7 +230,7 @@ impl Image {
 fn at_age(ttl: u32, age: Age) -> u32 {
     match age {
         Age::New => ttl,
-        Age::Kept(seconds, most) => ttl.min(most).saturating_sub(seconds),
+        Age::Stored { seconds, max_ttl } => ttl.min(max_ttl).saturating_sub(seconds),
         Age::Stale => ttl.min(STALE_TTL),
     }
 }
@@ -244,7 +252,7 @@ mod tests {
             options in prop::collection::vec(any::<u8>(), 0..600),
             limit in 100_usize..700,
             edns in any::<Option<bool>>(),
-            age in prop::sample::select(vec![Age::New, Age::Kept(10, 60), Age::Stale]),
+            age in prop::sample::select(vec![Age::New, Age::Stored { seconds: 10, max_ttl: 60 }, Age::Stale]),
         ) {
             let answers = vec![a("web.example.", 300); records];
             let whole = answer("web.example.", 1, 0x8180, &answers, &[soa("example.", 60, 60)]);
@@ -258,9 +266,9 @@ mod tests {
                     *byte = to;
                 }
             }
-            let Some(image) = Image::new(message) else { return Ok(()) };
+            let Some(answer) = StoredAnswer::new(message) else { return Ok(()) };
             let question = b"\x03WEB\x07example\x00\x00\x01\x00\x01";
-            let ask = Ask {
+            let query = ClientQuery {
                 id: [1, 2],
                 question,
                 name: b"\x03web\x07example\x00",
@@ -274,7 +282,7 @@ mod tests {
                 limit,
             };
             let mut out = Vec::new();
-            let written = image.write(&ask, age, &mut out);
+            let written = answer.write(&query, age, &mut out);
             prop_assert!(out.len() <= limit, "{} bytes", out.len());
             prop_assert_eq!(&out[12..12 + question.len()], question);
             if !is_changed {
@@ -296,8 +304,8 @@ mod tests {
     fn a_stale_answer_says_of_which_kind_it_is() {
         for (flags, expected) in [(0x8180, 3), (0x8183, 19)] {
             let message = answer("web.example.", 1, flags, &[], &[soa("example.", 60, 60)]);
-            let image = Image::new(message).unwrap();
-            let ask = Ask {
+            let answer = StoredAnswer::new(message).unwrap();
+            let query = ClientQuery {
                 id: [1, 2],
                 question: b"\x03web\x07example\x00\x00\x01\x00\x01",
                 name: b"\x03web\x07example\x00",
@@ -311,7 +319,7 @@ mod tests {
                 limit: 512,
             };
             let mut out = Vec::new();
-            image.write(&ask, Age::Stale, &mut out);
+            answer.write(&query, Age::Stale, &mut out);
             assert!(out.ends_with(&[0, 6, 0, 15, 0, 2, 0, expected]), "{out:02x?}");
         }
     }

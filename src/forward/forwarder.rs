@@ -1,0 +1,173 @@
+//! The side of forwarding that DNS workers call.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
+use super::{
+    cache::Cache,
+    cache_key::CacheKey,
+    client_query::ClientQuery,
+    engine::{Engine, Job},
+    in_flight::InFlight,
+    message,
+    probe::LoopProbes,
+    rules::Rules,
+    shared::Shared,
+    stored_answer::AnswerSummary,
+    upstream::SetupError,
+    upstream_query::UpstreamQuery,
+    waiting_client::{Reply, WaitingClient},
+};
+use crate::{
+    config::Config,
+    telemetry::{CacheLookup, Forwarded, Metrics},
+};
+
+/// Queries that may wait for the engine to take them.
+pub(super) const QUEUE: usize = 4096;
+
+/// What [`Forwarder::answer`] did with a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarding {
+    /// The answer was in the cache and is written.
+    Answered(AnswerSummary),
+    /// No rule covers the name, or the client does not want recursion: REFUSED.
+    Refused,
+    /// An upstream must be queried: call [`Forwarder::forward`].
+    QueryUpstream,
+}
+
+/// Forwards queries. Cheap to share; [`Engine::run`] must run next to it.
+#[derive(Debug)]
+pub struct Forwarder {
+    /// Whether there is any rule.
+    active: AtomicBool,
+    queue: mpsc::Sender<Job>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Forwarder {
+    /// Makes a forwarder from `[forward]` and `[cache]`.
+    ///
+    /// # Errors
+    /// When an upstream cannot be set up, such as for a missing `ca_file`. No upstream is contacted.
+    pub fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<(Arc<Self>, Engine), SetupError> {
+        let (queue, inbox) = mpsc::channel(QUEUE);
+        let own = config.listen.dns.clone();
+        let rules = Rules::new(&config.forward, &Rules::default(), &own, metrics)?;
+        let active = AtomicBool::new(!rules.is_empty());
+        let shared = Arc::new(Shared {
+            rules: ArcSwap::from_pointee(rules),
+            cache: Cache::new(config.cache.clone()),
+            in_flight: InFlight::new(metrics),
+            probes: LoopProbes::new(),
+            own,
+            metrics: Arc::clone(metrics),
+        });
+        let engine = Engine::new(Arc::clone(&shared), inbox);
+        Ok((Arc::new(Self { active, queue, shared }), engine))
+    }
+
+    /// Switches to another `[forward]` and `[cache]`. Suffixes whose settings are unchanged keep their connections and what
+    /// they have learned; if any setting of `[forward]` differs, the cache is cleared.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); then nothing changes.
+    pub fn reload(&self, config: &Config) -> Result<(), SetupError> {
+        let shared = &*self.shared;
+        let before = shared.rules.load_full();
+        if !before.are(&config.forward) {
+            let rules = Rules::new(&config.forward, &before, &shared.own, &shared.metrics)?;
+            self.active.store(!rules.is_empty(), Ordering::Relaxed);
+            shared.rules.store(Arc::new(rules));
+            shared.clear_cache();
+        }
+        let evicted = shared.cache.configure(config.cache.clone());
+        shared.report_cache(evicted);
+        Ok(())
+    }
+
+    /// Whether anything is forwarded. *Cost*: one load.
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Whether a rule covers `name` (wire format, lower case). *Cost*: one hash lookup for each label.
+    pub fn covers(&self, name: &[u8]) -> bool {
+        self.shared.rules.load().find(name).is_some()
+    }
+
+    /// The upstreams for `name` (wire format, lower case), as text: the suffix of their rule, and their labels.
+    pub fn upstreams_for(&self, name: &[u8]) -> Option<(String, Vec<String>)> {
+        let rules = self.shared.rules.load();
+        let settings = &rules.find(name)?.settings;
+        Some((settings.suffix.to_string(), settings.upstreams.iter().map(ToString::to_string).collect()))
+    }
+
+    /// Answers `query` from the cache into `out`, or returns what to do instead.
+    ///
+    /// A client that does not want recursion (RD clear) gets a stored answer, otherwise REFUSED. *Cost*: one lookup and a copy
+    /// of the message. Never waits; allocates only to prefetch an answer.
+    pub fn answer(&self, query: &ClientQuery<'_>, out: &mut Vec<u8>) -> Forwarding {
+        let Shared { cache, metrics, .. } = &*self.shared;
+        // Options could change the answer, so those queries always go to an upstream. Stored answers belong to some rule.
+        if !query.has_options {
+            let key = query.key();
+            if let Some(hit) = cache.answer(query, &key, out) {
+                let result = if hit.stale { CacheLookup::Stale } else { CacheLookup::Hit };
+                metrics.forward().lookup(result);
+                if hit.prefetch {
+                    self.prefetch(key);
+                }
+                return Forwarding::Answered(hit.summary);
+            }
+        }
+        if !self.covers(query.name) {
+            return Forwarding::Refused;
+        }
+        if !query.has_options {
+            metrics.forward().lookup(CacheLookup::Miss);
+        }
+        if query.recursion_desired { Forwarding::QueryUpstream } else { Forwarding::Refused }
+    }
+
+    fn prefetch(&self, key: CacheKey) {
+        let job = Job { query: UpstreamQuery::new(key, &[]), client: None };
+        if self.queue.try_send(job).is_ok() {
+            self.shared.metrics.forward().prefetch();
+        }
+    }
+
+    /// Forwards a query for which [`answer`](Self::answer) returned [`Forwarding::QueryUpstream`]; `request` is the client's
+    /// message.
+    ///
+    /// Never waits. If the queue is full, the client gets a stale answer or SERVFAIL at once.
+    pub fn forward(&self, query: &ClientQuery<'_>, request: &[u8], reply: Reply) {
+        let client = WaitingClient::new(query, reply);
+        if let Some(number) = self.shared.probes.recognize(query.name) {
+            self.note_loop(number);
+            return client.fail();
+        }
+        let options = if query.has_options { message::request_options(request) } else { Vec::new() };
+        let job = Job { query: UpstreamQuery::new(query.key(), &options), client: Some(client) };
+        if let Err(error) = self.queue.try_send(job) {
+            let (mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) = error;
+            job.reject(&self.shared);
+        }
+    }
+
+    /// Marks the upstream that one of our probes was sent to as part of a forwarding loop: the probe has come back.
+    fn note_loop(&self, number: u64) {
+        self.shared.metrics.forward().question(Forwarded::Loop);
+        for rule in self.shared.rules.load().all() {
+            for upstream in rule.upstreams().iter().filter(|upstream| upstream.number() == Some(number)) {
+                upstream.mark_loop();
+            }
+        }
+    }
+}

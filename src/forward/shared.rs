@@ -1,0 +1,63 @@
+//! The state that DNS workers and the engine's tasks share.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use super::{
+    cache::{Cache, CacheUsage},
+    cache_key::CacheKey,
+    in_flight::InFlight,
+    probe::LoopProbes,
+    rules::Rules,
+    waiting_client::WaitingClient,
+};
+use crate::telemetry::{Forwarded, Metrics};
+
+/// Everything that both sides of the queue use.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) rules: ArcSwap<Rules>,
+    pub(super) cache: Cache,
+    pub(super) in_flight: InFlight,
+    pub(super) probes: LoopProbes,
+    /// The addresses that muster answers DNS on.
+    pub(super) own: Vec<SocketAddr>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    /// Drops all stored answers, and those in flight when they arrive: their upstreams are no longer the configured ones.
+    pub(super) fn clear_cache(&self) {
+        self.cache.clear();
+        self.report_cache(0);
+    }
+
+    /// Updates the metrics of the cache, after `evicted` answers were dropped for others.
+    pub(super) fn report_cache(&self, evicted: usize) {
+        let CacheUsage { entries, bytes } = self.cache.usage();
+        self.metrics.forward().cache_holds(entries, bytes, evicted);
+    }
+
+    /// Sends each client the stale answer stored under `key`, or SERVFAIL, which counts as `otherwise`.
+    pub(super) fn reply_stale(
+        &self,
+        clients: impl IntoIterator<Item = WaitingClient>,
+        key: Option<&CacheKey>,
+        otherwise: Forwarded,
+    ) {
+        let mut answer = Vec::new();
+        for client in clients {
+            match key.and_then(|key| self.cache.stale_answer(&client.query(), key, &mut answer)) {
+                Some(_) => {
+                    self.metrics.forward().question(Forwarded::Stale);
+                    client.send(&answer);
+                }
+                None => {
+                    self.metrics.forward().question(otherwise);
+                    client.fail();
+                }
+            }
+        }
+    }
+}

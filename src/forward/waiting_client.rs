@@ -1,0 +1,87 @@
+//! A client that waits for an upstream's answer.
+
+use super::{
+    client_query::ClientQuery,
+    stored_answer::{Age, StoredAnswer},
+};
+
+/// Sends an answer to its client. Called once, from any thread; must not wait.
+pub type Reply = Box<dyn FnOnce(&[u8]) + Send>;
+
+/// A client that waits: everything of its [`ClientQuery`] that decides how the answer is written, and how to send it.
+pub(super) struct WaitingClient {
+    id: [u8; 2],
+    question: Box<[u8]>,
+    /// How many bytes of the question are the name.
+    name_length: usize,
+    qtype: u16,
+    authentic_data: bool,
+    checking_disabled: bool,
+    edns: Option<bool>,
+    own_options: Box<[u8]>,
+    limit: usize,
+    reply: Reply,
+}
+
+impl std::fmt::Debug for WaitingClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("WaitingClient").field(&self.query()).finish()
+    }
+}
+
+impl WaitingClient {
+    pub(super) fn new(query: &ClientQuery<'_>, reply: Reply) -> Self {
+        debug_assert_eq!(
+            query.name.len() + 4,
+            query.question.len(),
+            "a question is a name, a type and a class"
+        );
+        Self {
+            id: query.id,
+            question: query.question.into(),
+            name_length: query.name.len(),
+            qtype: query.qtype,
+            authentic_data: query.authentic_data,
+            checking_disabled: query.checking_disabled,
+            edns: query.edns,
+            own_options: query.own_options.into(),
+            limit: query.limit,
+            reply,
+        }
+    }
+
+    /// The query, with the name's letters as the client wrote them: it has its answer's key no longer.
+    pub(super) fn query(&self) -> ClientQuery<'_> {
+        ClientQuery {
+            id: self.id,
+            question: &self.question,
+            name: self.question.get(..self.name_length).unwrap_or_default(),
+            qtype: self.qtype,
+            recursion_desired: true,
+            authentic_data: self.authentic_data,
+            checking_disabled: self.checking_disabled,
+            edns: self.edns,
+            has_options: false,
+            own_options: &self.own_options,
+            limit: self.limit,
+        }
+    }
+
+    /// Sends a finished message.
+    pub(super) fn send(self, message: &[u8]) {
+        (self.reply)(message);
+    }
+
+    /// Sends an upstream's answer, which has just arrived.
+    pub(super) fn answer(self, answer: &StoredAnswer) {
+        let mut message = Vec::with_capacity(512);
+        answer.write(&self.query(), Age::New, &mut message);
+        self.send(&message);
+    }
+
+    /// Sends SERVFAIL: no upstream answered.
+    pub(super) fn fail(self) {
+        let failure = StoredAnswer::failure(&self.question);
+        self.answer(&failure);
+    }
+}
