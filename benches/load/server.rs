@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::Context as _;
 use muster::{
-    catalog::{self, Catalog, Cell},
+    catalog::{self, Catalog, SnapshotCell},
     config::{self, Config},
     dns::{Responder, udp},
     model::{Health, Import, Instance, Member, Name, SourceId, Update},
@@ -125,7 +125,7 @@ pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
     let config = configuration(settings)?;
     let metrics = Arc::new(Metrics::new()?);
     let catalog = Catalog::new(&config, 1);
-    let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+    let cell = Arc::new(SnapshotCell::from_pointee(catalog.snapshot()));
     let responder = Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), None));
     let address = *config.listen.dns.first().context("no address")?;
     let socket = udp::bind(address, 1)?.pop().context("no socket")?;

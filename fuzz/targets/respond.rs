@@ -12,7 +12,7 @@ use std::{
 use hickory_proto::op::{Message, MessageType};
 use libfuzzer_sys::fuzz_target;
 use muster::{
-    catalog::Cell,
+    catalog::SnapshotCell,
     dns::{Context, Responder, Response, Rotation},
     telemetry::{Metrics, Transport},
 };
@@ -23,7 +23,7 @@ fn responder() -> &'static Responder {
     RESPONDER.get_or_init(|| {
         let snapshot = namespaces::catalog(&namespaces::all()).snapshot();
         let metrics = Arc::new(Metrics::new().expect("metrics have valid names"));
-        Responder::new(Arc::new(Cell::from_pointee(snapshot)), metrics, Some("fuzzed".to_owned()))
+        Responder::new(Arc::new(SnapshotCell::from_pointee(snapshot)), metrics, Some("fuzzed".to_owned()))
     })
 }
 

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::{AdminState, broken};
 use crate::{
-    catalog::{Asked, Catalog, Reading, Request},
+    catalog::{Asked, Catalog, CatalogQuery, CatalogRequest},
     dns::Rotation,
     model::{ApiError, Found, ListedSource, Name, SourceList},
 };
@@ -114,8 +114,8 @@ async fn read<T: Send + 'static>(
     read: impl FnOnce(&Catalog) -> T + Send + 'static,
 ) -> Page<T> {
     let stopping = || Refusal(StatusCode::SERVICE_UNAVAILABLE, "muster is stopping".to_owned());
-    let (reading, answer) = Reading::new(read);
-    state.catalog.send(Request::Read(reading)).await.map_err(|_| stopping())?;
+    let (reading, answer) = CatalogQuery::new(read);
+    state.catalog.send(CatalogRequest::Query(reading)).await.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())
 }
 

@@ -26,7 +26,7 @@ use tracing::error;
 
 use self::{listener::Bounded, ready::Readiness};
 use crate::{
-    catalog::{self, Cell},
+    catalog::{self, SnapshotCell},
     dns::Responder,
     model::{Board, Reloaded},
     telemetry::Metrics,
@@ -40,9 +40,9 @@ pub struct AdminState {
     /// What was counted.
     pub metrics: Arc<Metrics>,
     /// Who keeps what the sources said.
-    pub catalog: mpsc::Sender<catalog::Request>,
+    pub catalog: mpsc::Sender<catalog::CatalogRequest>,
     /// What is answered from.
-    pub cell: Arc<Cell>,
+    pub cell: Arc<SnapshotCell>,
     /// Who answers.
     pub responder: Arc<Responder>,
     /// Who reads the configuration again.

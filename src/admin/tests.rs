@@ -44,7 +44,7 @@ impl Admin {
         let files = board.add(SourceId { kind: SourceKind::Static, name: "static".into() });
         let metrics = Arc::new(Metrics::new().unwrap());
         let (reloads, asked) = mpsc::channel(1);
-        let cell: Arc<Cell> = Arc::default();
+        let cell: Arc<SnapshotCell> = Arc::default();
         let responder = Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), None));
         let catalog = mpsc::channel(1).0;
         let board = Arc::new(board);

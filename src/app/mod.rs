@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     admin::{self, AdminState, ReloadRequest},
-    catalog::{self, Catalog, Cell},
+    catalog::{self, Catalog, SnapshotCell},
     config::{Config, Listen},
     dns::{Guard, Responder, Specials, tcp, udp},
     forward::Forwarder,
@@ -64,7 +64,7 @@ pub struct Server {
     stop_admin: Option<oneshot::Sender<()>>,
     dns: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
-    cell: Arc<Cell>,
+    cell: Arc<SnapshotCell>,
     board: Arc<Board>,
 }
 
@@ -79,7 +79,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new()?);
         let serial = serial();
         let catalog = Catalog::new(config, serial);
-        let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+        let cell = Arc::new(SnapshotCell::from_pointee(catalog.snapshot()));
         let suffixes = config.forward.iter().map(|forward| forward.suffix.clone());
         let (forwarder, engine) = Forwarder::new(config, &metrics).context("cannot forward")?;
         let responder =
@@ -147,7 +147,7 @@ impl Server {
     }
 
     /// The cell that answers are read from.
-    pub fn cell(&self) -> &Arc<Cell> {
+    pub fn cell(&self) -> &Arc<SnapshotCell> {
         &self.cell
     }
 

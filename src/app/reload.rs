@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     admin::ReloadRequest,
-    catalog::{self, Change, Reading},
+    catalog::{self, CatalogQuery, Reconfiguration},
     config::{self, Config, Diagnostic, Report, Severity, Stamp},
     dns::Responder,
     model::{ReloadDiagnostic, ReloadResult, Reloaded},
@@ -48,7 +48,7 @@ pub(super) struct Reloader {
     /// What is in effect.
     config: Arc<Config>,
     sources: Sources,
-    catalog: mpsc::Sender<catalog::Request>,
+    catalog: mpsc::Sender<catalog::CatalogRequest>,
     responder: Arc<Responder>,
     metrics: Arc<Metrics>,
     serial: u32,
@@ -66,7 +66,7 @@ impl Reloader {
         config: Arc<Config>,
         serial: u32,
         mut sources: Sources,
-        catalog: mpsc::Sender<catalog::Request>,
+        catalog: mpsc::Sender<catalog::CatalogRequest>,
         responder: Arc<Responder>,
     ) -> Self {
         let metrics = Arc::clone(responder.metrics());
@@ -178,7 +178,7 @@ impl Reloader {
         let plan = Plan::new(Some(&self.config), &config);
         self.sources.stop(&plan).await;
         self.serial = later(self.serial, serial());
-        let change = Change {
+        let change = Reconfiguration {
             from: Arc::clone(&self.config),
             to: Arc::clone(&config),
             serial: self.serial,
@@ -187,7 +187,7 @@ impl Reloader {
         };
         let (done, answer) = oneshot::channel();
         // A catalog that does not answer has ended, and with it the program will.
-        let _ = self.catalog.send(catalog::Request::Reconfigure { change, done }).await;
+        let _ = self.catalog.send(catalog::CatalogRequest::Reconfigure { change, done }).await;
         let said = self.sources.start(plan, answer.await.unwrap_or_default());
         let _ = tokio::time::timeout(PATIENCE, self.answered(said)).await;
         self.config = config;
@@ -199,8 +199,8 @@ impl Reloader {
         for one in said {
             let _ = one.await;
         }
-        let (reading, read) = Reading::new(|_| ());
-        let _ = self.catalog.send(catalog::Request::Read(reading)).await;
+        let (reading, read) = CatalogQuery::new(|_| ());
+        let _ = self.catalog.send(catalog::CatalogRequest::Query(reading)).await;
         let _ = read.await;
     }
 

@@ -20,17 +20,17 @@ impl View<'_> {
             return Some(Lookup::Browse(zone, Browse::Domains));
         }
         // Before the tables are looked at: what completes a service is put there first.
-        let is_complete = zone.incomplete.load(Ordering::Acquire) == 0;
+        let all_synced = zone.unsynced_services.load(Ordering::Acquire) == 0;
         let entry = self.browsed_entry(name);
         if labels == KINDS_LABELS {
             let kinds = entry.map(|(_, names)| Lookup::Browse(zone, Browse::Kinds(names)));
-            let none = if is_complete { Lookup::EmptyNonTerminal(zone) } else { Lookup::Unknown(zone) };
+            let none = if all_synced { Lookup::EmptyNonTerminal(zone) } else { Lookup::Unknown(zone) };
             return Some(kinds.unwrap_or(none));
         }
         if let Some((kind, _)) = entry.filter(|_| is_kind(name)) {
             return Some(Lookup::Browse(zone, Browse::Services(kind)));
         }
-        let unknown = || (!is_complete && ends_with_kind(labels)).then_some(Lookup::Unknown(zone));
+        let unknown = || (!all_synced && ends_with_kind(labels)).then_some(Lookup::Unknown(zone));
         self.browsed_below(zone, name, labels).or_else(unknown)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Routes are for clients that are instances themselves: pods and machines that the sources report. What routes ask of
 //! them is known when the configuration is loaded, so each address is given, when its instances change, one bit for each such
-//! question; a query tests a bit. An address that tells more than one possible asker apart does not decide: it matches nothing.
+//! question; a query tests a bit. An address that tells more than one possible client apart does not decide: it matches nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -29,7 +29,7 @@ pub struct ClientTest {
 
 /// What is known of the clients of one address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Known {
+pub(super) struct ClientProfile {
     /// One bit for each identity that routes ask for.
     bits: Box<[u64]>,
     /// One bit for each that some of those who have the address match where others do not, or none can be told; empty if there
@@ -43,7 +43,7 @@ pub(super) struct Known {
 pub struct Client {
     /// Its address, or the network that a forwarder says it is in.
     pub network: Network,
-    pub(super) known: Option<Arc<Known>>,
+    pub(super) known: Option<Arc<ClientProfile>>,
     /// Where its address is configured to be, if no source knows it better.
     pub(super) configured: Option<Locality>,
 }
@@ -184,7 +184,7 @@ impl ClientIndex {
         &mut self,
         localities: &Localities,
         find: impl Fn(&Member, &Arc<str>) -> Option<&'i Instance>,
-    ) -> Vec<(IpAddr, Option<Known>)> {
+    ) -> Vec<(IpAddr, Option<ClientProfile>)> {
         let touched = std::mem::take(&mut self.touched);
         let known = |address: &IpAddr| {
             let reporters = self.reporters.get(address)?;
@@ -200,17 +200,17 @@ impl ClientIndex {
         &self,
         reports: impl Iterator<Item = (&'i Member, &'i Instance)>,
         localities: &Localities,
-    ) -> Known {
-        let mut askers: BTreeMap<AskerKey<'_>, Asker<'_>> = BTreeMap::new();
+    ) -> ClientProfile {
+        let mut possible: BTreeMap<PossibleClientKey<'_>, PossibleClient<'_>> = BTreeMap::new();
         for (member, instance) in reports {
-            askers.entry(AskerKey::new(member, instance)).or_default().add(member, instance);
+            possible.entry(PossibleClientKey::new(member, instance)).or_default().add(member, instance);
         }
-        let shared = askers.values().any(|asker| asker.shares_address);
+        let shared = possible.values().any(|client| client.shares_address);
         let mut bits = vec![0_u64; self.tests.identities.len().div_ceil(64)];
         let mut ambiguous = bits.clone();
         for (at, identity) in self.tests.identities.iter().enumerate() {
-            let matching = askers.values().filter(|asker| asker.is(identity)).count();
-            let is_told = matching == askers.len() && !shared;
+            let matching = possible.values().filter(|client| client.is(identity)).count();
+            let is_told = matching == possible.len() && !shared;
             let words = if is_told { &mut bits } else { &mut ambiguous };
             if let Some(word) = words.get_mut(at / 64) {
                 *word |= u64::from(matching > 0) << (at % 64);
@@ -219,9 +219,9 @@ impl ClientIndex {
         if ambiguous.iter().all(|word| *word == 0) {
             ambiguous.clear();
         }
-        let mut zones = askers.values().map(|asker| asker.zone);
+        let mut zones = possible.values().map(|client| client.zone);
         let zone = zones.next().flatten().filter(|zone| zones.all(|other| other == Some(*zone)));
-        Known {
+        ClientProfile {
             bits: bits.into(),
             ambiguous: ambiguous.into(),
             locality: zone.map(|zone| localities.of_zone(zone)),
@@ -229,15 +229,15 @@ impl ClientIndex {
     }
 }
 
-/// What makes two reports one asker: a pod has its address to itself, whatever services it belongs to; of other
+/// What makes two reports one client: a pod has its address to itself, whatever services it belongs to; of other
 /// sources each instance is one.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct AskerKey<'i> {
+struct PossibleClientKey<'i> {
     source: &'i SourceId,
     instance: &'i str,
 }
 
-impl<'i> AskerKey<'i> {
+impl<'i> PossibleClientKey<'i> {
     fn new(member: &'i Member, instance: &'i Instance) -> Self {
         let is_pod = member.source.kind == SourceKind::Kubernetes;
         Self { source: &member.source, instance: if is_pod { "" } else { &instance.id } }
@@ -246,7 +246,7 @@ impl<'i> AskerKey<'i> {
 
 /// One that may ask from an address.
 #[derive(Default)]
-struct Asker<'i> {
+struct PossibleClient<'i> {
     services: Vec<&'i Name>,
     labels: Labels,
     kube_namespace: Option<&'i Arc<str>>,
@@ -254,7 +254,7 @@ struct Asker<'i> {
     shares_address: bool,
 }
 
-impl<'i> Asker<'i> {
+impl<'i> PossibleClient<'i> {
     fn add(&mut self, member: &'i Member, instance: &'i Instance) {
         if member.place != Member::CLIENTS {
             self.services.push(&member.service);
@@ -276,7 +276,11 @@ impl<'i> Asker<'i> {
 }
 
 /// Finds out who asks, in the tables of a snapshot.
-pub(super) fn client(network: Network, known: Option<&Arc<Known>>, localities: &Localities) -> Client {
+pub(super) fn client(
+    network: Network,
+    known: Option<&Arc<ClientProfile>>,
+    localities: &Localities,
+) -> Client {
     let known = known.cloned();
     let is_known = known.as_ref().is_some_and(|known| known.locality.is_some());
     let configured = if is_known { None } else { localities.around(&network).cloned() };

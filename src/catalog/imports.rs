@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::state::{Catalog, Face, ImportState, MemberState, note_all};
+use super::state::{Catalog, ImportState, MemberState, OwnerName, note_all};
 use crate::model::{Import, Member, Name};
 
 impl Catalog {
@@ -13,7 +13,7 @@ impl Catalog {
     pub(super) fn imported(&mut self, import: &Import, services: HashSet<Name>) {
         let Some(state) = self.imports.get_mut(import) else { return };
         let before = std::mem::replace(&mut state.services, services.clone());
-        let first_word = !std::mem::replace(&mut state.heard, true);
+        let first_word = !std::mem::replace(&mut state.synced, true);
         let member_of = |name: &Name| Member {
             service: name.clone(),
             source: import.source.clone(),
@@ -34,7 +34,7 @@ impl Catalog {
         // Names first, then the end of not knowing: a reader in between sees SERVFAIL, never a wrong NXDOMAIN.
         self.publish();
         if first_word && let Some((zone, _)) = self.snapshot.zone(import.apex.as_wire()) {
-            self.snapshot.import_heard(zone);
+            self.snapshot.import_synced(zone);
         }
     }
 
@@ -52,21 +52,21 @@ impl Catalog {
     /// Where several imports list a name, the first of the file says what its answers look like, whoever was heard first.
     pub(super) fn settle_rules(&mut self, name: &Name, near: &Import) {
         let first = self.listed_by(name, near).min_by_key(|(import, _)| (import.place, &import.source));
-        let Some(rules) = first.map(|(_, state)| Arc::clone(&state.rules)) else { return };
+        let Some(policy) = first.map(|(_, state)| Arc::clone(&state.policy)) else { return };
         if let Some(service) = self.services.get_mut(name)
             && !service.configured
-            && let Some(face) = service.faces.first_mut()
-            && face.rules != rules
+            && let Some(owner_name) = service.owner_names.first_mut()
+            && owner_name.policy != policy
         {
-            face.rules = rules;
+            owner_name.policy = policy;
             self.touched.insert(name.clone());
         }
     }
 
-    /// Adds an import's member to a service; a name that the zone's file has, be it a further one, is the file's alone.
+    /// Adds an import's member to a service; a name that the zone's file has, be it a subset name, is the file's alone.
     pub(super) fn add_imported_member(&mut self, member: Member, import: &Import) {
         let name = member.service.clone();
-        if self.further.contains_key(&name) {
+        if self.additional_names.contains_key(&name) {
             return;
         }
         match self.services.get_mut(&name) {
@@ -79,8 +79,8 @@ impl Catalog {
             }
             None => {
                 let Some(state) = self.imports.get(import) else { return };
-                let face = Face::new(name.clone(), Arc::clone(&state.rules));
-                self.add_service(&name, &import.apex, vec![face], false, std::iter::once(member));
+                let owner_name = OwnerName::new(name.clone(), Arc::clone(&state.policy));
+                self.add_service(&name, &import.apex, vec![owner_name], false, std::iter::once(member));
             }
         }
     }

@@ -12,18 +12,18 @@ use std::{
 
 use crate::{
     model::{Instance, Member, Name, Network, Target, instance_label},
-    policy::{Candidate, Localities, Place},
+    policy::{Candidate, CandidateTarget, Localities},
 };
 
 /// What makes two reports one instance.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Key {
+enum SocketKey {
     Address(IpAddr, u16),
     Host(Name, u16),
 }
 
 /// One report: who says it, and what.
-struct Report<'a> {
+struct MemberReport<'a> {
     member: &'a Member,
     instance: &'a Instance,
 }
@@ -45,24 +45,24 @@ pub(super) fn merge_with_reports<'a>(
 ) -> Vec<(Candidate, Vec<(&'a Member, &'a Instance)>)> {
     let reports = sorted(reports);
     let (candidates, groups) = merge_sorted(&reports, localities);
-    let of = |(_, group): (Key, Vec<&Report<'a>>)| {
+    let of = |(_, group): (SocketKey, Vec<&MemberReport<'a>>)| {
         group.into_iter().map(|report| (report.member, report.instance)).collect()
     };
     candidates.into_iter().zip(groups.into_iter().map(of)).collect()
 }
 
-fn sorted<'a>(reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>) -> Vec<Report<'a>> {
-    let mut reports: Vec<Report<'a>> =
-        reports.into_iter().map(|(member, instance)| Report { member, instance }).collect();
+fn sorted<'a>(reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>) -> Vec<MemberReport<'a>> {
+    let mut reports: Vec<MemberReport<'a>> =
+        reports.into_iter().map(|(member, instance)| MemberReport { member, instance }).collect();
     reports.sort_by(|a, b| (a.member, &a.instance.id).cmp(&(b.member, &b.instance.id)));
     reports
 }
 
 /// Reports that are one instance, with their smallest key.
-type Grouped<'r, 'a> = Vec<(Key, Vec<&'r Report<'a>>)>;
+type Grouped<'r, 'a> = Vec<(SocketKey, Vec<&'r MemberReport<'a>>)>;
 
 fn merge_sorted<'r, 'a>(
-    reports: &'r [Report<'a>],
+    reports: &'r [MemberReport<'a>],
     localities: &Localities,
 ) -> (Vec<Candidate>, Grouped<'r, 'a>) {
     let mut groups: Grouped<'r, 'a> = components(reports);
@@ -70,7 +70,7 @@ fn merge_sorted<'r, 'a>(
     let mut candidates: Vec<Candidate> = groups.iter().map(|(_, group)| candidate(group)).collect();
     settle_labels(&mut candidates, &groups);
     for candidate in candidates.iter_mut().filter(|candidate| candidate.locality.is_none()) {
-        candidate.locality = candidate.place.first().and_then(|address| {
+        candidate.locality = candidate.target.first().and_then(|address| {
             localities.around(&Network::of(address)).map(|locality| Arc::clone(&locality.zone))
         });
     }
@@ -78,9 +78,9 @@ fn merge_sorted<'r, 'a>(
 }
 
 /// Groups reports that share a key, directly or through others; each group with its smallest key.
-fn components<'r, 'a>(reports: &'r [Report<'a>]) -> Vec<(Key, Vec<&'r Report<'a>>)> {
+fn components<'r, 'a>(reports: &'r [MemberReport<'a>]) -> Vec<(SocketKey, Vec<&'r MemberReport<'a>>)> {
     let mut parent: Vec<usize> = (0..reports.len()).collect();
-    let mut owner: HashMap<Key, usize> = HashMap::with_capacity(reports.len());
+    let mut owner: HashMap<SocketKey, usize> = HashMap::with_capacity(reports.len());
     for (at, report) in reports.iter().enumerate() {
         for key in keys(report.instance) {
             let other = *owner.entry(key).or_insert(at);
@@ -90,7 +90,7 @@ fn components<'r, 'a>(reports: &'r [Report<'a>]) -> Vec<(Key, Vec<&'r Report<'a>
             }
         }
     }
-    let mut groups: BTreeMap<usize, (Key, Vec<&'r Report<'a>>)> = BTreeMap::new();
+    let mut groups: BTreeMap<usize, (SocketKey, Vec<&'r MemberReport<'a>>)> = BTreeMap::new();
     for (at, report) in reports.iter().enumerate() {
         let Some(smallest) = keys(report.instance).min() else { continue };
         let (key, group) =
@@ -117,19 +117,19 @@ fn root(parent: &mut [usize], mut at: usize) -> usize {
     at
 }
 
-fn keys(instance: &Instance) -> impl Iterator<Item = Key> + '_ {
+fn keys(instance: &Instance) -> impl Iterator<Item = SocketKey> + '_ {
     let (addresses, host): (&[IpAddr], _) = match &instance.target {
         Target::Addresses(addresses) => (addresses, None),
         Target::Host(name) => (&[], Some(name)),
     };
     addresses
         .iter()
-        .map(|address| Key::Address(*address, instance.port))
-        .chain(host.map(|name| Key::Host(name.clone(), instance.port)))
+        .map(|address| SocketKey::Address(*address, instance.port))
+        .chain(host.map(|name| SocketKey::Host(name.clone(), instance.port)))
 }
 
 /// Makes one candidate of reports that are the same instance; there is at least one.
-fn candidate(group: &[&Report<'_>]) -> Candidate {
+fn candidate(group: &[&MemberReport<'_>]) -> Candidate {
     let instances = || group.iter().map(|report| report.instance);
     let mut v4 = Vec::new();
     let mut v6 = Vec::new();
@@ -168,7 +168,7 @@ fn candidate(group: &[&Report<'_>]) -> Candidate {
     Candidate {
         label: labels.next().unwrap_or_default(),
         aliases: labels.collect(),
-        place: host.map_or(Place::Addresses { v4, v6 }, Place::Host),
+        target: host.map_or(CandidateTarget::Addresses { v4, v6 }, CandidateTarget::Host),
         port: instances().next().map_or(0, |i| i.port),
         named_ports,
         health: instances().map(|i| i.health).max().unwrap_or_default(),
@@ -187,7 +187,7 @@ fn first<'a>(mut values: impl Iterator<Item = &'a Option<Arc<str>>>) -> Option<A
 }
 
 /// Makes labels unique within the service: where two candidates want one, each gets its reporter added, hashed.
-fn settle_labels(candidates: &mut [Candidate], groups: &[(Key, Vec<&Report<'_>>)]) {
+fn settle_labels(candidates: &mut [Candidate], groups: &[(SocketKey, Vec<&MemberReport<'_>>)]) {
     let mut wanted: HashMap<String, usize> = HashMap::new();
     for candidate in candidates.iter() {
         for label in std::iter::once(&candidate.label).chain(&candidate.aliases) {
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(merged.len(), 1);
         assert_eq!(merged[0].health, Health::Unhealthy);
         assert_eq!((merged[0].label.as_str(), merged[0].aliases.as_slice()), ("vm", &["pod".to_owned()][..]));
-        let Place::Addresses { v4, v6 } = &merged[0].place else { panic!() };
+        let CandidateTarget::Addresses { v4, v6 } = &merged[0].target else { panic!() };
         assert_eq!((v4.len(), v6.len()), (1, 1));
     }
 

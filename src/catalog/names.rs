@@ -3,10 +3,10 @@
 use crate::model::Name;
 
 /// Names are hashed at every query, by a hash that is quick for short keys and seeded against chosen collisions.
-pub(super) type Hasher = foldhash::fast::RandomState;
+pub(super) type NameHasher = foldhash::fast::RandomState;
 
 /// The table of one kind of links.
-pub(super) type Links<K> = papaya::HashMap<K, Names, Hasher>;
+pub(super) type NamesByKey<K> = papaya::HashMap<K, Names, NameHasher>;
 
 /// Names that have something in common: at least one, sorted, each once.
 #[derive(Debug)]

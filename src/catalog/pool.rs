@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{clients::ClientTest, rotation::RotationId, shares::Shares};
+use super::{clients::ClientTest, rotation::RotationId, weighted::Shares};
 use crate::model::Name;
 
 /// The number of an instance within its service.
@@ -13,15 +13,15 @@ pub struct InstanceId(pub(super) u32);
 #[derive(Debug)]
 pub struct Pool {
     /// IPv4 addresses, each once; the places behind them are those of `hosts`.
-    pub v4: List<Ipv4Addr>,
+    pub v4: RotatingList<Ipv4Addr>,
     /// IPv6 addresses, likewise.
-    pub v6: List<Ipv6Addr>,
+    pub v6: RotatingList<Ipv6Addr>,
     /// Host names that take their turn as a CNAME.
     pub hosts: Box<[Name]>,
     /// SRV records at the service's own name.
-    pub srv: List<SrvRecord>,
+    pub srv: RotatingList<SrvRecord>,
     /// SRV records of the service's named ports, in their order.
-    pub ports: Box<[List<SrvRecord>]>,
+    pub ports: Box<[RotatingList<SrvRecord>]>,
 }
 
 impl Pool {
@@ -33,7 +33,7 @@ impl Pool {
 
 /// Records of one kind, that take turns.
 #[derive(Debug)]
-pub struct List<T> {
+pub struct RotatingList<T> {
     /// The records, in a fixed order.
     pub records: Box<[T]>,
     /// The cursor that turns them.
@@ -70,7 +70,7 @@ pub struct RoutePools {
     /// At least one.
     pub groups: Box<[GroupPools]>,
     /// Whose turn it is among the groups, by the kind of question.
-    pub turns: Turns,
+    pub rotations: GroupRotations,
 }
 
 /// The pools of one group: for everybody, and for those who are near.
@@ -87,20 +87,20 @@ pub struct GroupPools {
 /// Whose turn it is among the groups of a route: each kind of question has cursors of its own, so that a client that
 /// asks for A and AAAA sees the shares in both.
 #[derive(Debug, Default)]
-pub struct Turns {
+pub struct GroupRotations {
     /// For A.
-    pub v4: Option<Turn>,
+    pub v4: Option<GroupRotation>,
     /// For AAAA.
-    pub v6: Option<Turn>,
+    pub v6: Option<GroupRotation>,
     /// For SRV at the service's name.
-    pub srv: Option<Turn>,
+    pub srv: Option<GroupRotation>,
     /// For SRV at the named ports, in their order.
-    pub ports: Box<[Option<Turn>]>,
+    pub ports: Box<[Option<GroupRotation>]>,
 }
 
 /// How one kind of question is divided; without, only the first group has anything to say.
 #[derive(Debug)]
-pub struct Turn {
+pub struct GroupRotation {
     /// Each group's part.
     pub shares: Shares,
     /// The cursor.

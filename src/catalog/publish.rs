@@ -34,7 +34,7 @@ impl Catalog {
         for name in &touched {
             self.publish_one(name, now);
         }
-        self.link_index.publish(&self.snapshot);
+        self.reverse_index.publish(&self.snapshot);
         touched.len()
     }
 
@@ -60,14 +60,14 @@ impl Catalog {
         if service.members.is_empty() && !service.configured {
             if let Some(service) = self.services.remove(name) {
                 replace_counts(&mut self.health, &service.health, &HealthCounts::default());
-                self.link_index.clear(service.links);
+                self.reverse_index.clear(service.reverse_entries);
                 if let Some(at) = service.due {
                     self.due.remove(&(at, name.clone()));
                 }
-                for face in service.faces {
-                    self.snapshot.take_out(&face.name);
-                    self.snapshot.count_empty_non_terminals(&face.name, &service.apex, -1);
-                    face.rotations.give_back(&mut self.rotation_ids);
+                for owner_name in service.owner_names {
+                    self.snapshot.take_out(&owner_name.name);
+                    self.snapshot.count_empty_non_terminals(&owner_name.name, &service.apex, -1);
+                    owner_name.rotations.give_back(&mut self.rotation_ids);
                 }
             }
             return;
@@ -79,7 +79,7 @@ impl Catalog {
             return;
         };
         let candidates = merge(service.reports(), self.snapshot.localities());
-        let complete = service.is_complete();
+        let all_synced = service.all_synced();
         let mut counts = HealthCounts::default();
         for candidate in &candidates {
             if let Some(count) = counts.get_mut(candidate.health as usize) {
@@ -88,22 +88,22 @@ impl Catalog {
         }
         replace_counts(&mut self.health, &service.health, &counts);
         service.health = counts;
-        self.link_index.set(&mut service.links, (name, zone), &candidates, complete);
+        self.reverse_index.set(&mut service.reverse_entries, (name, zone), &candidates, all_synced);
         let mut due = None;
-        for face in &mut service.faces {
+        for owner_name in &mut service.owner_names {
             let localities = self.snapshot.localities();
-            let rules = &face.rules;
-            let plan = policy::plan(rules, &candidates, localities, &mut face.memory, complete, now);
+            let policy = &owner_name.policy;
+            let plan = policy::plan(policy, &candidates, localities, &mut owner_name.memory, all_synced, now);
             let compiler = Compiler {
-                name: &face.name,
+                name: &owner_name.name,
                 zone,
-                shape: &rules.shape,
-                complete,
+                shape: &policy.shape,
+                all_synced,
                 tests: &self.client_index.tests,
-                rotations: &mut face.rotations,
+                rotations: &mut owner_name.rotations,
                 ids: &mut self.rotation_ids,
             };
-            let compiled = match &face.alias {
+            let compiled = match &owner_name.alias {
                 Some(target) => compiler.alias(target),
                 None => compiler.compile(&candidates, &plan),
             };

@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     rotation::RotationIds,
-    state::{Catalog, Face, Held, MemberState, ServiceState},
+    state::{Catalog, MemberInstances, MemberState, OwnerName, ServiceState},
 };
 use crate::{
     config::{Config, ImportRule, MemberRule, Namespace, Query},
@@ -25,7 +25,7 @@ use crate::{
 
 /// From which configuration to which.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct Reconfiguration {
     /// What the catalog runs with.
     pub from: Arc<Config>,
     /// What it shall run with.
@@ -39,7 +39,7 @@ pub struct Change {
 }
 
 /// Members with what the configuration says of them.
-type Rules<'c> = Vec<(Member, &'c MemberRule)>;
+type MemberRules<'c> = Vec<(Member, &'c MemberRule)>;
 
 impl Catalog {
     /// Goes over to another configuration. What is answered from is the new [`snapshot`](Self::snapshot) from here on,
@@ -54,7 +54,7 @@ impl Catalog {
     ///
     /// Updates that were sent under the old configuration must have been applied before: afterwards their members may
     /// mean something else.
-    pub fn reconfigure(&mut self, change: &Change) -> Known {
+    pub fn reconfigure(&mut self, change: &Reconfiguration) -> Known {
         let mut next = Self::unpublished(&change.to, change.serial);
         (next.began, next.now) = (self.began, self.now);
         let mut probed_before = HashSet::new();
@@ -70,13 +70,13 @@ impl Catalog {
         for (member, state) in &mut next.clients {
             *state = self.clients.remove(member).unwrap_or_default();
         }
-        self.carry_faces(&mut next);
+        self.carry_owner_names(&mut next);
         next.index_clients();
         next.publish();
         // Names first, as when an import is heard.
         for import in &heard {
             if let Some((zone, _)) = next.snapshot.zone(import.apex.as_wire()) {
-                next.snapshot.import_heard(zone);
+                next.snapshot.import_synced(zone);
             }
         }
         *self = next;
@@ -84,7 +84,7 @@ impl Catalog {
     }
 
     /// Takes over the imports' names and their members; gives the imports that count as heard.
-    fn carry_imports(&mut self, change: &Change, next: &mut Self) -> Vec<Import> {
+    fn carry_imports(&mut self, change: &Reconfiguration, next: &mut Self) -> Vec<Import> {
         let mut before: Vec<_> = change.from.namespaces.iter().flat_map(Namespace::imports).collect();
         let mut heard = Vec::new();
         let mut carried = Vec::new();
@@ -101,8 +101,8 @@ impl Catalog {
             let (Some(old), Some(new)) = (self.imports.remove(&old), next.imports.get_mut(&import)) else {
                 continue;
             };
-            new.heard = old.heard && is_same;
-            if new.heard {
+            new.synced = old.synced && is_same;
+            if new.synced {
                 heard.push(import.clone());
             }
             new.services.clone_from(&old.services);
@@ -132,18 +132,18 @@ impl Catalog {
     }
 
     /// Lets every name that stays keep its cursors, and the tiers in use where the tiers are the same.
-    fn carry_faces(&mut self, next: &mut Self) {
+    fn carry_owner_names(&mut self, next: &mut Self) {
         let mut ids: RotationIds = std::mem::take(&mut self.rotation_ids);
-        let mut before: HashMap<Name, Face> = self
+        let mut before: HashMap<Name, OwnerName> = self
             .services
             .drain()
-            .flat_map(|(_, service)| service.faces)
-            .map(|face| (face.name.clone(), face))
+            .flat_map(|(_, service)| service.owner_names)
+            .map(|owner_name| (owner_name.name.clone(), owner_name))
             .collect();
-        for face in next.services.values_mut().flat_map(|service| &mut service.faces) {
-            if let Some(old) = before.remove(&face.name) {
-                face.rotations = old.rotations;
-                face.memory = policy::carried(&old.memory, &old.rules, &face.rules);
+        for owner_name in next.services.values_mut().flat_map(|service| &mut service.owner_names) {
+            if let Some(old) = before.remove(&owner_name.name) {
+                owner_name.rotations = old.rotations;
+                owner_name.memory = policy::carried(&old.memory, &old.policy, &owner_name.policy);
             }
         }
         for gone in before.into_values() {
@@ -153,10 +153,10 @@ impl Catalog {
     }
 
     /// What is answered of the sources that start anew.
-    fn known(&self, change: &Change, probed_before: &HashSet<Member>) -> Known {
+    fn known(&self, change: &Reconfiguration, probed_before: &HashSet<Member>) -> Known {
         let mut known = Known::default();
         let members = self.services.values().flat_map(|service| &service.members).chain(&self.clients);
-        for (member, state) in members.filter(|(_, state)| state.heard) {
+        for (member, state) in members.filter(|(_, state)| state.synced) {
             if change.restarted.contains(&member.source) {
                 known.members.insert(member.clone());
             }
@@ -167,8 +167,8 @@ impl Catalog {
             }
         }
         for (import, state) in &self.imports {
-            if change.restarted.contains(&import.source) && (state.heard || !state.services.is_empty()) {
-                known.imports.insert(import.clone(), state.heard);
+            if change.restarted.contains(&import.source) && (state.synced || !state.services.is_empty()) {
+                known.imports.insert(import.clone(), state.synced);
             }
         }
         known
@@ -176,7 +176,7 @@ impl Catalog {
 }
 
 /// The members of every service that the files name.
-fn rules(config: &Config) -> HashMap<&Name, Rules<'_>> {
+fn rules(config: &Config) -> HashMap<&Name, MemberRules<'_>> {
     let services = config.namespaces.iter().flat_map(|namespace| &namespace.services);
     services.map(|service| (&service.name, service.members().collect())).collect()
 }
@@ -190,7 +190,7 @@ fn has_same_list(one: &ImportRule, other: &ImportRule) -> bool {
 fn carry_members(
     before: &[(Member, &MemberRule)],
     old: &mut ServiceState,
-    rules: &Rules<'_>,
+    rules: &MemberRules<'_>,
     new: &mut ServiceState,
     probed_before: &mut HashSet<Member>,
 ) {
@@ -225,15 +225,15 @@ fn carry_members(
 /// Lets a service of which nothing is heard keep all the instances that it had, as those of its first member: a service that
 /// moves from one source to another is answered all the while. They go with that member's first word.
 fn adopt(old: &ServiceState, new: &mut ServiceState) {
-    if new.members.values().any(|state| state.heard) {
+    if new.members.values().any(|state| state.synced) {
         return;
     }
     // Keys that no two members have in common; ids may be.
     let key = |member: &Member, id: &str| format!("{} {} {id}", member.source, member.place).into();
-    let instances: Held = old
+    let instances: MemberInstances = old
         .members
         .iter()
-        .filter(|(_, state)| state.heard)
+        .filter(|(_, state)| state.synced)
         .flat_map(|(member, state)| {
             state.instances.values().map(move |one| (key(member, &one.instance.id), one.clone()))
         })
@@ -241,7 +241,7 @@ fn adopt(old: &ServiceState, new: &mut ServiceState) {
     if let Some(state) = new.members.values_mut().next()
         && !instances.is_empty()
     {
-        state.heard = true;
+        state.synced = true;
         state.instances = instances;
     }
 }

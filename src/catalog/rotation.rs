@@ -46,36 +46,36 @@ impl RotationIds {
 /// Which list of a service a cursor turns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ListKey {
-    pub(super) owner: Owner,
-    pub(super) kind: Kind,
+    pub(super) owner: ListOwner,
+    pub(super) kind: RecordList,
 }
 
 /// Whose list it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Owner {
+pub(super) enum ListOwner {
     /// The turns among the groups of a route.
-    Route(RoutePlace),
+    Route(RouteKey),
     /// A group's own list.
-    Group(RoutePlace, usize),
+    Group(RouteKey, usize),
     /// A group's list for a zone or region, which may have the same name.
-    Ring(RoutePlace, usize, Near, Arc<str>),
+    Ring(RouteKey, usize, Near, Arc<str>),
 }
 
 /// Which route: the one for everybody keeps its cursors when others come and go before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum RoutePlace {
+pub(super) enum RouteKey {
     Everybody,
     At(usize),
 }
 
 /// Which records are in the list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum RecordList {
     V4,
     V6,
     Srv,
     /// Of a named port: `_port._proto`, as wire labels.
-    Port(Box<[u8]>),
+    NamedPort(Box<[u8]>),
 }
 
 /// The cursor numbers of one service.
@@ -90,13 +90,13 @@ pub(super) struct ServiceRotations {
 
 impl ServiceRotations {
     /// The number of a list's cursor, the same as long as the list is there.
-    pub(super) fn of(&mut self, key: ListKey, ids: &mut RotationIds) -> RotationId {
+    pub(super) fn id_of(&mut self, key: ListKey, ids: &mut RotationIds) -> RotationId {
         let plain = match key {
-            ListKey { owner: Owner::Group(RoutePlace::Everybody, 0), ref kind } => match kind {
-                Kind::V4 => self.plain.get_mut(0),
-                Kind::V6 => self.plain.get_mut(1),
-                Kind::Srv => self.plain.get_mut(2),
-                Kind::Port(_) => None,
+            ListKey { owner: ListOwner::Group(RouteKey::Everybody, 0), ref kind } => match kind {
+                RecordList::V4 => self.plain.get_mut(0),
+                RecordList::V6 => self.plain.get_mut(1),
+                RecordList::Srv => self.plain.get_mut(2),
+                RecordList::NamedPort(_) => None,
             },
             _ => None,
         };
@@ -132,7 +132,7 @@ impl ServiceRotations {
 mod tests {
     use super::*;
 
-    fn key(owner: Owner, kind: Kind) -> ListKey {
+    fn key(owner: ListOwner, kind: RecordList) -> ListKey {
         ListKey { owner, kind }
     }
 
@@ -140,15 +140,16 @@ mod tests {
     fn numbers_stay_with_their_lists_and_are_used_again_when_those_are_gone() {
         let mut ids = RotationIds::default();
         let mut service = ServiceRotations::default();
-        let plain = key(Owner::Group(RoutePlace::Everybody, 0), Kind::V4);
-        let port = key(Owner::Group(RoutePlace::Everybody, 0), Kind::Port(b"x".as_slice().into()));
-        let (v4, http) = (service.of(plain.clone(), &mut ids), service.of(port.clone(), &mut ids));
+        let plain = key(ListOwner::Group(RouteKey::Everybody, 0), RecordList::V4);
+        let port =
+            key(ListOwner::Group(RouteKey::Everybody, 0), RecordList::NamedPort(b"x".as_slice().into()));
+        let (v4, http) = (service.id_of(plain.clone(), &mut ids), service.id_of(port.clone(), &mut ids));
         assert_ne!(v4, http);
         service.give_back_unused(&mut ids);
-        assert_eq!((service.of(plain.clone(), &mut ids), service.of(port, &mut ids)), (v4, http));
+        assert_eq!((service.id_of(plain.clone(), &mut ids), service.id_of(port, &mut ids)), (v4, http));
         service.give_back_unused(&mut ids);
         // A compile without the port.
-        assert_eq!(service.of(plain, &mut ids), v4);
+        assert_eq!(service.id_of(plain, &mut ids), v4);
         service.give_back_unused(&mut ids);
         assert_eq!(ids.take(), http);
         service.give_back(&mut ids);

@@ -26,14 +26,14 @@ pub struct Service {
     /// Whether they are shuffled.
     pub random: bool,
     /// Whether every one of its members has been heard; if not, what is missing may still exist.
-    pub complete: bool,
+    pub all_synced: bool,
     /// What is answered.
     pub answers: Answers,
     /// The names of its ports, `_port._proto` as wire labels without an end, sorted. They exist whatever the health of who
     /// has them, as the service's own does.
     pub ports: Box<[Box<[u8]>]>,
     /// Every instance, whatever its health.
-    pub instances: Instances,
+    pub instances: PackedInstances,
     /// For each named port the instances that are answered to anybody, sorted; empty where nobody can browse.
     pub browsed: Box<[Box<[InstanceId]>]>,
 }
@@ -79,13 +79,13 @@ impl Service {
 
 /// The instances of one service: labels and addresses packed into one array each, since there may be a million.
 #[derive(Debug, Default)]
-pub struct Instances {
+pub struct PackedInstances {
     /// Sorted by label (aliases are rows of their own), so that a question's label can be searched for.
     rows: Box<[Row]>,
     /// Wire labels (length, then octets), one behind the other; each with its TXT data behind it (two octets that are its
-    /// length, then the data) where `has_texts`.
+    /// length, then the data) where `has_txt`.
     labels: Box<[u8]>,
-    has_texts: bool,
+    has_txt: bool,
     v4: Box<[Ipv4Addr]>,
     v6: Box<[Ipv6Addr]>,
     hosts: Box<[Name]>,
@@ -94,20 +94,20 @@ pub struct Instances {
 #[derive(Clone, Debug)]
 struct Row {
     label: u32,
-    v4: Span,
-    v6: Span,
+    v4: PackedRange,
+    v6: PackedRange,
     /// Its place in `hosts`, if it has a host name instead of addresses.
     host: Option<u32>,
 }
 
 /// A range within one of the arrays.
 #[derive(Clone, Copy, Debug, Default)]
-struct Span {
+struct PackedRange {
     start: u32,
     length: u16,
 }
 
-impl Span {
+impl PackedRange {
     fn range(self) -> Range<usize> {
         self.start as usize..self.start as usize + usize::from(self.length)
     }
@@ -126,7 +126,7 @@ pub struct InstanceAnswer<'s> {
     pub host: Option<&'s Name>,
 }
 
-impl Instances {
+impl PackedInstances {
     /// Finds an instance by its label in wire format, lower case.
     pub fn find(&self, label: &[u8]) -> Option<InstanceAnswer<'_>> {
         self.row(label).map(|row| self.answer(row))
@@ -138,8 +138,8 @@ impl Instances {
     }
 
     /// The TXT data of the instance with this label in wire format; `None` if the service's instances have none.
-    pub fn text(&self, label: &[u8]) -> Option<&[u8]> {
-        let row = self.row(label).filter(|_| self.has_texts)?;
+    pub fn txt(&self, label: &[u8]) -> Option<&[u8]> {
+        let row = self.row(label).filter(|_| self.has_txt)?;
         let behind = self.labels.get(row.label as usize + label.len()..)?;
         let (length, data) = behind.split_first_chunk()?;
         data.get(..usize::from(u16::from_be_bytes(*length)))
@@ -184,19 +184,19 @@ impl Instances {
 
 /// Packs instances.
 #[derive(Debug, Default)]
-pub(super) struct InstancesBuilder {
+pub(super) struct PackedInstancesBuilder {
     rows: Vec<Row>,
     labels: Vec<u8>,
-    has_texts: bool,
+    has_txt: bool,
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,
     hosts: Vec<Name>,
 }
 
-impl InstancesBuilder {
+impl PackedInstancesBuilder {
     /// Instances that have TXT records, or have none.
-    pub(super) fn new(has_texts: bool) -> Self {
-        Self { has_texts, ..Self::default() }
+    pub(super) fn new(has_txt: bool) -> Self {
+        Self { has_txt, ..Self::default() }
     }
 
     /// Adds an instance under several labels, each at most 63 octets; a label that is taken already is left out. `text` is
@@ -209,8 +209,8 @@ impl InstancesBuilder {
         host: Option<&Name>,
         text: &[u8],
     ) {
-        let v4 = Span::append(&mut self.v4, v4);
-        let v6 = Span::append(&mut self.v6, v6);
+        let v4 = PackedRange::append(&mut self.v4, v4);
+        let v6 = PackedRange::append(&mut self.v6, v6);
         let host = host.map(|name| {
             self.hosts.push(name.clone());
             index(self.hosts.len() - 1)
@@ -219,7 +219,7 @@ impl InstancesBuilder {
             let row = Row { label: index(self.labels.len()), v4, v6, host };
             self.labels.push(u8::try_from(label.len()).unwrap_or(0));
             self.labels.extend_from_slice(label.as_bytes());
-            if self.has_texts {
+            if self.has_txt {
                 self.labels.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_be_bytes());
                 self.labels.extend_from_slice(text);
             }
@@ -227,11 +227,11 @@ impl InstancesBuilder {
         }
     }
 
-    pub(super) fn build(self) -> Instances {
-        let mut instances = Instances {
+    pub(super) fn build(self) -> PackedInstances {
+        let mut instances = PackedInstances {
             rows: Box::default(),
             labels: self.labels.into(),
-            has_texts: self.has_texts,
+            has_txt: self.has_txt,
             v4: self.v4.into(),
             v6: self.v6.into(),
             hosts: self.hosts.into(),
@@ -244,7 +244,7 @@ impl InstancesBuilder {
     }
 }
 
-impl Span {
+impl PackedRange {
     fn append<T: Copy>(all: &mut Vec<T>, some: &[T]) -> Self {
         let start = index(all.len());
         let length = u16::try_from(some.len()).unwrap_or(u16::MAX);

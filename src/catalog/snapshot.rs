@@ -14,10 +14,10 @@ use std::{
 };
 
 use super::{
-    clients::{Client, Known, client},
+    clients::{Client, ClientProfile, client},
     dns_sd::Browse,
-    names::{Hasher, Links, Names},
-    reverse::{self, Reversed},
+    names::{NameHasher, Names, NamesByKey},
+    reverse_name::{self, Reversed},
     service::Service,
     zone::{Zone, ZoneKind},
 };
@@ -27,33 +27,33 @@ use crate::{
 };
 
 /// The cell that holds the current snapshot; replaced as a whole only when the configuration changes.
-pub type Cell = arc_swap::ArcSwap<Snapshot>;
+pub type SnapshotCell = arc_swap::ArcSwap<Snapshot>;
 
-type Table<V> = papaya::HashMap<Name, V, Hasher>;
+type ByName<V> = papaya::HashMap<Name, V, NameHasher>;
 
 /// Everything that muster is authoritative for.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    zones: HashMap<Name, Arc<Zone>, Hasher>,
+    zones: HashMap<Name, Arc<Zone>, NameHasher>,
     localities: Arc<Localities>,
     tables: Arc<Tables>,
     /// Whether a zone has other names than those of services.
-    has_links: bool,
+    has_reverse: bool,
 }
 
 /// The tables that change while the snapshot stays.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     /// By full name, over all zones.
-    services: Table<Service>,
+    services: ByName<Service>,
     /// How many services (or inner apexes) stand below a name that is itself none, such as `_tcp` below an apex.
-    empty_non_terminals: Table<usize>,
+    empty_non_terminals: ByName<usize>,
     /// What is known of who asks, by address; empty where no answer depends on it.
-    clients: papaya::HashMap<IpAddr, Arc<Known>, Hasher>,
+    clients: papaya::HashMap<IpAddr, Arc<ClientProfile>, NameHasher>,
     /// The names of the instances at an address, where reverse names are answered.
-    addresses: Links<IpAddr>,
+    addresses: NamesByKey<IpAddr>,
     /// What can be browsed: see [`super::dns_sd`].
-    browsed: Links<Name>,
+    browsed: NamesByKey<Name>,
     /// The sum of all zones' `unsynced_imports`.
     unsynced_imports: AtomicUsize,
 }
@@ -72,11 +72,11 @@ pub enum Lookup<'v> {
     /// What a zone is browsed by.
     Browse(&'v Zone, Browse<'v>),
     /// No such name.
-    Absent(&'v Zone),
+    NxDomain(&'v Zone),
     /// No such name is known, but a source that could have it has never been heard.
     Unknown(&'v Zone),
     /// The name is in none of our zones.
-    Elsewhere,
+    External,
 }
 
 /// A reader's hold on the snapshot's tables; what is looked up through it lives as long as it does.
@@ -84,26 +84,26 @@ pub enum Lookup<'v> {
 /// Short-lived: what is replaced meanwhile is freed only after it is gone.
 pub struct View<'s> {
     snapshot: &'s Snapshot,
-    services: papaya::HashMapRef<'s, Name, Service, Hasher, papaya::LocalGuard<'s>>,
+    services: papaya::HashMapRef<'s, Name, Service, NameHasher, papaya::LocalGuard<'s>>,
     /// Whether some import's list was still to be heard when reading began.
     was_unsynced: bool,
     /// `None` where no zone has other names than those of services.
-    links: Option<LinksRef<'s>>,
+    links: Option<ReverseTables<'s>>,
 }
 
 /// A hold on the rarer tables.
-struct LinksRef<'s> {
-    addresses: papaya::HashMapRef<'s, IpAddr, Names, Hasher, papaya::LocalGuard<'s>>,
-    browsed: papaya::HashMapRef<'s, Name, Names, Hasher, papaya::LocalGuard<'s>>,
+struct ReverseTables<'s> {
+    addresses: papaya::HashMapRef<'s, IpAddr, Names, NameHasher, papaya::LocalGuard<'s>>,
+    browsed: papaya::HashMapRef<'s, Name, Names, NameHasher, papaya::LocalGuard<'s>>,
 }
 
 impl Snapshot {
     /// Makes a snapshot of these zones, without services.
     pub(super) fn new(zones: impl IntoIterator<Item = Zone>, localities: Arc<Localities>) -> Self {
-        let zones: HashMap<_, _, Hasher> =
+        let zones: HashMap<_, _, NameHasher> =
             zones.into_iter().map(|zone| (zone.apex.clone(), Arc::new(zone))).collect();
-        let has_links = zones.values().any(|zone| zone.kind != ZoneKind::Services);
-        let snapshot = Self { zones, localities, tables: Arc::default(), has_links };
+        let has_reverse = zones.values().any(|zone| zone.kind != ZoneKind::Services);
+        let snapshot = Self { zones, localities, tables: Arc::default(), has_reverse };
         for zone in snapshot.zones.values() {
             let unsynced = zone.unsynced_imports.load(Ordering::Relaxed);
             snapshot.tables.unsynced_imports.fetch_add(unsynced, Ordering::Relaxed);
@@ -121,9 +121,10 @@ impl Snapshot {
     pub fn view(&self) -> View<'_> {
         // Before the table is looked at: see `Lookup::Unknown` in `View::lookup`.
         let was_unsynced = self.tables.unsynced_imports.load(Ordering::Acquire) > 0;
-        let links = self
-            .has_links
-            .then(|| LinksRef { addresses: self.tables.addresses.pin(), browsed: self.tables.browsed.pin() });
+        let links = self.has_reverse.then(|| ReverseTables {
+            addresses: self.tables.addresses.pin(),
+            browsed: self.tables.browsed.pin(),
+        });
         View { snapshot: self, services: self.tables.services.pin(), was_unsynced, links }
     }
 
@@ -144,7 +145,7 @@ impl Snapshot {
     }
 
     /// Notes that an import of `zone` has been heard. The names that it brought must have been put before.
-    pub(super) fn import_heard(&self, zone: &Zone) {
+    pub(super) fn import_synced(&self, zone: &Zone) {
         zone.unsynced_imports.fetch_sub(1, Ordering::Release);
         self.tables.unsynced_imports.fetch_sub(1, Ordering::Release);
     }
@@ -160,7 +161,7 @@ impl Snapshot {
     }
 
     /// Sets what is known of the clients of an address.
-    pub(super) fn put_client(&self, address: IpAddr, known: Option<Known>) {
+    pub(super) fn put_client(&self, address: IpAddr, known: Option<ClientProfile>) {
         let clients = self.tables.clients.pin();
         match known {
             Some(known) => drop(clients.insert(address, Arc::new(known))),
@@ -168,11 +169,11 @@ impl Snapshot {
         }
     }
 
-    pub(super) fn addresses(&self) -> &Links<IpAddr> {
+    pub(super) fn addresses(&self) -> &NamesByKey<IpAddr> {
         &self.tables.addresses
     }
 
-    pub(super) fn browsed(&self) -> &Links<Name> {
+    pub(super) fn browsed(&self) -> &NamesByKey<Name> {
         &self.tables.browsed
     }
 
@@ -213,7 +214,7 @@ impl View<'_> {
         if let Some(service) = self.services.get(name) {
             return Lookup::Service(service, 0);
         }
-        let Some((zone, apex_at)) = self.snapshot.zone(name) else { return Lookup::Elsewhere };
+        let Some((zone, apex_at)) = self.snapshot.zone(name) else { return Lookup::External };
         if apex_at == 0 {
             return Lookup::Apex(zone);
         }
@@ -221,7 +222,7 @@ impl View<'_> {
             return found;
         }
         if zone.kind != ZoneKind::Services
-            && let Some(found) = self.further(zone, name, apex_at)
+            && let Some(found) = self.lookup_pointer(zone, name, apex_at)
         {
             return found;
         }
@@ -236,13 +237,13 @@ impl View<'_> {
         self.was_unsynced
             .then(|| self.service_at_or_above(name, apex_at))
             .flatten()
-            .unwrap_or(Lookup::Absent(zone))
+            .unwrap_or(Lookup::NxDomain(zone))
     }
 
     /// The instances at the address whose reverse name `name` is.
     #[cold]
     pub fn instances_at(&self, name: &[u8]) -> Option<&Names> {
-        let Reversed::Address(address) = reverse::read(name)? else { return None };
+        let Reversed::Address(address) = reverse_name::read(name)? else { return None };
         self.links.as_ref()?.addresses.get(&address)
     }
 
@@ -262,7 +263,7 @@ impl View<'_> {
 
     /// Finds names that are not services'.
     #[cold]
-    fn further<'v>(&'v self, zone: &'v Zone, name: &[u8], apex_at: usize) -> Option<Lookup<'v>> {
+    fn lookup_pointer<'v>(&'v self, zone: &'v Zone, name: &[u8], apex_at: usize) -> Option<Lookup<'v>> {
         match zone.kind {
             ZoneKind::Services => None,
             ZoneKind::Browsed => self.browse(zone, name, apex_at),
@@ -272,7 +273,7 @@ impl View<'_> {
 
     /// Names of networks exist, whether or not anybody has an address in them.
     fn reverse_name<'v>(&'v self, zone: &'v Zone, name: &[u8]) -> Option<Lookup<'v>> {
-        match reverse::read(name)? {
+        match reverse_name::read(name)? {
             Reversed::Network => Some(Lookup::EmptyNonTerminal(zone)),
             Reversed::Address(_) => Some(Lookup::Address(zone, self.instances_at(name)?)),
         }

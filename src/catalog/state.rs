@@ -9,8 +9,8 @@ use std::{
 use super::{
     clients::ClientIndex,
     dns_sd,
-    links::{LinkIndex, ServiceLinks},
-    reverse,
+    reverse_index::{ReverseEntries, ReverseIndex},
+    reverse_name,
     rotation::{RotationIds, ServiceRotations},
     snapshot::Snapshot,
     zone::{Zone, ZoneKind},
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::{Alias, Config, Namespace},
     model::{Health, Import, Instance, Member, Name, Update},
-    policy::{Localities, Memory, Rules},
+    policy::{Localities, Memory, Policy},
 };
 
 /// What every source said, by service and member, and the zones that it is published to.
@@ -29,7 +29,7 @@ pub struct Catalog {
     /// What sources say of who asks, beside the instances of services.
     pub(super) clients: BTreeMap<Member, MemberState>,
     pub(super) client_index: ClientIndex,
-    pub(super) link_index: LinkIndex,
+    pub(super) reverse_index: ReverseIndex,
     pub(super) snapshot: Snapshot,
     pub(super) rotation_ids: RotationIds,
     pub(super) touched: BTreeSet<Name>,
@@ -37,7 +37,7 @@ pub struct Catalog {
     pub(super) due: BTreeSet<(Instant, Name)>,
     pub(super) health: HealthCounts,
     /// The services of the names that are not their first.
-    pub(super) further: HashMap<Name, Name>,
+    pub(super) additional_names: HashMap<Name, Name>,
     /// When the first catalog began, and what time it is since: instances are dated with it.
     pub(super) began: Instant,
     pub(super) now: Instant,
@@ -52,19 +52,19 @@ pub(super) struct ServiceState {
     /// Whether the zone's file names it; if not, it lives as long as an import lists it.
     pub(super) configured: bool,
     pub(super) members: BTreeMap<Member, MemberState>,
-    /// Its own name, then the further names that its instances have.
-    pub(super) faces: Vec<Face>,
+    /// Its own name, then the aliases and subset names that its instances have.
+    pub(super) owner_names: Vec<OwnerName>,
     pub(super) health: HealthCounts,
-    pub(super) links: ServiceLinks,
+    pub(super) reverse_entries: ReverseEntries,
     /// When it is among the [`Catalog::due`].
     pub(super) due: Option<Instant>,
 }
 
 /// One name that a service's instances are answered under.
 #[derive(Debug)]
-pub(super) struct Face {
+pub(super) struct OwnerName {
     pub(super) name: Name,
-    pub(super) rules: Arc<Rules>,
+    pub(super) policy: Arc<Policy>,
     /// The name outside of which it is another name.
     pub(super) alias: Option<Name>,
     pub(super) rotations: ServiceRotations,
@@ -79,8 +79,8 @@ impl ServiceState {
     }
 
     /// Whether every member has been heard.
-    pub(super) fn is_complete(&self) -> bool {
-        self.members.values().all(|member| member.heard)
+    pub(super) fn all_synced(&self) -> bool {
+        self.members.values().all(|member| member.synced)
     }
 }
 
@@ -91,30 +91,30 @@ fn reports_of<'s>(
     state.instances.values().map(move |held| (member, &held.instance))
 }
 
-impl Face {
-    pub(super) fn new(name: Name, rules: Arc<Rules>) -> Self {
-        Self { name, rules, alias: None, rotations: ServiceRotations::default(), memory: Memory::default() }
+impl OwnerName {
+    pub(super) fn new(name: Name, policy: Arc<Policy>) -> Self {
+        Self { name, policy, alias: None, rotations: ServiceRotations::default(), memory: Memory::default() }
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct MemberState {
-    pub(super) heard: bool,
-    pub(super) instances: Held,
+    pub(super) synced: bool,
+    pub(super) instances: MemberInstances,
 }
 
 /// The instances of one member, by id.
-pub(super) type Held = BTreeMap<Arc<str>, HeldInstance>;
+pub(super) type MemberInstances = BTreeMap<Arc<str>, DatedInstance>;
 
 /// An instance, and since when it has been in its state of health.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HeldInstance {
+pub(super) struct DatedInstance {
     pub(super) instance: Instance,
     /// In seconds since the catalog began: there may be a million of these.
     pub(super) since: u32,
 }
 
-impl HeldInstance {
+impl DatedInstance {
     fn new(instance: Instance, before: Option<&Self>, now: u32) -> Self {
         let same = before.filter(|before| before.instance.health == instance.health);
         Self { since: same.map_or(now, |before| before.since), instance }
@@ -123,8 +123,8 @@ impl HeldInstance {
 
 #[derive(Debug)]
 pub(super) struct ImportState {
-    pub(super) rules: Arc<Rules>,
-    pub(super) heard: bool,
+    pub(super) policy: Arc<Policy>,
+    pub(super) synced: bool,
     pub(super) services: HashSet<Name>,
 }
 
@@ -141,7 +141,7 @@ impl Catalog {
     /// As [`new`](Self::new), with everything still to be compiled.
     pub(super) fn unpublished(config: &Config, serial: u32) -> Self {
         // Of two zones of one name the last counts: a namespace goes before a reverse zone.
-        let reverse = config.reverse.iter().filter_map(|network| reverse::zone(network, serial));
+        let reverse = config.reverse.iter().filter_map(|network| reverse_name::zone(network, serial));
         let zones = reverse.chain(config.namespaces.iter().map(|namespace| zone(namespace, serial)));
         let localities = Arc::new(Localities::new(&config.localities));
         let now = Instant::now();
@@ -153,13 +153,13 @@ impl Catalog {
                 .map(|source| (Member::clients(source.id.clone()), MemberState::default()))
                 .collect(),
             client_index: ClientIndex::new(config),
-            link_index: LinkIndex::new(&config.reverse),
+            reverse_index: ReverseIndex::new(&config.reverse),
             snapshot: Snapshot::new(zones, localities),
             rotation_ids: RotationIds::default(),
             touched: BTreeSet::new(),
             due: BTreeSet::new(),
             health: HealthCounts::default(),
-            further: HashMap::new(),
+            additional_names: HashMap::new(),
             began: now,
             now,
         };
@@ -201,13 +201,13 @@ impl Catalog {
             Update::Reset { member, instances } => self.change_member(&member, |state, index| {
                 let held = |i: Instance| {
                     let before = state.instances.get(&i.id);
-                    (Arc::clone(&i.id), HeldInstance::new(i, before, now))
+                    (Arc::clone(&i.id), DatedInstance::new(i, before, now))
                 };
-                let instances: Held = instances.into_iter().map(held).collect();
-                let changed = !state.heard || state.instances != instances;
+                let instances: MemberInstances = instances.into_iter().map(held).collect();
+                let changed = !state.synced || state.instances != instances;
                 if changed {
                     note_all(index, &member, &state.instances, &instances);
-                    *state = MemberState { heard: true, instances };
+                    *state = MemberState { synced: true, instances };
                 }
                 changed
             }),
@@ -216,7 +216,7 @@ impl Catalog {
                 let changed = before.is_none_or(|before| before.instance != instance);
                 if changed {
                     index.note(&member, before.map(|before| &before.instance), Some(&instance));
-                    let held = HeldInstance::new(instance, before, now);
+                    let held = DatedInstance::new(instance, before, now);
                     state.instances.insert(Arc::clone(&held.instance.id), held);
                 }
                 changed
@@ -229,12 +229,12 @@ impl Catalog {
             Update::Expired { member } => self.change_member(&member, |state, index| {
                 let before = std::mem::take(state);
                 note_all(index, &member, &before.instances, &BTreeMap::new());
-                before.heard
+                before.synced
             }),
             Update::Imported { import, services } => self.imported(&import, services.into_iter().collect()),
             Update::ImportExpired { import } => {
                 if let Some(state) = self.imports.get_mut(&import)
-                    && std::mem::take(&mut state.heard)
+                    && std::mem::take(&mut state.synced)
                     && let Some((zone, _)) = self.snapshot.zone(import.apex.as_wire())
                 {
                     self.snapshot.import_expired(zone);
@@ -247,26 +247,23 @@ impl Catalog {
         let apex = &namespace.apex;
         for service in &namespace.services {
             let members = service.members().map(|(member, _)| member);
-            let rules = Arc::new(Rules::of_service(service));
-            let mut faces = vec![Face::new(service.name.clone(), Arc::clone(&rules))];
+            let policy = Arc::new(Policy::of_service(service));
+            let mut owner_names = vec![OwnerName::new(service.name.clone(), Arc::clone(&policy))];
             if let Some(Alias::Outside(target)) = &service.alias {
-                faces.iter_mut().for_each(|face| face.alias = Some(target.clone()));
+                owner_names.iter_mut().for_each(|owner_name| owner_name.alias = Some(target.clone()));
             }
-            faces.extend(
-                service.names.iter().map(|subset| {
-                    Face::new(subset.name.clone(), Arc::new(Rules::of_subset(service, subset)))
-                }),
-            );
+            owner_names.extend(service.names.iter().map(|subset| {
+                OwnerName::new(subset.name.clone(), Arc::new(Policy::of_subset(service, subset)))
+            }));
             let aliases = namespace
                 .services
                 .iter()
                 .filter(|other| other.alias.as_ref() == Some(&Alias::Service(service.name.clone())));
-            faces.extend(
-                aliases
-                    .map(|alias| Face::new(alias.name.clone(), Arc::new(rules.shaped(alias.shape.clone())))),
-            );
+            owner_names.extend(aliases.map(|alias| {
+                OwnerName::new(alias.name.clone(), Arc::new(policy.shaped(alias.shape.clone())))
+            }));
             if !matches!(service.alias, Some(Alias::Service(_))) {
-                self.add_service(&service.name, apex, faces, true, members);
+                self.add_service(&service.name, apex, owner_names, true, members);
             }
         }
         if namespace.dns_sd
@@ -275,8 +272,8 @@ impl Catalog {
             self.snapshot.count_empty_non_terminals(&kinds, apex, 1);
         }
         for (import, rule) in namespace.imports() {
-            let rules = Arc::new(Rules::of_shape(rule.shape.clone()));
-            let state = ImportState { rules, heard: false, services: HashSet::new() };
+            let policy = Arc::new(Policy::of_shape(rule.shape.clone()));
+            let state = ImportState { policy, synced: false, services: HashSet::new() };
             self.imports.insert(import, state);
         }
     }
@@ -285,21 +282,22 @@ impl Catalog {
         &mut self,
         name: &Name,
         apex: &Name,
-        faces: Vec<Face>,
+        owner_names: Vec<OwnerName>,
         configured: bool,
         members: impl Iterator<Item = Member>,
     ) {
-        self.further.extend(faces.iter().skip(1).map(|face| (face.name.clone(), name.clone())));
-        for face in &faces {
-            self.snapshot.count_empty_non_terminals(&face.name, apex, 1);
+        self.additional_names
+            .extend(owner_names.iter().skip(1).map(|owner_name| (owner_name.name.clone(), name.clone())));
+        for owner_name in &owner_names {
+            self.snapshot.count_empty_non_terminals(&owner_name.name, apex, 1);
         }
         let state = ServiceState {
             apex: apex.clone(),
             configured,
             members: members.map(|member| (member, MemberState::default())).collect(),
-            faces,
+            owner_names,
             health: HealthCounts::default(),
-            links: ServiceLinks::default(),
+            reverse_entries: ReverseEntries::default(),
             due: None,
         };
         self.services.insert(name.clone(), state);
@@ -333,7 +331,12 @@ impl Catalog {
 }
 
 /// Notes every instance that differs between two lists of one member.
-pub(super) fn note_all(index: &mut ClientIndex, member: &Member, before: &Held, after: &Held) {
+pub(super) fn note_all(
+    index: &mut ClientIndex,
+    member: &Member,
+    before: &MemberInstances,
+    after: &MemberInstances,
+) {
     for (id, held) in before {
         index.note(member, Some(&held.instance), after.get(id).map(|held| &held.instance));
     }
@@ -359,7 +362,7 @@ fn zone(namespace: &Namespace, serial: u32) -> Zone {
         truncate: namespace.truncate,
         kind: if namespace.dns_sd { ZoneKind::Browsed } else { ZoneKind::Services },
         unsynced_imports: namespace.imports.len().into(),
-        incomplete: 0.into(),
+        unsynced_services: 0.into(),
     }
 }
 

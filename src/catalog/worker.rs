@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
-use super::{reconfigure::Change, snapshot::Cell, state::Catalog};
+use super::{reconfigure::Reconfiguration, snapshot::SnapshotCell, state::Catalog};
 use crate::{
     model::{Known, Update},
     telemetry::Metrics,
@@ -16,22 +16,22 @@ const BATCH: usize = 1024;
 
 /// What else the catalog is asked to do.
 #[derive(Debug)]
-pub enum Request {
+pub enum CatalogRequest {
     /// To go over to another configuration.
     Reconfigure {
         /// Which.
-        change: Change,
+        change: Reconfiguration,
         /// Told when it is answered from, with what is known of the sources that start anew.
         done: oneshot::Sender<Known>,
     },
     /// To be looked at, with all that was said before taken in and published.
-    Read(Reading),
+    Query(CatalogQuery),
 }
 
 /// What looks at the catalog. Updates wait for it, answers do not: it has to be short.
-pub struct Reading(Box<dyn FnOnce(&Catalog) + Send>);
+pub struct CatalogQuery(Box<dyn FnOnce(&Catalog) + Send>);
 
-impl Reading {
+impl CatalogQuery {
     /// Makes a reading, and who is told what `read` made of the catalog.
     pub fn new<T: Send + 'static>(
         read: impl FnOnce(&Catalog) -> T + Send + 'static,
@@ -44,9 +44,9 @@ impl Reading {
     }
 }
 
-impl fmt::Debug for Reading {
+impl fmt::Debug for CatalogQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reading")
+        f.write_str("CatalogQuery")
     }
 }
 
@@ -57,8 +57,8 @@ impl fmt::Debug for Reading {
 pub async fn run(
     mut catalog: Catalog,
     mut inbox: mpsc::Receiver<Update>,
-    mut requests: mpsc::Receiver<Request>,
-    cell: Arc<Cell>,
+    mut requests: mpsc::Receiver<CatalogRequest>,
+    cell: Arc<SnapshotCell>,
     metrics: Arc<Metrics>,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -110,9 +110,9 @@ fn take_in(catalog: &mut Catalog, batch: &mut Vec<Update>, metrics: &Metrics) {
     metrics.catalog_holds(catalog.service_count(), catalog.health_counts());
 }
 
-fn handle(catalog: &mut Catalog, request: Request, cell: &Cell, metrics: &Metrics) {
+fn handle(catalog: &mut Catalog, request: CatalogRequest, cell: &SnapshotCell, metrics: &Metrics) {
     match request {
-        Request::Reconfigure { change, done } => {
+        CatalogRequest::Reconfigure { change, done } => {
             let started = Instant::now();
             let known = catalog.reconfigure(&change);
             cell.store(Arc::new(catalog.snapshot()));
@@ -120,7 +120,7 @@ fn handle(catalog: &mut Catalog, request: Request, cell: &Cell, metrics: &Metric
             debug!(services = catalog.service_count(), took = ?started.elapsed(), "reconfigured");
             let _ = done.send(known);
         }
-        Request::Read(Reading(read)) => {
+        CatalogRequest::Query(CatalogQuery(read)) => {
             take_in(catalog, &mut Vec::new(), metrics); // a tier whose time has come
             read(catalog);
         }
@@ -163,7 +163,7 @@ mod tests {
             for (member, instance) in members(&from).into_iter().zip([&a, &b]) {
                 catalog.apply(Update::Reset { member, instances: vec![instance.clone()] });
             }
-            let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+            let cell = Arc::new(SnapshotCell::from_pointee(catalog.snapshot()));
             let old = cell.load_full();
             let (updates, inbox) = mpsc::channel(8);
             let (requests, requested) = mpsc::channel(1);
@@ -171,7 +171,7 @@ mod tests {
                 .send(Update::Reset { member: members(&from).remove(0), instances: Vec::new() })
                 .await
                 .unwrap();
-            let change = Change {
+            let change = Reconfiguration {
                 from: Arc::clone(&from),
                 to: Arc::clone(&to),
                 serial: 2,
@@ -179,7 +179,7 @@ mod tests {
                 probed: Default::default(),
             };
             let (done, answer) = oneshot::channel();
-            requests.send(Request::Reconfigure { change, done }).await.unwrap();
+            requests.send(CatalogRequest::Reconfigure { change, done }).await.unwrap();
             let metrics = Arc::new(Metrics::new().unwrap());
             let worker = tokio::spawn(run(catalog, inbox, requested, Arc::clone(&cell), metrics));
             answer.await.unwrap();

@@ -28,7 +28,7 @@ pub struct Zone {
     /// Imports whose list has not been heard: until then any name may exist.
     pub(super) unsynced_imports: AtomicUsize,
     /// Services of which a member has not been heard, where they can be browsed: until then they may have any kind of port.
-    pub(super) incomplete: AtomicUsize,
+    pub(super) unsynced_services: AtomicUsize,
 }
 
 /// Which names a zone has.

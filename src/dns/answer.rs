@@ -14,7 +14,7 @@ use super::{
     special::{Special, Specials},
 };
 use crate::{
-    catalog::{Answers, InstanceAnswer, List, Lookup, Pool, Service, SrvRecord, View, Zone},
+    catalog::{Answers, InstanceAnswer, Lookup, Pool, RotatingList, Service, SrvRecord, View, Zone},
     model::{Name, Network},
     telemetry::Metrics,
 };
@@ -128,12 +128,12 @@ pub(super) fn find<'a>(
         }
         Lookup::EmptyNonTerminal(zone) => Answer::Authoritative(zone, Records::NoData),
         // The built-in name server is in no source, so it does not have to be heard.
-        Lookup::Absent(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, question.name) => {
+        Lookup::NxDomain(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, question.name) => {
             Answer::Authoritative(zone, built_in_ns(qtype, facts.asked))
         }
-        Lookup::Absent(zone) => Answer::Authoritative(zone, Records::NoName),
+        Lookup::NxDomain(zone) => Answer::Authoritative(zone, Records::NoName),
         Lookup::Unknown(_) => Answer::ServerFailure,
-        Lookup::Elsewhere => {
+        Lookup::External => {
             facts.specials.load().find(question.name, qtype).map_or(Answer::Refused, Answer::Special)
         }
     }
@@ -200,7 +200,7 @@ fn in_service<'a>(
     if service.ports.iter().any(|labels| labels.ends_with(below)) {
         return Some(Records::NoData);
     }
-    service.complete.then_some(Records::NoName)
+    service.all_synced.then_some(Records::NoName)
 }
 
 fn at_service<'a>(
@@ -236,7 +236,7 @@ fn at_service<'a>(
 /// have it, or it is there and has none of that type.
 fn nothing<'a>(service: &Service, pool: Option<&Pool>) -> Option<Records<'a>> {
     let has_any = pool.map_or_else(|| service.has_eligible(), Pool::has_any);
-    (service.complete || has_any).then_some(Records::NoData)
+    (service.all_synced || has_any).then_some(Records::NoData)
 }
 
 /// The addresses of one family; instances that have a host name instead take their turn as a CNAME (which, by RFC 1034
@@ -278,12 +278,21 @@ fn alias<'a>(service: &'a Service, pool: &'a Pool, rotation: &mut Rotation) -> O
     Some(Records::Alias { target, ttl: service.ttl })
 }
 
-fn srv<'a>(service: &'a Service, list: &'a List<SrvRecord>, rotation: &mut Rotation) -> Option<Records<'a>> {
+fn srv<'a>(
+    service: &'a Service,
+    list: &'a RotatingList<SrvRecord>,
+    rotation: &mut Rotation,
+) -> Option<Records<'a>> {
     Some(Records::Services(service, &list.records, start(service, list, 0, rotation)?))
 }
 
 /// Takes a turn of a list and of the `further` places behind it, if there is anything in it.
-fn start<T>(service: &Service, list: &List<T>, further: usize, rotation: &mut Rotation) -> Option<Start> {
+fn start<T>(
+    service: &Service,
+    list: &RotatingList<T>,
+    further: usize,
+    rotation: &mut Rotation,
+) -> Option<Start> {
     let count = list.records.len() + further;
     if count == 0 {
         return None;
@@ -314,7 +323,7 @@ fn at_instance(instance: InstanceAnswer<'_>, qtype: RecordType, ttl: u32) -> Rec
 
 #[cold]
 fn text_at_instance<'a>(service: &'a Service, instance: InstanceAnswer<'a>) -> Records<'a> {
-    match (instance.host, service.instances.text(instance.label)) {
+    match (instance.host, service.instances.txt(instance.label)) {
         (Some(target), _) => Records::Alias { target, ttl: service.ttl },
         (None, Some(text)) => Records::Text(text, service.ttl),
         (None, None) => Records::NoData,

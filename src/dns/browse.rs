@@ -62,7 +62,7 @@ fn at_instance(service: &Service, instance: BrowsedInstance, qtype: RecordType) 
         }
         RecordType::TXT => {
             let known = service.instances.get(instance.id);
-            let text = known.and_then(|known| service.instances.text(known.label));
+            let text = known.and_then(|known| service.instances.txt(known.label));
             // "an empty TXT record ... a single zero byte" where there is nothing to say (section 6.1)
             Records::Text(text.unwrap_or(&[0]), service.ttl)
         }

@@ -56,7 +56,7 @@ pub(super) fn inside(
     let Answer::Authoritative(_, Records::Alias { target, .. }) = answer else { return None };
     let qtype = RecordType::from(query.question.qtype);
     let lookup = facts.view.lookup(target.as_wire());
-    if !matches!(qtype, RecordType::A | RecordType::AAAA) || matches!(lookup, Lookup::Elsewhere) {
+    if !matches!(qtype, RecordType::A | RecordType::AAAA) || matches!(lookup, Lookup::External) {
         return None;
     }
     let (name, wire) = (target.as_wire(), wire_question(target.as_wire(), query.question.qtype));

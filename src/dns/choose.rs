@@ -2,7 +2,7 @@
 
 use super::{answer::Facts, rotation::Rotation};
 use crate::{
-    catalog::{Answers, Client, GroupPools, Pool, Routing, Service, Turn, Turns},
+    catalog::{Answers, Client, GroupPools, GroupRotation, GroupRotations, Pool, Routing, Service},
     model::Network,
 };
 
@@ -51,7 +51,7 @@ fn routed<'a>(
     if let Some(metrics) = facts.metrics.filter(|_| was_ambiguous) {
         metrics.ambiguous_client();
     }
-    let group = match turn(&route.turns, kind) {
+    let group = match turn(&route.rotations, kind) {
         Some(turn) => {
             let whose = turn.shares.pick(rotation.turn_of(turn.rotation, turn.shares.total()));
             route.groups.get(whose)
@@ -61,7 +61,7 @@ fn routed<'a>(
     group.map(|group| near(group, client.as_ref()))
 }
 
-fn turn(turns: &Turns, kind: Kind) -> Option<&Turn> {
+fn turn(turns: &GroupRotations, kind: Kind) -> Option<&GroupRotation> {
     match kind {
         Kind::V4 => turns.v4.as_ref(),
         Kind::V6 => turns.v6.as_ref(),

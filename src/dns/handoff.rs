@@ -73,7 +73,7 @@ impl Responder {
         let Some(target) = chase::target(own, question.wire.len()) else { return false };
         let snapshot = self.cell.load();
         let view = snapshot.view();
-        matches!(view.lookup(&target), Lookup::Elsewhere) && forwarder.covers(&target)
+        matches!(view.lookup(&target), Lookup::External) && forwarder.covers(&target)
     }
 
     /// Has somebody else asked for the answer to `packet`, for which there was [`Response::Later`](super::Response::Later) and

@@ -54,7 +54,7 @@ impl Responder {
             let SentSubnet::In(subnet) = edns.subnet else { return Err(Malformed) };
             sender.on_behalf_of = subnet.network();
             // What others have to say depends on nobody here, and says itself on whom.
-            if !matches!(lookup, Lookup::Elsewhere) {
+            if !matches!(lookup, Lookup::External) {
                 let depends = matches!(lookup, Lookup::Service(service, _) if service.depends_on_client());
                 subnet.write(if depends { subnet.prefix() } else { 0 }, reply);
             }

@@ -61,7 +61,7 @@ impl Responder {
             specials: &self.specials,
         };
         let answer = say(standing, question, lookup, &facts, rotation);
-        let is_elsewhere = matches!((&answer, lookup), (Answer::Refused, Lookup::Elsewhere));
+        let is_elsewhere = matches!((&answer, lookup), (Answer::Refused, Lookup::External));
         if may_be_others(&answer, lookup, question, &facts)
             && standing == Standing::AllNames
             && ask(query, context.transport, &[]).is_some()
@@ -115,7 +115,7 @@ impl Responder {
 }
 
 fn is_name_server(lookup: Lookup<'_>, name: &[u8]) -> bool {
-    matches!(lookup, Lookup::Absent(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, name))
+    matches!(lookup, Lookup::NxDomain(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, name))
 }
 
 /// A question of our own, as a client would write it.
@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        catalog::{Catalog, Cell},
+        catalog::{Catalog, SnapshotCell},
         config,
         dns::{Guard, Response, Specials},
         forward::Forwarder,
@@ -190,7 +190,7 @@ mod tests {
         let config = config::load_from(&files).unwrap().config;
         let metrics = Arc::new(Metrics::new().unwrap());
         let (forwarder, _engine) = Forwarder::new(&config, &metrics).unwrap();
-        let cell = Arc::new(Cell::from_pointee(Catalog::new(&config, 1).snapshot()));
+        let cell = Arc::new(SnapshotCell::from_pointee(Catalog::new(&config, 1).snapshot()));
         let suffixes: Vec<_> = config.forward.iter().map(|forward| forward.suffix.clone()).collect();
         Responder::new(cell, metrics, None)
             .guarded(Guard::new(&config.access))

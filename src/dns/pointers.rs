@@ -21,7 +21,7 @@ pub(super) fn may_be_others(
     facts: &Facts<'_>,
 ) -> bool {
     match answer {
-        Answer::Refused => matches!(lookup, Lookup::Elsewhere),
+        Answer::Refused => matches!(lookup, Lookup::External),
         Answer::Authoritative(zone, Records::NoName) if zone.is_reverse() => {
             facts.specials.load().find(question.name, question.qtype.into()).is_none()
         }

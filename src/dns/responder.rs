@@ -13,7 +13,7 @@ use super::{
     special::Specials,
 };
 use crate::{
-    catalog::{Cell, Lookup, View},
+    catalog::{Lookup, SnapshotCell, View},
     config::Config,
     forward::{Forwarder, SetupError},
     model::Network,
@@ -23,7 +23,7 @@ use crate::{
 /// Answers requests from the current snapshot; every transport feeds it.
 #[derive(Debug)]
 pub struct Responder {
-    pub(super) cell: Arc<Cell>,
+    pub(super) cell: Arc<SnapshotCell>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) version: Option<String>,
     pub(super) guard: Arc<Guard>,
@@ -79,7 +79,7 @@ impl Responder {
     pub const TCP_LIMIT: usize = 65_535;
 
     /// Makes a responder that answers private networks. `version` is what `version.bind` is answered with; `None`: REFUSED.
-    pub fn new(cell: Arc<Cell>, metrics: Arc<Metrics>, version: Option<String>) -> Self {
+    pub fn new(cell: Arc<SnapshotCell>, metrics: Arc<Metrics>, version: Option<String>) -> Self {
         Self {
             cell,
             metrics,
@@ -232,7 +232,7 @@ impl Responder {
 fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
     match request {
         Request::Query(Query { question, .. }) => view.lookup(question.name),
-        _ => Lookup::Elsewhere,
+        _ => Lookup::External,
     }
 }
 

@@ -8,25 +8,25 @@ use crate::{
 
 /// How fit a set of candidates is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fitness {
+pub struct Eligibility {
     /// Those whose health is accepted.
-    pub fit: usize,
+    pub eligible: usize,
     /// Those that are not draining.
     pub all: usize,
 }
 
-impl Fitness {
+impl Eligibility {
     /// Measures candidates.
-    pub fn of<'a>(candidates: impl IntoIterator<Item = &'a Candidate>, shape: &Shape) -> Self {
+    pub fn count<'a>(candidates: impl IntoIterator<Item = &'a Candidate>, shape: &Shape) -> Self {
         candidates.into_iter().fold(Self::default(), |sum, candidate| Self {
-            fit: sum.fit + usize::from(shape.accept.contains(candidate.health)),
+            eligible: sum.eligible + usize::from(shape.accept.contains(candidate.health)),
             all: sum.all + usize::from(candidate.health != Health::Draining),
         })
     }
 
     /// Tells whether fewer than `percent` of 100 are fit.
     pub fn is_below(self, percent: u8) -> bool {
-        self.fit * 100 < self.all * usize::from(percent)
+        self.eligible * 100 < self.all * usize::from(percent)
     }
 }
 
@@ -38,14 +38,14 @@ impl Fitness {
 /// Source: the panic threshold is Envoy's,
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/panic_threshold>
 pub(super) fn accept<'a>(candidates: &[&'a Candidate], shape: &Shape) -> (Vec<&'a Candidate>, bool) {
-    let is_fit = |candidate: &&Candidate| shape.accept.contains(candidate.health);
-    let any_heavy = candidates.iter().any(|candidate| is_fit(candidate) && candidate.weight > 0);
+    let is_eligible = |candidate: &&Candidate| shape.accept.contains(candidate.health);
+    let any_heavy = candidates.iter().any(|candidate| is_eligible(candidate) && candidate.weight > 0);
     let counting = candidates.iter().copied().filter(|candidate| (candidate.weight > 0) == any_heavy);
-    let fitness = Fitness::of(counting.clone(), shape);
-    if fitness.fit > 0 && fitness.is_below(shape.panic_threshold) {
+    let eligibility = Eligibility::count(counting.clone(), shape);
+    if eligibility.eligible > 0 && eligibility.is_below(shape.panic_threshold) {
         return (counting.filter(|candidate| candidate.health != Health::Draining).collect(), true);
     }
-    (counting.filter(is_fit).collect(), false)
+    (counting.filter(is_eligible).collect(), false)
 }
 
 /// What is answered when nothing at all is accepted: all but the draining ones and, while others have more, those of weight 0; or

@@ -18,7 +18,7 @@ pub struct Candidate {
     /// Further labels that name it too: those of its other reporters.
     pub aliases: Vec<String>,
     /// Where it is.
-    pub place: Place,
+    pub target: CandidateTarget,
     /// Its main port; 0 where no source knows one.
     pub port: u16,
     /// Its named ports, sorted, each once.
@@ -39,7 +39,7 @@ pub struct Candidate {
 
 /// Where a candidate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum CandidateTarget {
     /// Its addresses, each list sorted, at least one of both not empty.
     Addresses {
         /// IPv4 addresses.
@@ -51,7 +51,7 @@ pub enum Place {
     Host(Name),
 }
 
-impl Place {
+impl CandidateTarget {
     /// One of its addresses.
     pub fn first(&self) -> Option<IpAddr> {
         match self {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    accept::Fitness,
+    accept::Eligibility,
     candidate::{Candidate, matches},
 };
 use crate::config::{Amount, Failover, Shape};
@@ -14,24 +14,24 @@ pub struct TierState {
     /// The tier in use.
     pub tier: usize,
     /// Earlier ones that are fit again, and since when.
-    fit_again: Vec<(usize, Instant)>,
+    recovered: Vec<(usize, Instant)>,
 }
 
 impl TierState {
     /// A tier that no earlier one could take the place of.
-    pub(super) fn of(tier: usize) -> Self {
-        Self { tier, fit_again: Vec::new() }
+    pub(super) fn new(tier: usize) -> Self {
+        Self { tier, recovered: Vec::new() }
     }
 
     /// Until when the tier is kept though an earlier one is fit again.
     pub fn held_until(&self, failover: &Failover) -> Option<Instant> {
-        self.fit_again.iter().filter_map(|(_, since)| since.checked_add(failover.hold_down)).min()
+        self.recovered.iter().filter_map(|(_, since)| since.checked_add(failover.hold_down)).min()
     }
 
     /// The earlier tiers that are as fit as this one, and since when.
-    fn fit_since(&self, is_fit: impl Fn(usize) -> bool, now: Instant) -> Vec<(usize, Instant)> {
-        let since = |tier| self.fit_again.iter().find(|(other, _)| *other == tier).map_or(now, |(_, at)| *at);
-        (0..self.tier).filter(|tier| is_fit(*tier)).map(|tier| (tier, since(tier))).collect()
+    fn recovered_since(&self, is_eligible: impl Fn(usize) -> bool, now: Instant) -> Vec<(usize, Instant)> {
+        let since = |tier| self.recovered.iter().find(|(other, _)| *other == tier).map_or(now, |(_, at)| *at);
+        (0..self.tier).filter(|tier| is_eligible(*tier)).map(|tier| (tier, since(tier))).collect()
     }
 }
 
@@ -53,55 +53,55 @@ pub fn tier_of(failover: &Failover, candidate: &Candidate) -> Option<usize> {
 /// The first that has `min_healthy` and does not panic; if none has, the first with any fit instance; if there is none either, the
 /// first with any instance at all. To a later tier at once; back to an earlier one when that has been fit for `hold_down`, or at once
 /// if the later one is worse off. The order in which sources are heard for the first time is no failover: until all are
-/// (`settled`), a later tier is remembered only if an earlier one was in use before.
+/// (`all_synced`), a later tier is remembered only if an earlier one was in use before.
 pub(super) fn choose(
     failover: &Failover,
     candidates: &[&Candidate],
     shape: &Shape,
     state: &mut Option<TierState>,
-    settled: bool,
+    all_synced: bool,
     now: Instant,
 ) -> Choice {
-    let fitness: Vec<Fitness> = (0..failover.tiers.len())
+    let eligibility: Vec<Eligibility> = (0..failover.tiers.len())
         .map(|tier| {
             let members = candidates.iter().copied().filter(|c| tier_of(failover, c) == Some(tier));
-            Fitness::of(members, shape)
+            Eligibility::count(members, shape)
         })
         .collect();
-    let rank = |tier: usize| match fitness.get(tier) {
+    let rank = |tier: usize| match eligibility.get(tier) {
         Some(tier) if has_enough(*tier, failover.min_healthy) && !tier.is_below(shape.panic_threshold) => 3,
-        Some(Fitness { fit: 1.., .. }) => 2,
-        Some(Fitness { all: 1.., .. }) => 1,
+        Some(Eligibility { eligible: 1.., .. }) => 2,
+        Some(Eligibility { all: 1.., .. }) => 1,
         _ => 0,
     };
     // Of equally fit tiers `rev` makes the first the last, which is what `max_by_key` takes.
-    let best = (0..fitness.len()).rev().max_by_key(|tier| rank(*tier)).unwrap_or(0);
+    let best = (0..eligibility.len()).rev().max_by_key(|tier| rank(*tier)).unwrap_or(0);
     let was_known = state.is_some();
     let kept = state
         .take()
         .filter(|before| best < before.tier && rank(before.tier) > 1 && rank(before.tier) == rank(best));
     let chosen = match kept {
-        None => TierState::of(best),
+        None => TierState::new(best),
         Some(before) => {
-            let mut fit_again = before.fit_since(|tier| rank(tier) == rank(best), now);
+            let mut recovered = before.recovered_since(|tier| rank(tier) == rank(best), now);
             let is_over =
                 |since: Instant| since.checked_add(failover.hold_down).is_some_and(|end| end <= now);
-            let back = fit_again.iter().position(|(_, since)| is_over(*since));
-            let tier = back.and_then(|at| fit_again.get(at)).map_or(before.tier, |(tier, _)| *tier);
-            fit_again.truncate(back.unwrap_or(fit_again.len()));
-            TierState { tier, fit_again }
+            let back = recovered.iter().position(|(_, since)| is_over(*since));
+            let tier = back.and_then(|at| recovered.get(at)).map_or(before.tier, |(tier, _)| *tier);
+            recovered.truncate(back.unwrap_or(recovered.len()));
+            TierState { tier, recovered }
         }
     };
     let choice = Choice { tier: chosen.tier, until: chosen.held_until(failover) };
     let is_first_in_use = chosen.tier == 0 && rank(0) > 1;
-    *state = Some(chosen).filter(|_| settled || was_known || is_first_in_use);
+    *state = Some(chosen).filter(|_| all_synced || was_known || is_first_in_use);
     choice
 }
 
-fn has_enough(tier: Fitness, min_healthy: Amount) -> bool {
-    tier.fit > 0
+fn has_enough(tier: Eligibility, min_healthy: Amount) -> bool {
+    tier.eligible > 0
         && match min_healthy {
-            Amount::Count(count) => tier.fit >= usize::try_from(count).unwrap_or(usize::MAX),
+            Amount::Count(count) => tier.eligible >= usize::try_from(count).unwrap_or(usize::MAX),
             Amount::Percent(percent) => !tier.is_below(percent),
         }
 }

@@ -12,8 +12,8 @@ mod plan;
 #[cfg(test)]
 mod testing;
 
-pub use accept::Fitness;
-pub use candidate::{Candidate, Place, matches};
+pub use accept::Eligibility;
+pub use candidate::{Candidate, CandidateTarget, matches};
 pub use failover::{TierState, tier_of};
 pub use nearness::{Localities, Locality, Rings};
-pub use plan::{GroupPlan, Memory, Plan, RoutePlan, Rules, carried, plan};
+pub use plan::{GroupPlan, Memory, Policy, RoutePlan, ServicePlan, carried, plan};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{accept::Fitness, candidate::Candidate};
+use super::{accept::Eligibility, candidate::Candidate};
 use crate::{
     config::{LocalityRule, Near, Nearness, Shape, region_of},
     model::Network,
@@ -71,18 +71,18 @@ pub(super) fn rings<'a>(
     let region =
         |candidate: &Candidate| candidate.locality.as_ref().map(|zone| localities.of_zone(zone).region);
     let ring = |place: &dyn Fn(&Candidate) -> Option<Arc<str>>| {
-        let mut fitness: BTreeMap<Arc<str>, Vec<&'a Candidate>> = BTreeMap::new();
+        let mut eligibility: BTreeMap<Arc<str>, Vec<&'a Candidate>> = BTreeMap::new();
         for candidate in all {
             if let Some(place) = place(candidate) {
-                fitness.entry(place).or_default().push(candidate);
+                eligibility.entry(place).or_default().push(candidate);
             }
         }
         let here = |at: &Arc<str>| -> Vec<&'a Candidate> {
             accepted.iter().copied().filter(|candidate| place(candidate).as_ref() == Some(at)).collect()
         };
-        fitness
+        eligibility
             .into_iter()
-            .filter(|(_, all)| !Fitness::of(all.iter().copied(), shape).is_below(nearness.spill_below))
+            .filter(|(_, all)| !Eligibility::count(all.iter().copied(), shape).is_below(nearness.spill_below))
             .map(|(at, _)| (here(&at), at))
             .filter(|(here, _)| !here.is_empty())
             .map(|(here, at)| (at, here))

@@ -12,7 +12,7 @@ use crate::config::{Clients, Failover, Filter, Group, Route, Service, Shape, Sub
 
 /// What the configuration says of a service's answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct Policy {
     /// What its answers look like.
     pub shape: Shape,
     /// Tiers of instances.
@@ -23,13 +23,13 @@ pub struct Rules {
     routes: Vec<Route>,
 }
 
-impl Rules {
-    /// The rules of a service that has nothing but a shape.
+impl Policy {
+    /// The policy of a service that has nothing but a shape.
     pub fn of_shape(shape: Shape) -> Self {
         Self { shape, failover: None, filter: Filter::default(), routes: with_last(Vec::new()) }
     }
 
-    /// The rules of a configured service.
+    /// The policy of a configured service.
     pub fn of_service(service: &Service) -> Self {
         Self {
             shape: service.shape.clone(),
@@ -39,12 +39,12 @@ impl Rules {
         }
     }
 
-    /// The rules of one of its further names: no routes, since those divide the whole.
+    /// The policy of one of its further names: no routes, since those divide the whole.
     pub fn of_subset(service: &Service, subset: &SubsetName) -> Self {
         Self { filter: subset.filter.clone(), routes: with_last(Vec::new()), ..Self::of_service(service) }
     }
 
-    /// These rules for answers of another shape.
+    /// This policy for answers of another shape.
     #[must_use]
     pub fn shaped(&self, shape: Shape) -> Self {
         Self { shape, ..self.clone() }
@@ -73,17 +73,17 @@ fn with_last(mut routes: Vec<Route>) -> Vec<Route> {
 /// What is remembered from one plan of a service to the next: the failover of each group, by route and group.
 pub type Memory = HashMap<(usize, usize), TierState>;
 
-/// What is remembered for `rules`, of what was remembered for `before`: that of the groups that are still there, for the same
+/// What is remembered for `policy`, of what was remembered for `before`: that of the groups that are still there, for the same
 /// clients, whatever their weights and places now. Nothing if the tiers are others.
-pub fn carried(memory: &Memory, before: &Rules, rules: &Rules) -> Memory {
-    if before.failover != rules.failover {
+pub fn carried(memory: &Memory, before: &Policy, policy: &Policy) -> Memory {
+    if before.failover != policy.failover {
         return Memory::new();
     }
     let place_of = |(route, group): &(usize, usize)| {
         let route = before.routes.get(*route)?;
         let group = route.split.get(*group)?;
-        let at = rules.routes.iter().position(|other| other.clients == route.clients)?;
-        let group_at = rules.routes.get(at)?.split.iter().position(|other| other.filter == group.filter)?;
+        let at = policy.routes.iter().position(|other| other.clients == route.clients)?;
+        let group_at = policy.routes.get(at)?.split.iter().position(|other| other.filter == group.filter)?;
         Some((at, group_at))
     };
     memory.iter().filter_map(|(place, state)| Some((place_of(place)?, state.clone()))).collect()
@@ -91,7 +91,7 @@ pub fn carried(memory: &Memory, before: &Rules, rules: &Rules) -> Memory {
 
 /// Who gets which candidates.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan<'a> {
+pub struct ServicePlan<'a> {
     /// In order; the first whose clients match counts, and the last one has none, so it matches everybody.
     pub routes: Vec<RoutePlan<'a>>,
     /// When it has to be made again, though nothing changes.
@@ -127,48 +127,48 @@ pub struct GroupPlan<'a> {
 /// Plans a service's answers.
 ///
 /// In this order: group, tier, health (with weight 0 and the panic threshold), fail-open where no group of a route has anything
-/// fit, nearness. `settled` says whether all sources have been heard.
+/// fit, nearness. `all_synced` says whether all sources have been heard.
 pub fn plan<'a>(
-    rules: &'a Rules,
+    policy: &'a Policy,
     candidates: &'a [Candidate],
     localities: &Localities,
     memory: &mut Memory,
-    settled: bool,
+    all_synced: bool,
     now: Instant,
-) -> Plan<'a> {
-    let candidates: Vec<&Candidate> = candidates.iter().filter(|one| matches(&rules.filter, one)).collect();
+) -> ServicePlan<'a> {
+    let candidates: Vec<&Candidate> = candidates.iter().filter(|one| matches(&policy.filter, one)).collect();
     let mut until = None;
     let mut remembered = Memory::new();
-    let routes = rules.routes.iter().enumerate().map(|(route_at, Route { clients, split })| {
+    let routes = policy.routes.iter().enumerate().map(|(route_at, Route { clients, split })| {
         // Of each group: those of its tier.
         let mut groups: Vec<(GroupPlan<'a>, Vec<&'a Candidate>)> = Vec::with_capacity(split.len());
         for (group_at, group) in split.iter().enumerate() {
             let mut members: Vec<_> =
                 candidates.iter().copied().filter(|one| matches(&group.filter, one)).collect();
-            let tier = rules.failover.as_ref().map(|failover| {
+            let tier = policy.failover.as_ref().map(|failover| {
                 let mut state = memory.get(&(route_at, group_at)).cloned();
-                let choice = failover::choose(failover, &members, &rules.shape, &mut state, settled, now);
+                let choice = failover::choose(failover, &members, &policy.shape, &mut state, all_synced, now);
                 remembered.extend(state.map(|state| ((route_at, group_at), state)));
                 until = [until, choice.until].into_iter().flatten().min();
                 members.retain(|one| tier_of(failover, one) == Some(choice.tier));
                 choice.tier
             });
-            let (accepted, panics) = accept(&members, &rules.shape);
+            let (accepted, panics) = accept(&members, &policy.shape);
             let plan = GroupPlan { group, tier, candidates: accepted, rings: Rings::default(), panics };
             groups.push((plan, members));
         }
-        let none_fit = groups.iter().all(|(plan, _)| plan.candidates.is_empty());
+        let none_eligible = groups.iter().all(|(plan, _)| plan.candidates.is_empty());
         let mut failed_open = false;
         for (plan, members) in &mut groups {
-            if none_fit {
-                plan.candidates = open(members, &rules.shape);
+            if none_eligible {
+                plan.candidates = open(members, &policy.shape);
                 failed_open |= !plan.candidates.is_empty();
             }
-            if let Some(nearness) = rules.shape.nearness
-                && !none_fit
+            if let Some(nearness) = policy.shape.nearness
+                && !none_eligible
                 && !plan.panics
             {
-                plan.rings = rings(nearness, members, &plan.candidates, &rules.shape, localities);
+                plan.rings = rings(nearness, members, &plan.candidates, &policy.shape, localities);
             }
         }
         let clients = clients.as_ref();
@@ -176,7 +176,7 @@ pub fn plan<'a>(
     });
     let routes = routes.collect();
     *memory = remembered;
-    Plan { routes, until }
+    ServicePlan { routes, until }
 }
 
 impl GroupPlan<'_> {

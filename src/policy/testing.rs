@@ -1,6 +1,6 @@
 //! Candidates for tests.
 
-use super::candidate::{Candidate, Place};
+use super::candidate::{Candidate, CandidateTarget};
 use crate::model::{Health, Labels};
 
 /// A candidate with this label and health, weight 1 and nothing else of note.
@@ -8,7 +8,7 @@ pub(super) fn candidate(label: &str, health: Health) -> Candidate {
     Candidate {
         label: label.to_owned(),
         aliases: Vec::new(),
-        place: Place::Addresses { v4: vec![[127, 0, 0, 1].into()], v6: Vec::new() },
+        target: CandidateTarget::Addresses { v4: vec![[127, 0, 0, 1].into()], v6: Vec::new() },
         port: 80,
         named_ports: Vec::new(),
         health,

@@ -11,7 +11,7 @@ use std::{
 
 use hickory_proto::rr::RecordType;
 use muster::{
-    catalog::{Asked, Catalog, Cell},
+    catalog::{Asked, Catalog, SnapshotCell},
     config,
     dns::{Responder, Rotation},
     model::{Explained, Found, Health, Instance, InstancePage, ServicePage, SourceList, Update},
@@ -259,7 +259,7 @@ fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
     let instance = instance("checkout-v1-7d9f-zzt8c", 21, 80, "v1", Health::Unhealthy, reason);
     catalog.apply(Update::Upsert { member, instance });
     catalog.publish_at(began + Duration::from_secs(3 * 3600 + 40));
-    let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+    let cell = Arc::new(SnapshotCell::from_pointee(catalog.snapshot()));
     let responder = Responder::new(cell, Arc::new(Metrics::new().unwrap()), None);
     let asked = Asked { name: name.parse().unwrap(), qtype, client: client.into(), limit: 1000 };
     let mut explained = catalog.explain(&asked);

@@ -12,7 +12,7 @@ use std::{
 
 use hickory_proto::op::{Message, ResponseCode};
 use muster::{
-    catalog::Cell,
+    catalog::SnapshotCell,
     dns::{Context, Responder, Response, Rotation},
     telemetry::{Metrics, Transport},
 };
@@ -40,7 +40,7 @@ struct Server {
 
 impl Server {
     fn new(namespaces: &[Namespace]) -> Self {
-        let cell = Arc::new(Cell::from_pointee(namespaces::catalog(namespaces).snapshot()));
+        let cell = Arc::new(SnapshotCell::from_pointee(namespaces::catalog(namespaces).snapshot()));
         let metrics = Arc::new(Metrics::new().unwrap());
         Self {
             responder: Responder::new(cell, metrics, Some(VERSION.to_owned())),

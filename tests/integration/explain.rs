@@ -10,7 +10,7 @@ use std::{
 
 use hickory_proto::rr::RecordType;
 use muster::{
-    catalog::{Asked, Catalog, Cell},
+    catalog::{Asked, Catalog, SnapshotCell},
     config::{
         self, Amount, Clients, Config, Failover, Filter, Group, LocalityRule, Near, Nearness, Order, Route,
         Shape, SubsetName, WhenAllUnhealthy,
@@ -208,7 +208,7 @@ impl Server {
             }
             catalog.publish();
         }
-        let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+        let cell = Arc::new(SnapshotCell::from_pointee(catalog.snapshot()));
         Self { catalog, responder: Responder::new(cell, Arc::new(Metrics::new().unwrap()), None) }
     }
 

@@ -15,7 +15,7 @@ use hickory_proto::{
     },
 };
 use muster::{
-    catalog::{Catalog, Cell},
+    catalog::{Catalog, SnapshotCell},
     config,
     dns::{Context, Responder, Response, Rotation},
     model::{Health, Instance, Member, SourceId, SourceKind, Update},
@@ -51,7 +51,7 @@ impl Bed {
         let config =
             config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false))).config;
         let catalog = Catalog::new(&config, 1);
-        let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+        let cell = Arc::new(SnapshotCell::from_pointee(catalog.snapshot()));
         let metrics = Arc::new(Metrics::new().unwrap());
         let members = config.namespaces[0]
             .services

@@ -20,7 +20,7 @@ use hickory_proto::{
     rr::{Name as DnsName, RData, Record, RecordType},
 };
 use muster::{
-    catalog::{Catalog, Cell, Change},
+    catalog::{Catalog, Reconfiguration, SnapshotCell},
     config::{self, Config},
     dns::{Context, Responder, Response, Rotation},
     model::{
@@ -162,7 +162,7 @@ struct Rig {
     config: Arc<Config>,
     now: Instant,
     catalog: Catalog,
-    cell: Arc<Cell>,
+    cell: Arc<SnapshotCell>,
     responder: Responder,
     rotation: Rotation,
 }
@@ -172,7 +172,7 @@ impl Rig {
         let server = format!("{}\n{SERVER}", script.server);
         let config = load(&server, &script.zone);
         let catalog = Catalog::new(&config, 1);
-        let cell = Arc::new(Cell::from_pointee(catalog.snapshot()));
+        let cell = Arc::new(SnapshotCell::from_pointee(catalog.snapshot()));
         Self {
             server,
             config,
@@ -193,7 +193,7 @@ impl Rig {
         let to = load(&self.server, zone);
         let from = std::mem::replace(&mut self.config, Arc::clone(&to));
         let (restarted, probed) = (HashSet::new(), HashSet::new());
-        self.catalog.reconfigure(&Change { from, to, serial: 2, restarted, probed });
+        self.catalog.reconfigure(&Reconfiguration { from, to, serial: 2, restarted, probed });
         self.cell.store(Arc::new(self.catalog.snapshot()));
     }
 

@@ -54,9 +54,9 @@ impl Catalog {
     }
 
     fn list_service(&self, name: &Name) -> Option<ListedService> {
-        let of = self.further.get(name).unwrap_or(name);
+        let of = self.additional_names.get(name).unwrap_or(name);
         let service = self.services.get(of)?;
-        let face = service.faces.iter().find(|face| face.name == *name)?;
+        let owner_name = service.owner_names.iter().find(|owner_name| owner_name.name == *name)?;
         let mut sources: Vec<_> = service.members.keys().map(|member| member.source.to_string()).collect();
         sources.dedup();
         let health = Health::ALL.iter().zip(service.health).filter(|(_, count)| *count > 0);
@@ -66,9 +66,9 @@ impl Catalog {
             namespace: service.apex.to_string(),
             imported: !service.configured,
             sources,
-            complete: service.is_complete(),
+            complete: service.all_synced(),
             health: health.map(|(health, count)| (health.to_string(), count)).collect(),
-            alias: face.alias.as_ref().map(Name::to_string),
+            alias: owner_name.alias.as_ref().map(Name::to_string),
         })
     }
 
@@ -76,7 +76,7 @@ impl Catalog {
     ///
     /// *Cost*: that of merging the service once.
     pub fn list_instances(&self, name: &Name, after: Option<&str>, limit: usize) -> Option<InstancePage> {
-        let of = self.further.get(name).unwrap_or(name);
+        let of = self.additional_names.get(name).unwrap_or(name);
         let service = self.services.get(of)?;
         let merged = merge_with_reports(service.reports(), self.snapshot.localities());
         let is_behind = |label: &str| after.is_none_or(|after| label > after);

@@ -80,7 +80,7 @@ impl Catalog {
         let name = &asked.name;
         let is_own_server = |zone: &Zone| zone.built_in_ns && zone.ns.contains(name);
         let (found, note) = match lookup {
-            Lookup::Absent(zone) | Lookup::Unknown(zone) if is_own_server(zone) => {
+            Lookup::NxDomain(zone) | Lookup::Unknown(zone) if is_own_server(zone) => {
                 let note = format!("the name server of {}", zone.apex);
                 (Found::Namespace, note)
             }
@@ -97,12 +97,12 @@ impl Catalog {
                 (Found::Pointer, format!("the reverse name of an address of {}", names.join(", ")))
             }
             Lookup::Browse(zone, what) => (Found::Pointer, what.describe(zone)),
-            Lookup::Absent(zone) if zone.is_reverse() => {
+            Lookup::NxDomain(zone) if zone.is_reverse() => {
                 (Found::Absent, "no instance has an address of this reverse name".to_owned())
             }
-            Lookup::Absent(zone) => (Found::Absent, format!("no such service in {}", zone.apex)),
+            Lookup::NxDomain(zone) => (Found::Absent, format!("no such service in {}", zone.apex)),
             Lookup::Unknown(zone) => (Found::Unknown, self.unknown(zone)),
-            Lookup::Elsewhere | Lookup::Service(..) => {
+            Lookup::External | Lookup::Service(..) => {
                 (Found::Elsewhere, "under none of the namespaces here".to_owned())
             }
         };
@@ -110,7 +110,7 @@ impl Catalog {
     }
 
     fn unknown(&self, zone: &Zone) -> String {
-        let unheard = self.imports.iter().filter(|(import, state)| import.apex == zone.apex && !state.heard);
+        let unheard = self.imports.iter().filter(|(import, state)| import.apex == zone.apex && !state.synced);
         let mut sources: Vec<_> = unheard.map(|(import, _)| import.source.to_string()).collect();
         sources.sort_unstable();
         sources.dedup();

@@ -13,14 +13,14 @@ use crate::{
         clients::{Client, ClientTests},
         merge::merge_with_reports,
         service::{Answers, Service},
-        state::{Catalog, Face, ServiceState},
+        state::{Catalog, OwnerName, ServiceState},
     },
     config::Clients,
     model::{
         ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_ALL, Found, Instance,
         Member, Name,
     },
-    policy::{self, Candidate, Memory, Place, Plan, RoutePlan},
+    policy::{self, Candidate, CandidateTarget, Memory, RoutePlan, ServicePlan},
 };
 
 /// Where in a service a question's name is.
@@ -67,7 +67,7 @@ impl At {
             }
             Self::Port(_) => (Found::Port, format!("a named port of {name}, which SRV asks for")),
             Self::AbovePort => (Found::Empty, format!("named ports of {name} are below it")),
-            Self::Nowhere if service.complete => {
+            Self::Nowhere if service.all_synced => {
                 (Found::Absent, format!("{name} has no such instance or port"))
             }
             Self::Nowhere => (
@@ -130,30 +130,30 @@ impl Seen<'_> {
 }
 
 impl Catalog {
-    /// Explains the service that is answered under `face`.
+    /// Explains the service that is answered under `owner_name`.
     pub(super) fn explain_service(
         &self,
-        face: &Name,
+        owner_name: &Name,
         at: &At,
         asked: &Asked,
         seen: &Seen<'_>,
     ) -> Option<ExplainedService> {
-        let name = self.further.get(face).unwrap_or(face);
+        let name = self.additional_names.get(owner_name).unwrap_or(owner_name);
         let service = self.services.get(name)?;
-        let face = service.faces.iter().find(|one| one.name == *face)?;
-        let rules = &face.rules;
+        let owner_name = service.owner_names.iter().find(|one| one.name == *owner_name)?;
+        let rules = &owner_name.policy;
         let localities = self.snapshot.localities();
-        let complete = service.is_complete();
+        let complete = service.all_synced();
         let (candidates, reports): (Vec<_>, Vec<_>) =
             merge_with_reports(service.reports(), localities).into_iter().unzip();
-        let mut memory = face.memory.clone();
+        let mut memory = owner_name.memory.clone();
         let plan = policy::plan(rules, &candidates, localities, &mut memory, complete, self.now);
         let passes: Vec<_> = plan.routes.iter().map(|route| seen.passes(route.clients)).collect();
         let matched = passes.iter().position(|(passes, _)| *passes)?;
         let route = plan.routes.get(matched)?;
         let judge = Judge::new(rules, route, Kind::new(at, asked.qtype), seen.client.locality());
         let judge = judge.remembering((0..).map_while(|group| {
-            (group < route.groups.len()).then(|| self.held(&memory, (matched, group), face))
+            (group < route.groups.len()).then(|| self.held(&memory, (matched, group), owner_name))
         }));
         let instance = |(candidate, reports): (&Candidate, &Vec<(&Member, &Instance)>)| {
             let verdict = judge.judge(candidate, reports);
@@ -166,9 +166,9 @@ impl Catalog {
                 ..unjudged(candidate)
             }
         };
-        let is_alias = face.alias.is_some();
+        let is_alias = owner_name.alias.is_some();
         Some(ExplainedService {
-            name: face.name.to_string(),
+            name: owner_name.name.to_string(),
             of: name.to_string(),
             namespace: service.apex.to_string(),
             unheard: unheard(service),
@@ -187,8 +187,8 @@ impl Catalog {
     }
 
     /// For how many seconds a group's tier is kept though an earlier one is fit again.
-    fn held(&self, memory: &Memory, group: (usize, usize), face: &Face) -> Option<u64> {
-        let until = memory.get(&group)?.held_until(face.rules.failover.as_ref()?)?;
+    fn held(&self, memory: &Memory, group: (usize, usize), owner_name: &OwnerName) -> Option<u64> {
+        let until = memory.get(&group)?.held_until(owner_name.policy.failover.as_ref()?)?;
         let left = until.checked_duration_since(self.now)?;
         Some(left.as_secs() + u64::from(left.subsec_nanos() > 0))
     }
@@ -207,7 +207,7 @@ impl Catalog {
 
 /// The members of a service that have not been heard.
 pub(super) fn unheard(service: &ServiceState) -> Vec<String> {
-    let unheard = service.members.iter().filter(|(_, state)| !state.heard);
+    let unheard = service.members.iter().filter(|(_, state)| !state.synced);
     unheard
         .map(|(member, _)| match member.place {
             Member::IMPORTED => member.source.to_string(),
@@ -217,7 +217,7 @@ pub(super) fn unheard(service: &ServiceState) -> Vec<String> {
 }
 
 fn explain_routes(
-    plan: &Plan<'_>,
+    plan: &ServicePlan<'_>,
     passes: &[(bool, String)],
     matched: usize,
     judge: &Judge<'_>,
@@ -257,12 +257,12 @@ fn explain_groups(route: &RoutePlan<'_>, judge: &Judge<'_>, asked: &Asked) -> Ve
 
 /// What is known of an instance before it is judged.
 fn unjudged(candidate: &Candidate) -> ExplainedInstance {
-    let (addresses, host) = match &candidate.place {
-        Place::Addresses { v4, v6 } => {
+    let (addresses, host) = match &candidate.target {
+        CandidateTarget::Addresses { v4, v6 } => {
             let v4 = v4.iter().map(|address| IpAddr::V4(*address));
             (v4.chain(v6.iter().map(|address| IpAddr::V6(*address))).collect(), None)
         }
-        Place::Host(host) => (Vec::new(), Some(host.to_string())),
+        CandidateTarget::Host(host) => (Vec::new(), Some(host.to_string())),
     };
     let port = |named: &crate::model::NamedPort| (format!("{}/{}", named.name, named.protocol), named.port);
     ExplainedInstance {

@@ -9,7 +9,7 @@ use crate::{
     catalog::dns_sd::port_labels,
     config::Near,
     model::{Health, Instance, Member},
-    policy::{Candidate, GroupPlan, Locality, Place, RoutePlan, Rules, matches, tier_of},
+    policy::{Candidate, CandidateTarget, GroupPlan, Locality, Policy, RoutePlan, matches, tier_of},
 };
 
 /// What is asked for, of a service or of something below it.
@@ -40,8 +40,8 @@ impl Kind {
     fn records(&self, candidate: &Candidate) -> Result<Vec<String>, String> {
         match self {
             Self::Type(qtype) => of_type(*qtype, candidate),
-            Self::Instance(_, qtype) => match (qtype, &candidate.place) {
-                (_, Place::Host(host)) => Ok(vec![format!("CNAME {host}")]),
+            Self::Instance(_, qtype) => match (qtype, &candidate.target) {
+                (_, CandidateTarget::Host(host)) => Ok(vec![format!("CNAME {host}")]),
                 (RecordType::A | RecordType::AAAA | RecordType::ANY, _) => of_type(*qtype, candidate),
                 _ => Err(format!("there is no {qtype} at an instance's name")),
             },
@@ -81,22 +81,25 @@ fn of_type(qtype: RecordType, candidate: &Candidate) -> Result<Vec<String>, Stri
     let some = |records: Vec<String>, lacks: &str| {
         if records.is_empty() { Err(lacks.to_owned()) } else { Ok(records) }
     };
-    match (qtype, &candidate.place) {
+    match (qtype, &candidate.target) {
         (RecordType::SRV, _) if candidate.port == 0 => Err("no source knows its port".to_owned()),
         (RecordType::SRV, _) => Ok(vec![target(candidate, candidate.port)]),
-        (RecordType::A | RecordType::AAAA | RecordType::CNAME | RecordType::ANY, Place::Host(host)) => {
-            Ok(vec![format!("CNAME {host}")])
-        }
-        (RecordType::A, Place::Addresses { v4, .. }) => {
+        (
+            RecordType::A | RecordType::AAAA | RecordType::CNAME | RecordType::ANY,
+            CandidateTarget::Host(host),
+        ) => Ok(vec![format!("CNAME {host}")]),
+        (RecordType::A, CandidateTarget::Addresses { v4, .. }) => {
             some(v4.iter().map(ToString::to_string).collect(), "it has no IPv4 address")
         }
-        (RecordType::AAAA, Place::Addresses { v6, .. }) => {
+        (RecordType::AAAA, CandidateTarget::Addresses { v6, .. }) => {
             some(v6.iter().map(ToString::to_string).collect(), "it has no IPv6 address")
         }
-        (RecordType::ANY, Place::Addresses { v4, v6 }) if v4.is_empty() => {
+        (RecordType::ANY, CandidateTarget::Addresses { v4, v6 }) if v4.is_empty() => {
             some(v6.iter().map(ToString::to_string).collect(), "it has no address")
         }
-        (RecordType::ANY, Place::Addresses { v4, .. }) => Ok(v4.iter().map(ToString::to_string).collect()),
+        (RecordType::ANY, CandidateTarget::Addresses { v4, .. }) => {
+            Ok(v4.iter().map(ToString::to_string).collect())
+        }
         (RecordType::CNAME, _) => Err("it has addresses, so it is no alias".to_owned()),
         _ => Err(format!("there is no {qtype} at this name")),
     }
@@ -104,9 +107,9 @@ fn of_type(qtype: RecordType, candidate: &Candidate) -> Result<Vec<String>, Stri
 
 /// What an SRV record points to.
 fn target(candidate: &Candidate, port: u16) -> String {
-    match &candidate.place {
-        Place::Addresses { .. } => format!("{}:{port}", candidate.label),
-        Place::Host(host) => format!("{host}:{port}"),
+    match &candidate.target {
+        CandidateTarget::Addresses { .. } => format!("{}:{port}", candidate.label),
+        CandidateTarget::Host(host) => format!("{host}:{port}"),
     }
 }
 
@@ -121,7 +124,7 @@ pub(super) struct Verdict {
 
 /// Judges the instances of one service for one client and one question.
 pub(super) struct Judge<'a> {
-    rules: &'a Rules,
+    rules: &'a Policy,
     route: &'a RoutePlan<'a>,
     kind: Kind,
     groups: Vec<Judged<'a>>,
@@ -140,7 +143,7 @@ struct Judged<'a> {
 
 impl<'a> Judge<'a> {
     pub(super) fn new(
-        rules: &'a Rules,
+        rules: &'a Policy,
         route: &'a RoutePlan<'a>,
         kind: Kind,
         locality: Option<&Locality>,

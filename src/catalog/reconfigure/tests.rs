@@ -47,7 +47,7 @@ impl Running {
         let members = to.namespaces.iter().flat_map(|namespace| &namespace.services);
         let members: Vec<Member> =
             members.flat_map(|service| service.members()).map(|(member, _)| member).collect();
-        let change = Change {
+        let change = Reconfiguration {
             from: Arc::clone(&self.config),
             to: Arc::clone(&to),
             serial: 2,
@@ -120,7 +120,7 @@ fn addresses(service: &Service) -> Vec<u8> {
 fn unknown_name(snapshot: &Snapshot) -> &'static str {
     let name: Name = "nobody.shop".parse().unwrap();
     match snapshot.view().lookup(name.as_wire()) {
-        Lookup::Absent(_) => "nxdomain",
+        Lookup::NxDomain(_) => "nxdomain",
         Lookup::Unknown(_) => "servfail",
         other => panic!("{other:?}"),
     }
@@ -144,7 +144,7 @@ fn the_shape_of_answers_changes_and_nothing_else_does() {
     let before = running.read("web.shop", rotations);
     running.go_over(config(&format!("ttl = 9\n[services.web]\nmax_answers = 3\nfrom = [{}]", consul("a"))));
     assert_eq!(running.read("web.shop", |web| (web.ttl, web.max_answers)), Some((9, 3)));
-    assert_eq!(running.read("web.shop", |web| web.complete), Some(true));
+    assert_eq!(running.read("web.shop", |web| web.all_synced), Some(true));
     assert_eq!(running.addresses(), [1]);
     let after = running.read("web.shop", rotations);
     assert_eq!(before, after, "rotation goes on");
@@ -160,7 +160,7 @@ fn a_member_keeps_what_it_said_wherever_it_stands_now() {
     }
     running.go_over(web(&[&consul("c"), &consul("a")]));
     assert_eq!(running.addresses(), [1, 3], "b is gone");
-    assert_eq!(running.read("web.shop", |web| web.complete), Some(true));
+    assert_eq!(running.read("web.shop", |web| web.all_synced), Some(true));
     running.say(0, 30);
     assert_eq!(running.addresses(), [1, 30], "the first one is c now");
 }
@@ -170,7 +170,7 @@ fn a_member_that_asks_otherwise_keeps_the_instances_of_its_place_until_it_is_hea
     let mut running = Running::new(web(&[&consul("a")]));
     running.say(0, 1);
     let known = running.go_over(web(&[&consul("b")]));
-    assert_eq!((running.addresses(), running.read("web.shop", |web| web.complete)), (vec![1], Some(true)));
+    assert_eq!((running.addresses(), running.read("web.shop", |web| web.all_synced)), (vec![1], Some(true)));
     assert_eq!(known.members, HashSet::from([running.member(0)]));
     running.say(0, 2);
     assert_eq!(running.addresses(), [2]);
@@ -181,7 +181,7 @@ fn a_new_member_is_unheard_and_a_service_that_moves_to_another_source_is_answere
     let mut running = Running::new(web(&[&consul("a")]));
     running.say(0, 1);
     running.go_over(web(&[&consul("a"), &consul("b")]));
-    assert_eq!((running.addresses(), running.read("web.shop", |web| web.complete)), (vec![1], Some(false)));
+    assert_eq!((running.addresses(), running.read("web.shop", |web| web.all_synced)), (vec![1], Some(false)));
     running.say(1, 2);
     let known = running.go_over(web(&["{ consul = \"others\", service = \"a\" }"]));
     assert_eq!(running.addresses(), [1, 2], "also where both call it by one id");
@@ -192,16 +192,16 @@ fn a_new_member_is_unheard_and_a_service_that_moves_to_another_source_is_answere
     let member = running.member(0);
     running.catalog.apply(Update::Expired { member });
     running.catalog.publish();
-    assert_eq!((running.addresses(), running.read("web.shop", |web| web.complete)), (vec![], Some(false)));
+    assert_eq!((running.addresses(), running.read("web.shop", |web| web.all_synced)), (vec![], Some(false)));
     running.go_over(web(&[&consul("c")]));
-    assert_eq!(running.read("web.shop", |web| web.complete), Some(false), "nothing was left to keep");
+    assert_eq!(running.read("web.shop", |web| web.all_synced), Some(false), "nothing was left to keep");
 }
 
 #[test]
 fn what_was_never_heard_stays_unheard() {
     let mut running = Running::new(web(&[&consul("a")]));
     let known = running.go_over(config(&format!("[services.web]\nttl = 5\nfrom = [{}]", consul("a"))));
-    assert_eq!(running.read("web.shop", |web| web.complete), Some(false));
+    assert_eq!(running.read("web.shop", |web| web.all_synced), Some(false));
     assert!(known.members.is_empty(), "{known:?}");
 }
 
@@ -323,8 +323,8 @@ fn reverse_name(running: &Running) -> String {
     let name: Name = "1.0.0.10.in-addr.arpa".parse().unwrap();
     match running.catalog.snapshot().view().lookup(name.as_wire()) {
         Lookup::Address(_, names) => names.as_slice().iter().map(|name| format!("{name} ")).collect(),
-        Lookup::Absent(_) => "nobody".to_owned(),
-        Lookup::Elsewhere => "elsewhere".to_owned(),
+        Lookup::NxDomain(_) => "nobody".to_owned(),
+        Lookup::External => "elsewhere".to_owned(),
         other => panic!("{other:?}"),
     }
 }

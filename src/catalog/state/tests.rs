@@ -46,7 +46,7 @@ fn service<T>(snapshot: &Snapshot, name: &str, read: impl Fn(&Service) -> T) -> 
 
 fn is_absent(snapshot: &Snapshot, name: &str) -> bool {
     let name: Name = name.parse().unwrap();
-    matches!(snapshot.view().lookup(name.as_wire()), Lookup::Absent(_))
+    matches!(snapshot.view().lookup(name.as_wire()), Lookup::NxDomain(_))
 }
 
 fn is_empty_non_terminal(snapshot: &Snapshot, name: &str) -> bool {
@@ -70,7 +70,7 @@ fn view(service: &Service) -> String {
     };
     let pools: Vec<_> = service.pools().map(records).collect();
     let instances: Vec<_> = service.instances.iter().collect();
-    format!("{} {} {pools:?} {:?} {instances:?}", service.name, service.complete, service.ports)
+    format!("{} {} {pools:?} {:?} {instances:?}", service.name, service.all_synced, service.ports)
 }
 
 /// The only pool of a service that is the same for all.

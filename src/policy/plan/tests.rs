@@ -9,8 +9,8 @@ use crate::{
     policy::testing::candidate,
 };
 
-fn rules(shape: Shape, routes: Vec<Route>) -> Rules {
-    Rules::of_service(&Service {
+fn policy(shape: Shape, routes: Vec<Route>) -> Policy {
+    Policy::of_service(&Service {
         name: "web.test".parse().unwrap(),
         shape,
         alias: None,
@@ -26,9 +26,9 @@ fn version(version: &str, weight: u16) -> Group {
     Group { filter: Filter { labels, ..Filter::default() }, weight, strict: false }
 }
 
-fn planned<'a>(rules: &'a Rules, candidates: &'a [Candidate]) -> Plan<'a> {
+fn planned<'a>(policy: &'a Policy, candidates: &'a [Candidate]) -> ServicePlan<'a> {
     let mut memory = Memory::new();
-    plan(rules, candidates, &Localities::default(), &mut memory, true, Instant::now())
+    plan(policy, candidates, &Localities::default(), &mut memory, true, Instant::now())
 }
 
 fn of(states: &[(Health, &str, u16)]) -> Vec<Candidate> {
@@ -46,8 +46,8 @@ fn labels<'a>(candidates: &[&'a Candidate]) -> Vec<&'a str> {
 /// The plain service's one group.
 fn plain(states: &[Health], shape: Shape) -> (Vec<Health>, bool) {
     let candidates = of(&states.iter().map(|health| (*health, "v1", 1)).collect::<Vec<_>>());
-    let rules = Rules::of_shape(shape);
-    let plan = planned(&rules, &candidates);
+    let policy = Policy::of_shape(shape);
+    let plan = planned(&policy, &candidates);
     let [RoutePlan { clients: None, groups, failed_open }] = plan.routes.as_slice() else {
         panic!("{plan:?}")
     };
@@ -82,8 +82,8 @@ fn weight_zero_gets_nothing_while_another_that_is_accepted_has_more() {
     let weights = |given: &[(Health, u16)]| -> Vec<u16> {
         let candidates =
             of(&given.iter().map(|(health, weight)| (*health, "v1", *weight)).collect::<Vec<_>>());
-        let rules = Rules::of_shape(Shape::default());
-        planned(&rules, &candidates).routes[0].groups[0].candidates.iter().map(|one| one.weight).collect()
+        let policy = Policy::of_shape(Shape::default());
+        planned(&policy, &candidates).routes[0].groups[0].candidates.iter().map(|one| one.weight).collect()
     };
     assert_eq!(weights(&[(Healthy, 0), (Healthy, 3), (Healthy, 0)]), [3]);
     assert_eq!(weights(&[(Healthy, 0), (Unhealthy, 3)]), [0]);
@@ -91,15 +91,15 @@ fn weight_zero_gets_nothing_while_another_that_is_accepted_has_more() {
     assert_eq!(weights(&[(Unhealthy, 0), (Unhealthy, 5)]), [5]);
 }
 
-fn split(groups: Vec<Group>) -> Rules {
-    rules(Shape::default(), vec![Route { clients: None, split: groups }])
+fn split(groups: Vec<Group>) -> Policy {
+    policy(Shape::default(), vec![Route { clients: None, split: groups }])
 }
 
 #[test]
 fn groups_take_what_their_filter_means_and_keep_their_weights() {
     let candidates = of(&[(Healthy, "v1", 1), (Healthy, "v2", 1), (Unhealthy, "v2", 1), (Healthy, "v3", 1)]);
-    let rules = split(vec![version("v1", 90), version("v2", 10)]);
-    let plan = planned(&rules, &candidates);
+    let policy = split(vec![version("v1", 90), version("v2", 10)]);
+    let plan = planned(&policy, &candidates);
     assert_eq!(plan.routes.len(), 1);
     let route = &plan.routes[0];
     assert_eq!(labels(&route.groups[0].candidates), ["i0"]);
@@ -111,30 +111,30 @@ fn groups_take_what_their_filter_means_and_keep_their_weights() {
 #[test]
 fn a_group_with_nothing_eligible_hands_its_share_over_unless_it_is_strict() {
     let candidates = of(&[(Healthy, "v1", 1), (Unhealthy, "v2", 1)]);
-    let rules = split(vec![version("v1", 90), version("v2", 10)]);
-    let route = planned(&rules, &candidates).routes.remove(0);
+    let policy = split(vec![version("v1", 90), version("v2", 10)]);
+    let route = planned(&policy, &candidates).routes.remove(0);
     assert_eq!((route.weights(|_| true), route.failed_open), (vec![90, 0], false));
     let strict = Group { strict: true, ..version("v2", 10) };
-    let rules = split(vec![version("v1", 90), strict]);
-    let route = planned(&rules, &candidates).routes.remove(0);
+    let policy = split(vec![version("v1", 90), strict]);
+    let route = planned(&policy, &candidates).routes.remove(0);
     assert!(route.groups[1].candidates.is_empty());
     assert_eq!(route.weights(|at| at == 0), [90, 10]);
 }
 
 #[test]
 fn a_group_of_weight_zero_stands_by() {
-    let rules = split(vec![version("v1", 1), version("v2", 0)]);
+    let policy = split(vec![version("v1", 1), version("v2", 0)]);
     let both = of(&[(Healthy, "v1", 1), (Healthy, "v2", 1)]);
-    assert_eq!(planned(&rules, &both).routes[0].weights(|_| true), [1, 0]);
+    assert_eq!(planned(&policy, &both).routes[0].weights(|_| true), [1, 0]);
     let standby = of(&[(Unhealthy, "v1", 1), (Healthy, "v2", 1)]);
-    assert_eq!(planned(&rules, &standby).routes[0].weights(|_| true), [0, 1]);
+    assert_eq!(planned(&policy, &standby).routes[0].weights(|_| true), [0, 1]);
 }
 
 #[test]
 fn a_route_fails_open_only_when_no_group_has_anything_fit() {
-    let rules = split(vec![version("v1", 9), version("v2", 1)]);
+    let policy = split(vec![version("v1", 9), version("v2", 1)]);
     let candidates = of(&[(Unhealthy, "v1", 1), (Unknown, "v2", 1), (Draining, "v2", 1)]);
-    let route = planned(&rules, &candidates).routes.remove(0);
+    let route = planned(&policy, &candidates).routes.remove(0);
     assert!(route.failed_open);
     assert_eq!(labels(&route.groups[1].candidates), ["i1"]);
     assert_eq!(route.weights(|_| true), [9, 1]);
@@ -144,9 +144,9 @@ fn a_route_fails_open_only_when_no_group_has_anything_fit() {
 fn who_matches_no_route_gets_everything() {
     let clients = Clients { service: Some("magnanimo.test".parse().unwrap()), ..Clients::default() };
     let route = Route { clients: Some(clients.clone()), split: vec![version("v1", 1)] };
-    let rules = rules(Shape::default(), vec![route]);
+    let policy = policy(Shape::default(), vec![route]);
     let candidates = of(&[(Healthy, "v1", 1), (Healthy, "v2", 1)]);
-    let plan = planned(&rules, &candidates);
+    let plan = planned(&policy, &candidates);
     assert_eq!(plan.routes.len(), 2);
     assert_eq!(plan.routes[0].clients, Some(&clients));
     assert_eq!(labels(&plan.routes[0].groups[0].candidates), ["i0"]);
@@ -167,8 +167,8 @@ fn near(prefer: Near, spill_below: u8, places: &[(Health, Option<&str>)]) -> (Co
         })
         .collect();
     let shape = Shape { nearness: Some(Nearness { prefer, spill_below }), ..Shape::default() };
-    let rules = rules(shape, Vec::new());
-    let plan = planned(&rules, &candidates);
+    let policy = policy(shape, Vec::new());
+    let plan = planned(&policy, &candidates);
     let counts = |rings: &[(std::sync::Arc<str>, Vec<&Candidate>)]| {
         rings.iter().map(|(place, near)| (place.to_string(), near.len())).collect()
     };
@@ -212,10 +212,10 @@ fn a_zone_spills_over_when_too_few_are_fit() {
 
 #[test]
 fn weight_0_is_for_when_no_other_is_fit_and_panics_by_itself() {
-    let rules = rules(Shape { panic_threshold: 50, ..Shape::default() }, Vec::new());
+    let policy = policy(Shape { panic_threshold: 50, ..Shape::default() }, Vec::new());
     let answered = |states: &[(Health, &str, u16)]| {
         let candidates = of(states);
-        let plan = planned(&rules, &candidates);
+        let plan = planned(&policy, &candidates);
         labels(&plan.routes[0].groups[0].candidates).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(answered(&[(Healthy, "v", 0), (Unhealthy, "v", 1), (Unhealthy, "v", 1)]), ["i0"]);
@@ -231,11 +231,11 @@ fn what_is_remembered_goes_with_its_group() {
         split,
     };
     let for_all = |split: Vec<Group>| Route { clients: None, split };
-    let before = rules(Shape::default(), vec![for_all(vec![version("v1", 1), version("v2", 1)])]);
+    let before = policy(Shape::default(), vec![for_all(vec![version("v1", 1), version("v2", 1)])]);
     let mut memory = Memory::new();
-    memory.insert((0, 0), TierState::of(1));
-    memory.insert((0, 1), TierState::of(2));
-    let after = rules(
+    memory.insert((0, 0), TierState::new(1));
+    memory.insert((0, 1), TierState::new(2));
+    let after = policy(
         Shape::default(),
         vec![for_magnanimo(vec![version("v1", 1)]), for_all(vec![version("v2", 9), version("v3", 1)])],
     );

@@ -11,7 +11,7 @@ use hickory_proto::{
     rr::{Name, RData, Record, RecordType},
 };
 use muster::{
-    catalog::{Catalog, Cell},
+    catalog::{Catalog, SnapshotCell},
     config,
     dns::{Context, Responder, Response, Rotation},
     forward::Forwarder,
@@ -57,7 +57,7 @@ impl Bed {
 
     /// Makes a server with these lines in `muster.toml` and this zone file, whose services have ten of these instances.
     pub fn of(server: &str, zone: String, instance: impl Fn(u8) -> Instance) -> Self {
-        let cell = Arc::new(Cell::from_pointee(catalog(server, zone, instance).snapshot()));
+        let cell = Arc::new(SnapshotCell::from_pointee(catalog(server, zone, instance).snapshot()));
         let metrics = Metrics::new().expect("metrics have valid names");
         Self {
             responder: Responder::new(cell, Arc::new(metrics), None),

@@ -27,7 +27,7 @@ impl Running {
         let running = Self { server: Some(server), runtime };
         wait_for("every service is synced", || {
             let snapshot = running.server().cell().load();
-            snapshot.view().services().iter().all(|service| service.complete)
+            snapshot.view().services().iter().all(|service| service.all_synced)
         });
         running
     }

@@ -32,7 +32,7 @@ pub(super) fn zone(network: &Network, serial: u32) -> Option<Zone> {
         truncate: Truncate::default(),
         kind: ZoneKind::Reverse,
         unsynced_imports: 0.into(),
-        incomplete: 0.into(),
+        unsynced_services: 0.into(),
         apex,
     })
 }

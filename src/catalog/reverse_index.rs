@@ -12,36 +12,36 @@ use std::{
 
 use super::{
     dns_sd::{self, browsed_label, port_labels},
-    names::{Links, Names},
+    names::{Names, NamesByKey},
     snapshot::Snapshot,
     zone::Zone,
 };
 use crate::{
     model::{Name, Network},
-    policy::{Candidate, Place},
+    policy::{Candidate, CandidateTarget},
 };
 
 /// What one service added to the links, sorted.
 #[derive(Debug, Default)]
-pub(super) struct ServiceLinks {
+pub(super) struct ReverseEntries {
     addresses: Vec<(IpAddr, Name)>,
     browsed: Vec<(Name, Name)>,
     /// The zone that it keeps from being complete.
-    incomplete: Option<Arc<Zone>>,
+    unsynced_in: Option<Arc<Zone>>,
 }
 
 /// Gathers what changes.
 #[derive(Debug, Default)]
-pub(super) struct LinkIndex {
+pub(super) struct ReverseIndex {
     /// The networks whose addresses lead back to instances.
     reverse: Vec<Network>,
-    addresses: Changes<IpAddr>,
-    browsed: Changes<Name>,
+    addresses: KeyChanges<IpAddr>,
+    browsed: KeyChanges<Name>,
     /// Zones, once for each service that is complete now.
-    completed: Vec<Arc<Zone>>,
+    synced: Vec<Arc<Zone>>,
 }
 
-impl LinkIndex {
+impl ReverseIndex {
     /// Without any links yet; `reverse` are the networks whose reverse names are answered.
     pub(super) fn new(reverse: &[Network]) -> Self {
         Self { reverse: reverse.to_vec(), ..Self::default() }
@@ -50,41 +50,41 @@ impl LinkIndex {
     /// Replaces what `service` added by what it has now.
     pub(super) fn set(
         &mut self,
-        links: &mut ServiceLinks,
+        links: &mut ReverseEntries,
         (service, zone): (&Name, &Arc<Zone>),
         candidates: &[Candidate],
-        complete: bool,
+        all_synced: bool,
     ) {
         let addresses = self.addresses_of(service, candidates);
         self.addresses.replace(&mut links.addresses, addresses);
         let browsed = if zone.is_browsed() { browsed_of(service, zone, candidates) } else { Vec::new() };
         self.browsed.replace(&mut links.browsed, browsed);
-        if complete {
-            self.completed.extend(links.incomplete.take());
-        } else if links.incomplete.is_none() && zone.is_browsed() {
-            zone.incomplete.fetch_add(1, Ordering::Release);
-            links.incomplete = Some(Arc::clone(zone));
+        if all_synced {
+            self.synced.extend(links.unsynced_in.take());
+        } else if links.unsynced_in.is_none() && zone.is_browsed() {
+            zone.unsynced_services.fetch_add(1, Ordering::Release);
+            links.unsynced_in = Some(Arc::clone(zone));
         }
     }
 
     /// Takes out all that a service added.
-    pub(super) fn clear(&mut self, mut links: ServiceLinks) {
+    pub(super) fn clear(&mut self, mut links: ReverseEntries) {
         self.addresses.replace(&mut links.addresses, Vec::new());
         self.browsed.replace(&mut links.browsed, Vec::new());
-        self.completed.extend(links.incomplete);
+        self.synced.extend(links.unsynced_in);
     }
 
     /// Puts the changes before the readers.
     pub(super) fn publish(&mut self, snapshot: &Snapshot) {
         std::mem::take(&mut self.addresses).apply(snapshot.addresses());
         let (come, gone) = std::mem::take(&mut self.browsed).apply(snapshot.browsed());
-        let mut kinds = Changes::default();
+        let mut kinds = KeyChanges::default();
         for (names, by) in [(come, 1), (gone, -1)] {
             for kind in names.into_iter().filter(|name| dns_sd::is_kind(name.as_wire())) {
                 let Some(apex) = kind.parent().and_then(|above| above.parent()) else { continue };
                 snapshot.count_empty_non_terminals(&kind, &apex, by);
                 if let Ok(list) = apex.join(dns_sd::KINDS) {
-                    let change: &mut Change = kinds.0.entry(list).or_default();
+                    let change: &mut KeyChange = kinds.0.entry(list).or_default();
                     if by > 0 {
                         change.added.push(kind);
                     } else {
@@ -95,8 +95,8 @@ impl LinkIndex {
         }
         kinds.apply(snapshot.browsed());
         // Names first, as when an import is heard.
-        for zone in self.completed.drain(..) {
-            zone.incomplete.fetch_sub(1, Ordering::Release);
+        for zone in self.synced.drain(..) {
+            zone.unsynced_services.fetch_sub(1, Ordering::Release);
         }
     }
 
@@ -107,7 +107,7 @@ impl LinkIndex {
             return links;
         }
         for candidate in candidates {
-            let Place::Addresses { v4, v6 } = &candidate.place else { continue };
+            let CandidateTarget::Addresses { v4, v6 } = &candidate.target else { continue };
             let all = v4.iter().copied().map(IpAddr::V4).chain(v6.iter().copied().map(IpAddr::V6));
             let mut ours =
                 all.filter(|at| self.reverse.iter().any(|network| network.contains(*at))).peekable();
@@ -141,21 +141,21 @@ fn browsed_of(service: &Name, zone: &Zone, candidates: &[Candidate]) -> Vec<(Nam
 
 /// Changes to one kind of links.
 #[derive(Debug)]
-struct Changes<K>(HashMap<K, Change>);
+struct KeyChanges<K>(HashMap<K, KeyChange>);
 
 #[derive(Debug, Default)]
-struct Change {
+struct KeyChange {
     added: Vec<Name>,
     removed: HashSet<Name>,
 }
 
-impl<K> Default for Changes<K> {
+impl<K> Default for KeyChanges<K> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<K: Clone + Ord + Hash + Send + Sync> Changes<K> {
+impl<K: Clone + Ord + Hash + Send + Sync> KeyChanges<K> {
     /// Notes how what a service has `now` differs from what it had. *Cost*: its number of links, times the logarithm.
     fn replace(&mut self, before: &mut Vec<(K, Name)>, mut now: Vec<(K, Name)>) {
         now.sort_unstable();
@@ -172,7 +172,7 @@ impl<K: Clone + Ord + Hash + Send + Sync> Changes<K> {
 
     /// Makes the changes; gives the keys that are new and those that nobody has any more. *Cost*: the names behind each key
     /// that changes.
-    fn apply(self, links: &Links<K>) -> (Vec<K>, Vec<K>) {
+    fn apply(self, links: &NamesByKey<K>) -> (Vec<K>, Vec<K>) {
         let links = links.pin();
         let (mut come, mut gone) = (Vec::new(), Vec::new());
         for (key, change) in self.0 {
@@ -201,7 +201,7 @@ impl<K: Clone + Ord + Hash + Send + Sync> Changes<K> {
 mod tests {
     use super::*;
 
-    fn names(links: &Links<u8>, key: u8) -> Vec<String> {
+    fn names(links: &NamesByKey<u8>, key: u8) -> Vec<String> {
         let links = links.pin();
         links.get(&key).map(Names::as_slice).unwrap_or_default().iter().map(ToString::to_string).collect()
     }
@@ -212,10 +212,10 @@ mod tests {
 
     #[test]
     fn services_that_share_a_key_do_not_disturb_each_other() {
-        let table = Links::<u8>::default();
+        let table = NamesByKey::<u8>::default();
         let (mut one, mut other) = (Vec::new(), Vec::new());
         let mut step = |one_has: &[(u8, &str)], other_has: &[(u8, &str)]| {
-            let mut changes = Changes::default();
+            let mut changes = KeyChanges::default();
             changes.replace(&mut one, list(one_has));
             changes.replace(&mut other, list(other_has));
             changes.apply(&table);

@@ -54,7 +54,7 @@ impl Shares {
     }
 
     /// How many turns of each round someone has.
-    pub fn of(&self, at: usize) -> u32 {
+    pub fn turns_of(&self, at: usize) -> u32 {
         let before = at.checked_sub(1).and_then(|at| self.ends.get(at)).copied().unwrap_or(0);
         self.ends.get(at).map_or(0, |end| end - before)
     }
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(Shares::new(&[]), None);
         let shares = Shares::new(&[0, 3, 0, 1, 0]).unwrap();
         assert_eq!(counts(&shares, 5, 0, 4), [0, 3, 0, 1, 0]);
-        assert_eq!((0..5).map(|at| shares.of(at)).collect::<Vec<_>>(), [0, 3, 0, 1, 0]);
+        assert_eq!((0..5).map(|at| shares.turns_of(at)).collect::<Vec<_>>(), [0, 3, 0, 1, 0]);
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
         let mut weights = vec![u32::from(u16::MAX); 70_000];
         weights.push(1);
         let shares = Shares::new(&weights).unwrap();
-        assert!(shares.of(70_000) >= 1);
+        assert!(shares.turns_of(70_000) >= 1);
         assert!(shares.pick(shares.total() - 1) < weights.len());
     }
 
@@ -168,7 +168,7 @@ mod tests {
     fn most_off(weights: &[u32]) -> f64 {
         let shares = Shares::new(weights).unwrap();
         let last = weights.len() - 1;
-        let due = f64::from(shares.of(last)) / f64::from(shares.total());
+        let due = f64::from(shares.turns_of(last)) / f64::from(shares.total());
         // How far the turns up to each are ahead of what is due; a run's difference is that of its two ends.
         let (mut ahead, mut least, mut most) = (0.0_f64, 0.0_f64, 0.0_f64);
         for turn in 0..shares.total() {
