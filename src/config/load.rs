@@ -1,9 +1,8 @@
-//! Which files are read, and how their parts become one configuration.
+//! How the parts of all files become one configuration.
 
 use std::{
     collections::HashMap,
     fmt,
-    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,32 +10,22 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    diagnostic::{Cause, Report, SourceFile, Span},
-    forward,
-    log::{Log, Scope},
-    references::{self, Zone},
-    server::{self, Zones},
-    types::{Config, Namespace},
-    values::Base,
-    walk::{Item, Table},
-    zone,
+    files::{self, read_error},
+    read::{self, Zone, Zones},
+    schema::{Config, Namespace},
+    toml::{Base, Cause, Item, Log, Report, Scope, SourceFile, Span, Table},
 };
 use crate::model::Name;
 
 /// Where `muster.toml` is looked for, in this order.
 const PLACES: [&str; 2] = ["muster.toml", "/etc/muster/muster.toml"];
 
-/// The folder of zone files where nothing is said.
-const ZONES: &str = "zones";
-
-/// Longest file that is read, in bytes.
-const MAX_FILE: u64 = 64 << 20;
-
 /// Syntax errors shown of one file: behind so many there is no TOML.
 const MAX_SYNTAX_ERRORS: usize = 20;
 
 /// The server's part of the bundled demo; its namespace is the file of that name.
 const DEMO_SERVER: &str = "[listen]\ndns = [\"127.0.0.1:5300\"]\nadmin = \"127.0.0.1:5380\"\n";
+
 const DEMO_ZONE: &str = include_str!("../../zones/demo.toml");
 
 /// A configuration, and what else there is to say about it.
@@ -102,8 +91,8 @@ pub(super) fn find_among(given: Option<&Path>, places: &[&Path]) -> Location {
 pub fn load(path: &Path) -> Result<Loaded, Report> {
     let base = Base { folder: folder_of(path), home: home() };
     let log = Log::default();
-    let main = read(path, 0, &log, None);
-    let read = assemble(&log, main, &base, |zones, scope| zone_files(zones, &base, scope));
+    let main = files::read(path, 0, &log, None);
+    let read = assemble(&log, main, &base, |zones, scope| files::zone_files(zones, &base, scope));
     conclude(log, read)
 }
 
@@ -170,21 +159,21 @@ fn assemble(
 ) -> (Config, Vec<PathBuf>) {
     let scope = Scope { file: &main, log };
     let document = parse(scope);
-    let mut server = server::server(Table::root("muster.toml", &document, scope), base);
+    let mut server = read::server(Table::root("muster.toml", &document, scope), base);
     server.sources.incomplete = log.is_broken(&main);
-    let zones = zone_paths(&server.zones, base);
+    let zones = files::zone_paths(&server.zones, base);
     let files = zone_files(server.zones, scope);
     let documents: Vec<_> = files.iter().map(|file| (file, parse(Scope { file, log }))).collect();
     let read = documents.iter().filter_map(|(file, document)| {
-        zone::zone(Table::root("a zone file", document, Scope { file, log }), &server.sources)
+        read::zone(Table::root("a zone file", document, Scope { file, log }), &server.sources)
     });
     let mut read: Vec<_> = read.collect();
     // What could not be read may have what the others name.
     if read.len() == files.len() && files.iter().all(|file| !log.is_broken(file)) {
-        references::resolve(&mut read, log);
+        read::resolve(&mut read, log);
     }
     let namespaces = unique(read);
-    forward::warn_of_own(&server.forward, &namespaces, &server.reverse);
+    read::warn_of_own(&server.forward, &namespaces, &server.reverse);
     let config = Config {
         path: Some(main.path.clone()),
         zones,
@@ -247,107 +236,4 @@ fn unique(read: Vec<Zone<'_>>) -> Vec<Namespace> {
     }
     namespaces.sort_by_cached_key(|namespace| namespace.apex.to_string());
     namespaces
-}
-
-/// The files and folders that zone files are looked for in.
-fn zone_paths(zones: &Zones<'_>, base: &Base) -> Vec<PathBuf> {
-    match zones {
-        Zones::Default => vec![base.folder.join(ZONES)],
-        Zones::Given(given) => given.iter().map(|(path, _)| path.clone()).collect(),
-    }
-}
-
-/// Reads the zone files, those of a folder in the order of their names.
-fn zone_files(zones: Zones<'_>, base: &Base, scope: Scope<'_>) -> Vec<Arc<SourceFile>> {
-    let mut paths: Vec<(PathBuf, Span)> = Vec::new();
-    let (wanted, is_given) = match zones {
-        Zones::Default => (vec![(base.folder.join(ZONES), Span::default())], false),
-        Zones::Given(given) => (given.into_iter().map(|(path, item)| (path, item.span)).collect(), true),
-    };
-    for (path, span) in wanted {
-        match files_of(&path) {
-            Ok(files) => paths.extend(files.into_iter().map(|file| (file, span))),
-            Err(error) if is_given || error.kind() != io::ErrorKind::NotFound => {
-                scope
-                    .error(span, format!("cannot read {:?}: {error}", path.display().to_string()))
-                    .help("\"zones\" names a folder of zone files, or one such file, relative to muster.toml")
-                    .report();
-            }
-            Err(_) => {}
-        }
-    }
-    if paths.is_empty() {
-        scope
-            .warning(Span::default(), "there is no zone file, so every name is REFUSED")
-            .help("put a namespace into zones/NAME.toml beside muster.toml, or name its place with \"zones\"")
-            .cause(Cause::Missing)
-            .report();
-    }
-    let mut files: Vec<Arc<SourceFile>> = Vec::new();
-    for (path, span) in paths {
-        if files.iter().all(|file| file.path != path) {
-            files.push(read(&path, files.len() + 1, scope.log, Some((scope, span))));
-        }
-    }
-    files
-}
-
-/// The path itself if it is a file; of a folder its `*.toml`, without those that begin with a dot.
-pub(super) fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if !path.metadata()?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in path.read_dir()? {
-        let path = entry?.path();
-        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !is_hidden && path.extension().is_some_and(|extension| extension == "toml") && !path.is_dir() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// Reads a file; where that fails, gives an empty one and says so, at the place that names it or in the file itself.
-fn read(path: &Path, order: usize, log: &Log, named: Option<(Scope<'_>, Span)>) -> Arc<SourceFile> {
-    let mut bytes = Vec::new();
-    let result = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    let refuse = |why: &str| read_error(path.to_owned(), order, why, named, log);
-    match result {
-        Err(error) => refuse(&error.to_string()),
-        Ok(length) if length as u64 > MAX_FILE => refuse("it is longer than 64 MiB"),
-        Ok(_) => match String::from_utf8(bytes) {
-            Ok(text) => SourceFile::new(path.to_owned(), text, order),
-            Err(error) => not_utf8(path, order, &error, log),
-        },
-    }
-}
-
-fn read_error(
-    path: PathBuf,
-    order: usize,
-    why: &str,
-    named: Option<(Scope<'_>, Span)>,
-    log: &Log,
-) -> Arc<SourceFile> {
-    let message = format!("cannot read {:?}: {why}", path.display().to_string());
-    let file = SourceFile::new(path, String::new(), order);
-    let (scope, span) = named.unwrap_or((Scope { file: &file, log }, Span::default()));
-    scope.error(span, message).report();
-    log.mark_broken(&file);
-    file
-}
-
-/// Shows the first byte that is not UTF-8, and gives a file with nothing in it to be read.
-fn not_utf8(path: &Path, order: usize, error: &std::string::FromUtf8Error, log: &Log) -> Arc<SourceFile> {
-    let at = error.utf8_error().valid_up_to();
-    let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-    let shown = SourceFile::new(path.to_owned(), text, order);
-    Scope { file: &shown, log }
-        .error(Span { start: at, end: at + 1 }, "not TOML: the file must be UTF-8")
-        .label("not UTF-8 from here on")
-        .cause(Cause::Syntax)
-        .report();
-    SourceFile::new(path.to_owned(), String::new(), order)
 }

@@ -6,45 +6,17 @@
 //! up, so that one mistake does not hide the next. Serde was rejected for reading: it stops at the first error and
 //! knows no place. Imports [`crate::model`] only; docs/CONFIG.md is the reference for people.
 
-mod access;
-mod alias;
-mod cache;
-mod check;
-mod diagnostic;
-mod display;
-mod duration;
-mod failover;
-mod filter;
-mod forward;
+mod files;
+mod fingerprint;
 mod load;
-mod locality;
-mod log;
-mod member;
-mod names;
-mod pattern;
-mod references;
-mod route;
-mod routing;
-mod server;
-mod service;
-mod shape;
-mod share;
-mod sources;
-mod stamp;
-mod statics;
-mod types;
-mod values;
-mod walk;
-mod zone;
+mod read;
+mod schema;
+mod toml;
 
 #[cfg(test)]
 mod tests;
 
-pub use access::{Access, Cookies, OverLimit, ResponseLimit};
-pub use cache::Cache;
-pub use diagnostic::{Diagnostic, Place, Report, Severity};
-pub use forward::{Forward, ForwardPolicy, Upstream};
+pub use fingerprint::Stamp;
 pub use load::{Loaded, Location, demo, find, load, load_from};
-pub use routing::*;
-pub use stamp::Stamp;
-pub use types::*;
+pub use schema::*;
+pub use toml::{Diagnostic, Place, Report, Severity};

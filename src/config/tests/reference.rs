@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    super::{load::read_texts, log::Log},
+    super::{load::read_texts, toml::Log},
     load_texts,
 };
 

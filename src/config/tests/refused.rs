@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use super::{
-    super::{load::read_texts, log::Log},
+    super::{load::read_texts, toml::Log},
     errors, load_member, load_server, load_zone,
 };
 
