@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     config::{Config, ConsulSource, ImportRule, KubernetesSource, Query, Shape},
     model::{Board, Import, Known, Member, SourceId, SourceKind, SourceStatus, Update},
-    source::{Followed, Outbox, SourceContext, consul, fixed, kubernetes},
+    source::{FollowedMember, Outbox, SourceContext, consul, kubernetes, static_instances},
 };
 
 /// What runs by itself: a source, or one static member that is probed, so that an edit of another does not forget what its
@@ -26,17 +26,17 @@ type Key = (SourceId, Option<Member>);
 enum Order {
     Consul {
         settings: ConsulSource,
-        members: Vec<Followed>,
+        members: Vec<FollowedMember>,
         imports: Vec<(Import, ImportRule)>,
         max_stale: Duration,
     },
     Kubernetes {
         settings: KubernetesSource,
-        members: Vec<Followed>,
+        members: Vec<FollowedMember>,
         max_stale: Duration,
     },
     Static {
-        members: Vec<Followed>,
+        members: Vec<FollowedMember>,
     },
 }
 
@@ -195,7 +195,7 @@ impl Order {
             Self::Static { members } => {
                 let (said, when_said) = oneshot::channel();
                 all_said.push(when_said);
-                tokio::spawn(fixed::run(members, context, said))
+                tokio::spawn(static_instances::run(members, context, said))
             }
         }
     }
@@ -219,9 +219,9 @@ fn orders(config: &Config) -> BTreeMap<Key, Order> {
         let members = members.remove(&id).unwrap_or_default();
         orders.insert((id, None), Order::Kubernetes { settings: settings.clone(), members, max_stale });
     }
-    let fixed = members.into_iter().filter(|(source, _)| source.kind == SourceKind::Static);
-    for (source, members) in fixed {
-        let is_probed = |followed: &Followed| matches!(&followed.rule.query, Query::Static(query) if query.check.is_some());
+    let static_members = members.into_iter().filter(|(source, _)| source.kind == SourceKind::Static);
+    for (source, members) in static_members {
+        let is_probed = |followed: &FollowedMember| matches!(&followed.rule.query, Query::Static(query) if query.check.is_some());
         let (probed, unprobed): (Vec<_>, Vec<_>) = members.into_iter().partition(is_probed);
         if !unprobed.is_empty() {
             orders.insert((source.clone(), None), Order::Static { members: unprobed });
@@ -235,11 +235,11 @@ fn orders(config: &Config) -> BTreeMap<Key, Order> {
 }
 
 /// The members of all services, by their source.
-fn members(config: &Config) -> BTreeMap<SourceId, Vec<Followed>> {
+fn members(config: &Config) -> BTreeMap<SourceId, Vec<FollowedMember>> {
     let services = config.namespaces.iter().flat_map(|namespace| &namespace.services);
     let mut members: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (member, rule) in services.flat_map(|service| service.members()) {
-        let followed = Followed { member, rule: rule.clone() };
+        let followed = FollowedMember { member, rule: rule.clone() };
         members.entry(rule.source.clone()).or_default().push(followed);
     }
     members

@@ -15,7 +15,7 @@ pub struct SourceId {
 
 impl SourceId {
     /// The source of the instances that stand in the configuration.
-    pub fn fixed() -> Self {
+    pub fn static_source() -> Self {
         Self { kind: SourceKind::Static, name: SourceKind::Static.as_str().into() }
     }
 }

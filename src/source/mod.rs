@@ -7,46 +7,20 @@
 //!
 //! Imports [`crate::model`] and the settings in [`crate::config`].
 
-mod backoff;
 pub mod consul;
-pub mod fixed;
 pub mod kubernetes;
+pub mod static_instances;
+
+mod backoff;
+mod followed_member;
 mod outbox;
 mod supervise;
+mod watch;
 mod watch_error;
 
 pub use backoff::Backoff;
+pub use followed_member::FollowedMember;
 pub use outbox::Outbox;
-pub use supervise::{Output, SourceContext, Subject, Watch, supervise};
+pub use supervise::{SourceContext, Subject, supervise};
+pub use watch::{Watch, WatchOutbox};
 pub use watch_error::WatchError;
-
-use crate::{
-    config::MemberRule,
-    model::{Instance, Member, NamedPort},
-};
-
-/// One member of a service with what the configuration says about it: what a source is given to follow.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Followed {
-    /// Whose instances they are.
-    pub member: Member,
-    /// What to ask for and what to add.
-    pub rule: MemberRule,
-}
-
-impl Followed {
-    /// Adds what the configuration gives every instance of the member: labels (which win) and the main port's name.
-    #[must_use]
-    pub fn dress(&self, mut instance: Instance) -> Instance {
-        instance.labels = instance.labels.overlaid(&self.rule.labels);
-        if let Some((name, protocol)) = &self.rule.port_name
-            && instance.port != 0
-        {
-            let named = NamedPort { name: name.clone(), protocol: *protocol, port: instance.port };
-            if !instance.named_ports.contains(&named) {
-                instance.named_ports = instance.named_ports.iter().cloned().chain([named]).collect();
-            }
-        }
-        instance
-    }
-}

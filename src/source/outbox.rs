@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::WatchError;
+use super::watch_error::WatchError;
 use crate::model::Update;
 
 /// Where a source sends updates: bounded, so that a slow catalog slows sources down instead of filling memory.

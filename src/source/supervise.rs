@@ -1,30 +1,21 @@
 //! Keeps watches alive: tries, status, staleness.
 
 use std::{
-    convert::Infallible,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{sync::watch, time::Instant};
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::{Backoff, Outbox, WatchError, watch_error::caught};
+use super::{
+    backoff::Backoff,
+    outbox::Outbox,
+    watch::{Freshness, Watch, WatchOutbox},
+    watch_error::{WatchError, caught},
+};
 use crate::model::{Carried, Import, Known, Member, SourceStatus, Update, WatchHandle};
-
-/// One connection's worth of following something at a source.
-///
-/// A watch is asked to run again after it failed, a panic included; whatever it keeps in `self` (an index, a client)
-/// lives on.
-pub trait Watch: Send {
-    /// Follows the source until that fails. The first thing sent after every (re)connection is a
-    /// [`Update::Reset`] or [`Update::Imported`].
-    ///
-    /// # Errors
-    /// Whatever ends the connection; never a change that can be told by an update.
-    fn run(&mut self, out: &mut Output) -> impl Future<Output = Result<Infallible, WatchError>> + Send;
-}
 
 /// What every watch of one source needs.
 #[derive(Clone, Debug)]
@@ -75,53 +66,6 @@ impl Subject {
     }
 }
 
-/// Where a watch's updates go; notes that it is synced with the first one of each connection.
-#[derive(Debug)]
-pub struct Output {
-    outbox: Outbox,
-    handle: Arc<WatchHandle>,
-    word: watch::Sender<Word>,
-}
-
-/// How good the last word of a watch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Word {
-    /// There is none: it has never synced, or what it said has expired.
-    None,
-    /// It hears every change, since this time.
-    Fresh(Instant),
-    /// It has lost the source at this time; what it said still counts.
-    Stale(Instant),
-}
-
-impl Output {
-    /// Sends one update; waits while the catalog is behind.
-    ///
-    /// # Errors
-    /// [`WatchError::Closed`] when the program is stopping.
-    pub async fn send(&mut self, update: Update) -> Result<(), WatchError> {
-        self.outbox.send(update).await?;
-        self.handle.sent(1);
-        self.synced();
-        Ok(())
-    }
-
-    /// Notes that the watch hears every change now, also where nothing had to be sent.
-    pub fn synced(&mut self) {
-        let changed = self.word.send_if_modified(|word| {
-            let is_news = !matches!(word, Word::Fresh(_));
-            if is_news {
-                *word = Word::Fresh(Instant::now());
-            }
-            is_news
-        });
-        if changed {
-            self.handle.synced();
-            info!(source = %self.handle.source(), watch = self.handle.name(), "synced");
-        }
-    }
-}
-
 /// Runs `watch` until the program stops: tries again after every failure, notes the status, and says that the last
 /// word has expired once the watch has been without the source for longer than `max_stale`.
 ///
@@ -150,27 +94,32 @@ async fn run<W: Watch>(
     context: SourceContext,
 ) {
     // What was carried over expires as anything else does that is not heard again.
-    let before = if carried == Carried::Nothing { Word::None } else { Word::Stale(Instant::now()) };
-    let word = watch::Sender::new(before);
-    let output = Output { outbox: context.outbox.clone(), handle: Arc::clone(&handle), word: word.clone() };
+    let before =
+        if carried == Carried::Nothing { Freshness::Unsynced } else { Freshness::Stale(Instant::now()) };
+    let freshness = watch::Sender::new(before);
+    let output = WatchOutbox {
+        outbox: context.outbox.clone(),
+        handle: Arc::clone(&handle),
+        freshness: freshness.clone(),
+    };
     // Both run in this one task, so that nothing comes between looking at the word and sending that it has expired.
     tokio::select! {
         () = keep_trying(watch, output) => {}
-        () = expire(&subject, &context, &handle, &word) => {}
+        () = expire(&subject, &context, &handle, &freshness) => {}
     }
 }
 
 /// Runs the watch again and again; returns when the program is stopping.
-async fn keep_trying<W: Watch>(mut watch: W, mut output: Output) {
+async fn keep_trying<W: Watch>(mut watch: W, mut output: WatchOutbox) {
     let mut backoff = Backoff::default();
     loop {
         let Err(error) = caught(watch.run(&mut output)).await;
         if matches!(error, WatchError::Closed) {
             return;
         }
-        let current = *output.word.borrow();
-        if let Word::Fresh(since) = current {
-            output.word.send_replace(Word::Stale(Instant::now()));
+        let current = *output.freshness.borrow();
+        if let Freshness::Synced(since) = current {
+            output.freshness.send_replace(Freshness::Stale(Instant::now()));
             backoff.lost_after(since.elapsed());
         }
         let wait = backoff.wait();
@@ -189,12 +138,12 @@ async fn expire(
     subject: &Subject,
     context: &SourceContext,
     handle: &WatchHandle,
-    word: &watch::Sender<Word>,
+    freshness: &watch::Sender<Freshness>,
 ) {
-    let mut heard = word.subscribe();
+    let mut heard = freshness.subscribe();
     loop {
         let current = *heard.borrow_and_update();
-        let Word::Stale(since) = current else {
+        let Freshness::Stale(since) = current else {
             if heard.changed().await.is_err() {
                 return;
             }
@@ -203,7 +152,7 @@ async fn expire(
         if tokio::time::timeout_at(since + context.max_stale, heard.changed()).await.is_ok() {
             continue;
         }
-        match context.outbox.send_if(subject.expired(), || *word.borrow() == current).await {
+        match context.outbox.send_if(subject.expired(), || *freshness.borrow() == current).await {
             Err(_) => return,
             Ok(false) => continue, // it came back while the catalog was busy
             Ok(true) => {}
@@ -219,13 +168,15 @@ async fn expire(
                 return;
             }
         }
-        word.send_replace(Word::None);
+        freshness.send_replace(Freshness::Unsynced);
         handle.expired();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use tokio::sync::mpsc;
 
     use super::*;
@@ -238,7 +189,7 @@ mod tests {
     }
 
     impl Watch for Flaky {
-        async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+        async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
             tokio::time::sleep(Duration::from_millis(1)).await;
             if self.syncs > 0 {
                 self.syncs -= 1;
@@ -259,7 +210,7 @@ mod tests {
     }
 
     impl Watch for Staying {
-        async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+        async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
             let Some(stay) = self.stays.pop() else { return Err(WatchError::Refused("no".into())) };
             out.send(Update::Reset { member: member(), instances: Vec::new() }).await?;
             tokio::time::sleep(stay).await;
@@ -350,7 +301,7 @@ mod tests {
     struct Panicking(usize);
 
     impl Watch for Panicking {
-        async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+        async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
             if self.0 > 0 {
                 self.0 -= 1;
                 panic!("{} more to come", self.0);

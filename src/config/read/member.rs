@@ -139,5 +139,5 @@ fn fixed(item: Item<'_>, context: &Context<'_>) -> Option<MemberRule> {
     let query = static_member::statics(&mut table, context.apex);
     let common = Common::take(&mut table);
     table.finish();
-    Some(common.rule(SourceId::fixed(), Query::Static(query?)))
+    Some(common.rule(SourceId::static_source(), Query::Static(query?)))
 }

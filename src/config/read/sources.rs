@@ -30,7 +30,7 @@ impl Sources {
     pub(super) fn of_any_kind(&self, item: Item<'_>) -> Option<SourceId> {
         const WHAT: &str = "the name of a source in muster.toml, or \"static\"";
         let name = item.text_as(WHAT)?;
-        let fixed = SourceId::fixed();
+        let fixed = SourceId::static_source();
         let mut found = self.names.iter().chain([&fixed]).filter(|id| id.name.as_ref() == name);
         match (found.next(), found.next()) {
             (Some(only), None) => Some(only.clone()),

@@ -12,7 +12,7 @@ use reqwest::{
     header::{HeaderMap, HeaderValue},
 };
 
-use super::{Timing, turns::Turns};
+use super::{connection_pool::ConnectionPool, timing::Timing};
 use crate::{config::ConsulSource, source::WatchError};
 
 /// What all watches of one source share.
@@ -20,7 +20,7 @@ use crate::{config::ConsulSource, source::WatchError};
 pub(super) struct Agent {
     pub(super) settings: ConsulSource,
     pub(super) timing: Timing,
-    pub(super) turns: Arc<Turns>,
+    pub(super) connections: Arc<ConnectionPool>,
     client: Mutex<Option<(Trust, Client)>>,
 }
 
@@ -68,8 +68,8 @@ impl Agent {
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
     pub(super) fn new(settings: ConsulSource, timing: Timing) -> Arc<Self> {
-        let turns = Turns::new(settings.max_connections, timing);
-        Arc::new(Self { settings, timing, turns, client: Mutex::default() })
+        let connections = ConnectionPool::new(settings.max_connections, timing);
+        Arc::new(Self { settings, timing, connections, client: Mutex::default() })
     }
 
     /// The URL of an endpoint; `path` is escaped, segment by segment.

@@ -8,10 +8,10 @@ use reqwest::Url;
 use tracing::debug;
 
 use super::{
-    Timing,
     agent::{Access, Agent, Answer},
-    bucket::Bucket,
-    turns::Seat,
+    connection_pool::Slot,
+    rate_limit::RateLimit,
+    timing::Timing,
 };
 use crate::source::WatchError;
 
@@ -23,8 +23,8 @@ pub(super) struct BlockingQuery {
     path: Vec<String>,
     /// Parameters besides those of blocking and consistency.
     parameters: Vec<(&'static str, String)>,
-    bucket: Bucket,
-    seat: Seat,
+    rate_limit: RateLimit,
+    slot: Slot,
     connected: bool,
 }
 
@@ -58,8 +58,8 @@ impl BlockingQuery {
             agent: Arc::clone(agent),
             path: path.iter().map(|&segment| segment.to_owned()).collect(),
             parameters,
-            bucket: Bucket::new(),
-            seat: agent.turns.seat(),
+            rate_limit: RateLimit::new(),
+            slot: agent.connections.join(),
             connected: false,
         }
     }
@@ -70,7 +70,7 @@ impl BlockingQuery {
     /// [`WatchError::Setup`] when the address or a file cannot be used.
     pub(super) async fn connect(&mut self) -> Result<Connection<'_>, WatchError> {
         if std::mem::replace(&mut self.connected, true) {
-            let watches = u32::try_from(self.agent.turns.watches()).unwrap_or(u32::MAX);
+            let watches = u32::try_from(self.agent.connections.watches()).unwrap_or(u32::MAX);
             let spread = Duration::from_millis(2).saturating_mul(watches).min(Self::SPREAD);
             tokio::time::sleep(spread.mul_f64(rand::random_range(0.0..=1.0))).await;
         }
@@ -99,7 +99,7 @@ impl Connection<'_> {
     /// As [`Access::get`], and [`WatchError::Timeout`]; the index of an error's answer is never looked at.
     pub(super) async fn next(&mut self) -> Result<Answer, WatchError> {
         loop {
-            self.query.bucket.take().await;
+            self.query.rate_limit.take().await;
             let Outcome::Answer(answer) = self.ask().await? else { continue };
             if self.is_stale() && answer.lag > self.query.agent.settings.max_lag {
                 debug!(source = %self.query.agent.settings.id, lag = ?answer.lag, "too stale: asking the leader");
@@ -128,14 +128,14 @@ impl Connection<'_> {
     /// Asks once, in turn with the other watches.
     async fn ask(&self) -> Result<Outcome, WatchError> {
         let Timing { slack, .. } = self.query.agent.timing;
-        let turn = self.query.seat.turn().await.ok_or(WatchError::Closed)?;
+        let held = self.query.slot.acquire().await.ok_or(WatchError::Closed)?;
         let mut url = self.url.clone();
         let mut limit = slack;
         if self.is_stale() {
             url.query_pairs_mut().append_key_only("stale");
         }
         if self.index > 0 {
-            let wait = turn.wait(self.query.wanted_wait());
+            let wait = held.wait(self.query.wanted_wait());
             // Consul adds up to a sixteenth, so that queries do not end all at once.
             limit += wait + wait / 16;
             url.query_pairs_mut()
@@ -146,7 +146,7 @@ impl Connection<'_> {
             answer = tokio::time::timeout(limit, self.access.get(url)) => {
                 answer.map_err(|_| WatchError::Timeout(limit))?.map(Outcome::Answer)
             }
-            () = turn.called_off() => Ok(Outcome::CalledOff),
+            () = held.called_off() => Ok(Outcome::CalledOff),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{ConsulQuery, ImportRule, MemberRule, Query},
     model::{Import, Labels, Member, Name, Update},
-    source::{Followed, Output, SourceContext, Subject, Watch, WatchError, supervise},
+    source::{FollowedMember, SourceContext, Subject, Watch, WatchError, WatchOutbox, supervise},
 };
 
 /// Follows `/v1/catalog/services` for one `[[import]]`, and each service that it brings.
@@ -90,7 +90,7 @@ impl ImportWatch {
 }
 
 impl Watch for ImportWatch {
-    async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+    async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
         let mut connection = self.blocking.connect().await?;
         let mut last = None;
         loop {
@@ -208,7 +208,7 @@ impl Children {
             query: Query::Consul(query.clone()),
         };
         let member = Member { service: name.clone(), source: import.source.clone(), place: Member::IMPORTED };
-        ServiceWatch::new(&self.agent, Followed { member, rule }, query)
+        ServiceWatch::new(&self.agent, FollowedMember { member, rule }, query)
     }
 
     fn start(&mut self, prepared: Vec<Prepared>) {

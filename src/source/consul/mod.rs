@@ -11,7 +11,7 @@
 //!   for again in the default consistency mode. Queries wait no longer than about `max_lag` then, since the lag is
 //!   told when a query begins to wait.
 //!
-//! More services than connections share them in turns ([`turns`]).
+//! More services than connections share them in turns ([`connection_pool`]).
 //!
 //! Rejected: one watch on `/v1/health/state/any` (every flip of any check would return every check of the datacenter),
 //! and `?cached`, which an agent answers from memory however long it has been cut off.
@@ -20,26 +20,28 @@
 
 mod agent;
 mod blocking;
-mod bucket;
 mod changes;
+mod connection_pool;
 mod decode;
+mod import;
+mod instances;
+mod rate_limit;
+mod service;
+mod timing;
+
 #[cfg(test)]
 mod fake;
-mod import;
-mod reading;
-mod service;
 #[cfg(test)]
 mod tests;
-mod turns;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tracing::error;
 
-use self::{agent::Agent, import::ImportWatch, service::ServiceWatch};
-use super::{Followed, SourceContext, Subject, supervise};
+use self::{agent::Agent, import::ImportWatch, service::ServiceWatch, timing::Timing};
+use super::{FollowedMember, SourceContext, Subject, supervise};
 use crate::{
     config::{ConsulSource, ImportRule, Query},
     model::Import,
@@ -50,38 +52,16 @@ use crate::{
 /// Members of other kinds of sources are left out. Dropping the future stops every watch.
 pub async fn run(
     settings: ConsulSource,
-    members: Vec<Followed>,
+    members: Vec<FollowedMember>,
     imports: Vec<(Import, ImportRule)>,
     context: SourceContext,
 ) {
     run_with(Agent::new(settings, Timing::default()), members, imports, context).await;
 }
 
-/// Times that no configuration sets.
-#[derive(Clone, Copy, Debug)]
-struct Timing {
-    /// How long an answer may take beyond what the query waits for.
-    slack: Duration,
-    /// How long a watch may stand in line while there are more watches than connections.
-    line: Duration,
-    /// The shortest wait of a query, however many stand in line.
-    shortest_wait: Duration,
-}
-
-impl Default for Timing {
-    /// The slack is more than the 7 s for which Consul holds a query while there is no leader (`rpc_hold_timeout`).
-    fn default() -> Self {
-        Self {
-            slack: Duration::from_secs(10),
-            line: Duration::from_secs(4),
-            shortest_wait: Duration::from_millis(250),
-        }
-    }
-}
-
 async fn run_with(
     agent: Arc<Agent>,
-    members: Vec<Followed>,
+    members: Vec<FollowedMember>,
     imports: Vec<(Import, ImportRule)>,
     context: SourceContext,
 ) {

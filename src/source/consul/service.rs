@@ -8,12 +8,12 @@ use super::{
     agent::{Agent, Answer},
     blocking::BlockingQuery,
     changes::{self, Instances},
-    reading,
+    instances,
 };
 use crate::{
     config::ConsulQuery,
     model::Member,
-    source::{Followed, Output, Watch, WatchError},
+    source::{FollowedMember, Watch, WatchError, WatchOutbox},
 };
 
 /// Follows the instances of one service for one member.
@@ -26,14 +26,14 @@ pub(super) struct ServiceWatch {
 /// Makes instances of answers.
 #[derive(Debug)]
 struct Reader {
-    followed: Followed,
+    followed: FollowedMember,
     query: ConsulQuery,
     /// Ids that were last seen to have no usable address, so that each is warned of once.
     unusable: Vec<String>,
 }
 
 impl ServiceWatch {
-    pub(super) fn new(agent: &Arc<Agent>, followed: Followed, query: ConsulQuery) -> Self {
+    pub(super) fn new(agent: &Arc<Agent>, followed: FollowedMember, query: ConsulQuery) -> Self {
         let mut parameters = Vec::new();
         if let Some(datacenter) = query.datacenter.as_ref().or(agent.settings.datacenter.as_ref()) {
             parameters.push(("dc", datacenter.clone()));
@@ -56,7 +56,7 @@ impl ServiceWatch {
 }
 
 impl Watch for ServiceWatch {
-    async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+    async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
         let mut connection = self.blocking.connect().await?;
         let mut last = self.reader.read(&connection.next().await?)?;
         let member = self.reader.followed.member.clone();
@@ -73,7 +73,7 @@ impl Watch for ServiceWatch {
 
 impl Reader {
     fn read(&mut self, answer: &Answer) -> Result<Instances, WatchError> {
-        let reading = reading::read(&answer.body, &self.query)?;
+        let reading = instances::read(&answer.body, &self.query)?;
         if reading.instances.is_empty() && answer.filtered {
             return Err(WatchError::Denied(format!(
                 "the token may not read any instance of {:?}; give it service:read and node:read",
@@ -84,7 +84,7 @@ impl Reader {
             self.unusable = reading.unusable;
             self.warn_of_unusable();
         }
-        let dressed = reading.instances.into_iter().map(|instance| self.followed.dress(instance));
+        let dressed = reading.instances.into_iter().map(|instance| self.followed.apply_rule(instance));
         Ok(dressed.map(|instance| (Arc::clone(&instance.id), instance)).collect())
     }
 

@@ -60,11 +60,11 @@ fn query(service: &str) -> ConsulQuery {
     ConsulQuery { service: service.into(), tags: Vec::new(), filter: None, datacenter: None, port: None }
 }
 
-fn followed(query: ConsulQuery) -> Followed {
+fn followed(query: ConsulQuery) -> FollowedMember {
     let service: Name = format!("{}.test", query.service).parse().unwrap();
     let rule =
         MemberRule { source: id(), labels: Labels::default(), port_name: None, query: Query::Consul(query) };
-    Followed { member: Member { service, source: id(), place: 0 }, rule }
+    FollowedMember { member: Member { service, source: id(), place: 0 }, rule }
 }
 
 /// Times that a machine which stands still for a while does not exceed.
@@ -72,14 +72,14 @@ fn patient() -> Timing {
     Timing { slack: Duration::from_secs(60), ..Timing::default() }
 }
 
-fn start(settings: ConsulSource, members: Vec<Followed>, imports: Vec<(Import, ImportRule)>) -> Source {
+fn start(settings: ConsulSource, members: Vec<FollowedMember>, imports: Vec<(Import, ImportRule)>) -> Source {
     start_with(settings, patient(), members, imports)
 }
 
 fn start_with(
     settings: ConsulSource,
     timing: Timing,
-    members: Vec<Followed>,
+    members: Vec<FollowedMember>,
     imports: Vec<(Import, ImportRule)>,
 ) -> Source {
     start_into(mpsc::channel(64), settings, timing, members, imports)
@@ -89,7 +89,7 @@ fn start_into(
     (outbox, inbox): (mpsc::Sender<Update>, mpsc::Receiver<Update>),
     settings: ConsulSource,
     timing: Timing,
-    members: Vec<Followed>,
+    members: Vec<FollowedMember>,
     imports: Vec<(Import, ImportRule)>,
 ) -> Source {
     // Whichever test is first installs it.

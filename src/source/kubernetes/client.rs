@@ -1,12 +1,11 @@
 //! The client: one connection pool and one set of credentials for all watches of a source, made again when in doubt.
 
-use std::{error::Error, io, path::Path, sync::Arc, time::Duration};
+use std::{error::Error, io, path::Path, time::Duration};
 
 use axum::{
     body::{Body, BodyDataStream},
     http::{Request, StatusCode},
 };
-use futures_util::StreamExt;
 use kube::{
     Client, Config,
     client::AuthError,
@@ -19,15 +18,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{
-    Timing,
-    feed::{Collection, Feed, Object},
-};
+use super::response::{brief, collect};
 use crate::{config::KubernetesSource, source::WatchError};
 
 /// The source's client, made when it is first needed.
 #[derive(Debug)]
-pub(super) struct Clients {
+pub(super) struct SharedClient {
     settings: KubernetesSource,
     /// How long nothing may come on a connection.
     silence: Duration,
@@ -63,7 +59,7 @@ pub(super) enum Answer {
     Gone,
 }
 
-impl Clients {
+impl SharedClient {
     /// How long a connection, with TLS, may take to open.
     const CONNECT: Duration = Duration::from_secs(10);
     /// How long making a client may take: credential plugins may ask far away.
@@ -75,11 +71,6 @@ impl Clients {
 
     pub(super) fn new(settings: KubernetesSource, silence: Duration) -> Self {
         Self { settings, silence, slot: Mutex::default() }
-    }
-
-    /// Makes what lists and watches `collection`.
-    pub(super) fn feed<T: Object>(self: &Arc<Self>, collection: Collection, timing: Timing) -> Feed<T> {
-        Feed::new(Arc::clone(self), collection, timing)
     }
 
     /// Sends a request and waits for the head of the answer for at most `limit`.
@@ -147,11 +138,12 @@ impl std::fmt::Debug for Slot {
 
 impl Current {
     fn is_good(&self) -> bool {
-        let doubted = self.doubted && self.made.elapsed() >= Clients::TRUSTED;
+        let doubted = self.doubted && self.made.elapsed() >= SharedClient::TRUSTED;
         // Only clients with a certificate from a plugin have a time; kube refreshes tokens itself.
         let expiring = self.client.valid_until().as_ref().is_some_and(|until| {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            until.as_second() - Clients::EXPIRY_MARGIN <= i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+            until.as_second() - SharedClient::EXPIRY_MARGIN
+                <= i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
         });
         !doubted && !expiring
     }
@@ -171,7 +163,7 @@ fn make(settings: &KubernetesSource, silence: Duration) -> Result<Client, WatchE
             ))
         })?,
     };
-    config.connect_timeout = Some(Clients::CONNECT);
+    config.connect_timeout = Some(SharedClient::CONNECT);
     config.read_timeout = Some(silence);
     config.reset_reader_on_write = true;
     // Supervision tries again, and says so; kube would wait in silence for up to a quarter of an hour.
@@ -217,7 +209,7 @@ fn unreachable(error: kube::Error) -> WatchError {
             return WatchError::Setup(format!("cannot get credentials: {error}"));
         }
         if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
-            return WatchError::Timeout(Clients::CONNECT);
+            return WatchError::Timeout(SharedClient::CONNECT);
         }
         cause = error.source();
     }
@@ -228,14 +220,6 @@ fn unreachable(error: kube::Error) -> WatchError {
     }
 }
 
-/// Makes a failure of a body that breaks off; only the root of the causes says something, the others repeat it.
-pub(super) fn broken(error: axum::Error) -> WatchError {
-    WatchError::Connect(match anyhow::Error::from(error).chain().last() {
-        Some(root) => anyhow::anyhow!("the connection broke: {root}"),
-        None => anyhow::anyhow!("the connection broke"),
-    })
-}
-
 /// Returns what the body of a failure says, next to its status.
 async fn message(status: StatusCode, body: &mut BodyDataStream) -> String {
     const LONGEST: usize = 64 << 10;
@@ -244,26 +228,4 @@ async fn message(status: StatusCode, body: &mut BodyDataStream) -> String {
         Ok(said) if !said.message.is_empty() => format!("{}: {}", status.as_u16(), brief(&said.message)),
         _ => status.to_string(),
     }
-}
-
-/// Cuts a text from the network to what fits into a log line.
-pub(super) fn brief(text: &str) -> String {
-    const LONGEST: usize = 300;
-    text.chars().take(LONGEST).collect()
-}
-
-/// Reads a body of at most `longest` bytes.
-///
-/// # Errors
-/// When it is longer, or breaks off.
-pub(super) async fn collect(body: &mut BodyDataStream, longest: usize) -> Result<Vec<u8>, WatchError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(broken)?;
-        if bytes.len() + chunk.len() > longest {
-            return Err(WatchError::Malformed(format!("more than {} MiB in one answer", longest >> 20)));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, hash::Hash, sync::Arc};
 use crate::{
     config::{PortRef, Query},
     model::{Health, Instance, Labels, NamedPort, Protocol, Target},
-    source::Followed,
+    source::FollowedMember,
 };
 
 /// What an instance is made from; which port is the main one differs from member to member.
@@ -32,7 +32,7 @@ impl Endpoint {
     ///
     /// One that lacks the port that the member names is unhealthy: nothing listens where clients are sent. A Service
     /// sends nothing to such a pod either; here it stays visible, with the reason.
-    pub(super) fn instance(&self, followed: &Followed) -> Instance {
+    pub(super) fn instance(&self, followed: &FollowedMember) -> Instance {
         let wanted = match &followed.rule.query {
             Query::Kubernetes(query) => query.port.as_ref(),
             _ => None,
@@ -44,7 +44,7 @@ impl Endpoint {
             }
             _ => (self.health, self.reason.clone()),
         };
-        followed.dress(Instance {
+        followed.apply_rule(Instance {
             id: Arc::clone(&self.id),
             target: self.target.clone(),
             port: port.unwrap_or_default(),
@@ -147,7 +147,7 @@ fn share<T: Clone + Eq + Hash>(known: &mut HashSet<T>, value: &mut T) {
 
 /// A member that asks for pods, for tests.
 #[cfg(test)]
-pub(super) fn member(port: Option<PortRef>) -> Followed {
+pub(super) fn member(port: Option<PortRef>) -> FollowedMember {
     use crate::{
         config::{KubernetesObjects, KubernetesQuery, MemberRule},
         model::{Member, SourceId, SourceKind},
@@ -155,7 +155,7 @@ pub(super) fn member(port: Option<PortRef>) -> Followed {
     let source = SourceId { kind: SourceKind::Kubernetes, name: "eks".into() };
     let objects = KubernetesObjects::Pods("app=web".parse().unwrap());
     let query = KubernetesQuery { namespace: "shop".to_owned(), objects, port };
-    Followed {
+    FollowedMember {
         member: Member { service: "web.test".parse().unwrap(), source: source.clone(), place: 0 },
         rule: MemberRule {
             source,

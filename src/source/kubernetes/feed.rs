@@ -10,69 +10,19 @@ use kube::{
     api::{ListParams, WatchParams},
     core::{Request, WatchEvent},
 };
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::debug;
 
 use super::{
-    Timing,
-    client::{Answer, Clients, brief, broken, collect},
+    client::{Answer, SharedClient},
+    collection::{Collection, Object},
+    endpoint_table::EndpointTable,
+    json::List,
     lines::Lines,
-    table::Table,
-    wire::List,
+    response::{brief, broken, collect},
+    timing::Timing,
 };
 use crate::source::WatchError;
-
-/// A kind of object, and how little of it is kept.
-pub(super) trait Object: Sized + Send + 'static {
-    /// The fields that are read.
-    type Json: DeserializeOwned + Send;
-
-    /// Returns the object's `resourceVersion`; empty where there is none.
-    fn version(json: &Self::Json) -> &str;
-
-    /// Converts what was read into what is kept.
-    fn from_json(json: Self::Json) -> Self;
-}
-
-/// Which objects are followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Collection {
-    /// The path of its URL, such as `/api/v1/nodes`.
-    path: String,
-    /// A label selector; `None`: all objects.
-    labels: Option<String>,
-    /// Whether only the metadata of objects is asked for.
-    metadata_only: bool,
-}
-
-impl Collection {
-    /// All objects with `labels` of a namespace; `api` is such as `/api/v1`.
-    pub(super) fn namespaced(api: &str, namespace: &str, plural: &str, labels: String) -> Self {
-        let labels = Some(labels).filter(|labels| !labels.is_empty());
-        let path = format!("{api}/namespaces/{}/{plural}", escaped(namespace));
-        Self { path, labels, metadata_only: false }
-    }
-
-    /// All objects of the cluster, in whichever namespace.
-    pub(super) fn everywhere(api: &str, plural: &str) -> Self {
-        Self { path: format!("{api}/{plural}"), labels: None, metadata_only: false }
-    }
-
-    /// The metadata of all objects of the cluster.
-    pub(super) fn metadata(api: &str, plural: &str) -> Self {
-        Self { path: format!("{api}/{plural}"), labels: None, metadata_only: true }
-    }
-}
-
-/// Keeps a name from reaching out of its segment of a path.
-fn escaped(name: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    name.bytes().map(escape).collect()
-}
 
 /// A change of a collection.
 #[derive(Debug, PartialEq, Eq)]
@@ -88,7 +38,7 @@ pub(super) enum Change<T> {
 /// Lists and watches a collection.
 #[derive(Debug)]
 pub(super) struct Feed<T> {
-    clients: Arc<Clients>,
+    clients: Arc<SharedClient>,
     collection: Collection,
     timing: Timing,
     kind: PhantomData<fn() -> T>,
@@ -113,7 +63,7 @@ impl<T: Object> Feed<T> {
     /// Longest event, in bytes.
     const LONGEST_EVENT: usize = 8 << 20;
 
-    pub(super) fn new(clients: Arc<Clients>, collection: Collection, timing: Timing) -> Self {
+    pub(super) fn new(clients: Arc<SharedClient>, collection: Collection, timing: Timing) -> Self {
         Self { clients, collection, timing, kind: PhantomData }
     }
 
@@ -205,10 +155,10 @@ impl<T: Object> Feed<T> {
         let mut objects = Vec::new();
         let mut rest = None;
         // Pages may be empty, but not for ever.
-        for _ in 0..Table::MOST {
+        for _ in 0..EndpointTable::MOST {
             let Some(page) = self.page(rest.take()).await? else { return Ok(None) };
             objects.extend(page.items.unwrap_or_default().into_iter().map(T::from_json));
-            if objects.len() > Table::MOST {
+            if objects.len() > EndpointTable::MOST {
                 break;
             }
             rest = page.metadata.rest.filter(|rest| !rest.is_empty());
@@ -220,7 +170,7 @@ impl<T: Object> Feed<T> {
                 return Ok(Some((objects, version)));
             }
         }
-        Err(WatchError::Refused(format!("more than {} objects; narrow the selector", Table::MOST)))
+        Err(WatchError::Refused(format!("more than {} objects; narrow the selector", EndpointTable::MOST)))
     }
 
     async fn page(&self, rest: Option<String>) -> Result<Option<List<T::Json>>, WatchError> {

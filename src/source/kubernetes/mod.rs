@@ -2,8 +2,8 @@
 //!
 //! One watch for each (namespace, objects) that members ask for, however many members do; one client for them all; and
 //! one more watch, of nodes, that knows which zone a pod is in. With `identify_clients` there is also one of all pods of
-//! the cluster ([`askers`]), so that routes know who asks. The way of the data: [`client`] sends requests,
-//! [`feed`] turns list and watch into [`feed::Change`]s of small types ([`pod`], [`slice`](mod@slice), [`node`]), [`table`] keeps
+//! the cluster ([`client_pods`]), so that routes know who asks. The way of the data: [`client`] sends requests,
+//! [`feed`] turns list and watch into [`feed::Change`]s of small types ([`pod`], [`slice`](mod@slice), [`node`]), [`endpoint_table`] keeps
 //! what is there now and says what changed.
 //!
 //! The loop over list and watch is our own, over kube's client (kubeconfig, exec plugins, TLS, tokens) and its request
@@ -20,83 +20,65 @@
 //!
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
-mod askers;
 mod client;
+mod client_pods;
+mod collection;
 mod endpoint;
+mod endpoint_table;
 mod feed;
+mod json;
 mod lines;
 mod node;
-mod nodes;
+mod node_watch;
 mod pod;
-mod pods;
+mod pod_watch;
+mod response;
 mod slice;
-mod slices;
-mod table;
-mod wire;
+mod slice_watch;
+mod timing;
 
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tracing::error;
 
 use self::{
-    askers::Asker,
-    client::Clients,
-    nodes::{NodeWatch, Zones},
+    client::SharedClient,
+    client_pods::ClientPod,
+    endpoint_table::EndpointTable,
+    feed::Feed,
+    node_watch::{NodeWatch, NodeZones},
     pod::Pod,
-    pods::PodWatch,
-    slices::SliceWatch,
-    table::Table,
+    pod_watch::PodWatch,
+    slice_watch::SliceWatch,
+    timing::Timing,
 };
-use super::{Followed, SourceContext, supervise};
+use super::{FollowedMember, SourceContext, supervise};
 use crate::config::{KubernetesObjects, KubernetesSource, Query};
 
 /// Follows everything that `members` ask a Kubernetes source for, until the program stops.
 ///
 /// Members that do not ask a Kubernetes source are left out. Dropping the future ends all watches.
-pub async fn run(settings: KubernetesSource, members: Vec<Followed>, context: SourceContext) {
+pub async fn run(settings: KubernetesSource, members: Vec<FollowedMember>, context: SourceContext) {
     follow(settings, members, context, Timing::default()).await;
 }
 
-/// How long the parts of list and watch may take.
-#[derive(Clone, Debug)]
-struct Timing {
-    /// The range that a watch's `timeoutSeconds` is drawn from, so that many watches do not come back in step. Its end
-    /// bounds how long a connection that died silently goes unnoticed.
-    watch_seconds: RangeInclusive<u32>,
-    /// How much longer than `timeoutSeconds` a watch may take.
-    grace: Duration,
-    /// The longest time in which nothing may come on a connection: longer than any watch.
-    silence: Duration,
-    /// How long one page of a list may take.
-    answer: Duration,
-    /// Least time from one list, or one watch, to the next.
-    pause: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            watch_seconds: 60..=90,
-            grace: Duration::from_secs(5),
-            silence: Duration::from_secs(100),
-            answer: Duration::from_secs(60),
-            pause: Duration::from_secs(1),
-        }
-    }
-}
-
-async fn follow(settings: KubernetesSource, members: Vec<Followed>, context: SourceContext, timing: Timing) {
+async fn follow(
+    settings: KubernetesSource,
+    members: Vec<FollowedMember>,
+    context: SourceContext,
+    timing: Timing,
+) {
     let source = settings.id.clone();
     let identify_clients = settings.identify_clients;
-    let clients = Arc::new(Clients::new(settings, timing.silence));
-    let zones = Zones::default();
+    let clients = Arc::new(SharedClient::new(settings, timing.silence));
+    let zones = NodeZones::default();
     let mut supervised = Vec::new();
     let groups: Vec<_> = groups(members).collect();
     let mut aside = JoinSet::new();
@@ -105,26 +87,34 @@ async fn follow(settings: KubernetesSource, members: Vec<Followed>, context: Sou
         aside.spawn(nodes.run(source.clone()));
     }
     if identify_clients {
-        let table = Table::new(vec![askers::member(source.clone())]);
+        let table = EndpointTable::new(vec![client_pods::member(source.clone())]);
         let subject = table.subject();
-        let pods = clients.feed::<Asker>(askers::collection(), timing.clone());
+        let pods = Feed::<ClientPod>::new(Arc::clone(&clients), client_pods::collection(), timing.clone());
         let watch = PodWatch::new(pods, table, &zones);
         supervised.push(supervise(watch, "all pods".to_owned(), subject, context.clone()).boxed());
     }
     for Group { namespace, objects, members } in groups {
-        let table = Table::new(members);
+        let table = EndpointTable::new(members);
         let subject = table.subject();
         let context = context.clone();
         match objects {
             KubernetesObjects::Pods(selector) => {
                 let name = format!("pods {selector} in {namespace}");
-                let pods = clients.feed::<Pod>(pods::collection(&namespace, &selector), timing.clone());
+                let pods = Feed::<Pod>::new(
+                    Arc::clone(&clients),
+                    pod_watch::collection(&namespace, &selector),
+                    timing.clone(),
+                );
                 let watch = PodWatch::new(pods, table, &zones);
                 supervised.push(supervise(watch, name, subject, context).boxed());
             }
             KubernetesObjects::Service(service) => {
                 let name = format!("service {service} in {namespace}");
-                let slices = clients.feed(slices::collection(&namespace, &service), timing.clone());
+                let slices = Feed::new(
+                    Arc::clone(&clients),
+                    slice_watch::collection(&namespace, &service),
+                    timing.clone(),
+                );
                 let watch = SliceWatch::new(slices, table);
                 supervised.push(supervise(watch, name, subject, context).boxed());
             }
@@ -143,11 +133,11 @@ async fn follow(settings: KubernetesSource, members: Vec<Followed>, context: Sou
 struct Group {
     namespace: String,
     objects: KubernetesObjects,
-    members: Vec<Followed>,
+    members: Vec<FollowedMember>,
 }
 
 /// Puts members that ask for the same objects together.
-fn groups(members: Vec<Followed>) -> impl Iterator<Item = Group> {
+fn groups(members: Vec<FollowedMember>) -> impl Iterator<Item = Group> {
     let mut groups = BTreeMap::<_, Group>::new();
     for followed in members {
         let Query::Kubernetes(query) = &followed.rule.query else { continue };

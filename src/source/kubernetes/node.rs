@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{feed::Object, wire::Metadata};
+use super::{collection::Object, json::Metadata};
 
 /// A node and its zone.
 #[derive(Debug, PartialEq, Eq)]

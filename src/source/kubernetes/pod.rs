@@ -8,10 +8,10 @@ use serde::Deserialize;
 use tracing::debug;
 
 use super::{
-    client::brief,
+    collection::Object,
     endpoint::{Endpoint, Ports},
-    feed::Object,
-    wire::Metadata,
+    json::Metadata,
+    response::brief,
 };
 use crate::model::{Health, Instance, Target};
 

@@ -107,9 +107,9 @@ async fn a_server_that_always_returns_at_once_is_not_flooded() {
     let started = Instant::now();
     let mut source = Source::of_web(&consul);
     source.reset().await;
-    let (burst, more) = (bucket::Bucket::BURST as usize, 8);
+    let (burst, more) = (rate_limit::RateLimit::BURST as usize, 8);
     consul.until("more than a burst", |state| state.seen.len() >= burst + more).await;
-    let least = Duration::from_secs_f64((more - 1) as f64 / bucket::Bucket::PER_SECOND);
+    let least = Duration::from_secs_f64((more - 1) as f64 / rate_limit::RateLimit::PER_SECOND);
     assert!(started.elapsed() >= least, "{:?}", started.elapsed());
     source.assert_silent();
 }

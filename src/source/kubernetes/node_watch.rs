@@ -10,11 +10,12 @@ use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
 use super::{
-    Timing,
-    client::Clients,
-    feed::{Change, Collection, Feed, ended},
+    client::SharedClient,
+    collection::Collection,
+    endpoint_table::EndpointTable,
+    feed::{Change, Feed, ended},
     node::Node,
-    table::Table,
+    timing::Timing,
 };
 use crate::{
     model::SourceId,
@@ -22,15 +23,15 @@ use crate::{
 };
 
 /// The zone of each node that has one.
-pub(super) type ZoneOf = HashMap<Arc<str>, Arc<str>>;
+pub(super) type ZoneByNode = HashMap<Arc<str>, Arc<str>>;
 
 /// What is known of zones, for all watches of pods.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Zones(watch::Sender<ZoneOf>);
+pub(super) struct NodeZones(watch::Sender<ZoneByNode>);
 
-impl Zones {
+impl NodeZones {
     /// Returns a view that tells when something has changed.
-    pub(super) fn subscribe(&self) -> watch::Receiver<ZoneOf> {
+    pub(super) fn subscribe(&self) -> watch::Receiver<ZoneByNode> {
         self.0.subscribe()
     }
 
@@ -42,7 +43,7 @@ impl Zones {
             }
             Change::Applied(Node { name, zone: Some(zone) }) => {
                 self.0.send_if_modified(|zones| {
-                    let is_room = zones.len() < Table::MOST || zones.contains_key(&name);
+                    let is_room = zones.len() < EndpointTable::MOST || zones.contains_key(&name);
                     is_room && zones.insert(name, Arc::clone(&zone)) != Some(zone)
                 });
             }
@@ -57,15 +58,15 @@ impl Zones {
 #[derive(Debug)]
 pub(super) struct NodeWatch {
     feed: Feed<Node>,
-    zones: Zones,
+    zones: NodeZones,
 }
 
 impl NodeWatch {
     /// How long to wait after having been denied: somebody has to change a role.
     const DENIED: Duration = Duration::from_secs(60);
 
-    pub(super) fn new(clients: Arc<Clients>, timing: Timing, zones: Zones) -> Self {
-        let feed = clients.feed(Collection::metadata("/api/v1", "nodes"), timing);
+    pub(super) fn new(clients: Arc<SharedClient>, timing: Timing, zones: NodeZones) -> Self {
+        let feed = Feed::new(clients, Collection::metadata("/api/v1", "nodes"), timing);
         Self { feed, zones }
     }
 

@@ -18,12 +18,12 @@ use tokio::{
 };
 
 /// Longest wait for something that must happen; only a broken test gets there.
-pub(in super::super) const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A server that is gone when it is dropped, and keeps the heads of the requests that it got.
-pub(in super::super) struct Server {
+pub(super) struct Server {
     /// Where it listens.
-    pub(in super::super) address: SocketAddr,
+    pub(super) address: SocketAddr,
     heads: mpsc::UnboundedReceiver<String>,
     connections: Arc<AtomicUsize>,
     _task: JoinSet<()>,
@@ -31,7 +31,7 @@ pub(in super::super) struct Server {
 
 impl Server {
     /// Answers each connection by `answer`, which gets the stream after the request's head was read.
-    pub(in super::super) async fn new<A, F>(answer: A) -> Self
+    pub(super) async fn new<A, F>(answer: A) -> Self
     where
         A: Fn(TcpStream) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -60,7 +60,7 @@ impl Server {
     }
 
     /// Accepts and never says anything.
-    pub(in super::super) async fn silent() -> Self {
+    pub(super) async fn silent() -> Self {
         Self::new(async |stream| {
             std::future::pending::<()>().await;
             drop(stream);
@@ -69,7 +69,7 @@ impl Server {
     }
 
     /// Answers with these pieces and closes the connection.
-    pub(in super::super) async fn raw<const N: usize>(pieces: [&str; N]) -> Self {
+    pub(super) async fn raw<const N: usize>(pieces: [&str; N]) -> Self {
         let pieces = Arc::new(pieces.map(str::to_owned));
         Self::new(move |mut stream| {
             let pieces = Arc::clone(&pieces);
@@ -85,12 +85,12 @@ impl Server {
     }
 
     /// Answers with a status and a body.
-    pub(in super::super) async fn http(status: u16, body: &str) -> Self {
+    pub(super) async fn http(status: u16, body: &str) -> Self {
         Self::raw([&format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len())]).await
     }
 
     /// Answers with the status that `status` has at that time.
-    pub(in super::super) async fn switched(status: Arc<AtomicU16>) -> Self {
+    pub(super) async fn switched(status: Arc<AtomicU16>) -> Self {
         Self::new(move |mut stream| {
             let status = status.load(Ordering::Relaxed);
             async move {
@@ -102,7 +102,7 @@ impl Server {
     }
 
     /// Answers 200 and leaves the connection open for the next request.
-    pub(in super::super) async fn keeping_alive() -> Self {
+    pub(super) async fn keeping_alive() -> Self {
         Self::new(async |mut stream| {
             loop {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
@@ -115,7 +115,7 @@ impl Server {
     }
 
     /// Answers 200 and a body that goes on until the client has had enough.
-    pub(in super::super) async fn endless() -> Self {
+    pub(super) async fn endless() -> Self {
         Self::new(async |mut stream| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
             while stream.write_all(&[b'-'; 1000]).await.is_ok() {}
@@ -124,22 +124,22 @@ impl Server {
     }
 
     /// An address where a connection is refused: the same port, which nobody else is given, at another loopback address.
-    pub(in super::super) fn refused(&self) -> SocketAddr {
+    pub(super) fn refused(&self) -> SocketAddr {
         SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), self.address.port())
     }
 
     /// Connections so far.
-    pub(in super::super) fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
     /// The head of the next request.
-    pub(in super::super) async fn request(&mut self) -> String {
+    pub(super) async fn request(&mut self) -> String {
         timeout(DEADLINE, self.heads.recv()).await.expect("a request within the deadline").unwrap()
     }
 
     /// The value of a header of the next request.
-    pub(in super::super) async fn header(&mut self, name: &str) -> String {
+    pub(super) async fn header(&mut self, name: &str) -> String {
         let head = self.request().await;
         let lines = head.lines().filter_map(|line| line.split_once(": "));
         let found =
@@ -148,7 +148,7 @@ impl Server {
     }
 
     /// Tells whether no request is left that was not looked at.
-    pub(in super::super) fn no_more_requests(&mut self) -> bool {
+    pub(super) fn no_more_requests(&mut self) -> bool {
         self.heads.try_recv().is_err()
     }
 }

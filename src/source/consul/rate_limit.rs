@@ -9,12 +9,12 @@ use tokio::time::Instant;
 /// Consul's page on blocking queries asks clients to limit their rate, since a busy service may return at once each
 /// time: <https://developer.hashicorp.com/consul/api-docs/features/blocking>
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(super) struct RateLimit {
     tokens: f64,
     filled: Instant,
 }
 
-impl Bucket {
+impl RateLimit {
     /// Queries after a calm time that need not wait.
     pub(super) const BURST: f64 = 20.0;
     /// Queries a second in the long run; more than the turns of a crowded source need.
@@ -49,14 +49,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_free_and_then_the_rate_holds() {
-        let mut bucket = Bucket::new();
+        let mut limit = RateLimit::new();
         let start = Instant::now();
         for _ in 0..20 {
-            bucket.take().await;
+            limit.take().await;
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
         for _ in 0..50 {
-            bucket.take().await;
+            limit.take().await;
         }
         let took = start.elapsed().as_secs_f64();
         assert!((9.9..10.2).contains(&took), "50 at 5 a second took {took}");
@@ -64,17 +64,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn calm_fills_it_up_to_one_burst() {
-        let mut bucket = Bucket::new();
+        let mut limit = RateLimit::new();
         for _ in 0..25 {
-            bucket.take().await;
+            limit.take().await;
         }
         tokio::time::advance(Duration::from_secs(3600)).await;
         let start = Instant::now();
         for _ in 0..20 {
-            bucket.take().await;
+            limit.take().await;
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
-        bucket.take().await;
+        limit.take().await;
         assert!(start.elapsed() > Duration::from_millis(100));
     }
 }

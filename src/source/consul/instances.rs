@@ -18,7 +18,7 @@ use crate::{
 
 /// What an answer says about a service.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct ServiceInstances {
     /// The instances that can be answered with.
     pub(super) instances: Vec<Instance>,
     /// Ids of those that cannot, since neither service nor node has an address or a host name.
@@ -29,13 +29,13 @@ pub(super) struct Reading {
 ///
 /// # Errors
 /// [`WatchError::Malformed`] when it is not what that endpoint answers.
-pub(super) fn read(body: &[u8], query: &ConsulQuery) -> Result<Reading, WatchError> {
+pub(super) fn read(body: &[u8], query: &ConsulQuery) -> Result<ServiceInstances, WatchError> {
     let entries = entries(body).map_err(|error| WatchError::Malformed(error.to_string()))?;
     let mut nodes_of_id: HashMap<&str, usize> = HashMap::new();
     for entry in &entries {
         *nodes_of_id.entry(&entry.service.id).or_default() += 1;
     }
-    let mut reading = Reading::default();
+    let mut reading = ServiceInstances::default();
     let mut words = Words::default();
     for entry in entries.iter().filter(|entry| has_tags(&entry.service, &query.tags)) {
         // An id is unique on its node only. Alone it is the better name, and the one that people gave; so the node is

@@ -7,7 +7,7 @@ use std::{
 use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::Barrier};
 
 use super::{
-    testing::{DEADLINE, Server},
+    super::fake::{DEADLINE, Server},
     *,
 };
 use crate::config::HttpCheck;
@@ -31,7 +31,7 @@ fn localhost(port: u16) -> Instance {
     instance
 }
 
-async fn probe(instance: &Instance, check: &Check) -> Finding {
+async fn probe(instance: &Instance, check: &Check) -> ProbeResult {
     Prober::new().probe(instance, check).await
 }
 
@@ -39,24 +39,27 @@ async fn probe(instance: &Instance, check: &Check) -> Finding {
 async fn the_checks_port_comes_before_the_instances() {
     let server = Server::silent().await;
     let instance = instance(&[server.refused().ip()], server.address.port());
-    assert_eq!(probe(&instance, &tcp()).await, Finding::Failed("connection refused".into()));
+    assert_eq!(probe(&instance, &tcp()).await, ProbeResult::Failed("connection refused".into()));
     let other = Server::silent().await;
     let elsewhere = self::instance(&[other.address.ip()], 1);
     let check = Check { port: Some(other.address.port()), ..tcp() };
-    assert!(matches!(probe(&elsewhere, &check).await, Finding::Passed(_)));
+    assert!(matches!(probe(&elsewhere, &check).await, ProbeResult::Passed(_)));
 }
 
 #[tokio::test]
 async fn without_any_port_it_fails_and_says_so() {
     let finding = probe(&instance(&[Ipv4Addr::LOCALHOST.into()], 0), &tcp()).await;
-    assert_eq!(finding, Finding::Failed("no port to probe; give the instance or its check a port".into()));
+    assert_eq!(
+        finding,
+        ProbeResult::Failed("no port to probe; give the instance or its check a port".into())
+    );
 }
 
 #[tokio::test]
 async fn without_any_address_it_fails_and_says_so() {
     let mut nowhere = Instance::at("i", Ipv4Addr::LOCALHOST.into(), 1);
     nowhere.target = Target::Addresses(Box::default());
-    assert_eq!(probe(&nowhere, &tcp()).await, Finding::Failed("it has no address".into()));
+    assert_eq!(probe(&nowhere, &tcp()).await, ProbeResult::Failed("it has no address".into()));
 }
 
 #[tokio::test]
@@ -65,9 +68,9 @@ async fn every_address_must_pass_and_the_one_that_does_not_is_named() {
     let (good, other) = (server.address, server.refused());
     let both = instance(&[good.ip(), other.ip()], good.port());
     let finding = probe(&both, &tcp()).await;
-    assert_eq!(finding, Finding::Failed("127.0.0.2: connection refused".into()));
+    assert_eq!(finding, ProbeResult::Failed("127.0.0.2: connection refused".into()));
     let _also = TcpListener::bind(other).await.unwrap();
-    assert!(matches!(probe(&both, &tcp()).await, Finding::Passed(_)));
+    assert!(matches!(probe(&both, &tcp()).await, ProbeResult::Passed(_)));
 }
 
 #[tokio::test]
@@ -75,7 +78,7 @@ async fn a_silent_server_is_given_up_on_after_the_timeout() {
     let server = Server::silent().await;
     let check = Check { timeout: Duration::from_millis(50), ..http() };
     let finding = probe(&instance(&[server.address.ip()], server.address.port()), &check).await;
-    assert_eq!(finding, Finding::Failed("timeout after 50ms".into()));
+    assert_eq!(finding, ProbeResult::Failed("timeout after 50ms".into()));
 }
 
 #[tokio::test]
@@ -86,17 +89,17 @@ async fn of_a_host_one_address_that_passes_is_enough() {
     let deadline = Instant::now() + DEADLINE;
     let port = server.address.port();
     let finding = prober.probe_all(&addresses, port, &tcp(), None, deadline, Judgement::Best).await;
-    assert_eq!(finding, Finding::Passed("127.0.0.1: connection opened".into()));
+    assert_eq!(finding, ProbeResult::Passed("127.0.0.1: connection opened".into()));
     let refused = &addresses[..1];
     let finding = prober.probe_all(refused, port, &tcp(), None, deadline, Judgement::Best).await;
-    assert_eq!(finding, Finding::Failed("connection refused".into()));
+    assert_eq!(finding, ProbeResult::Failed("connection refused".into()));
 }
 
 #[tokio::test]
 async fn a_host_is_resolved_and_named_in_the_request() {
     let mut server = Server::http(200, "").await;
     let port = server.address.port();
-    assert!(matches!(probe(&localhost(port), &http()).await, Finding::Passed(_)));
+    assert!(matches!(probe(&localhost(port), &http()).await, ProbeResult::Passed(_)));
     assert_eq!(server.header("host").await, format!("localhost:{port}"));
 }
 
@@ -105,14 +108,6 @@ fn host_leaves_out_the_port_of_the_scheme() {
     let name: Name = "vm-2.corp.example".parse().unwrap();
     assert_eq!(authority(&name, 80), "vm-2.corp.example");
     assert_eq!(authority(&name, 8080), "vm-2.corp.example:8080");
-}
-
-#[test]
-fn a_lack_of_sockets_is_not_the_instances_fault() {
-    let finding = Finding::of(&io::Error::from_raw_os_error(Errno::EMFILE as i32));
-    assert!(matches!(finding, Finding::Untried(_)), "{finding:?}");
-    let finding = Finding::of(&io::Error::from_raw_os_error(Errno::EHOSTUNREACH as i32));
-    assert_eq!(finding, Finding::Failed("host unreachable".into()));
 }
 
 #[tokio::test]
@@ -135,6 +130,6 @@ async fn no_more_probes_than_allowed_run_at_one_time() {
     let prober = Prober::with_limit(2);
     let (check, instance) = (http(), instance(&[server.address.ip()], server.address.port()));
     let findings = futures_util::future::join_all((0..8).map(|_| prober.probe(&instance, &check))).await;
-    assert_eq!(findings, vec![Finding::Passed("http 200".into()); 8]);
+    assert_eq!(findings, vec![ProbeResult::Passed("http 200".into()); 8]);
     assert_eq!(most.load(Ordering::SeqCst), 2);
 }

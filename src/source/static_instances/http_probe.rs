@@ -5,7 +5,7 @@ use std::{error::Error, io, net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use reqwest::{Client, Response, header, redirect, retry};
 
-use super::Finding;
+use super::probe_result::ProbeResult;
 use crate::config::HttpCheck;
 
 /// Makes the client of all HTTP probes.
@@ -41,7 +41,7 @@ pub(super) async fn probe(
     address: SocketAddr,
     host: Option<&str>,
     check: &HttpCheck,
-) -> Finding {
+) -> ProbeResult {
     let mut request =
         client.get(format!("http://{address}{}", check.path)).header(header::CONNECTION, "close");
     if let Some(host) = host {
@@ -54,16 +54,16 @@ pub(super) async fn probe(
     let status = response.status().as_u16();
     let (low, high) = check.status;
     if !(low..=high).contains(&status) {
-        return Finding::Failed(format!("http {status}, expected {low}-{high}"));
+        return ProbeResult::Failed(format!("http {status}, expected {low}-{high}"));
     }
     match check.body.as_deref() {
         Some(text) if !text.is_empty() => search(response, text).await,
-        _ => Finding::Passed(format!("http {status}")),
+        _ => ProbeResult::Passed(format!("http {status}")),
     }
 }
 
 /// Looks for `text` in the first [`HttpCheck::BODY_LIMIT`] bytes of the body; the rest is never read.
-async fn search(mut response: Response, text: &str) -> Finding {
+async fn search(mut response: Response, text: &str) -> ProbeResult {
     let status = response.status().as_u16();
     let mut seen: Vec<u8> = Vec::with_capacity(HttpCheck::BODY_LIMIT);
     while seen.len() < HttpCheck::BODY_LIMIT {
@@ -73,28 +73,28 @@ async fn search(mut response: Response, text: &str) -> Finding {
                 seen.extend(chunk.iter().take(HttpCheck::BODY_LIMIT - seen.len()));
                 let fresh = seen.get(searched..).unwrap_or_default();
                 if fresh.windows(text.len()).any(|window| window == text.as_bytes()) {
-                    return Finding::Passed(format!("http {status}, body has {text:?}"));
+                    return ProbeResult::Passed(format!("http {status}, body has {text:?}"));
                 }
             }
             Ok(None) => break,
             Err(error) => return finding(&error),
         }
     }
-    Finding::Failed(format!("body lacks {text:?}"))
+    ProbeResult::Failed(format!("body lacks {text:?}"))
 }
 
 /// What a failed request says about the instance: its innermost cause, which is the one that tells.
-fn finding(error: &reqwest::Error) -> Finding {
+fn finding(error: &reqwest::Error) -> ProbeResult {
     let mut cause: &dyn Error = error;
     loop {
         if let Some(error) = cause.downcast_ref::<io::Error>()
             && error.raw_os_error().is_some()
         {
-            return Finding::of(error);
+            return ProbeResult::of(error);
         }
         match cause.source() {
             Some(inner) => cause = inner,
-            None => return Finding::Failed(cause.to_string()),
+            None => return ProbeResult::Failed(cause.to_string()),
         }
     }
 }
@@ -103,7 +103,7 @@ fn finding(error: &reqwest::Error) -> Finding {
 mod tests {
     use rstest::rstest;
 
-    use super::{super::testing::Server, *};
+    use super::{super::fake::Server, *};
 
     fn check() -> HttpCheck {
         HttpCheck { path: "/health?deep=1".into(), host: None, status: HttpCheck::DEFAULT_STATUS, body: None }
@@ -113,22 +113,22 @@ mod tests {
         HttpCheck { body: Some(text.into()), ..check() }
     }
 
-    async fn ask(server: &Server, check: &HttpCheck) -> Finding {
+    async fn ask(server: &Server, check: &HttpCheck) -> ProbeResult {
         probe(&client().unwrap(), server.address, check.host.as_deref(), check).await
     }
 
-    fn failed(reason: &str) -> Finding {
-        Finding::Failed(reason.into())
+    fn failed(reason: &str) -> ProbeResult {
+        ProbeResult::Failed(reason.into())
     }
 
     #[rstest]
-    #[case(200, Finding::Passed("http 200".into()))]
-    #[case(204, Finding::Passed("http 204".into()))]
-    #[case(399, Finding::Passed("http 399".into()))]
+    #[case(200, ProbeResult::Passed("http 200".into()))]
+    #[case(204, ProbeResult::Passed("http 204".into()))]
+    #[case(399, ProbeResult::Passed("http 399".into()))]
     #[case(400, failed("http 400, expected 200-399"))]
     #[case(503, failed("http 503, expected 200-399"))]
     #[tokio::test]
-    async fn the_status_decides(#[case] status: u16, #[case] expected: Finding) {
+    async fn the_status_decides(#[case] status: u16, #[case] expected: ProbeResult) {
         let server = Server::http(status, "").await;
         assert_eq!(ask(&server, &check()).await, expected);
     }
@@ -137,14 +137,14 @@ mod tests {
     async fn the_range_of_status_codes_is_the_checks_own() {
         let server = Server::http(418, "").await;
         let teapot = HttpCheck { status: (418, 418), ..check() };
-        assert_eq!(ask(&server, &teapot).await, Finding::Passed("http 418".into()));
+        assert_eq!(ask(&server, &teapot).await, ProbeResult::Passed("http 418".into()));
     }
 
     #[tokio::test]
     async fn a_redirect_is_an_answer_and_not_followed() {
         let answer = "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n";
         let mut server = Server::raw([answer]).await;
-        assert_eq!(ask(&server, &check()).await, Finding::Passed("http 302".into()));
+        assert_eq!(ask(&server, &check()).await, ProbeResult::Passed("http 302".into()));
         assert!(server.request().await.starts_with("GET /health?deep=1 HTTP/1.1\r\n"));
         assert!(server.no_more_requests());
     }
@@ -164,7 +164,7 @@ mod tests {
         let client = client().unwrap();
         for _ in 0..3 {
             let finding = probe(&client, server.address, None, &check()).await;
-            assert_eq!(finding, Finding::Passed("http 200".into()));
+            assert_eq!(finding, ProbeResult::Passed("http 200".into()));
         }
         assert_eq!(server.connections(), 3);
     }
@@ -172,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn the_text_must_be_in_the_body() {
         let server = Server::http(200, "all is ok here").await;
-        let found = Finding::Passed("http 200, body has \"ok\"".into());
+        let found = ProbeResult::Passed("http 200, body has \"ok\"".into());
         assert_eq!(ask(&server, &with_body("ok")).await, found);
         assert_eq!(ask(&server, &with_body("fine")).await, failed("body lacks \"fine\""));
     }
@@ -180,14 +180,14 @@ mod tests {
     #[tokio::test]
     async fn an_empty_text_is_in_every_body() {
         let server = Server::http(200, "").await;
-        assert_eq!(ask(&server, &with_body("")).await, Finding::Passed("http 200".into()));
+        assert_eq!(ask(&server, &with_body("")).await, ProbeResult::Passed("http 200".into()));
     }
 
     #[tokio::test]
     async fn a_text_that_comes_in_two_pieces_is_found() {
         let pieces = ["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n1234h", "ello"];
         let server = Server::raw(pieces).await;
-        assert!(matches!(ask(&server, &with_body("hello")).await, Finding::Passed(_)));
+        assert!(matches!(ask(&server, &with_body("hello")).await, ProbeResult::Passed(_)));
     }
 
     #[rstest]
@@ -198,14 +198,14 @@ mod tests {
     async fn only_the_beginning_of_the_body_is_searched(#[case] at: usize, #[case] found: bool) {
         let server = Server::http(200, &format!("{}ok", "-".repeat(at))).await;
         let finding = ask(&server, &with_body("ok")).await;
-        assert_eq!(matches!(finding, Finding::Passed(_)), found, "{finding:?}");
+        assert_eq!(matches!(finding, ProbeResult::Passed(_)), found, "{finding:?}");
     }
 
     #[tokio::test]
     async fn a_body_without_end_is_not_read_to_its_end() {
         let server = Server::endless().await;
         assert_eq!(ask(&server, &with_body("ok")).await, failed("body lacks \"ok\""));
-        assert_eq!(ask(&server, &check()).await, Finding::Passed("http 200".into()));
+        assert_eq!(ask(&server, &check()).await, ProbeResult::Passed("http 200".into()));
     }
 
     #[rstest]
@@ -233,6 +233,6 @@ mod tests {
     async fn a_path_that_makes_no_url_fails_instead_of_panicking() {
         let server = Server::silent().await;
         let odd = HttpCheck { path: "no-slash:at:all".into(), ..check() };
-        assert!(matches!(ask(&server, &odd).await, Finding::Failed(_)));
+        assert!(matches!(ask(&server, &odd).await, ProbeResult::Failed(_)));
     }
 }

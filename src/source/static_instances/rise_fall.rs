@@ -7,14 +7,14 @@ use crate::model::Health;
 /// Route 53 calls the number in a row the failure threshold and uses it both ways:
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/dns-failover-determining-health-of-endpoints.html>
 #[derive(Debug)]
-pub(super) struct Verdict {
+pub(super) struct RiseFall {
     rise: u32,
     fall: u32,
     healthy: Option<bool>,
     against: u32,
 }
 
-impl Verdict {
+impl RiseFall {
     /// Makes a verdict that takes `rise` successes in a row to become healthy again and `fall` failures to become
     /// unhealthy; 0 counts as 1.
     pub(super) fn new(rise: u32, fall: u32) -> Self {
@@ -60,7 +60,7 @@ mod tests {
 
     /// Plays `results` (`+` passed, `-` failed) and writes what came of each: `H`, `U`, or `.` for no change.
     fn play(rise: u32, fall: u32, results: &str) -> String {
-        let mut verdict = Verdict::new(rise, fall);
+        let mut verdict = RiseFall::new(rise, fall);
         let said = |result| match verdict.hear(result == '+') {
             Some(Health::Healthy) => 'H',
             Some(Health::Unhealthy) => 'U',
@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn what_was_found_before_needs_as_many_in_a_row_to_change() {
-        let mut verdict = Verdict::new(2, 2).knowing(Health::Healthy);
+        let mut verdict = RiseFall::new(2, 2).knowing(Health::Healthy);
         assert_eq!([verdict.hear(false), verdict.hear(false)], [None, Some(Health::Unhealthy)]);
-        let mut verdict = Verdict::new(2, 2).knowing(Health::Unknown);
+        let mut verdict = RiseFall::new(2, 2).knowing(Health::Unknown);
         assert_eq!(verdict.hear(false), Some(Health::Unhealthy));
     }
 

@@ -10,11 +10,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
-use super::Timing;
+use super::timing::Timing;
 
 /// The connections of one source and who wants them.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct ConnectionPool {
     /// First come, first served.
     connections: Semaphore,
     capacity: usize,
@@ -22,7 +22,7 @@ pub(super) struct Turns {
     timing: Timing,
 }
 
-impl Turns {
+impl ConnectionPool {
     pub(super) fn new(capacity: usize, timing: Timing) -> Arc<Self> {
         let capacity = capacity.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
@@ -33,10 +33,10 @@ impl Turns {
         })
     }
 
-    /// Adds a watch, until the seat is dropped.
-    pub(super) fn seat(self: &Arc<Self>) -> Seat {
+    /// Adds a watch, until the slot is dropped.
+    pub(super) fn join(self: &Arc<Self>) -> Slot {
         self.watches.send_modify(|watches| *watches += 1);
-        Seat(Arc::clone(self))
+        Slot(Arc::clone(self))
     }
 
     /// How many watches there are.
@@ -55,17 +55,17 @@ impl Turns {
 
 /// One watch's place among those who share connections.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<Turns>);
+pub(super) struct Slot(Arc<ConnectionPool>);
 
-impl Seat {
+impl Slot {
     /// Stands in line for a connection. Dropping the turn gives it back.
-    pub(super) async fn turn(&self) -> Option<Turn<'_>> {
+    pub(super) async fn acquire(&self) -> Option<HeldConnection<'_>> {
         let permit = self.0.connections.acquire().await.ok()?;
-        Some(Turn { _permit: permit, turns: &self.0, slice: self.0.slice() })
+        Some(HeldConnection { _permit: permit, pool: &self.0, slice: self.0.slice() })
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.watches.send_modify(|watches| *watches -= 1);
     }
@@ -73,13 +73,13 @@ impl Drop for Seat {
 
 /// The right to one connection.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(super) struct HeldConnection<'a> {
     _permit: SemaphorePermit<'a>,
-    turns: &'a Turns,
+    pool: &'a ConnectionPool,
     slice: Option<Duration>,
 }
 
-impl Turn<'_> {
+impl HeldConnection<'_> {
     /// How long a query that would like to wait for `wanted` may wait.
     pub(super) fn wait(&self, wanted: Duration) -> Duration {
         self.slice.map_or(wanted, |slice| slice.min(wanted))
@@ -88,8 +88,8 @@ impl Turn<'_> {
     /// Returns when a turn without a limit has become too long, since there are more watches than connections now.
     pub(super) async fn called_off(&self) {
         if self.slice.is_none() {
-            let mut watches = self.turns.watches.subscribe();
-            if watches.wait_for(|watches| *watches > self.turns.capacity).await.is_ok() {
+            let mut watches = self.pool.watches.subscribe();
+            if watches.wait_for(|watches| *watches > self.pool.capacity).await.is_ok() {
                 return;
             }
         }
@@ -102,9 +102,9 @@ mod tests {
     use super::*;
 
     fn slice(watches: usize, capacity: usize) -> Option<Duration> {
-        let turns = Turns::new(capacity, Timing::default());
-        let _seats: Vec<_> = (0..watches).map(|_| turns.seat()).collect();
-        turns.slice()
+        let pool = ConnectionPool::new(capacity, Timing::default());
+        let _slots: Vec<_> = (0..watches).map(|_| pool.join()).collect();
+        pool.slice()
     }
 
     #[test]
@@ -117,18 +117,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_unlimited_turn_is_called_off_when_there_are_too_many() {
-        let turns = Turns::new(1, Timing::default());
-        let first = turns.seat();
-        let turn = first.turn().await.unwrap();
-        assert_eq!(turn.wait(Duration::from_secs(300)), Duration::from_secs(300));
-        let early = tokio::time::timeout(Duration::from_secs(1000), turn.called_off()).await;
+        let pool = ConnectionPool::new(1, Timing::default());
+        let first = pool.join();
+        let held = first.acquire().await.unwrap();
+        assert_eq!(held.wait(Duration::from_secs(300)), Duration::from_secs(300));
+        let early = tokio::time::timeout(Duration::from_secs(1000), held.called_off()).await;
         assert!(early.is_err(), "nobody else wants it");
-        let _second = turns.seat();
-        turn.called_off().await;
-        drop(turn);
-        let turn = first.turn().await.unwrap();
-        assert_eq!(turn.wait(Duration::from_secs(300)), Duration::from_secs(4));
-        let limited = tokio::time::timeout(Duration::from_secs(1000), turn.called_off()).await;
+        let _second = pool.join();
+        held.called_off().await;
+        drop(held);
+        let held = first.acquire().await.unwrap();
+        assert_eq!(held.wait(Duration::from_secs(300)), Duration::from_secs(4));
+        let limited = tokio::time::timeout(Duration::from_secs(1000), held.called_off()).await;
         assert!(limited.is_err(), "a limited turn ends by itself");
     }
 }

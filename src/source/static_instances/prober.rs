@@ -1,13 +1,4 @@
-//! One probe of one instance: whom to ask, what to make of the answers.
-//!
-//! Every address of an instance is tried at once within one deadline. Imports [`crate::model`] and the settings in
-//! [`crate::config`]. Trying one address after the other was rejected: a first one that swallows packets would leave
-//! no time for the second.
-
-mod http;
-mod tcp;
-#[cfg(test)]
-pub(super) mod testing;
+//! The prober: probes instances, of all of them only so many at one time.
 
 use std::{
     io,
@@ -16,53 +7,16 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use nix::errno::Errno;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
 
+use super::{http_probe, probe_result::ProbeResult, tcp_probe};
 use crate::{
     config::{Check, CheckKind},
     model::{Instance, Name, Target},
 };
-
-/// What one probe has found, each with its reason in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
-    /// It answers as expected.
-    Passed(String),
-    /// It does not.
-    Failed(String),
-    /// Nothing about the instance: this machine could not even try, for want of sockets or memory.
-    Untried(String),
-}
-
-impl Finding {
-    /// What an error of the operating system says about the instance.
-    fn of(error: &io::Error) -> Self {
-        let ours = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM].map(|errno| errno as i32);
-        if error.raw_os_error().is_some_and(|code| ours.contains(&code)) {
-            return Self::Untried(format!("{error}; raise the limit of open files, or probe less often"));
-        }
-        Self::Failed(match error.kind() {
-            kind @ (io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable) => kind.to_string(),
-            _ => error.to_string(),
-        })
-    }
-
-    /// Puts the address in front of a reason, where there are several that it could be about.
-    fn at(self, address: IpAddr) -> Self {
-        match self {
-            Self::Passed(reason) => Self::Passed(format!("{address}: {reason}")),
-            Self::Failed(reason) => Self::Failed(format!("{address}: {reason}")),
-            Self::Untried(reason) => Self::Untried(format!("{address}: {reason}")),
-        }
-    }
-}
 
 /// How the findings of several addresses become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,20 +51,20 @@ impl Prober {
 
     fn with_limit(at_once: usize) -> Self {
         Self {
-            http: http::client().map_err(|error| format!("cannot set up HTTP: {error}")),
+            http: http_probe::client().map_err(|error| format!("cannot set up HTTP: {error}")),
             permits: Semaphore::new(at_once),
             lookups: Arc::new(Semaphore::new(Self::LOOKUPS_AT_ONCE)),
         }
     }
 
     /// Probes `instance` once. Takes up to `check.timeout` from when it is its turn.
-    pub(super) async fn probe(&self, instance: &Instance, check: &Check) -> Finding {
+    pub(super) async fn probe(&self, instance: &Instance, check: &Check) -> ProbeResult {
         let port = check.port.unwrap_or(instance.port);
         if port == 0 {
-            return Finding::Failed("no port to probe; give the instance or its check a port".into());
+            return ProbeResult::Failed("no port to probe; give the instance or its check a port".into());
         }
         let Ok(_permit) = self.permits.acquire().await else {
-            return Finding::Untried("stopping".into());
+            return ProbeResult::Untried("stopping".into());
         };
         let deadline = Instant::now() + check.timeout;
         match &instance.target {
@@ -125,7 +79,7 @@ impl Prober {
                         let host = check_host(check).unwrap_or_else(|| authority(name, port));
                         self.probe_all(&addresses, port, check, Some(host), deadline, Judgement::Best).await
                     }
-                    Err(why) => Finding::Failed(format!("cannot resolve {name}: {why}")),
+                    Err(why) => ProbeResult::Failed(format!("cannot resolve {name}: {why}")),
                 }
             }
         }
@@ -140,35 +94,35 @@ impl Prober {
         host: Option<String>,
         deadline: Instant,
         judgement: Judgement,
-    ) -> Finding {
+    ) -> ProbeResult {
         let host = host.as_deref();
         let mut findings: FuturesUnordered<_> = addresses
             .iter()
             .map(async |&address| {
                 let attempt = self.attempt(SocketAddr::new(address, port), check, host);
                 let finding = timeout_at(deadline, attempt).await;
-                let finding = finding.unwrap_or_else(|_| Finding::Failed(late(check)));
+                let finding = finding.unwrap_or_else(|_| ProbeResult::Failed(late(check)));
                 if addresses.len() > 1 { finding.at(address) } else { finding }
             })
             .collect();
         let mut open = None;
         while let Some(finding) = findings.next().await {
             match (&finding, judgement) {
-                (Finding::Passed(_), Judgement::Best) | (Finding::Failed(_), Judgement::Worst) => {
+                (ProbeResult::Passed(_), Judgement::Best) | (ProbeResult::Failed(_), Judgement::Worst) => {
                     return finding;
                 }
-                (Finding::Untried(_), _) => open = Some(finding),
+                (ProbeResult::Untried(_), _) => open = Some(finding),
                 _ => open = open.or(Some(finding)),
             }
         }
-        open.unwrap_or_else(|| Finding::Failed("it has no address".into()))
+        open.unwrap_or_else(|| ProbeResult::Failed("it has no address".into()))
     }
 
-    async fn attempt(&self, address: SocketAddr, check: &Check, host: Option<&str>) -> Finding {
+    async fn attempt(&self, address: SocketAddr, check: &Check, host: Option<&str>) -> ProbeResult {
         match (&check.kind, &self.http) {
-            (CheckKind::Tcp, _) => tcp::probe(address).await,
-            (CheckKind::Http(check), Ok(client)) => http::probe(client, address, host, check).await,
-            (CheckKind::Http(_), Err(why)) => Finding::Untried(why.clone()),
+            (CheckKind::Tcp, _) => tcp_probe::probe(address).await,
+            (CheckKind::Http(check), Ok(client)) => http_probe::probe(client, address, host, check).await,
+            (CheckKind::Http(_), Err(why)) => ProbeResult::Untried(why.clone()),
         }
     }
 

@@ -4,30 +4,30 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
-use super::Finding;
+use super::probe_result::ProbeResult;
 
 /// Opens a connection and closes it again; the caller sets the time limit.
-pub(super) async fn probe(address: SocketAddr) -> Finding {
+pub(super) async fn probe(address: SocketAddr) -> ProbeResult {
     match TcpStream::connect(address).await {
-        Ok(_) => Finding::Passed("connection opened".into()),
-        Err(error) => Finding::of(&error),
+        Ok(_) => ProbeResult::Passed("connection opened".into()),
+        Err(error) => ProbeResult::of(&error),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::testing::Server, *};
+    use super::{super::fake::Server, *};
 
     #[tokio::test]
     async fn an_open_port_passes() {
         let server = Server::silent().await;
-        assert_eq!(probe(server.address).await, Finding::Passed("connection opened".into()));
+        assert_eq!(probe(server.address).await, ProbeResult::Passed("connection opened".into()));
     }
 
     #[tokio::test]
     async fn a_closed_port_is_refused() {
         let server = Server::silent().await;
         let finding = probe(server.refused()).await;
-        assert_eq!(finding, Finding::Failed("connection refused".into()));
+        assert_eq!(finding, ProbeResult::Failed("connection refused".into()));
     }
 }

@@ -8,7 +8,7 @@ fn query() -> ConsulQuery {
     ConsulQuery { service: "web".into(), tags: Vec::new(), filter: None, datacenter: None, port: None }
 }
 
-fn reading(entries: &Value, query: &ConsulQuery) -> Reading {
+fn reading(entries: &Value, query: &ConsulQuery) -> ServiceInstances {
     read(entries.to_string().as_bytes(), query).unwrap()
 }
 

@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
-use super::{
-    probe::{Finding, Prober},
-    verdict::Verdict,
-};
+use super::{probe_result::ProbeResult, prober::Prober, rise_fall::RiseFall};
 use crate::{
     config::Check,
     model::{Health, Instance, Member, Update, WatchHandle},
@@ -17,7 +14,7 @@ use crate::{
 
 /// One instance that is probed, and where changes of its health go.
 #[derive(Debug)]
-pub(super) struct Probing {
+pub(super) struct ProbeLoop {
     /// Whose instance it is.
     pub(super) member: Member,
     /// The instance as it was last reported.
@@ -30,7 +27,7 @@ pub(super) struct Probing {
     pub(super) handle: Arc<WatchHandle>,
 }
 
-impl Probing {
+impl ProbeLoop {
     /// Latest start of the first probe: newcomers are judged soon, and many of them still not in step.
     const SPREAD: Duration = Duration::from_millis(200);
     /// How far from `interval` the time between two starts may be, as a share of it.
@@ -40,13 +37,13 @@ impl Probing {
     pub(super) async fn run(mut self, prober: Arc<Prober>) {
         let spread = Self::SPREAD.min(self.check.interval / 10);
         sleep(spread.mul_f64(rand::random_range(0.0..=1.0))).await;
-        let mut verdict = Verdict::new(self.check.rise, self.check.fall).knowing(self.instance.health);
+        let mut verdict = RiseFall::new(self.check.rise, self.check.fall).knowing(self.instance.health);
         let mut could_try = true;
         loop {
             let jitter = rand::random_range(1.0 - Self::JITTER..=1.0 + Self::JITTER);
             let next = Instant::now() + self.check.interval.mul_f64(jitter);
             let finding = prober.probe(&self.instance, &self.check).await;
-            if let Finding::Untried(why) = &finding
+            if let ProbeResult::Untried(why) = &finding
                 && could_try
             {
                 warn!(
@@ -54,11 +51,11 @@ impl Probing {
                     "cannot probe, health stays {}: {why}", self.instance.health,
                 );
             }
-            could_try = !matches!(finding, Finding::Untried(_));
+            could_try = !matches!(finding, ProbeResult::Untried(_));
             let change = match finding {
-                Finding::Passed(reason) => verdict.hear(true).map(|health| (health, reason)),
-                Finding::Failed(reason) => verdict.hear(false).map(|health| (health, reason)),
-                Finding::Untried(_) => None,
+                ProbeResult::Passed(reason) => verdict.hear(true).map(|health| (health, reason)),
+                ProbeResult::Failed(reason) => verdict.hear(false).map(|health| (health, reason)),
+                ProbeResult::Untried(_) => None,
             };
             if let Some((health, reason)) = change
                 && !self.report(health, reason).await

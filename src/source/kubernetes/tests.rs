@@ -1,6 +1,6 @@
 //! What the source says, asked of it as the program does, against a fake API server over real sockets.
 
-mod askers;
+mod client_pods;
 mod failures;
 mod following;
 
@@ -19,7 +19,7 @@ use crate::{
     config::{KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, Query},
     model::{Board, Health, Instance, Labels, Member, SourceId, SourceKind, SourceStatus, Target, Update},
     source::Outbox,
-    source::{Followed, SourceContext},
+    source::{FollowedMember, SourceContext},
 };
 
 const PODS: &str = "/api/v1/namespaces/shop/pods";
@@ -35,24 +35,24 @@ struct Source {
 }
 
 impl Source {
-    fn start(server: &ApiServer, members: Vec<Followed>) -> Self {
+    fn start(server: &ApiServer, members: Vec<FollowedMember>) -> Self {
         let user = json!({ "token": "first" });
         Self::start_as(members, quick(), |path| write_kubeconfig(path, server, user))
     }
 
     /// Starts one that follows all pods of the cluster beside its members.
-    fn identifying(server: &ApiServer, members: Vec<Followed>) -> Self {
+    fn identifying(server: &ApiServer, members: Vec<FollowedMember>) -> Self {
         let user = json!({ "token": "first" });
         Self::start_with(true, members, quick(), |path| write_kubeconfig(path, server, user))
     }
 
-    fn start_as(members: Vec<Followed>, timing: Timing, prepare: impl FnOnce(&PathBuf)) -> Self {
+    fn start_as(members: Vec<FollowedMember>, timing: Timing, prepare: impl FnOnce(&PathBuf)) -> Self {
         Self::start_with(false, members, timing, prepare)
     }
 
     fn start_with(
         identify_clients: bool,
-        members: Vec<Followed>,
+        members: Vec<FollowedMember>,
         timing: Timing,
         prepare: impl FnOnce(&PathBuf),
     ) -> Self {
@@ -149,9 +149,9 @@ fn id() -> SourceId {
     SourceId { kind: SourceKind::Kubernetes, name: "eks".into() }
 }
 
-fn followed(service: &str, objects: KubernetesObjects, port: Option<PortRef>) -> Followed {
+fn followed(service: &str, objects: KubernetesObjects, port: Option<PortRef>) -> FollowedMember {
     let query = KubernetesQuery { namespace: "shop".to_owned(), objects, port };
-    Followed {
+    FollowedMember {
         member: Member { service: service.parse().unwrap(), source: id(), place: 0 },
         rule: MemberRule {
             source: id(),
@@ -166,7 +166,7 @@ fn pods() -> KubernetesObjects {
     KubernetesObjects::Pods("app=web".parse().unwrap())
 }
 
-fn web() -> Vec<Followed> {
+fn web() -> Vec<FollowedMember> {
     vec![followed("web.test", pods(), Some(PortRef::Number(80)))]
 }
 

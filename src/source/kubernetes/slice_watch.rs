@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, convert::Infallible, pin::pin, sync::Arc};
 use futures_util::TryStreamExt;
 
 use super::{
-    feed::{Change, Collection, Feed, ended},
+    collection::Collection,
+    endpoint_table::EndpointTable,
+    feed::{Change, Feed, ended},
     slice::{Slice, merged},
-    table::Table,
 };
-use crate::source::{Output, Watch, WatchError};
+use crate::source::{Watch, WatchError, WatchOutbox};
 
 /// The EndpointSlices of a Service.
 ///
@@ -24,15 +25,15 @@ pub(super) fn collection(namespace: &str, service: &str) -> Collection {
 pub(super) struct SliceWatch {
     feed: Feed<Slice>,
     slices: BTreeMap<Arc<str>, Slice>,
-    table: Table,
+    table: EndpointTable,
 }
 
 impl SliceWatch {
-    pub(super) fn new(feed: Feed<Slice>, table: Table) -> Self {
+    pub(super) fn new(feed: Feed<Slice>, table: EndpointTable) -> Self {
         Self { feed, slices: BTreeMap::new(), table }
     }
 
-    async fn take(&mut self, change: Change<Slice>, out: &mut Output) -> Result<(), WatchError> {
+    async fn take(&mut self, change: Change<Slice>, out: &mut WatchOutbox) -> Result<(), WatchError> {
         let is_list = matches!(change, Change::All(_));
         match change {
             Change::All(slices) => {
@@ -46,8 +47,11 @@ impl SliceWatch {
             }
         }
         let endpoints: usize = self.slices.values().map(|slice| slice.endpoints.len() + 1).sum();
-        if endpoints > Table::MOST {
-            return Err(WatchError::Refused(format!("more than {} endpoints in one Service", Table::MOST)));
+        if endpoints > EndpointTable::MOST {
+            return Err(WatchError::Refused(format!(
+                "more than {} endpoints in one Service",
+                EndpointTable::MOST
+            )));
         }
         let endpoints = merged(self.slices.values());
         match is_list {
@@ -58,7 +62,7 @@ impl SliceWatch {
 }
 
 impl Watch for SliceWatch {
-    async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+    async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
         let mut changes = pin!(self.feed.changes());
         loop {
             let change = changes.try_next().await?.ok_or_else(ended)?;

@@ -6,15 +6,16 @@ use futures_util::TryStreamExt;
 use tokio::sync::watch;
 
 use super::{
+    collection::{Collection, Object},
     endpoint::Endpoint,
-    feed::{Change, Collection, Feed, Object, ended},
-    nodes::{ZoneOf, Zones},
+    endpoint_table::EndpointTable,
+    feed::{Change, Feed, ended},
+    node_watch::{NodeZones, ZoneByNode},
     pod::Pod,
-    table::Table,
 };
 use crate::{
     model::Selector,
-    source::{Output, Watch, WatchError},
+    source::{Watch, WatchError, WatchOutbox},
 };
 
 /// The pods of `namespace` whose labels meet `selector`.
@@ -29,16 +30,16 @@ pub(super) fn collection(namespace: &str, selector: &Selector) -> Collection {
 #[derive(Debug)]
 pub(super) struct PodWatch<T> {
     feed: Feed<T>,
-    table: Table,
-    zones: watch::Receiver<ZoneOf>,
+    table: EndpointTable,
+    zones: watch::Receiver<ZoneByNode>,
 }
 
 impl<T: Object + Into<Pod>> PodWatch<T> {
-    pub(super) fn new(feed: Feed<T>, table: Table, zones: &Zones) -> Self {
+    pub(super) fn new(feed: Feed<T>, table: EndpointTable, zones: &NodeZones) -> Self {
         Self { feed, table, zones: zones.subscribe() }
     }
 
-    async fn take(&mut self, change: Change<T>, out: &mut Output) -> Result<(), WatchError> {
+    async fn take(&mut self, change: Change<T>, out: &mut WatchOutbox) -> Result<(), WatchError> {
         let one = match change {
             Change::All(pods) => {
                 let endpoints = pods.into_iter().filter_map(|pod| pod.into().endpoint);
@@ -61,7 +62,7 @@ impl<T: Object + Into<Pod>> PodWatch<T> {
     }
 
     /// Says pods anew whose node's zone has become known or has changed.
-    async fn move_to_zones(&mut self, out: &mut Output) -> Result<(), WatchError> {
+    async fn move_to_zones(&mut self, out: &mut WatchOutbox) -> Result<(), WatchError> {
         let moved: Vec<_> = {
             let zones = self.zones.borrow_and_update();
             let moved =
@@ -73,7 +74,7 @@ impl<T: Object + Into<Pod>> PodWatch<T> {
 }
 
 impl<T: Object + Into<Pod>> Watch for PodWatch<T> {
-    async fn run(&mut self, out: &mut Output) -> Result<Infallible, WatchError> {
+    async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
         let mut changes = pin!(self.feed.changes());
         let mut listed = false;
         loop {
@@ -89,11 +90,11 @@ impl<T: Object + Into<Pod>> Watch for PodWatch<T> {
     }
 }
 
-fn zone_of<'a>(endpoint: &Endpoint, zones: &'a ZoneOf) -> Option<&'a Arc<str>> {
+fn zone_of<'a>(endpoint: &Endpoint, zones: &'a ZoneByNode) -> Option<&'a Arc<str>> {
     zones.get(endpoint.node.as_deref()?)
 }
 
-fn in_zone(endpoint: Endpoint, zones: &ZoneOf) -> Endpoint {
+fn in_zone(endpoint: Endpoint, zones: &ZoneByNode) -> Endpoint {
     let zone = zone_of(&endpoint, zones).cloned();
     Endpoint { zone, ..endpoint }
 }

@@ -8,17 +8,25 @@
 //!
 //! Imports [`crate::model`], the settings in [`crate::config`], and [`super`].
 
-mod probe;
-mod probing;
-mod verdict;
+mod http_probe;
+mod probe_loop;
+mod probe_result;
+mod prober;
+mod rise_fall;
+mod tcp_probe;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use tokio::{sync::oneshot, task::JoinSet};
 use tracing::{error, info, warn};
 
-use self::{probe::Prober, probing::Probing};
-use super::{Followed, SourceContext};
+use self::{probe_loop::ProbeLoop, prober::Prober};
+use super::{FollowedMember, SourceContext};
 use crate::{
     config::{Check, Query},
     model::{Health, Instance, Update, WatchHandle},
@@ -27,8 +35,8 @@ use crate::{
 /// Reports the instances of `members` and probes those that have a check; ends when nobody takes updates any more.
 ///
 /// Every member is synced as soon as its one `Reset` is sent, and `said` is told when all are. Dropping the future stops every probe.
-pub async fn run(members: Vec<Followed>, context: SourceContext, said: oneshot::Sender<()>) {
-    let watched: Vec<(Followed, Arc<WatchHandle>)> = members
+pub async fn run(members: Vec<FollowedMember>, context: SourceContext, said: oneshot::Sender<()>) {
+    let watched: Vec<(FollowedMember, Arc<WatchHandle>)> = members
         .into_iter()
         .map(|followed| {
             let handle = context.status.watch(format!("service {}", followed.member.service));
@@ -46,7 +54,7 @@ pub async fn run(members: Vec<Followed>, context: SourceContext, said: oneshot::
         let instances: Vec<Instance> = query
             .instances
             .iter()
-            .map(|instance| at_start(followed.dress(instance.clone()), query.check.as_ref(), &known))
+            .map(|instance| at_start(followed.apply_rule(instance.clone()), query.check.as_ref(), &known))
             .collect();
         let reset = Update::Reset { member: followed.member.clone(), instances: instances.clone() };
         if context.outbox.send(reset).await.is_err() {
@@ -55,14 +63,14 @@ pub async fn run(members: Vec<Followed>, context: SourceContext, said: oneshot::
         handle.sent(1);
         handle.synced();
         for (instance, check) in instances.into_iter().zip(query.check.iter().cycle()) {
-            let probing = Probing {
+            let probe_loop = ProbeLoop {
                 member: followed.member.clone(),
                 instance,
                 check: check.clone(),
                 outbox: context.outbox.clone(),
                 handle: Arc::clone(handle),
             };
-            probes.spawn(probing.run(Arc::clone(&prober)));
+            probes.spawn(probe_loop.run(Arc::clone(&prober)));
         }
     }
     let _ = said.send(());
@@ -87,6 +95,3 @@ fn at_start(mut instance: Instance, check: Option<&Check>, known: &[Instance]) -
     };
     instance
 }
-
-#[cfg(test)]
-mod tests;

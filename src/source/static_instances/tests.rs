@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    probe::testing::{DEADLINE, Server},
+    fake::{DEADLINE, Server},
     *,
 };
 use crate::{
@@ -23,11 +23,11 @@ fn source() -> SourceId {
     SourceId { kind: SourceKind::Static, name: "static".into() }
 }
 
-fn followed(service: &str, instances: Vec<Instance>, check: Option<Check>) -> Followed {
+fn followed(service: &str, instances: Vec<Instance>, check: Option<Check>) -> FollowedMember {
     let member = Member { service: service.parse().unwrap(), source: source(), place: 0 };
     let query = Query::Static(StaticMember { instances, check });
     let rule = MemberRule { source: source(), labels: Labels::default(), port_name: None, query };
-    Followed { member, rule }
+    FollowedMember { member, rule }
 }
 
 fn check(rise: u32, fall: u32) -> Check {
@@ -48,11 +48,11 @@ struct Running {
 }
 
 impl Running {
-    fn new(members: Vec<Followed>) -> Self {
+    fn new(members: Vec<FollowedMember>) -> Self {
         Self::knowing(Known::default(), members)
     }
 
-    fn knowing(known: Known, members: Vec<Followed>) -> Self {
+    fn knowing(known: Known, members: Vec<FollowedMember>) -> Self {
         let (outbox, inbox) = mpsc::channel(64);
         let status = Board::default().add(source());
         let context = SourceContext {

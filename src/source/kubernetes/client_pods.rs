@@ -7,14 +7,14 @@
 use std::sync::Arc;
 
 use super::{
+    collection::{Collection, Object},
     endpoint::{Endpoint, Ports},
-    feed::{Collection, Object},
     pod::{Pod, PodJson},
 };
 use crate::{
     config::{KubernetesObjects, KubernetesQuery, MemberRule, Query},
     model::{Health, Instance, Labels, Member, Selector, SourceId},
-    source::Followed,
+    source::FollowedMember,
 };
 
 /// The pods of all namespaces.
@@ -23,18 +23,18 @@ pub(super) fn collection() -> Collection {
 }
 
 /// The member that all of them are of.
-pub(super) fn member(source: SourceId) -> Followed {
+pub(super) fn member(source: SourceId) -> FollowedMember {
     let objects = KubernetesObjects::Pods(Selector::default());
     let query = Query::Kubernetes(KubernetesQuery { namespace: String::new(), objects, port: None });
     let rule = MemberRule { source: source.clone(), labels: Labels::default(), port_name: None, query };
-    Followed { member: Member::clients(source), rule }
+    FollowedMember { member: Member::clients(source), rule }
 }
 
 /// A pod as one who may ask; its name has the namespace in front, as it is unique in there only.
 #[derive(Debug)]
-pub(super) struct Asker(Pod);
+pub(super) struct ClientPod(Pod);
 
-impl Object for Asker {
+impl Object for ClientPod {
     type Json = PodJson;
 
     fn version(json: &PodJson) -> &str {
@@ -57,8 +57,8 @@ impl Object for Asker {
     }
 }
 
-impl From<Asker> for Pod {
-    fn from(asker: Asker) -> Self {
-        asker.0
+impl From<ClientPod> for Pod {
+    fn from(pod: ClientPod) -> Self {
+        pod.0
     }
 }

@@ -5,18 +5,18 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::endpoint::{Endpoint, Interner};
 use crate::{
     model::Update,
-    source::{Followed, Output, Subject, WatchError},
+    source::{FollowedMember, Subject, WatchError, WatchOutbox},
 };
 
 /// The endpoints of one watch and the members that it feeds.
 #[derive(Debug)]
-pub(super) struct Table {
-    members: Vec<Followed>,
+pub(super) struct EndpointTable {
+    members: Vec<FollowedMember>,
     endpoints: BTreeMap<Arc<str>, Endpoint>,
     interner: Interner,
 }
 
-impl Table {
+impl EndpointTable {
     /// How many endpoints one watch may have: Kubernetes supports 150,000 pods in a cluster.
     ///
     /// <https://kubernetes.io/docs/setup/best-practices/cluster-large/>
@@ -24,7 +24,7 @@ impl Table {
     /// From how many changes at once on everything is said anew: less work for the catalog than one by one.
     const BULK: usize = 32;
 
-    pub(super) fn new(members: Vec<Followed>) -> Self {
+    pub(super) fn new(members: Vec<FollowedMember>) -> Self {
         Self { members, endpoints: BTreeMap::new(), interner: Interner::default() }
     }
 
@@ -45,7 +45,7 @@ impl Table {
     pub(super) async fn replace(
         &mut self,
         endpoints: impl IntoIterator<Item = Endpoint>,
-        out: &mut Output,
+        out: &mut WatchOutbox,
     ) -> Result<(), WatchError> {
         let mut all = BTreeMap::new();
         for mut endpoint in endpoints {
@@ -63,7 +63,11 @@ impl Table {
     ///
     /// # Errors
     /// When there would be more than [`Self::MOST`], or the program is stopping.
-    pub(super) async fn put(&mut self, mut endpoint: Endpoint, out: &mut Output) -> Result<(), WatchError> {
+    pub(super) async fn put(
+        &mut self,
+        mut endpoint: Endpoint,
+        out: &mut WatchOutbox,
+    ) -> Result<(), WatchError> {
         match self.endpoints.get(&endpoint.id) {
             Some(known) if *known == endpoint => return Ok(()),
             None if self.endpoints.len() >= Self::MOST => return Err(too_many()),
@@ -82,7 +86,7 @@ impl Table {
     ///
     /// # Errors
     /// When the program is stopping.
-    pub(super) async fn remove(&mut self, id: &str, out: &mut Output) -> Result<(), WatchError> {
+    pub(super) async fn remove(&mut self, id: &str, out: &mut WatchOutbox) -> Result<(), WatchError> {
         let Some(endpoint) = self.endpoints.remove(id) else { return Ok(()) };
         for followed in &self.members {
             let (member, id) = (followed.member.clone(), Arc::clone(&endpoint.id));
@@ -98,7 +102,7 @@ impl Table {
     pub(super) async fn put_all(
         &mut self,
         endpoints: Vec<Endpoint>,
-        out: &mut Output,
+        out: &mut WatchOutbox,
     ) -> Result<(), WatchError> {
         if endpoints.len() <= Self::BULK {
             for endpoint in endpoints {
@@ -118,7 +122,7 @@ impl Table {
     pub(super) async fn converge(
         &mut self,
         wanted: BTreeMap<Arc<str>, Endpoint>,
-        out: &mut Output,
+        out: &mut WatchOutbox,
     ) -> Result<(), WatchError> {
         let gone: Vec<_> = self.endpoints.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
         let changed = wanted.values().filter(|endpoint| self.endpoints.get(&endpoint.id) != Some(endpoint));
@@ -135,7 +139,7 @@ impl Table {
         Ok(())
     }
 
-    async fn reset(&self, out: &mut Output) -> Result<(), WatchError> {
+    async fn reset(&self, out: &mut WatchOutbox) -> Result<(), WatchError> {
         for followed in &self.members {
             let instances = self.endpoints.values().map(|endpoint| endpoint.instance(followed)).collect();
             out.send(Update::Reset { member: followed.member.clone(), instances }).await?;
@@ -145,5 +149,5 @@ impl Table {
 }
 
 fn too_many() -> WatchError {
-    WatchError::Refused(format!("more than {} objects; narrow the selector", Table::MOST))
+    WatchError::Refused(format!("more than {} objects; narrow the selector", EndpointTable::MOST))
 }
