@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     config::{Config, ConsulSource, ImportRule, KubernetesSource, Query, Shape},
-    model::{Board, Import, Known, Member, SourceId, SourceKind, SourceStatus, Update},
+    model::{Board, Import, Member, Retained, SourceId, SourceKind, SourceStatus, Update},
     source::{FollowedMember, Outbox, SourceContext, consul, kubernetes, static_instances},
 };
 
@@ -90,13 +90,13 @@ impl Sources {
 
     /// Starts what the plan starts, with what is known of it already, and puts the sources on the board. Returns what tells when
     /// that is said which the configuration itself knows: static instances, each kind of them once.
-    pub(super) fn start(&mut self, plan: Plan, known: Known) -> Vec<oneshot::Receiver<()>> {
+    pub(super) fn start(&mut self, plan: Plan, retained: Retained) -> Vec<oneshot::Receiver<()>> {
         self.statuses.retain(|source, _| plan.sources.contains_key(source));
         for (source, has_watches) in plan.sources {
             let new = || Arc::new(SourceStatus::new(source.clone()));
             self.statuses.entry(source.clone()).or_insert_with(new).expect_watches(has_watches);
         }
-        let known = Arc::new(Mutex::new(known));
+        let retained = Arc::new(Mutex::new(retained));
         let mut said = Vec::new();
         for (key, order) in plan.start {
             let Some(status) = self.statuses.get(&key.0) else { continue };
@@ -105,7 +105,7 @@ impl Sources {
                 outbox: outbox.clone(),
                 status: Arc::clone(status),
                 max_stale: order.max_stale(),
-                known: Arc::clone(&known),
+                retained: Arc::clone(&retained),
             };
             self.running.insert(key, Running { outbox, task: order.run(context, &mut said) });
         }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{Config, ImportRule, MemberRule, Namespace, Query},
-    model::{Import, Instance, Known, Member, Name, SourceId},
+    model::{Import, Instance, Member, Name, Retained, SourceId},
     policy,
 };
 
@@ -54,7 +54,7 @@ impl Catalog {
     ///
     /// Updates that were sent under the old configuration must have been applied before: afterwards their members may
     /// mean something else.
-    pub fn reconfigure(&mut self, change: &Reconfiguration) -> Known {
+    pub fn reconfigure(&mut self, change: &Reconfiguration) -> Retained {
         let mut next = Self::unpublished(&change.to, change.serial);
         (next.began, next.now) = (self.began, self.now);
         let mut probed_before = HashSet::new();
@@ -80,7 +80,7 @@ impl Catalog {
             }
         }
         *self = next;
-        self.known(change, &probed_before)
+        self.retained(change, &probed_before)
     }
 
     /// Takes over the imports' names and their members; gives the imports that count as heard.
@@ -153,8 +153,8 @@ impl Catalog {
     }
 
     /// What is answered of the sources that start anew.
-    fn known(&self, change: &Reconfiguration, probed_before: &HashSet<Member>) -> Known {
-        let mut known = Known::default();
+    fn retained(&self, change: &Reconfiguration, probed_before: &HashSet<Member>) -> Retained {
+        let mut known = Retained::default();
         let members = self.services.values().flat_map(|service| &service.members).chain(&self.clients);
         for (member, state) in members.filter(|(_, state)| state.synced) {
             if change.restarted.contains(&member.source) {

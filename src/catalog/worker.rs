@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::{reconfigure::Reconfiguration, snapshot::SnapshotCell, state::Catalog};
 use crate::{
-    model::{Known, Update},
+    model::{Retained, Update},
     telemetry::Metrics,
 };
 
@@ -22,7 +22,7 @@ pub enum CatalogRequest {
         /// Which.
         change: Reconfiguration,
         /// Told when it is answered from, with what is known of the sources that start anew.
-        done: oneshot::Sender<Known>,
+        done: oneshot::Sender<Retained>,
     },
     /// To be looked at, with all that was said before taken in and published.
     Query(CatalogQuery),

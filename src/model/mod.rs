@@ -7,11 +7,11 @@
 mod explained;
 mod health;
 mod instance;
-mod known;
 mod labels;
 mod name;
 mod network;
 mod reloaded;
+mod retained;
 mod selector;
 mod status;
 mod update;
@@ -23,11 +23,11 @@ pub use explained::{
 };
 pub use health::{Health, HealthSet};
 pub use instance::{Instance, NamedPort, Protocol, Target};
-pub use known::{Carried, Known};
 pub use labels::Labels;
 pub use name::{Name, NameError, instance_label, stable_hash};
 pub use network::{Network, NetworkError};
 pub use reloaded::{ReloadDiagnostic, ReloadResult, Reloaded};
+pub use retained::{Retained, Retention};
 pub use selector::{Selector, SelectorError};
 pub use status::{Board, Failure, SourceReport, SourceStatus, WatchHandle, WatchState};
 pub use update::{Import, Member, SourceId, SourceKind, Update};

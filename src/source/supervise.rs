@@ -15,7 +15,7 @@ use super::{
     watch::{Freshness, Watch, WatchOutbox},
     watch_error::{WatchError, caught},
 };
-use crate::model::{Carried, Import, Known, Member, SourceStatus, Update, WatchHandle};
+use crate::model::{Import, Member, Retained, Retention, SourceStatus, Update, WatchHandle};
 
 /// What every watch of one source needs.
 #[derive(Clone, Debug)]
@@ -27,13 +27,13 @@ pub struct SourceContext {
     /// How long a lost source's last word is answered from.
     pub max_stale: Duration,
     /// What is answered already of what the source is to follow; empty unless it starts anew.
-    pub known: Arc<Mutex<Known>>,
+    pub retained: Arc<Mutex<Retained>>,
 }
 
 impl SourceContext {
     /// What is answered already; only for as long as it takes to take something out.
-    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn retained(&self) -> MutexGuard<'_, Retained> {
+        self.retained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,11 +57,11 @@ impl Subject {
         }
     }
 
-    /// Takes what is known of it.
-    fn take(&self, known: &mut Known) -> Carried {
+    /// Takes what is retained of it.
+    fn take(&self, retained: &mut Retained) -> Retention {
         match self {
-            Self::Members(members) => known.take_members(members),
-            Self::Import(import) => known.take_import(import),
+            Self::Members(members) => retained.take_members(members),
+            Self::Import(import) => retained.take_import(import),
         }
     }
 }
@@ -79,23 +79,23 @@ pub fn supervise<W: Watch>(
     context: SourceContext,
 ) -> impl Future<Output = ()> + Send {
     let handle = Arc::new(context.status.watch(name));
-    let carried = subject.take(&mut context.known());
-    if carried == Carried::All {
+    let retention = subject.take(&mut context.retained());
+    if retention == Retention::All {
         handle.carried();
     }
-    run(watch, handle, carried, subject, context)
+    run(watch, handle, retention, subject, context)
 }
 
 async fn run<W: Watch>(
     watch: W,
     handle: Arc<WatchHandle>,
-    carried: Carried,
+    retention: Retention,
     subject: Subject,
     context: SourceContext,
 ) {
     // What was carried over expires as anything else does that is not heard again.
     let before =
-        if carried == Carried::Nothing { Freshness::Unsynced } else { Freshness::Stale(Instant::now()) };
+        if retention == Retention::Nothing { Freshness::Unsynced } else { Freshness::Stale(Instant::now()) };
     let freshness = watch::Sender::new(before);
     let output = WatchOutbox {
         outbox: context.outbox.clone(),
@@ -161,7 +161,7 @@ async fn expire(
         // Names that were carried over and whose own watches were to come with the list.
         let rest = match subject {
             Subject::Members(_) => Vec::new(),
-            Subject::Import(import) => context.known().take_rest(import),
+            Subject::Import(import) => context.retained().take_rest(import),
         };
         for member in rest {
             if context.outbox.send(Update::Expired { member }).await.is_err() {
@@ -226,20 +226,20 @@ mod tests {
         watch: impl Watch + 'static,
         max_stale: Duration,
     ) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
-        start_knowing(Known::default(), Subject::Members(vec![member()]), watch, max_stale)
+        start_retaining(Retained::default(), Subject::Members(vec![member()]), watch, max_stale)
     }
 
-    fn start_knowing(
-        known: Known,
+    fn start_retaining(
+        retained: Retained,
         subject: Subject,
         watch: impl Watch + 'static,
         max_stale: Duration,
     ) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
         let (updates, inbox) = mpsc::channel(8);
         let status = Board::default().add(member().source);
-        let known = Arc::new(Mutex::new(known));
+        let retained = Arc::new(Mutex::new(retained));
         let context =
-            SourceContext { outbox: Outbox::new(updates), status: Arc::clone(&status), max_stale, known };
+            SourceContext { outbox: Outbox::new(updates), status: Arc::clone(&status), max_stale, retained };
         tokio::spawn(supervise(watch, "service nginx".into(), subject, context));
         (inbox, status)
     }
@@ -269,10 +269,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_was_carried_over_counts_as_data_and_expires_if_it_is_not_heard_again() {
         let max_stale = Duration::from_secs(60);
-        let known = Known { members: [member()].into(), ..Known::default() };
+        let retained = Retained { members: [member()].into(), ..Retained::default() };
         let watch = Flaky { member: member(), syncs: 0 };
         let begun = Instant::now();
-        let (mut inbox, status) = start_knowing(known, Subject::Members(vec![member()]), watch, max_stale);
+        let (mut inbox, status) =
+            start_retaining(retained, Subject::Members(vec![member()]), watch, max_stale);
         assert!(status.report().is_ready(), "it is answered from");
         assert_eq!(inbox.recv().await, Some(Update::Expired { member: member() }));
         assert!((60..62).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
@@ -283,14 +284,14 @@ mod tests {
     async fn names_that_an_import_carried_over_expire_with_its_list() {
         let import = Import { apex: "test".parse().unwrap(), source: member().source, place: 0 };
         let imported = Member { place: Member::IMPORTED, ..member() };
-        let known = Known {
+        let retained = Retained {
             members: [imported.clone(), member()].into(),
             imports: [(import.clone(), true)].into(),
-            ..Known::default()
+            ..Retained::default()
         };
         let watch = Flaky { member: member(), syncs: 0 };
         let (mut inbox, _status) =
-            start_knowing(known, Subject::Import(import.clone()), watch, Duration::from_secs(60));
+            start_retaining(retained, Subject::Import(import.clone()), watch, Duration::from_secs(60));
         assert_eq!(inbox.recv().await, Some(Update::ImportExpired { import }));
         assert_eq!(inbox.recv().await, Some(Update::Expired { member: imported }));
         let more = tokio::time::timeout(Duration::from_secs(600), inbox.recv()).await;

@@ -43,7 +43,7 @@ impl Running {
     }
 
     /// Goes over to `to`; every source starts anew.
-    fn go_over(&mut self, to: Arc<Config>) -> Known {
+    fn go_over(&mut self, to: Arc<Config>) -> Retained {
         let members = to.namespaces.iter().flat_map(|namespace| &namespace.services);
         let members: Vec<Member> =
             members.flat_map(|service| service.members()).map(|(member, _)| member).collect();

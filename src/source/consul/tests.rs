@@ -99,7 +99,7 @@ fn start_into(
         outbox: Outbox::new(outbox),
         status: Arc::clone(&status),
         max_stale: Duration::from_secs(3600),
-        known: Arc::default(),
+        retained: Arc::default(),
     };
     let task = tokio::spawn(run_with(Agent::new(settings, timing), members, imports, context));
     Source { inbox, status, task }

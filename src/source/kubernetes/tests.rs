@@ -66,7 +66,7 @@ impl Source {
             outbox: Outbox::new(outbox),
             status: Arc::clone(&status),
             max_stale: Duration::from_secs(3600),
-            known: Arc::default(),
+            retained: Arc::default(),
         };
         let settings = KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients };
         let task = tokio::spawn(follow(settings, members, context, timing));

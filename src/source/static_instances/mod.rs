@@ -50,11 +50,11 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, said: one
             warn!(service = %followed.member.service, "not a static member: left out");
             continue;
         };
-        let known = context.known().instances.remove(&followed.member).unwrap_or_default();
+        let retained = context.retained().instances.remove(&followed.member).unwrap_or_default();
         let instances: Vec<Instance> = query
             .instances
             .iter()
-            .map(|instance| at_start(followed.apply_rule(instance.clone()), query.check.as_ref(), &known))
+            .map(|instance| at_start(followed.apply_rule(instance.clone()), query.check.as_ref(), &retained))
             .collect();
         let reset = Update::Reset { member: followed.member.clone(), instances: instances.clone() };
         if context.outbox.send(reset).await.is_err() {
@@ -85,9 +85,10 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, said: one
     }
 }
 
-/// The instance as it is reported before any probe; `known` are those of a run before.
-fn at_start(mut instance: Instance, check: Option<&Check>, known: &[Instance]) -> Instance {
-    let before = known.iter().find(|before| before.target == instance.target && before.port == instance.port);
+/// The instance as it is reported before any probe; `retained` are those of a run before.
+fn at_start(mut instance: Instance, check: Option<&Check>, retained: &[Instance]) -> Instance {
+    let before =
+        retained.iter().find(|before| before.target == instance.target && before.port == instance.port);
     (instance.health, instance.reason) = match (check, before) {
         (None, _) => (Health::Healthy, Some("no check".into())),
         (Some(_), Some(before)) => (before.health, before.reason.clone()),

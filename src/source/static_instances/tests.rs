@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::{CheckKind, HttpCheck, MemberRule, StaticMember},
-    model::{Board, Known, Labels, Member, Protocol, SourceId, SourceKind, SourceStatus},
+    model::{Board, Labels, Member, Protocol, Retained, SourceId, SourceKind, SourceStatus},
     source::Outbox,
 };
 
@@ -49,17 +49,17 @@ struct Running {
 
 impl Running {
     fn new(members: Vec<FollowedMember>) -> Self {
-        Self::knowing(Known::default(), members)
+        Self::retaining(Retained::default(), members)
     }
 
-    fn knowing(known: Known, members: Vec<FollowedMember>) -> Self {
+    fn retaining(retained: Retained, members: Vec<FollowedMember>) -> Self {
         let (outbox, inbox) = mpsc::channel(64);
         let status = Board::default().add(source());
         let context = SourceContext {
             outbox: Outbox::new(outbox),
             status: Arc::clone(&status),
             max_stale: DEADLINE,
-            known: Arc::new(known.into()),
+            retained: Arc::new(retained.into()),
         };
         let mut task = JoinSet::new();
         task.spawn(run(members, context, oneshot::channel().0));
@@ -214,8 +214,9 @@ async fn an_instance_that_is_known_keeps_its_health_and_others_wait_for_their_fi
     let members = vec![followed("a.test", vec![one.clone(), other], Some(slow))];
     let before =
         Instance { health: Health::Unhealthy, reason: Some("connection refused".into()), ..one.clone() };
-    let known = Known { instances: [(members[0].member.clone(), vec![before])].into(), ..Known::default() };
-    let mut running = Running::knowing(known, members);
+    let retained =
+        Retained { instances: [(members[0].member.clone(), vec![before])].into(), ..Retained::default() };
+    let mut running = Running::retaining(retained, members);
     let said: Vec<_> = running.reset().await.into_iter().map(|i| (i.health, i.reason.unwrap())).collect();
     assert_eq!(said[0], (Health::Unhealthy, "connection refused".into()));
     assert_eq!(said[1], (Health::Unknown, "not probed yet".into()));
