@@ -48,28 +48,60 @@ pub struct Client {
     pub(super) configured: Option<Locality>,
 }
 
+/// How a client compares with what a route asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientMatch {
+    /// The route is the client's.
+    Matches,
+    /// Its address is in none of the route's networks.
+    NotInNetworks,
+    /// It is in another availability zone.
+    OtherZone,
+    /// The route asks for an availability zone, and no source or `[[locality]]` tells the client's.
+    ZoneUnknown,
+    /// The route asks for an instance, and no source reports one at the client's address.
+    Unknown,
+    /// Several instances share the client's address and only some would match.
+    Ambiguous,
+    /// The instance at the client's address is another one.
+    Different,
+}
+
 impl Client {
-    /// Tells whether it passes a route's test.
+    /// Whether a route with this test is the client's.
+    #[inline]
     pub fn passes(&self, test: &ClientTest) -> bool {
-        let is = |at| self.known.as_deref().is_some_and(|known| bit(&known.bits, at));
-        self.is_where(test) && test.identity.is_none_or(is)
+        self.check(test) == ClientMatch::Matches
     }
 
-    /// Tells whether it only does not pass because several share its address, of whom some would.
+    /// Whether the client fails the test only because other instances share its address.
+    #[inline]
     pub fn is_ambiguous_for(&self, test: &ClientTest) -> bool {
-        let may_be = |at| self.known.as_deref().is_some_and(|known| bit(&known.ambiguous, at));
-        self.is_where(test) && test.identity.is_some_and(may_be)
+        self.check(test) == ClientMatch::Ambiguous
     }
 
-    /// Tells whether its address is where a route asks for.
-    pub(super) fn is_where(&self, test: &ClientTest) -> bool {
-        let is_there = |zone: &Arc<str>| self.locality().is_some_and(|at| at.zone == *zone);
-        self.is_in_networks(test) && test.zone.as_ref().is_none_or(is_there)
-    }
-
-    /// Tells whether its address is in the networks that a route asks for.
-    pub(super) fn is_in_networks(&self, test: &ClientTest) -> bool {
-        test.networks.is_empty() || test.networks.iter().any(|network| network.covers(&self.network))
+    /// Compares the client with a route's test; the first reason for a mismatch counts.
+    ///
+    /// *Cost*: the networks of the test one after the other, then one bit.
+    #[inline]
+    pub fn check(&self, test: &ClientTest) -> ClientMatch {
+        if !(test.networks.is_empty() || test.networks.iter().any(|network| network.covers(&self.network))) {
+            return ClientMatch::NotInNetworks;
+        }
+        if let Some(zone) = &test.zone {
+            match self.locality() {
+                Some(locality) if locality.zone == *zone => {}
+                Some(_) => return ClientMatch::OtherZone,
+                None => return ClientMatch::ZoneUnknown,
+            }
+        }
+        match (test.identity, self.known.as_deref()) {
+            (None, _) => ClientMatch::Matches,
+            (Some(_), None) => ClientMatch::Unknown,
+            (Some(at), Some(known)) if bit(&known.bits, at) => ClientMatch::Matches,
+            (Some(at), Some(known)) if bit(&known.ambiguous, at) => ClientMatch::Ambiguous,
+            (Some(_), Some(_)) => ClientMatch::Different,
+        }
     }
 
     /// Tells whether several share its address, so that not every route can tell whether it is theirs.

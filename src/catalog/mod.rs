@@ -32,7 +32,7 @@ mod weighted;
 mod worker;
 mod zone;
 
-pub use clients::Client;
+pub use clients::{Client, ClientMatch};
 pub use dns_sd::{Browse, BrowsedInstance, browsed_label};
 pub use explain::Asked;
 pub use names::Names;

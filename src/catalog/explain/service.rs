@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     catalog::{
-        clients::{Client, ClientTests},
+        clients::{Client, ClientMatch, ClientTests},
         merge::merge_with_reports,
         service::{Answers, Service},
         state::{Catalog, OwnerName, ServiceState},
@@ -109,21 +109,19 @@ impl Seen<'_> {
         let Some(clients) = clients else { return (true, FOR_ALL.to_owned()) };
         let test = self.tests.test(clients);
         let address = self.address;
-        if self.client.passes(&test) {
-            return (true, format!("{address} is that"));
-        }
-        let in_networks = self.client.is_in_networks(&test);
-        let why = match &self.client.known {
-            _ if !in_networks => format!("{address} is in none of these networks"),
-            _ if test.zone.is_some() && !self.client.is_where(&test) => match self.client.locality() {
-                Some(at) => format!("{address} is in zone {}", at.zone),
-                None => format!("nobody says in which zone {address} is"),
-            },
-            None => format!("no source reports an instance at {address}"),
-            Some(_) if self.client.is_ambiguous_for(&test) => {
+        let why = match self.client.check(&test) {
+            ClientMatch::Matches => return (true, format!("{address} is that")),
+            ClientMatch::NotInNetworks => format!("{address} is in none of these networks"),
+            ClientMatch::OtherZone => {
+                let zone = self.client.locality().map_or("", |locality| &*locality.zone);
+                format!("{address} is in zone {zone}")
+            }
+            ClientMatch::ZoneUnknown => format!("nobody says in which zone {address} is"),
+            ClientMatch::Unknown => format!("no source reports an instance at {address}"),
+            ClientMatch::Ambiguous => {
                 format!("several share {address}, and not all of them are that, so it does not tell")
             }
-            Some(_) => format!("{address} is not that"),
+            ClientMatch::Different => format!("{address} is not that"),
         };
         (false, why)
     }
