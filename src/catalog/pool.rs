@@ -3,7 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{clients::ClientTest, rotation::RotationId, weighted::Shares};
-use crate::model::Name;
+use crate::{
+    model::Name,
+    policy::{Locality, nearest_ring},
+};
 
 /// The number of an instance within its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +85,14 @@ pub struct GroupPools {
     pub zones: Box<[(std::sync::Arc<str>, Pool)]>,
     /// By region.
     pub regions: Box<[(std::sync::Arc<str>, Pool)]>,
+}
+
+impl GroupPools {
+    /// The pool that a client at `locality` is answered from.
+    #[inline]
+    pub fn nearest(&self, locality: Option<&Locality>) -> &Pool {
+        nearest_ring(&self.zones, &self.regions, locality).map_or(&self.all, |(_, pool)| pool)
+    }
 }
 
 /// Whose turn it is among the groups of a route: each kind of question has cursors of its own, so that a client that

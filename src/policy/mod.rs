@@ -15,5 +15,5 @@ mod testing;
 pub use accept::Eligibility;
 pub use candidate::{Candidate, CandidateTarget, matches};
 pub use failover::{TierState, tier_of};
-pub use nearness::{Localities, Locality, Rings};
+pub use nearness::{Localities, Locality, Rings, nearest_ring};
 pub use plan::{GroupPlan, Memory, Policy, RoutePlan, ServicePlan, carried, plan};

@@ -59,6 +59,23 @@ pub struct Rings<'a> {
     pub regions: Vec<(Arc<str>, Vec<&'a Candidate>)>,
 }
 
+/// The ring that a client at `locality` is answered from: that of its zone, else that of its region.
+///
+/// Rings are sets by place, as the plan and the compiled pools have them. `None`: it is answered from
+/// the whole group. *Cost*: a look at each ring.
+pub fn nearest_ring<'r, T>(
+    zones: &'r [(Arc<str>, T)],
+    regions: &'r [(Arc<str>, T)],
+    locality: Option<&Locality>,
+) -> Option<(Near, &'r T)> {
+    let Locality { zone, region } = locality?;
+    let ring = |rings: &'r [(Arc<str>, T)], place: &Arc<str>| {
+        rings.iter().find(|(at, _)| at == place).map(|(_, ring)| ring)
+    };
+    let of_zone = ring(zones, zone).map(|ring| (Near::Zone, ring));
+    of_zone.or_else(|| ring(regions, region).map(|ring| (Near::Region, ring)))
+}
+
 /// Draws the rings: `all` are the candidates in question, `accepted` those of them that are answered when nearness does not matter.
 pub(super) fn rings<'a>(
     nearness: Nearness,

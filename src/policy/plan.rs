@@ -6,9 +6,9 @@ use super::{
     accept::{accept, open},
     candidate::{Candidate, matches},
     failover::{self, TierState, tier_of},
-    nearness::{Localities, Rings, rings},
+    nearness::{Localities, Locality, Rings, nearest_ring, rings},
 };
-use crate::config::{Clients, Failover, Filter, Group, Route, Service, Shape, SubsetName};
+use crate::config::{Clients, Failover, Filter, Group, Near, Route, Service, Shape, SubsetName};
 
 /// What the configuration says of a service's answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,7 +179,16 @@ pub fn plan<'a>(
     ServicePlan { routes, until }
 }
 
-impl GroupPlan<'_> {
+impl<'a> GroupPlan<'a> {
+    /// The candidates that a client at `locality` is answered with, and the ring that they are of; `None`:
+    /// they are the whole group.
+    pub fn nearest(&self, locality: Option<&Locality>) -> (&[&'a Candidate], Option<Near>) {
+        match nearest_ring(&self.rings.zones, &self.rings.regions, locality) {
+            Some((near, candidates)) => (candidates, Some(near)),
+            None => (&self.candidates, None),
+        }
+    }
+
     /// The part of its route's look-ups that it gets: nothing without candidates, unless it keeps its share by `strict`.
     fn may_be_chosen(&self) -> bool {
         !self.candidates.is_empty() || self.group.strict
