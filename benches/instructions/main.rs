@@ -30,7 +30,7 @@ const CACHED: &str = "cached";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|text| text != "--bench").collect();
-    let mut bed = Bed::new();
+    let mut bed = Bed::default();
     let (wanted, count) = match arguments.as_slice() {
         [] => (None, 1),
         [name, count] => (Some(name.as_str()), count.parse::<u32>().expect("COUNT is a number")),

@@ -31,7 +31,7 @@ fn of_class_chaos(mut query: Vec<u8>, edns: bool) -> Vec<u8> {
 /// Reading a request and repeating its question: all else stands on top of this.
 fn parse(c: &mut Criterion) {
     let mut group = c.benchmark_group("parse");
-    let mut bed = Bed::new();
+    let mut bed = Bed::default();
     for (name, edns) in [("plain", false), ("edns", true)] {
         let query = of_class_chaos(query("s500", RecordType::A, edns), edns);
         assert_eq!(bed.answer(&query)[3] & 0x0f, 5, "REFUSED");
@@ -54,7 +54,7 @@ fn look_up(c: &mut Criterion) {
 /// Whole answers: what they take beyond `parse` and `look_up` is choosing and encoding.
 fn answer(c: &mut Criterion) {
     let mut group = c.benchmark_group("answer");
-    let mut bed = Bed::new();
+    let mut bed = Bed::default();
     let kinds = [
         ("a_10", "s500", RecordType::A),
         ("aaaa_10", "s500", RecordType::AAAA),

@@ -24,6 +24,7 @@ use verdict::{Kind, compare};
 
 mod oracle;
 mod questions;
+mod records;
 mod service;
 mod verdict;
 

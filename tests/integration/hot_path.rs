@@ -29,7 +29,7 @@ fn an_answer_allocates_nothing(
     #[case] rtype: RecordType,
     #[values(false, true)] edns: bool,
 ) {
-    let mut bed = Bed::new();
+    let mut bed = Bed::default();
     let query = query(below, rtype, edns);
     for _ in 0..32 {
         bed.answer(&query);
@@ -45,7 +45,7 @@ fn an_answer_allocates_nothing(
 #[rstest]
 fn an_answer_from_the_cache_allocates_nothing(#[values(false, true)] edns: bool) {
     let query = query_for("www.example.com.", RecordType::A, edns);
-    let mut bed = Bed::new().with_cached(&[&query]);
+    let mut bed = Bed::default().with_cached(&[&query]);
     for _ in 0..32 {
         bed.answer(&query);
     }
@@ -92,7 +92,7 @@ fn a_rare_answer_allocates_nothing(#[case] name: &str, #[case] rtype: RecordType
 #[case::elsewhere("example.com.", RecordType::A)]
 #[case::ours("s1.bed.test.", RecordType::A)]
 fn an_answer_with_a_cookie_allocates_nothing(#[case] name: &str, #[case] rtype: RecordType) {
-    let mut bed = Bed::new();
+    let mut bed = Bed::default();
     let mut message = Message::new(7, MessageType::Query, OpCode::Query);
     message.add_query(Query::query(Name::from_ascii(name).expect("a name"), rtype));
     let mut edns = Edns::new();

@@ -13,7 +13,7 @@ use hickory_proto::{
     rr::{
         DNSClass, Name, RData, Record, RecordType,
         rdata::{
-            A, AAAA, NS, SOA, TXT,
+            NS, SOA, TXT,
             opt::{EdnsCode, EdnsOption},
         },
     },
@@ -21,10 +21,10 @@ use hickory_proto::{
 };
 use testkit::namespaces::Namespace;
 
-use super::service::{Found, List, View};
-
-/// Length of a message's header.
-pub const HEADER: usize = 12;
+use super::{
+    records::{HEADER, a, aaaa, name, split, wire},
+    service::{Found, List, View},
+};
 
 /// What must come back.
 pub enum Expected {
@@ -297,32 +297,9 @@ fn with_unknown_options(packet: &[u8], behind: usize) -> Option<Vec<u8>> {
     (at == packet.len()).then_some(packet)
 }
 
-/// The labels of a name in text.
-pub fn split(text: &str) -> Vec<Vec<u8>> {
-    text.split('.').map(|label| label.as_bytes().to_vec()).collect()
-}
-
-pub fn name(text: &str) -> Name {
-    Name::from_ascii(format!("{text}.")).unwrap()
-}
-
-/// A name in wire format, not compressed.
-pub fn wire(name: &Name) -> Vec<u8> {
-    let labels = name.iter().flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label].concat());
-    labels.chain([0]).collect()
-}
-
 fn servers(zone: &Namespace) -> Vec<Name> {
     match zone.ns.as_slice() {
         [] => vec![name(&format!("ns.{}", zone.apex))],
         ns => ns.iter().map(|ns| name(ns)).collect(),
     }
-}
-
-pub fn a(owner: &Name, ttl: u32, address: Ipv4Addr) -> Record {
-    Record::from_rdata(owner.clone(), ttl, RData::A(A(address)))
-}
-
-pub fn aaaa(owner: &Name, ttl: u32, address: Ipv6Addr) -> Record {
-    Record::from_rdata(owner.clone(), ttl, RData::AAAA(AAAA(address)))
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use testkit::namespaces::{Namespace, Service};
 
-use super::oracle::{HEADER, split};
+use super::records::{HEADER, split};
 
 /// A request and how it comes.
 pub struct Asked {

@@ -12,7 +12,7 @@ use hickory_proto::rr::{
 use muster::model::{Health, Protocol};
 use testkit::namespaces::{Given, Namespace, Service};
 
-use super::oracle::{a, aaaa, name, wire};
+use super::records::{a, aaaa, name, wire};
 
 /// What a namespace has at a name.
 pub enum Found {

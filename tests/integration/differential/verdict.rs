@@ -9,7 +9,10 @@ use hickory_proto::{
     serialize::binary::{BinDecodable, BinDecoder},
 };
 
-use super::oracle::{Expected, HEADER, Reply, wire};
+use super::{
+    oracle::{Expected, Reply},
+    records::{HEADER, wire},
+};
 
 /// What kind of thing came back, for the count of what a run has covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

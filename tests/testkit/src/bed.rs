@@ -49,12 +49,13 @@ pub struct Bed {
     out: Vec<u8>,
 }
 
-impl Bed {
-    /// Makes the server.
-    pub fn new() -> Self {
+impl Default for Bed {
+    fn default() -> Self {
         Self::of("", zone(), instance)
     }
+}
 
+impl Bed {
     /// Makes a server with these lines in `muster.toml` and this zone file, whose services have ten of these instances.
     pub fn of(server: &str, zone: String, instance: impl Fn(u8) -> Instance) -> Self {
         let cell = Arc::new(SnapshotCell::from_pointee(catalog(server, zone, instance).snapshot()));
