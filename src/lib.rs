@@ -10,7 +10,7 @@
 //! | [`policy`] | which instances may be answered: pure functions, run when a snapshot is compiled |
 //! | [`forward`] | other names: upstreams, which of them is asked, and the cache of their answers |
 //! | [`dns`] | the answer path: bytes in, one snapshot read, bytes out |
-//! | [`admin`] | metrics, health, readiness over HTTP |
+//! | [`api`] | metrics, health, readiness over HTTP |
 //! | [`app`] | wiring: the only module that knows all the others |
 //! | [`cli`] | the commands |
 //! | [`model`] | the words that all of them share |
@@ -18,7 +18,7 @@
 //!
 //! Who may import whom is held by a test, `tests/integration/architecture.rs`.
 
-pub mod admin;
+pub mod api;
 pub mod app;
 pub mod catalog;
 pub mod cli;

@@ -31,7 +31,7 @@ use self::{
     sources::Sources,
 };
 use crate::{
-    admin::{self, AdminState, ReloadRequest},
+    api::{self, ApiState, ReloadRequest},
     catalog::{self, Catalog, SnapshotCell},
     config::{Config, Listen},
     dns::{Guard, Responder, Specials, tcp, udp},
@@ -120,7 +120,7 @@ impl Server {
             server.admin = Some(listener.local_addr()?);
             let (stop_admin, stopped) = oneshot::channel::<()>();
             server.stop_admin = Some(stop_admin);
-            let state = AdminState {
+            let state = ApiState {
                 board: Arc::clone(&server.board),
                 metrics,
                 catalog: requests,
@@ -131,7 +131,7 @@ impl Server {
             let stopped = async {
                 let _ = stopped.await;
             };
-            server.vital.spawn(named("the admin port", admin::serve(listener, state, stopped)));
+            server.vital.spawn(named("the admin port", api::serve(listener, state, stopped)));
         }
         Ok(server)
     }

@@ -19,7 +19,7 @@ use super::{
     sources::{Plan, Sources},
 };
 use crate::{
-    admin::ReloadRequest,
+    api::ReloadRequest,
     catalog::{self, CatalogQuery, Reconfiguration},
     config::{self, Config, Diagnostic, Report, Severity, Stamp},
     dns::Responder,

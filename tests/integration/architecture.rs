@@ -25,8 +25,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("catalog", &["config", "model", "policy", "telemetry", "wire"]),
     ("forward", &["config", "model", "telemetry", "wire"]),
     ("dns", &["catalog", "config", "forward", "model", "telemetry", "wire"]),
-    ("admin", &["catalog", "dns", "model", "telemetry"]),
-    ("app", &["admin", "catalog", "config", "dns", "forward", "model", "source", "telemetry"]),
+    ("api", &["catalog", "dns", "model", "telemetry"]),
+    ("app", &["api", "catalog", "config", "dns", "forward", "model", "source", "telemetry"]),
     ("cli", &["app", "config", "model", "telemetry"]),
 ];
 

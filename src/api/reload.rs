@@ -7,7 +7,7 @@ use axum::{
 };
 use tokio::sync::oneshot;
 
-use super::{AdminState, broken, wants_json};
+use super::{broken, state::ApiState, wants_json};
 use crate::model::ReloadResult;
 
 /// The header that says that no browser sends the request on behalf of another site's page: such a page can send a form or
@@ -15,7 +15,7 @@ use crate::model::ReloadResult;
 const OWN_HEADER: &str = "X-Muster";
 
 /// Reads the configuration again and says what came of it: 200, or 422 where it cannot be used.
-pub(super) async fn reload(State(state): State<AdminState>, headers: HeaderMap) -> Response {
+pub(super) async fn reload(State(state): State<ApiState>, headers: HeaderMap) -> Response {
     if !is_meant(&headers) {
         let text = "send the header \"X-Muster: reload\", which a page of another site cannot\n";
         return (StatusCode::FORBIDDEN, text).into_response();

@@ -17,7 +17,7 @@ use axum::{
 use hickory_proto::rr::RecordType;
 use serde::Serialize;
 
-use super::{AdminState, broken};
+use super::{broken, state::ApiState};
 use crate::{
     catalog::{Asked, Catalog, CatalogQuery, CatalogRequest},
     dns::Rotation,
@@ -44,11 +44,11 @@ impl Refusal {
 }
 
 /// Explains a name.
-pub(super) async fn explain(State(state): State<AdminState>, uri: Uri) -> Response {
+pub(super) async fn explain(State(state): State<ApiState>, uri: Uri) -> Response {
     respond("/v1/explain", explain_page(state, &uri).await)
 }
 
-async fn explain_page(state: AdminState, uri: &Uri) -> Page<impl Serialize> {
+async fn explain_page(state: ApiState, uri: &Uri) -> Page<impl Serialize> {
     let mut given = Parameters::read(uri, &["name", "type", "client", "limit"])?;
     let name = given.name("name")?.ok_or_else(|| Refusal::bad("\"name\" is missing: ?name=web.shop"))?;
     let qtype = given.take("type").map_or(Ok(RecordType::A), |text| record_type(&text))?;
@@ -71,11 +71,11 @@ async fn explain_page(state: AdminState, uri: &Uri) -> Page<impl Serialize> {
 }
 
 /// Lists services, a page of them.
-pub(super) async fn services(State(state): State<AdminState>, uri: Uri) -> Response {
+pub(super) async fn services(State(state): State<ApiState>, uri: Uri) -> Response {
     respond("/v1/services", services_page(state, &uri).await)
 }
 
-async fn services_page(state: AdminState, uri: &Uri) -> Page<impl Serialize> {
+async fn services_page(state: ApiState, uri: &Uri) -> Page<impl Serialize> {
     let mut given = Parameters::read(uri, &["after", "limit"])?;
     let after = given.name("after")?;
     let names = state.cell.load().names_after(after.as_ref(), given.limit()?);
@@ -83,11 +83,11 @@ async fn services_page(state: AdminState, uri: &Uri) -> Page<impl Serialize> {
 }
 
 /// Lists the instances of one service, a page of them.
-pub(super) async fn instances(State(state): State<AdminState>, uri: Uri) -> Response {
+pub(super) async fn instances(State(state): State<ApiState>, uri: Uri) -> Response {
     respond("/v1/instances", instances_page(state, &uri).await)
 }
 
-async fn instances_page(state: AdminState, uri: &Uri) -> Page<impl Serialize> {
+async fn instances_page(state: ApiState, uri: &Uri) -> Page<impl Serialize> {
     let mut given = Parameters::read(uri, &["service", "after", "limit"])?;
     let missing = || Refusal::bad("\"service\" is missing: ?service=web.shop; /v1/services lists them");
     let service = given.name("service")?.ok_or_else(missing)?;
@@ -103,14 +103,14 @@ async fn instances_page(state: AdminState, uri: &Uri) -> Page<impl Serialize> {
 }
 
 /// Lists the sources.
-pub(super) async fn sources(State(state): State<AdminState>, uri: Uri) -> Response {
+pub(super) async fn sources(State(state): State<ApiState>, uri: Uri) -> Response {
     let list = || SourceList { sources: state.board.reports().iter().map(ListedSource::of).collect() };
     respond("/v1/sources", Parameters::read(&uri, &[]).map(|_| list()))
 }
 
 /// Lets the catalog's worker read something.
 async fn read<T: Send + 'static>(
-    state: &AdminState,
+    state: &ApiState,
     read: impl FnOnce(&Catalog) -> T + Send + 'static,
 ) -> Page<T> {
     let stopping = || Refusal(StatusCode::SERVICE_UNAVAILABLE, "muster is stopping".to_owned());

@@ -8,8 +8,9 @@ mod explain;
 mod listener;
 mod ready;
 mod reload;
+mod state;
 
-use std::{future::Future, sync::Arc};
+use std::future::Future;
 
 use axum::{
     Router,
@@ -18,46 +19,19 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-};
+use tokio::net::TcpListener;
 use tracing::error;
 
+pub use self::state::{ApiState, ReloadRequest};
 use self::{listener::Bounded, ready::Readiness};
-use crate::{
-    catalog::{self, SnapshotCell},
-    dns::Responder,
-    model::{Board, Reloaded},
-    telemetry::Metrics,
-};
-
-/// What the pages are made from.
-#[derive(Clone, Debug)]
-pub struct AdminState {
-    /// How the sources are.
-    pub board: Arc<Board>,
-    /// What was counted.
-    pub metrics: Arc<Metrics>,
-    /// Who keeps what the sources said.
-    pub catalog: mpsc::Sender<catalog::CatalogRequest>,
-    /// What is answered from.
-    pub cell: Arc<SnapshotCell>,
-    /// Who answers.
-    pub responder: Arc<Responder>,
-    /// Who reads the configuration again.
-    pub reloads: mpsc::Sender<ReloadRequest>,
-}
-
-/// A wish that the configuration be read again, and who is told what came of it.
-pub type ReloadRequest = oneshot::Sender<Reloaded>;
+use crate::telemetry::Metrics;
 
 /// Serves the admin port until `shutdown` is done, then answers what was asked and ends.
 ///
 /// So many connections at one time and no more, and none that stays silent: see `listener.rs`.
 pub async fn serve(
     listener: TcpListener,
-    state: AdminState,
+    state: ApiState,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let served = axum::serve(Bounded::new(listener), router(state)).with_graceful_shutdown(shutdown).await;
@@ -66,7 +40,7 @@ pub async fn serve(
     }
 }
 
-fn router(state: AdminState) -> Router {
+fn router(state: ApiState) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/healthz", get(healthz))
@@ -100,7 +74,7 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
-async fn readyz(State(state): State<AdminState>, headers: HeaderMap) -> Response {
+async fn readyz(State(state): State<ApiState>, headers: HeaderMap) -> Response {
     let readiness = Readiness::of(&state.board.reports());
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if !wants_json(&headers) {
@@ -112,7 +86,7 @@ async fn readyz(State(state): State<AdminState>, headers: HeaderMap) -> Response
     }
 }
 
-async fn metrics(State(state): State<AdminState>) -> Response {
+async fn metrics(State(state): State<ApiState>) -> Response {
     match state.metrics.render(&state.board.reports()) {
         Ok(text) => ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response(),
         Err(failure) => broken("/metrics", &failure),

@@ -1,19 +1,22 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
 };
 
 use super::*;
 use crate::{
-    model::{ReloadDiagnostic, ReloadResult, SourceId, SourceKind, SourceStatus},
+    catalog::SnapshotCell,
+    dns::Responder,
+    model::{Board, ReloadDiagnostic, ReloadResult, Reloaded, SourceId, SourceKind, SourceStatus},
     telemetry::{Outcome, Transport},
 };
 
@@ -48,7 +51,7 @@ impl Admin {
         let responder = Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), None));
         let catalog = mpsc::channel(1).0;
         let board = Arc::new(board);
-        let state = AdminState { board, metrics: Arc::clone(&metrics), catalog, cell, responder, reloads };
+        let state = ApiState { board, metrics: Arc::clone(&metrics), catalog, cell, responder, reloads };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
