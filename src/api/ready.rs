@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::model::{ListedError, ListedSource, ListedWatches, SourceReport};
+use crate::model::{ListedError, ListedSource, ListedWatches};
+use crate::telemetry::SourceReport;
 
 /// Whether the server is ready, and how each source is.
 #[derive(Debug, Serialize)]

@@ -7,15 +7,15 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     catalog::{self, SnapshotCell},
     dns::Responder,
-    model::{Board, Reloaded},
-    telemetry::Metrics,
+    model::Reloaded,
+    telemetry::{Metrics, StatusBoard},
 };
 
 /// Handles of the running server's parts, cloned for every request.
 #[derive(Clone, Debug)]
 pub struct ApiState {
     /// The status of the sources.
-    pub board: Arc<Board>,
+    pub board: Arc<StatusBoard>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// The catalog's worker, which reads its own state for us.

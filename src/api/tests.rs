@@ -16,8 +16,8 @@ use super::*;
 use crate::{
     catalog::SnapshotCell,
     dns::Responder,
-    model::{Board, ReloadDiagnostic, ReloadResult, Reloaded, SourceId, SourceKind, SourceStatus},
-    telemetry::{Outcome, Transport},
+    model::{ReloadDiagnostic, ReloadResult, Reloaded, SourceId, SourceKind},
+    telemetry::{Outcome, SourceStatus, StatusBoard, Transport},
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ struct Answer {
 
 impl Admin {
     async fn start() -> Self {
-        let mut board = Board::default();
+        let mut board = StatusBoard::default();
         let vms = board.add(SourceId { kind: SourceKind::Consul, name: "vms".into() });
         let files = board.add(SourceId { kind: SourceKind::Static, name: "static".into() });
         let metrics = Arc::new(Metrics::new().unwrap());

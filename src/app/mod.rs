@@ -36,8 +36,8 @@ use crate::{
     config::{Config, Listen},
     dns::{Guard, Responder, Specials, tcp, udp},
     forward::Forwarder,
-    model::{Board, Reloaded},
-    telemetry::Metrics,
+    model::Reloaded,
+    telemetry::{Metrics, StatusBoard},
 };
 
 /// How often it is looked whether a UDP worker has ended.
@@ -65,7 +65,7 @@ pub struct Server {
     dns: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     cell: Arc<SnapshotCell>,
-    board: Arc<Board>,
+    board: Arc<StatusBoard>,
 }
 
 impl Server {
@@ -152,7 +152,7 @@ impl Server {
     }
 
     /// How the sources are.
-    pub fn board(&self) -> &Arc<Board> {
+    pub fn board(&self) -> &Arc<StatusBoard> {
         &self.board
     }
 

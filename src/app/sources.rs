@@ -13,8 +13,9 @@ use tokio::{
 
 use crate::{
     config::{Config, ConsulSource, ImportRule, KubernetesSource, Query, Shape},
-    model::{Board, Import, Member, Retained, SourceId, SourceKind, SourceStatus, Update},
+    model::{Import, Member, Retained, SourceId, SourceKind, Update},
     source::{FollowedMember, Outbox, SourceContext, consul, kubernetes, static_instances},
+    telemetry::{SourceStatus, StatusBoard},
 };
 
 /// What runs by itself: a source, or one static member that is probed, so that an edit of another does not forget what its
@@ -53,7 +54,7 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Sources {
     updates: mpsc::Sender<Update>,
-    board: Arc<Board>,
+    board: Arc<StatusBoard>,
     running: BTreeMap<Key, Running>,
     statuses: BTreeMap<SourceId, Arc<SourceStatus>>,
 }
@@ -73,7 +74,7 @@ impl Drop for Running {
 
 impl Sources {
     /// Makes it without any source.
-    pub(super) fn new(updates: mpsc::Sender<Update>, board: Arc<Board>) -> Self {
+    pub(super) fn new(updates: mpsc::Sender<Update>, board: Arc<StatusBoard>) -> Self {
         Self { updates, board, running: BTreeMap::new(), statuses: BTreeMap::new() }
     }
 

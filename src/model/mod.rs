@@ -13,7 +13,6 @@ mod network;
 mod reloaded;
 mod retained;
 mod selector;
-mod status;
 mod update;
 
 pub use explained::{
@@ -29,5 +28,4 @@ pub use network::{Network, NetworkError};
 pub use reloaded::{ReloadDiagnostic, ReloadResult, Reloaded};
 pub use retained::{Retained, Retention};
 pub use selector::{Selector, SelectorError};
-pub use status::{Board, Failure, SourceReport, SourceStatus, WatchHandle, WatchState};
 pub use update::{Import, Member, SourceId, SourceKind, Update};

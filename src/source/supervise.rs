@@ -15,7 +15,8 @@ use super::{
     watch::{Freshness, Watch, WatchOutbox},
     watch_error::{WatchError, caught},
 };
-use crate::model::{Import, Member, Retained, Retention, SourceStatus, Update, WatchHandle};
+use crate::model::{Import, Member, Retained, Retention, Update};
+use crate::telemetry::{SourceStatus, WatchHandle};
 
 /// What every watch of one source needs.
 #[derive(Clone, Debug)]
@@ -180,7 +181,8 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::model::{Board, Name, SourceId, SourceKind};
+    use crate::model::{Name, SourceId, SourceKind};
+    use crate::telemetry::StatusBoard;
 
     /// A watch that syncs `syncs` times in a row and then never again.
     struct Flaky {
@@ -236,7 +238,7 @@ mod tests {
         max_stale: Duration,
     ) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
         let (updates, inbox) = mpsc::channel(8);
-        let status = Board::default().add(member().source);
+        let status = StatusBoard::default().add(member().source);
         let retained = Arc::new(Mutex::new(retained));
         let context =
             SourceContext { outbox: Outbox::new(updates), status: Arc::clone(&status), max_stale, retained };

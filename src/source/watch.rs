@@ -6,7 +6,8 @@ use tokio::{sync::watch, time::Instant};
 use tracing::info;
 
 use super::{outbox::Outbox, watch_error::WatchError};
-use crate::model::{Update, WatchHandle};
+use crate::model::Update;
+use crate::telemetry::WatchHandle;
 
 /// One connection's worth of following something at a source.
 ///

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Gauge, IntGaugeVec, Opts, Registry, TextEncoder, proto::MetricFamily};
 
 use super::{
-    COMMIT, ForwardMetrics, Outcome, Restriction, Transport, VERSION, catalog::CatalogMetrics,
+    COMMIT, ForwardMetrics, Outcome, Restriction, SourceReport, Transport, VERSION, catalog::CatalogMetrics,
     queries::QueryMetrics, reloads::ReloadMetrics, sources,
 };
-use crate::model::{Health, ReloadResult, SourceReport};
+use crate::model::{Health, ReloadResult};
 
 /// Every metric of one server.
 #[derive(Debug)]
@@ -138,11 +138,12 @@ mod tests {
     use std::{collections::BTreeSet, path::Path};
 
     use super::*;
-    use crate::model::{Board, SourceId, SourceKind};
+    use crate::model::{SourceId, SourceKind};
+    use crate::telemetry::StatusBoard;
 
     /// One source with one failing and one synced watch.
     fn reports() -> Vec<SourceReport> {
-        let mut board = Board::default();
+        let mut board = StatusBoard::default();
         let status = board.add(SourceId { kind: SourceKind::Consul, name: "vms".into() });
         let (lost, fine) = (status.watch("service a"), status.watch("service b"));
         fine.synced();

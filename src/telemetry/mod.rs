@@ -11,11 +11,13 @@ pub mod logging;
 pub mod metrics;
 mod queries;
 mod reloads;
+mod source_status;
 mod sources;
 
 pub use forward::{CacheLookup, ForwardMetrics, Forwarded, UpstreamMetrics};
 pub use metrics::Metrics;
 pub use queries::{Outcome, Restriction, Transport};
+pub use source_status::{SourceReport, SourceStatus, StatusBoard, WatchFailure, WatchHandle, WatchState};
 
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -5,7 +5,7 @@
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, proto::MetricFamily};
 
-use crate::model::SourceReport;
+use super::SourceReport;
 
 /// Returns the metrics of these sources.
 pub(super) fn families(reports: &[SourceReport]) -> Result<Vec<MetricFamily>, prometheus::Error> {

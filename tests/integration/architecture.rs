@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &["wire"]),
     ("config", &["model", "wire"]),
     ("telemetry", &["model"]),
-    ("source", &["config", "model"]),
+    ("source", &["config", "model", "telemetry"]),
     ("policy", &["config", "model"]),
     ("catalog", &["config", "model", "policy", "telemetry", "wire"]),
     ("forward", &["config", "model", "telemetry", "wire"]),

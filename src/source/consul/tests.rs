@@ -17,11 +17,9 @@ use super::{
 };
 use crate::{
     config::{ConsulQuery, MemberRule},
-    model::{
-        Board, Health, Instance, Labels, Member, Name, SourceId, SourceKind, SourceReport, SourceStatus,
-        Update,
-    },
+    model::{Health, Instance, Labels, Member, Name, SourceId, SourceKind, Update},
     source::Outbox,
+    telemetry::{SourceReport, SourceStatus, StatusBoard},
 };
 
 /// The source under test; it stops when this is dropped.
@@ -94,7 +92,7 @@ fn start_into(
 ) -> Source {
     // Whichever test is first installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let status = Board::default().add(id());
+    let status = StatusBoard::default().add(id());
     let context = SourceContext {
         outbox: Outbox::new(outbox),
         status: Arc::clone(&status),

@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{
     config::{KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, Query},
-    model::{Board, Health, Instance, Labels, Member, SourceId, SourceKind, SourceStatus, Target, Update},
+    model::{Health, Instance, Labels, Member, SourceId, SourceKind, Target, Update},
     source::Outbox,
     source::{FollowedMember, SourceContext},
+    telemetry::{SourceStatus, StatusBoard},
 };
 
 const PODS: &str = "/api/v1/namespaces/shop/pods";
@@ -61,7 +62,7 @@ impl Source {
         let path = folder.path().join("kubeconfig");
         prepare(&path);
         let (outbox, inbox) = mpsc::channel(4);
-        let status = Board::default().add(id());
+        let status = StatusBoard::default().add(id());
         let context = SourceContext {
             outbox: Outbox::new(outbox),
             status: Arc::clone(&status),

@@ -29,7 +29,8 @@ use self::{probe_loop::ProbeLoop, prober::Prober};
 use super::{FollowedMember, SourceContext};
 use crate::{
     config::{Check, Query},
-    model::{Health, Instance, Update, WatchHandle},
+    model::{Health, Instance, Update},
+    telemetry::WatchHandle,
 };
 
 /// Reports the instances of `members` and probes those that have a check; ends when nobody takes updates any more.

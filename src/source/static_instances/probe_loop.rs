@@ -8,8 +8,9 @@ use tracing::{info, warn};
 use super::{probe_result::ProbeResult, prober::Prober, rise_fall::RiseFall};
 use crate::{
     config::Check,
-    model::{Health, Instance, Member, Update, WatchHandle},
+    model::{Health, Instance, Member, Update},
     source::Outbox,
+    telemetry::WatchHandle,
 };
 
 /// One instance that is probed, and where changes of its health go.

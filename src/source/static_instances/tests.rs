@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     config::{CheckKind, HttpCheck, MemberRule, StaticMember},
-    model::{Board, Labels, Member, Protocol, Retained, SourceId, SourceKind, SourceStatus},
+    model::{Labels, Member, Protocol, Retained, SourceId, SourceKind},
     source::Outbox,
+    telemetry::{SourceStatus, StatusBoard},
 };
 
 fn source() -> SourceId {
@@ -54,7 +55,7 @@ impl Running {
 
     fn retaining(retained: Retained, members: Vec<FollowedMember>) -> Self {
         let (outbox, inbox) = mpsc::channel(64);
-        let status = Board::default().add(source());
+        let status = StatusBoard::default().add(source());
         let context = SourceContext {
             outbox: Outbox::new(outbox),
             status: Arc::clone(&status),

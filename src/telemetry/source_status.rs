@@ -6,15 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::SourceId;
+use crate::model::SourceId;
 
 /// The status of every configured source, in the order in which they were added.
 #[derive(Debug, Default)]
-pub struct Board {
+pub struct StatusBoard {
     sources: Mutex<Vec<Arc<SourceStatus>>>,
 }
 
-impl Board {
+impl StatusBoard {
     /// Adds a source and returns what its watches write to.
     pub fn add(&mut self, id: SourceId) -> Arc<SourceStatus> {
         let status = Arc::new(SourceStatus::new(id));
@@ -51,7 +51,7 @@ struct Inner {
     /// Whether there should be a watch.
     expects_watches: bool,
     watches: BTreeMap<u64, Watch>,
-    last_error: Option<Failure>,
+    last_error: Option<WatchFailure>,
     errors: BTreeMap<&'static str, u64>,
     updates: u64,
     /// What is reported while the source starts anew.
@@ -77,7 +77,7 @@ pub enum WatchState {
 
 /// The last error of a source.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct WatchFailure {
     /// Which watch failed, in words such as `service nginx`.
     pub watch: String,
     /// The error's kind, as metrics count it.
@@ -104,7 +104,7 @@ pub struct SourceReport {
     /// Watches that have something to answer from, be it stale.
     pub with_data: usize,
     /// The last error, if there ever was one; it stays after the source has recovered.
-    pub last_error: Option<Failure>,
+    pub last_error: Option<WatchFailure>,
     /// Errors so far, by kind.
     pub errors: BTreeMap<&'static str, u64>,
     /// Updates sent to the catalog so far.
@@ -218,7 +218,8 @@ impl WatchHandle {
         {
             let mut inner = self.status.lock();
             *inner.errors.entry(kind).or_default() += 1;
-            inner.last_error = Some(Failure { watch: self.name.clone(), kind, message, at: Instant::now() });
+            inner.last_error =
+                Some(WatchFailure { watch: self.name.clone(), kind, message, at: Instant::now() });
         }
         self.set(WatchState::Failing, None);
     }
@@ -242,7 +243,7 @@ impl Drop for WatchHandle {
     }
 }
 
-impl Failure {
+impl WatchFailure {
     /// How long ago it happened.
     pub fn age(&self) -> Duration {
         self.at.elapsed()
@@ -255,7 +256,7 @@ mod tests {
     use crate::model::SourceKind;
 
     fn source() -> Arc<SourceStatus> {
-        Board::default().add(SourceId { kind: SourceKind::Consul, name: "vms".into() })
+        StatusBoard::default().add(SourceId { kind: SourceKind::Consul, name: "vms".into() })
     }
 
     #[test]
