@@ -21,7 +21,7 @@ use super::{broken, state::ApiState};
 use crate::{
     catalog::{Asked, Catalog, CatalogQuery, CatalogRequest},
     dns::Rotation,
-    model::{ApiError, Found, ListedSource, Name, SourceList},
+    model::{ApiError, ListedSource, Name, NameKind, SourceList},
 };
 
 /// Entries of one page where nothing is said, and at most.
@@ -64,7 +64,7 @@ async fn explain_page(state: ApiState, uri: &Uri) -> Page<impl Serialize> {
     })
     .await?;
     // Every name is looked at, which is not for the catalog to wait for.
-    if matches!(explained.found, Found::Absent | Found::Elsewhere) && explained.service.is_none() {
+    if matches!(explained.kind, NameKind::NxDomain | NameKind::External) && explained.service.is_none() {
         explained.note += &state.cell.load().suggest(&name);
     }
     Ok(explained)

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::{
     Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_ALL,
-    Found, GivenAnswer, InstanceReport,
+    GivenAnswer, InstanceReport, NameKind,
 };
 
 /// What is to be explained.
@@ -54,8 +54,8 @@ fn render(explained: &Explained, paint: Paint) -> String {
         clean(&explained.qtype),
         explained.client.address
     );
-    let style = match explained.found {
-        Found::Absent | Found::Unknown | Found::Elsewhere => Style::Yellow,
+    let style = match explained.kind {
+        NameKind::NxDomain | NameKind::NotSynced | NameKind::External => Style::Yellow,
         _ => Style::Plain,
     };
     let mut facts = Table::plain();
@@ -107,9 +107,12 @@ fn client(client: &ExplainedClient) -> String {
     text
 }
 
-fn service_line(service: &ExplainedService) -> String {
-    let ExplainedService { of, ttl, order, max_answers, accept, .. } = service;
-    format!("{of}: TTL {ttl}, order {order}, at most {max_answers} records, accepts {}", accept.join(" and "))
+fn service_line(explained: &ExplainedService) -> String {
+    let ExplainedService { service, ttl, order, max_answers, accept, .. } = explained;
+    format!(
+        "{service}: TTL {ttl}, order {order}, at most {max_answers} records, accepts {}",
+        accept.join(" and ")
+    )
 }
 
 fn route_line(route: &ExplainedRoute) -> String {
@@ -138,7 +141,7 @@ fn group_line(group: &ExplainedGroup) -> String {
     if let Some(near) = &group.near {
         let _ = write!(text, ", near: {near}");
     }
-    if group.panics {
+    if group.in_panic {
         text += ", panics: too few are fit";
     }
     if !group.records.is_empty() {

@@ -114,10 +114,10 @@ fn service_row(service: &ListedService) -> Vec<Cell> {
         _ => Style::Red,
     };
     // A further name has part of the service's instances, which part is not said here.
-    let has_counts = service.of == service.name && service.alias.is_none();
+    let has_counts = service.service == service.name && service.alias.is_none();
     let others = service.health.iter().filter(|_| has_counts).filter(|(health, _)| *health != "healthy");
     let mut notes: Vec<String> = others.map(|(health, count)| format!("{count} {health}")).collect();
-    if !service.complete {
+    if !service.synced {
         notes.push("not all heard".to_owned());
     }
     if service.imported {
@@ -125,7 +125,9 @@ fn service_row(service: &ListedService) -> Vec<Cell> {
     }
     match &service.alias {
         Some(target) => notes.push(format!("alias of {target}")),
-        None if service.of != service.name => notes.push(format!("another name for {}", service.of)),
+        None if service.service != service.name => {
+            notes.push(format!("another name for {}", service.service))
+        }
         None => {}
     }
     let count = |count: usize| if has_counts { count.to_string() } else { String::new() };
@@ -161,8 +163,8 @@ fn render_instances(page: &InstancePage, paint: Paint) -> String {
     } else {
         table.draw(0, paint)
     };
-    if !page.unheard.is_empty() {
-        let line = format!("not heard yet: {}", page.unheard.join(", "));
+    if !page.not_synced.is_empty() {
+        let line = format!("not heard yet: {}", page.not_synced.join(", "));
         let _ = writeln!(text, "{}", paint.paint(Style::Yellow, &line));
     }
     text

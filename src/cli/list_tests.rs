@@ -2,24 +2,24 @@ use super::*;
 
 fn services() -> ServicePage {
     let json = r#"{ "services": [
-        { "name": "nginx.shop", "of": "nginx.shop", "namespace": "shop", "imported": false,
-          "sources": ["consul.vms", "kubernetes.eks"], "complete": true,
+        { "name": "nginx.shop", "service": "nginx.shop", "namespace": "shop", "imported": false,
+          "sources": ["consul.vms", "kubernetes.eks"], "synced": true,
           "health": { "healthy": 3, "unhealthy": 1, "draining": 1 }, "alias": null },
-        { "name": "v2.nginx.shop", "of": "nginx.shop", "namespace": "shop", "imported": false,
-          "sources": ["consul.vms", "kubernetes.eks"], "complete": true,
+        { "name": "v2.nginx.shop", "service": "nginx.shop", "namespace": "shop", "imported": false,
+          "sources": ["consul.vms", "kubernetes.eks"], "synced": true,
           "health": { "healthy": 3, "unhealthy": 1, "draining": 1 }, "alias": null },
-        { "name": "mail.shop", "of": "mail.shop", "namespace": "shop", "imported": false,
-          "sources": [], "complete": true, "health": {}, "alias": "mail.example.net" },
-        { "name": "db.shop", "of": "db.shop", "namespace": "shop", "imported": true,
-          "sources": ["consul.vms"], "complete": false, "health": {}, "alias": null },
-        { "name": "api.shop", "of": "api.shop", "namespace": "shop", "imported": false,
-          "sources": ["static"], "complete": true, "health": { "unhealthy": 2 }, "alias": null }
+        { "name": "mail.shop", "service": "mail.shop", "namespace": "shop", "imported": false,
+          "sources": [], "synced": true, "health": {}, "alias": "mail.example.net" },
+        { "name": "db.shop", "service": "db.shop", "namespace": "shop", "imported": true,
+          "sources": ["consul.vms"], "synced": false, "health": {}, "alias": null },
+        { "name": "api.shop", "service": "api.shop", "namespace": "shop", "imported": false,
+          "sources": ["static"], "synced": true, "health": { "unhealthy": 2 }, "alias": null }
       ], "next": null }"#;
     serde_json::from_str(json).unwrap()
 }
 
 fn instances() -> InstancePage {
-    let json = r#"{ "service": "nginx.shop", "unheard": ["kubernetes.eks #2"], "instances": [
+    let json = r#"{ "service": "nginx.shop", "not_synced": ["kubernetes.eks #2"], "instances": [
         { "label": "app-1", "health": "unhealthy", "weight": 1, "reports": [
           { "source": "consul.vms", "member": 0, "id": "app-1", "addresses": ["10.10.2.5", "fd00::5"],
             "host": null, "port": 80, "health": "healthy", "reason": null, "age_seconds": 4000, "weight": 1,

@@ -17,7 +17,7 @@ pub struct Explained {
     /// Who asks.
     pub client: ExplainedClient,
     /// What the name is.
-    pub found: Found,
+    pub kind: NameKind,
     /// That in words, with what to do about it.
     pub note: String,
     /// The service that the name is, or is part of.
@@ -29,10 +29,10 @@ pub struct Explained {
 /// What a name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Found {
-    /// A service, be it by a further name.
+pub enum NameKind {
+    /// A service, by its own name or a subset name.
     Service,
-    /// Another name of one that is none of ours.
+    /// An alias of an external name.
     Alias,
     /// One instance of a service.
     Instance,
@@ -42,14 +42,15 @@ pub enum Found {
     Pointer,
     /// A namespace itself.
     Namespace,
-    /// Nothing itself, but something stands below it.
-    Empty,
-    /// Nothing.
-    Absent,
-    /// A source that could have it has not been heard.
-    Unknown,
-    /// It is in no namespace.
-    Elsewhere,
+    /// A name without records that has names below it (RFC 8020).
+    EmptyNonTerminal,
+    /// A name that does not exist.
+    #[serde(rename = "nxdomain")]
+    NxDomain,
+    /// A name that a source may have that has not synced yet.
+    NotSynced,
+    /// A name in none of the namespaces.
+    External,
 }
 
 /// Who asks.
@@ -83,12 +84,12 @@ pub struct KnownAs {
 pub struct ExplainedService {
     /// The name that is answered for.
     pub name: String,
-    /// The service whose instances it has: another name for an alias or a further name.
-    pub of: String,
+    /// The service whose instances it has; differs from `name` for an alias or a subset name.
+    pub service: String,
     /// The namespace that it is in.
     pub namespace: String,
-    /// Members that have not been heard yet, as `source #place`.
-    pub unheard: Vec<String>,
+    /// Members that have not synced yet, as `source #place`.
+    pub not_synced: Vec<String>,
     /// TTL of the answers, in seconds.
     pub ttl: u32,
     /// In which order records stand.
@@ -142,8 +143,8 @@ pub struct ExplainedGroup {
     pub tier: Option<usize>,
     /// For how long that tier is kept though an earlier one is fit again.
     pub hold_down_seconds: Option<u64>,
-    /// Whether so few are fit that unfit ones are answered with them.
-    pub panics: bool,
+    /// Whether so few instances are eligible that ineligible ones are answered too.
+    pub in_panic: bool,
     /// Whom nearness has left: `zone a` or `region b`; `None`: it makes no difference.
     pub near: Option<String>,
     /// What answers of this group are made from.
@@ -252,15 +253,15 @@ pub struct ListedService {
     /// Its name.
     pub name: String,
     /// The service whose instances it has.
-    pub of: String,
+    pub service: String,
     /// The namespace.
     pub namespace: String,
     /// Whether an import brought it.
     pub imported: bool,
     /// The sources of its members, each once.
     pub sources: Vec<String>,
-    /// Whether all members have been heard.
-    pub complete: bool,
+    /// Whether all members have synced.
+    pub synced: bool,
     /// How many instances there are in each state.
     pub health: BTreeMap<String, usize>,
     /// The name outside that it is an alias of.
@@ -272,8 +273,8 @@ pub struct ListedService {
 pub struct InstancePage {
     /// The service.
     pub service: String,
-    /// Members that have not been heard yet, as `source #place`.
-    pub unheard: Vec<String>,
+    /// Members that have not synced yet, as `source #place`.
+    pub not_synced: Vec<String>,
     /// The instances; what an answer to a client would have is not said here.
     pub instances: Vec<ListedInstance>,
     /// What `after` is for the next page; `None`: this is the last.

@@ -17,8 +17,8 @@ mod update;
 
 pub use explained::{
     ApiError, Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute,
-    ExplainedService, FOR_ALL, Found, GivenAnswer, InstancePage, InstanceReport, KnownAs, ListedError,
-    ListedInstance, ListedService, ListedSource, ListedWatches, ServicePage, SourceList,
+    ExplainedService, FOR_ALL, GivenAnswer, InstancePage, InstanceReport, KnownAs, ListedError,
+    ListedInstance, ListedService, ListedSource, ListedWatches, NameKind, ServicePage, SourceList,
 };
 pub use health::{Health, HealthSet};
 pub use instance::{Instance, NamedPort, Protocol, Target};

@@ -14,7 +14,7 @@ use muster::{
     catalog::{Asked, Catalog, SnapshotCell},
     config,
     dns::{Responder, Rotation},
-    model::{Explained, Found, Health, Instance, InstancePage, ServicePage, SourceList, Update},
+    model::{Explained, Health, Instance, InstancePage, NameKind, ServicePage, SourceList, Update},
     telemetry::Metrics,
 };
 
@@ -69,7 +69,7 @@ fn muster(arguments: &[&str]) -> Output {
 fn what_is_known_is_printed_as_tables_and_as_json() {
     let running = Commanded::start();
     let explained: Explained = running.json(&["explain", "web.shop"]);
-    assert_eq!(explained.found, Found::Service);
+    assert_eq!(explained.kind, NameKind::Service);
     assert_eq!(explained.answer.unwrap().answers.len(), 2);
     let instances: InstancePage = running.json(&["instances", "web.shop"]);
     let addresses: Vec<_> = instances.instances.iter().flat_map(|one| &one.reports[0].addresses).collect();
@@ -132,7 +132,7 @@ fn exit_codes_tell_wrong_questions_from_servers_that_do_not_answer() {
     }
     // A name that does not exist has an explanation like any other.
     let absent = running.json::<Explained>(&["explain", "wep.shop"]);
-    assert_eq!(absent.found, Found::Absent);
+    assert_eq!(absent.kind, NameKind::NxDomain);
     assert_eq!(absent.note, "no such service in shop; did you mean web.shop?");
 
     // A port that was free a moment ago.

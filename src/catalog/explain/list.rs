@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{service::unheard, words::suggest};
+use super::{service::not_synced, words::suggest};
 use crate::{
     catalog::{merge::merge_with_reports, snapshot::Snapshot, state::Catalog},
     model::{
@@ -62,11 +62,11 @@ impl Catalog {
         let health = Health::ALL.iter().zip(service.health).filter(|(_, count)| *count > 0);
         Some(ListedService {
             name: name.to_string(),
-            of: of.to_string(),
+            service: of.to_string(),
             namespace: service.apex.to_string(),
             imported: !service.configured,
             sources,
-            complete: service.all_synced(),
+            synced: service.all_synced(),
             health: health.map(|(health, count)| (health.to_string(), count)).collect(),
             alias: owner_name.alias.as_ref().map(Name::to_string),
         })
@@ -94,7 +94,7 @@ impl Catalog {
             };
         Some(InstancePage {
             service: of.to_string(),
-            unheard: unheard(service),
+            not_synced: not_synced(service),
             instances: merged.iter().map(listed).collect(),
             next: merged.last().filter(|_| has_more).map(|(candidate, _)| candidate.label.clone()),
         })

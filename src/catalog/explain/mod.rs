@@ -17,7 +17,7 @@ use hickory_proto::rr::RecordType;
 
 use self::service::{At, Seen};
 use super::{snapshot::Lookup, state::Catalog, zone::Zone};
-use crate::model::{Explained, ExplainedClient, ExplainedService, Found, KnownAs, Member, Name, Network};
+use crate::model::{Explained, ExplainedClient, ExplainedService, KnownAs, Member, Name, NameKind, Network};
 
 /// What is to be explained.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Asked {
     pub limit: usize,
 }
 
-type Explanation = (Found, String, Option<ExplainedService>);
+type Explanation = (NameKind, String, Option<ExplainedService>);
 
 impl Catalog {
     /// Explains how a name is answered; all but the answer itself. Changes nothing. *Cost*: that of publishing the service once.
@@ -41,13 +41,15 @@ impl Catalog {
         let client = view.client(Network::of(asked.client));
         let seen = Seen { client: &client, address: asked.client, tests: &self.client_index.tests };
         let name = &asked.name;
-        let (found, note, service) = match view.lookup(name.as_wire()) {
+        let (kind, note, service) = match view.lookup(name.as_wire()) {
             Lookup::Service(service, at) => {
                 let below = name.as_wire().get(..at).unwrap_or_default();
                 let at = At::find(service, below);
                 match self.explain_service(&service.name, &at, asked, &seen) {
                     Some(explained) => at.describe(service, explained),
-                    None => (Found::Unknown, "it is changing at this moment: ask again".to_owned(), None),
+                    None => {
+                        (NameKind::NotSynced, "it is changing at this moment: ask again".to_owned(), None)
+                    }
                 }
             }
             other => self.explain_other(asked, &other),
@@ -68,7 +70,7 @@ impl Catalog {
                 zone: locality.map(|at| at.zone.to_string()),
                 region: locality.map(|at| at.region.to_string()),
             },
-            found,
+            kind,
             note,
             service,
             answer: None,
@@ -79,34 +81,35 @@ impl Catalog {
     fn explain_other(&self, asked: &Asked, lookup: &Lookup<'_>) -> Explanation {
         let name = &asked.name;
         let is_own_server = |zone: &Zone| zone.built_in_ns && zone.ns.contains(name);
-        let (found, note) = match lookup {
+        let (kind, note) = match lookup {
             Lookup::NxDomain(zone) | Lookup::Unknown(zone) if is_own_server(zone) => {
                 let note = format!("the name server of {}", zone.apex);
-                (Found::Namespace, note)
+                (NameKind::Namespace, note)
             }
             Lookup::Apex(zone) => {
                 let note =
                     format!("the namespace itself: it has SOA and NS; its services are below {}", zone.apex);
-                (Found::Namespace, note)
+                (NameKind::Namespace, note)
             }
-            Lookup::EmptyNonTerminal(_) => {
-                (Found::Empty, "it has no records of its own, but something stands below it".to_owned())
-            }
+            Lookup::EmptyNonTerminal(_) => (
+                NameKind::EmptyNonTerminal,
+                "it has no records of its own, but something stands below it".to_owned(),
+            ),
             Lookup::Address(_, names) => {
                 let names: Vec<_> = names.as_slice().iter().map(ToString::to_string).collect();
-                (Found::Pointer, format!("the reverse name of an address of {}", names.join(", ")))
+                (NameKind::Pointer, format!("the reverse name of an address of {}", names.join(", ")))
             }
-            Lookup::Browse(zone, what) => (Found::Pointer, what.describe(zone)),
+            Lookup::Browse(zone, what) => (NameKind::Pointer, what.describe(zone)),
             Lookup::NxDomain(zone) if zone.is_reverse() => {
-                (Found::Absent, "no instance has an address of this reverse name".to_owned())
+                (NameKind::NxDomain, "no instance has an address of this reverse name".to_owned())
             }
-            Lookup::NxDomain(zone) => (Found::Absent, format!("no such service in {}", zone.apex)),
-            Lookup::Unknown(zone) => (Found::Unknown, self.unknown(zone)),
+            Lookup::NxDomain(zone) => (NameKind::NxDomain, format!("no such service in {}", zone.apex)),
+            Lookup::Unknown(zone) => (NameKind::NotSynced, self.unknown(zone)),
             Lookup::External | Lookup::Service(..) => {
-                (Found::Elsewhere, "under none of the namespaces here".to_owned())
+                (NameKind::External, "under none of the namespaces here".to_owned())
             }
         };
-        (found, note, None)
+        (kind, note, None)
     }
 
     fn unknown(&self, zone: &Zone) -> String {

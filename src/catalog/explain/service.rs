@@ -17,8 +17,8 @@ use crate::{
     },
     config::Clients,
     model::{
-        ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_ALL, Found, Instance,
-        Member, Name,
+        ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_ALL, Instance, Member, Name,
+        NameKind,
     },
     policy::{self, Candidate, CandidateTarget, Memory, RoutePlan, ServicePlan},
 };
@@ -55,37 +55,37 @@ impl At {
     /// What is found in words, beside what is said of the service.
     pub(super) fn describe(&self, service: &Service, explained: ExplainedService) -> Explanation {
         let name = &service.name;
-        let (found, note) = match self {
+        let (kind, note) = match self {
             Self::Itself => match &service.answers {
                 Answers::Alias(target) => {
-                    (Found::Alias, format!("another name of {target}, which is none of ours: a CNAME"))
+                    (NameKind::Alias, format!("another name of {target}, which is none of ours: a CNAME"))
                 }
-                _ => (Found::Service, itself(service, &explained)),
+                _ => (NameKind::Service, itself(service, &explained)),
             },
             Self::Instance(_) => {
-                (Found::Instance, format!("an instance of {name}, answered whatever its health"))
+                (NameKind::Instance, format!("an instance of {name}, answered whatever its health"))
             }
-            Self::Port(_) => (Found::Port, format!("a named port of {name}, which SRV asks for")),
-            Self::AbovePort => (Found::Empty, format!("named ports of {name} are below it")),
+            Self::Port(_) => (NameKind::Port, format!("a named port of {name}, which SRV asks for")),
+            Self::AbovePort => (NameKind::EmptyNonTerminal, format!("named ports of {name} are below it")),
             Self::Nowhere if service.all_synced => {
-                (Found::Absent, format!("{name} has no such instance or port"))
+                (NameKind::NxDomain, format!("{name} has no such instance or port"))
             }
             Self::Nowhere => (
-                Found::Unknown,
+                NameKind::NotSynced,
                 format!(
                     "no such instance or port of {name} is known, but not all of its members have been heard"
                 ),
             ),
         };
-        (found, note, Some(explained))
+        (kind, note, Some(explained))
     }
 }
 
 fn itself(service: &Service, explained: &ExplainedService) -> String {
-    let ExplainedService { name, of, unheard, .. } = explained;
+    let ExplainedService { name, service: of, not_synced, .. } = explained;
     let mut note = if name == of { "a service".to_owned() } else { format!("another name for {of}") };
-    if !unheard.is_empty() {
-        note += &format!("; not heard yet: {}", unheard.join(", "));
+    if !not_synced.is_empty() {
+        note += &format!("; not heard yet: {}", not_synced.join(", "));
         note += match service.has_eligible() {
             true => ", so the others are answered",
             false => ", and there is nothing else to answer: SERVFAIL, not an empty answer",
@@ -167,9 +167,9 @@ impl Catalog {
         let is_alias = owner_name.alias.is_some();
         Some(ExplainedService {
             name: owner_name.name.to_string(),
-            of: name.to_string(),
+            service: name.to_string(),
             namespace: service.apex.to_string(),
-            unheard: unheard(service),
+            not_synced: not_synced(service),
             ttl: rules.shape.ttl,
             order: order_in_words(rules.shape.order).to_owned(),
             max_answers: rules.shape.max_answers,
@@ -204,9 +204,9 @@ impl Catalog {
 }
 
 /// The members of a service that have not been heard.
-pub(super) fn unheard(service: &ServiceState) -> Vec<String> {
-    let unheard = service.members.iter().filter(|(_, state)| !state.synced);
-    unheard
+pub(super) fn not_synced(service: &ServiceState) -> Vec<String> {
+    let not_synced = service.members.iter().filter(|(_, state)| !state.synced);
+    not_synced
         .map(|(member, _)| match member.place {
             Member::IMPORTED => member.source.to_string(),
             place => format!("{} #{place}", member.source),
@@ -246,7 +246,7 @@ fn explain_groups(route: &RoutePlan<'_>, judge: &Judge<'_>, asked: &Asked) -> Ve
         strict: group.group.strict,
         tier: group.tier.map(|tier| tier + 1),
         hold_down_seconds: judge.held(at),
-        panics: group.panics,
+        in_panic: group.panics,
         near: judge.near(at).map(str::to_owned),
         records: judge.records(at).into_iter().take(asked.limit).collect(),
     };

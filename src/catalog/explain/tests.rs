@@ -205,20 +205,20 @@ fn several_reports_of_one_instance_are_all_there_and_the_worst_counts() {
 fn names_that_are_no_service_say_what_they_are() {
     let catalog = catalog("", [None, None]);
     let found = |name| {
-        let Explained { found, note, .. } = explain(&catalog, name, STRANGER);
-        (found, note)
+        let Explained { kind, note, .. } = explain(&catalog, name, STRANGER);
+        (kind, note)
     };
     let (unheard, note) = found("web.shop");
-    assert_eq!(unheard, Found::Service);
+    assert_eq!(unheard, NameKind::Service);
     assert!(note.contains("not heard yet: consul.vms #0, consul.vms #1"), "{note}");
     assert!(note.contains("SERVFAIL"), "{note}");
-    assert_eq!(found("wep.shop"), (Found::Absent, "no such service in shop".into()));
-    assert_eq!(found("database.shop"), (Found::Absent, "no such service in shop".into()));
+    assert_eq!(found("wep.shop"), (NameKind::NxDomain, "no such service in shop".into()));
+    assert_eq!(found("database.shop"), (NameKind::NxDomain, "no such service in shop".into()));
     let elsewhere = "under none of the namespaces here";
-    assert_eq!(found("example.com"), (Found::Elsewhere, elsewhere.into()));
-    assert_eq!(found("shop").0, Found::Namespace);
-    assert_eq!(found("ns.shop").0, Found::Namespace);
-    assert_eq!(found("i1.web.shop").0, Found::Unknown);
+    assert_eq!(found("example.com"), (NameKind::External, elsewhere.into()));
+    assert_eq!(found("shop").0, NameKind::Namespace);
+    assert_eq!(found("ns.shop").0, NameKind::Namespace);
+    assert_eq!(found("i1.web.shop").0, NameKind::NotSynced);
     let meant = |name: &str| catalog.snapshot().suggest(&name.parse().unwrap());
     assert_eq!(meant("wep.shop"), "; did you mean web.shop?");
     assert_eq!(meant("web"), "; did you mean web.shop?");
@@ -261,10 +261,10 @@ fn services_come_in_pages_with_their_further_names() {
     }
     assert_eq!(after, None);
     listed.sort_by(|a, b| a.name.cmp(&b.name));
-    let names: Vec<_> = listed.iter().map(|one| (one.name.as_str(), one.of.as_str())).collect();
+    let names: Vec<_> = listed.iter().map(|one| (one.name.as_str(), one.service.as_str())).collect();
     assert_eq!(names, [("v2.shop", "web.shop"), ("web.shop", "web.shop")]);
     assert_eq!(listed[1].health, [("healthy".to_owned(), 1), ("unhealthy".to_owned(), 1)].into());
-    assert!(listed[1].complete && !listed[1].imported);
+    assert!(listed[1].synced && !listed[1].imported);
 }
 
 #[test]
@@ -298,10 +298,10 @@ fn names_that_lead_to_others_are_said_to() {
             limit: 10,
         };
         let explained = catalog.explain(&asked);
-        (explained.found, explained.note)
+        (explained.kind, explained.note)
     };
     let unheard = "nobody in shop is known to have such a port, but not all of its services have been heard";
-    assert_eq!(explain(&catalog, "_http._tcp.shop"), (Found::Unknown, unheard.to_owned()));
+    assert_eq!(explain(&catalog, "_http._tcp.shop"), (NameKind::NotSynced, unheard.to_owned()));
     let (member, _) = config.namespaces[0].services[0].members().next().unwrap();
     let mut instance = Instance::at("a", [10, 0, 0, 1].into(), 80);
     let port = NamedPort { name: "http".into(), protocol: Protocol::Tcp, port: 80 };
@@ -309,9 +309,9 @@ fn names_that_lead_to_others_are_said_to() {
     catalog.apply(Update::Reset { member, instances: vec![instance] });
     catalog.publish();
     let address = "the reverse name of an address of a.web.shop".to_owned();
-    assert_eq!(explain(&catalog, "1.0.0.10.in-addr.arpa"), (Found::Pointer, address));
+    assert_eq!(explain(&catalog, "1.0.0.10.in-addr.arpa"), (NameKind::Pointer, address));
     let nobody = "no instance has an address of this reverse name".to_owned();
-    assert_eq!(explain(&catalog, "2.0.0.10.in-addr.arpa"), (Found::Absent, nobody));
-    assert_eq!(explain(&catalog, "_http._tcp.shop").0, Found::Pointer);
+    assert_eq!(explain(&catalog, "2.0.0.10.in-addr.arpa"), (NameKind::NxDomain, nobody));
+    assert_eq!(explain(&catalog, "_http._tcp.shop").0, NameKind::Pointer);
     assert_eq!(explain(&catalog, "b._dns-sd._udp.shop").1, "what browsers ask first: it leads to shop");
 }
