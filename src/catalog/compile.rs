@@ -1,15 +1,12 @@
 //! Compiling: from a service's plan to what is answered.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    hash::Hash,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     clients::ClientTests,
     dns_sd::{self, port_labels},
     pool::{GroupPools, GroupRotation, GroupRotations, Pool, RotatingList, RoutePools, Routing, SrvRecord},
+    records::PoolRecords,
     rotation::{ListKey, ListOwner, RecordList, RotationIds, RouteKey, ServiceRotations},
     service::{Answers, PackedInstances, PackedInstancesBuilder, Service},
     txt,
@@ -119,11 +116,13 @@ impl Compiler<'_> {
             let all = self.pool(&owner, &group.candidates, instances, ports);
             groups.push(GroupPools { all, zones, regions });
         }
-        let mut turn = |kind: RecordList, has_records: &dyn Fn(&Pool) -> bool| -> Option<GroupRotation> {
+        let mut turn = |list: RecordList<Box<[u8]>>,
+                        has_records: &dyn Fn(&Pool) -> bool|
+         -> Option<GroupRotation> {
             let weights = route.weights(|at| groups.get(at).is_some_and(|group| has_records(&group.all)));
             let only_first = weights.iter().skip(1).all(|weight| *weight == 0);
             let shares = Shares::new(&weights).filter(|_| !only_first)?;
-            let rotation = self.rotations.id_of(ListKey { owner: ListOwner::Route(place), kind }, self.ids);
+            let rotation = self.rotations.id_of(ListKey { owner: ListOwner::Route(place), list }, self.ids);
             Some(GroupRotation { shares, rotation })
         };
         // A and AAAA are divided alike, by who has any address: a client that asks for both must be able to get both from
@@ -152,39 +151,26 @@ impl Compiler<'_> {
         instances: &PackedInstances,
         ports: &[Box<[u8]>],
     ) -> Pool {
-        let mut records = PoolBuilder { of_ports: vec![Vec::new(); ports.len()], ..PoolBuilder::default() };
-        for candidate in candidates {
-            records.add(candidate, instances, ports);
-        }
-        // Instances on one host share an address, and a set of records has each record once.
-        let hosts = dedup(records.hosts);
+        let PoolRecords { v4, v6, hosts, srv, of_ports } = PoolRecords::gather(candidates, instances, ports);
         let host_weights = || hosts.iter().map(|(_, weight)| *weight);
-        let (v4, v6) = (dedup(records.v4), dedup(records.v6));
         let v4 = self.list(owner, RecordList::V4, v4, host_weights());
         let v6 = self.list(owner, RecordList::V6, v6, host_weights());
-        let srv = |compiler: &mut Self, kind, records: Vec<SrvRecord>| {
+        let mut srv_list = |list, records: Vec<SrvRecord>| {
             let weighted = records.into_iter().map(|record| (record, u32::from(record.weight))).collect();
-            compiler.list(owner, kind, weighted, std::iter::empty())
+            self.list(owner, list, weighted, std::iter::empty())
         };
-        Pool {
-            v4,
-            v6,
-            hosts: hosts.into_iter().map(|(host, _)| host).collect(),
-            srv: srv(self, RecordList::Srv, records.srv),
-            ports: records
-                .of_ports
-                .into_iter()
-                .zip(ports)
-                .map(|(records, labels)| srv(self, RecordList::NamedPort(labels.clone()), records))
-                .collect(),
-        }
+        let srv = srv_list(RecordList::Srv, srv);
+        let named = of_ports.into_iter().zip(ports);
+        let ports =
+            named.map(|(records, labels)| srv_list(RecordList::NamedPort(labels.clone()), records)).collect();
+        Pool { v4, v6, hosts: hosts.into_iter().map(|(host, _)| host).collect(), srv, ports }
     }
 
     /// Makes a list of records with their weights; `further` are the weights of what takes its turn behind them.
     fn list<T>(
         &mut self,
         owner: &ListOwner,
-        kind: RecordList,
+        list: RecordList<Box<[u8]>>,
         records: Vec<(T, u32)>,
         further: impl Iterator<Item = u32>,
     ) -> RotatingList<T> {
@@ -197,50 +183,8 @@ impl Compiler<'_> {
             Order::Random => false,
         };
         let shares = (by_weight && differ).then(|| Shares::new(&weights)).flatten().map(Box::new);
-        let rotation = self.rotations.id_of(ListKey { owner: owner.clone(), kind }, self.ids);
+        let rotation = self.rotations.id_of(ListKey { owner: owner.clone(), list }, self.ids);
         RotatingList { records: records.into_iter().map(|(record, _)| record).collect(), rotation, shares }
-    }
-}
-
-/// The records of a pool while they are gathered, with their weights.
-#[derive(Default)]
-struct PoolBuilder<'c> {
-    v4: Vec<(std::net::Ipv4Addr, u32)>,
-    v6: Vec<(std::net::Ipv6Addr, u32)>,
-    hosts: Vec<(Name, u32)>,
-    srv: Vec<SrvRecord>,
-    of_ports: Vec<Vec<SrvRecord>>,
-    /// Two instances on one host that is given by name may have a named port in common.
-    seen: HashSet<(usize, &'c Name, u16, u16)>,
-}
-
-impl<'c> PoolBuilder<'c> {
-    fn add(&mut self, candidate: &'c Candidate, instances: &PackedInstances, ports: &[Box<[u8]>]) {
-        let weight = u32::from(candidate.weight);
-        match &candidate.target {
-            CandidateTarget::Addresses { v4, v6 } => {
-                self.v4.extend(v4.iter().map(|address| (*address, weight)));
-                self.v6.extend(v6.iter().map(|address| (*address, weight)));
-            }
-            CandidateTarget::Host(host) => self.hosts.push((host.clone(), weight)),
-        }
-        let Some(instance) = instances.id(&candidate.label) else { return };
-        let record = |port| SrvRecord { weight: candidate.weight, port, instance };
-        if candidate.port != 0 {
-            self.srv.push(record(candidate.port));
-        }
-        for named in &candidate.named_ports {
-            let place = port_labels(named).and_then(|labels| ports.binary_search(&labels).ok());
-            let Some(place) = place else { continue };
-            if let CandidateTarget::Host(host) = &candidate.target
-                && !self.seen.insert((place, host, candidate.weight, named.port))
-            {
-                continue;
-            }
-            if let Some(list) = self.of_ports.get_mut(place) {
-                list.push(record(named.port));
-            }
-        }
     }
 }
 
@@ -260,20 +204,4 @@ fn pack(service: &Name, candidates: &[Candidate], txt: bool) -> PackedInstances 
         }
     }
     instances.build()
-}
-
-/// Leaves each value once, at its first place, with the largest of its weights.
-fn dedup<T: Clone + Eq + Hash>(values: Vec<(T, u32)>) -> Vec<(T, u32)> {
-    let mut places: HashMap<T, usize> = HashMap::with_capacity(values.len());
-    let mut kept: Vec<(T, u32)> = Vec::with_capacity(values.len());
-    for (value, weight) in values {
-        match places.get(&value).and_then(|place| kept.get_mut(*place)) {
-            Some((_, largest)) => *largest = weight.max(*largest),
-            None => {
-                places.insert(value.clone(), kept.len());
-                kept.push((value, weight));
-            }
-        }
-    }
-    kept
 }

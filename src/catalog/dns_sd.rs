@@ -103,15 +103,22 @@ pub(super) fn instances(service: &Service) -> Box<[Box<[InstanceId]>]> {
     (0..service.ports.len()).map(of_port).collect()
 }
 
-/// `_port._proto` as wire labels; `None` where the port's name is no label.
+/// `_port._proto` in wire format; `None` where the port's name is no label.
 pub(super) fn port_labels(port: &NamedPort) -> Option<Box<[u8]>> {
-    let mut labels = Vec::with_capacity(port.name.len() + 7);
-    for text in [&*port.name, port.protocol.as_str()] {
-        let length = u8::try_from(text.len() + 1).ok().filter(|length| (2..=63).contains(length))?;
-        labels.extend([length, b'_']);
-        labels.extend(text.bytes().map(|octet| octet.to_ascii_lowercase()));
-    }
-    Some(labels.into())
+    port_octets(port).map(Iterator::collect)
+}
+
+/// Whether `labels` are a port's `_port._proto` in wire format.
+pub(super) fn has_port_labels(port: &NamedPort, labels: &[u8]) -> bool {
+    port_octets(port).is_some_and(|octets| octets.eq(labels.iter().copied()))
+}
+
+fn port_octets(port: &NamedPort) -> Option<impl Iterator<Item = u8>> {
+    let label = |text| {
+        let length = u8::try_from(str::len(text) + 1).ok().filter(|length| (2..=63).contains(length))?;
+        Some([length, b'_'].into_iter().chain(text.bytes().map(|octet| octet.to_ascii_lowercase())))
+    };
+    Some(label(&*port.name)?.chain(label(port.protocol.as_str())?))
 }
 
 /// Tells whether a name that leads to others is one of a kind of services; cut labels begin as instances' do, with a letter or digit.

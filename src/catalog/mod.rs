@@ -21,6 +21,7 @@ mod names;
 mod pool;
 mod publish;
 mod reconfigure;
+mod records;
 mod reverse_index;
 mod reverse_name;
 mod rotation;
@@ -40,7 +41,7 @@ pub use pool::{
     GroupPools, GroupRotation, GroupRotations, InstanceId, Pool, RotatingList, RoutePools, Routing, SrvRecord,
 };
 pub use reconfigure::Reconfiguration;
-pub use rotation::{RotationId, RotationIds};
+pub use rotation::{RecordList, RotationId, RotationIds};
 pub use service::{Answers, InstanceAnswer, PackedInstances, Service};
 pub use snapshot::{Lookup, Snapshot, SnapshotCell, View};
 pub use state::{Catalog, HealthCounts};

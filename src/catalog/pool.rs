@@ -2,7 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{clients::ClientTest, rotation::RotationId, weighted::Shares};
+use super::{
+    clients::ClientTest,
+    rotation::{RecordList, RotationId},
+    weighted::Shares,
+};
 use crate::{
     model::Name,
     policy::{Locality, nearest_ring},
@@ -107,6 +111,19 @@ pub struct GroupRotations {
     pub srv: Option<GroupRotation>,
     /// For SRV at the named ports, in their order.
     pub ports: Box<[Option<GroupRotation>]>,
+}
+
+impl GroupRotations {
+    /// The rotation among the groups for one list; a named port is given by its place among the service's.
+    #[inline]
+    pub fn get(&self, list: RecordList<usize>) -> Option<&GroupRotation> {
+        match list {
+            RecordList::V4 => self.v4.as_ref(),
+            RecordList::V6 => self.v6.as_ref(),
+            RecordList::Srv => self.srv.as_ref(),
+            RecordList::NamedPort(at) => self.ports.get(at)?.as_ref(),
+        }
+    }
 }
 
 /// How one kind of question is divided; without, only the first group has anything to say.

@@ -47,7 +47,8 @@ impl RotationIds {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ListKey {
     pub(super) owner: ListOwner,
-    pub(super) kind: RecordList,
+    /// A named port is identified by its labels `_port._proto` in wire format.
+    pub(super) list: RecordList<Box<[u8]>>,
 }
 
 /// Whose list it is.
@@ -68,14 +69,20 @@ pub(super) enum RouteKey {
     At(usize),
 }
 
-/// Which records are in the list.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum RecordList {
+/// One of a pool's lists of records.
+///
+/// `P` identifies a named port: by its labels `_port._proto` in wire format, or by its index among
+/// the service's named ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecordList<P> {
+    /// A records, and CNAME records of instances that have a host name.
     V4,
+    /// AAAA records, and CNAME records of instances that have a host name.
     V6,
+    /// SRV records at the service's name.
     Srv,
-    /// Of a named port: `_port._proto`, as wire labels.
-    NamedPort(Box<[u8]>),
+    /// SRV records at a named port.
+    NamedPort(P),
 }
 
 /// The cursor numbers of one service.
@@ -92,7 +99,7 @@ impl ServiceRotations {
     /// The number of a list's cursor, the same as long as the list is there.
     pub(super) fn id_of(&mut self, key: ListKey, ids: &mut RotationIds) -> RotationId {
         let plain = match key {
-            ListKey { owner: ListOwner::Group(RouteKey::Everybody, 0), ref kind } => match kind {
+            ListKey { owner: ListOwner::Group(RouteKey::Everybody, 0), ref list } => match list {
                 RecordList::V4 => self.plain.get_mut(0),
                 RecordList::V6 => self.plain.get_mut(1),
                 RecordList::Srv => self.plain.get_mut(2),
@@ -132,8 +139,8 @@ impl ServiceRotations {
 mod tests {
     use super::*;
 
-    fn key(owner: ListOwner, kind: RecordList) -> ListKey {
-        ListKey { owner, kind }
+    fn key(owner: ListOwner, list: RecordList<Box<[u8]>>) -> ListKey {
+        ListKey { owner, list }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod failover;
 mod nearness;
 mod plan;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use accept::Eligibility;
 pub use candidate::{Candidate, CandidateTarget, matches};

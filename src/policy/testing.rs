@@ -4,7 +4,7 @@ use super::candidate::{Candidate, CandidateTarget};
 use crate::model::{Health, Labels};
 
 /// A candidate with this label and health, weight 1 and nothing else of note.
-pub(super) fn candidate(label: &str, health: Health) -> Candidate {
+pub(crate) fn candidate(label: &str, health: Health) -> Candidate {
     Candidate {
         label: label.to_owned(),
         aliases: Vec::new(),
