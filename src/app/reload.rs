@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::ReloadRequest,
     catalog::{self, CatalogQuery, Reconfiguration},
-    config::{self, Config, Diagnostic, Report, Severity, Stamp},
+    config::{self, Config, Diagnostic, Diagnostics, Fingerprint, Severity},
     dns::Responder,
     model::{ReloadDiagnostic, ReloadResult, Reloaded},
     telemetry::Metrics,
@@ -53,9 +53,9 @@ pub(super) struct Reloader {
     metrics: Arc<Metrics>,
     serial: u32,
     /// What the files looked like before they were last read.
-    read: Option<Stamp>,
+    read: Option<Fingerprint>,
     /// What they looked like when they were last looked at.
-    seen: Option<Stamp>,
+    seen: Option<Fingerprint>,
     /// Files that the last reload had something against.
     faulty: Vec<PathBuf>,
 }
@@ -96,7 +96,7 @@ impl Reloader {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Apply(config, done)) => {
-                        let _ = done.send(self.apply(*config, &Report::default()).await);
+                        let _ = done.send(self.apply(*config, &Diagnostics::default()).await);
                     }
                     Some(Command::Stop(done)) => {
                         self.sources.shutdown().await;
@@ -124,7 +124,7 @@ impl Reloader {
             let note = "the bundled demo has no file to read again: write a muster.toml and restart";
             error!("not reloaded: {note}");
             self.metrics.reloaded(ReloadResult::Refused);
-            return outcome(ReloadResult::Refused, &Report::default(), vec![note.to_owned()]);
+            return outcome(ReloadResult::Refused, &Diagnostics::default(), vec![note.to_owned()]);
         };
         let look = self.look();
         // Reading may block, on a network file system for long.
@@ -144,7 +144,7 @@ impl Reloader {
             Err(failure) => {
                 let note = format!("the files could not be read: {failure}");
                 error!("not reloaded: {note}");
-                outcome(ReloadResult::Refused, &Report::default(), vec![note])
+                outcome(ReloadResult::Refused, &Diagnostics::default(), vec![note])
             }
         };
         match reloaded.result {
@@ -157,7 +157,7 @@ impl Reloader {
     }
 
     /// Goes over to a configuration that has been checked.
-    async fn apply(&mut self, mut config: Config, warnings: &Report) -> Reloaded {
+    async fn apply(&mut self, mut config: Config, warnings: &Diagnostics) -> Reloaded {
         let notes = keep_fixed(&self.config, &mut config);
         for diagnostic in warnings.diagnostics() {
             warn!("{diagnostic}");
@@ -214,9 +214,9 @@ impl Reloader {
     }
 
     /// Looks at the files of the configuration in effect, and at those that keep another from being so.
-    fn look(&self) -> impl FnOnce() -> Stamp + Send + 'static {
+    fn look(&self) -> impl FnOnce() -> Fingerprint + Send + 'static {
         let (config, faulty) = (Arc::clone(&self.config), self.faulty.clone());
-        move || Stamp::take(&config, faulty.iter().map(PathBuf::as_path))
+        move || Fingerprint::take(&config, faulty.iter().map(PathBuf::as_path))
     }
 }
 
@@ -239,7 +239,7 @@ fn keep<T: Clone + PartialEq>(table: &'static str, old: &T, new: &mut T, changed
 }
 
 /// Logs every diagnostic of a configuration that cannot be used, each once.
-fn refuse(report: &Report) -> Reloaded {
+fn refuse(report: &Diagnostics) -> Reloaded {
     for diagnostic in report.diagnostics() {
         match diagnostic.severity() {
             Severity::Error => error!("{diagnostic}"),
@@ -249,7 +249,7 @@ fn refuse(report: &Report) -> Reloaded {
     outcome(ReloadResult::Refused, report, Vec::new())
 }
 
-fn outcome(result: ReloadResult, report: &Report, notes: Vec<String>) -> Reloaded {
+fn outcome(result: ReloadResult, report: &Diagnostics, notes: Vec<String>) -> Reloaded {
     let mut text = if report.is_empty() { String::new() } else { report.render(false) };
     for note in &notes {
         text.push_str(&format!("note: {note}\n"));

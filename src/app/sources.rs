@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, ConsulSource, ImportRule, KubernetesSource, Query, Shape},
+    config::{AnswerSettings, Config, ConsulSource, ImportRule, KubernetesSource, SourceQuery},
     model::{Import, Member, Retained, SourceId, SourceKind, Update},
     source::{FollowedMember, Outbox, SourceContext, consul, kubernetes, static_instances},
     telemetry::{SourceStatus, StatusBoard},
@@ -222,7 +222,7 @@ fn orders(config: &Config) -> BTreeMap<Key, Order> {
     }
     let static_members = members.into_iter().filter(|(source, _)| source.kind == SourceKind::Static);
     for (source, members) in static_members {
-        let is_probed = |followed: &FollowedMember| matches!(&followed.rule.query, Query::Static(query) if query.check.is_some());
+        let is_probed = |followed: &FollowedMember| matches!(&followed.rule.query, SourceQuery::Static(query) if query.check.is_some());
         let (probed, unprobed): (Vec<_>, Vec<_>) = members.into_iter().partition(is_probed);
         if !unprobed.is_empty() {
             orders.insert((source.clone(), None), Order::Static { members: unprobed });
@@ -250,7 +250,7 @@ fn members(config: &Config) -> BTreeMap<SourceId, Vec<FollowedMember>> {
 fn imports(config: &Config) -> BTreeMap<SourceId, Vec<(Import, ImportRule)>> {
     let mut imports: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (import, rule) in config.namespaces.iter().flat_map(|namespace| namespace.imports()) {
-        let rule = ImportRule { shape: Shape::default(), ..rule.clone() };
+        let rule = ImportRule { answers: AnswerSettings::default(), ..rule.clone() };
         imports.entry(rule.source.clone()).or_default().push((import, rule));
     }
     imports

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    config::{Clients, Config},
+    config::{ClientFilter, Config},
     model::{Instance, Labels, Member, Name, Network, SourceId, SourceKind},
     policy::{Localities, Locality},
 };
@@ -124,7 +124,7 @@ fn bit(words: &[u64], at: u32) -> bool {
 /// What the routes of a configuration ask of clients beside where they are, each question once.
 #[derive(Debug, Default)]
 pub(super) struct ClientTests {
-    identities: Vec<Clients>,
+    identities: Vec<ClientFilter>,
     /// Whether any answer depends on who asks or where.
     needed: bool,
 }
@@ -134,14 +134,14 @@ impl ClientTests {
     pub(super) fn new(config: &Config) -> Self {
         let mut tests = Self::default();
         for namespace in &config.namespaces {
-            let imports_near = namespace.imports.iter().any(|rule| rule.shape.nearness.is_some());
-            let near = namespace.services.iter().any(|service| service.shape.nearness.is_some());
+            let imports_near = namespace.imports.iter().any(|rule| rule.answers.nearness.is_some());
+            let near = namespace.services.iter().any(|service| service.answers.nearness.is_some());
             tests.needed |= imports_near || near;
             let routes = namespace.services.iter().flat_map(|service| &service.routes);
             for clients in routes.filter_map(|route| route.clients.as_ref()) {
                 tests.needed |= clients.locality.is_some();
                 let identity = identity(clients);
-                if identity != Clients::default() && !tests.identities.contains(&identity) {
+                if identity != ClientFilter::default() && !tests.identities.contains(&identity) {
                     tests.identities.push(identity);
                 }
             }
@@ -151,7 +151,7 @@ impl ClientTests {
     }
 
     /// Makes of what a route asks for what can be tested at a query.
-    pub(super) fn test(&self, clients: &Clients) -> ClientTest {
+    pub(super) fn test(&self, clients: &ClientFilter) -> ClientTest {
         let identity = identity(clients);
         let at = self.identities.iter().position(|other| *other == identity);
         ClientTest {
@@ -163,8 +163,8 @@ impl ClientTests {
 }
 
 /// What is asked beside network and zone, which an address can have that no source knows.
-fn identity(clients: &Clients) -> Clients {
-    Clients { networks: Vec::new(), locality: None, ..clients.clone() }
+fn identity(clients: &ClientFilter) -> ClientFilter {
+    ClientFilter { networks: Vec::new(), locality: None, ..clients.clone() }
 }
 
 /// Which instances have which address.
@@ -297,7 +297,7 @@ impl<'i> PossibleClient<'i> {
         self.shares_address |= instance.shares_address;
     }
 
-    fn is(&self, wanted: &Clients) -> bool {
+    fn is(&self, wanted: &ClientFilter) -> bool {
         let same = |wanted: &Option<Arc<str>>, has: Option<&Arc<str>>| {
             wanted.as_ref().is_none_or(|wanted| has == Some(wanted))
         };

@@ -14,7 +14,7 @@ use super::{
     zone::Zone,
 };
 use crate::{
-    config::{Near, Order, Shape},
+    config::{AnswerOrder, AnswerSettings, Near},
     model::Name,
     policy::{Candidate, CandidateTarget, GroupPlan, RoutePlan, ServicePlan},
 };
@@ -24,7 +24,7 @@ pub(super) struct Compiler<'c> {
     /// Its name.
     pub(super) name: &'c Name,
     pub(super) zone: &'c Arc<Zone>,
-    pub(super) shape: &'c Shape,
+    pub(super) answers: &'c AnswerSettings,
     /// Whether all its members have been heard.
     pub(super) all_synced: bool,
     pub(super) tests: &'c ClientTests,
@@ -35,7 +35,7 @@ pub(super) struct Compiler<'c> {
 impl Compiler<'_> {
     /// Compiles the service from all its candidates and the plan that says who gets which.
     pub(super) fn compile(mut self, candidates: &[Candidate], plan: &ServicePlan<'_>) -> Service {
-        let instances = pack(self.name, candidates, self.shape.txt);
+        let instances = pack(self.name, candidates, self.answers.txt);
         let ports: BTreeSet<Box<[u8]>> =
             candidates.iter().flat_map(|candidate| &candidate.named_ports).filter_map(port_labels).collect();
         let ports: Box<[Box<[u8]>]> = ports.into_iter().collect();
@@ -57,9 +57,9 @@ impl Compiler<'_> {
         Service {
             name: self.name.clone(),
             zone: Arc::clone(self.zone),
-            ttl: self.shape.ttl,
-            max_answers: u16::try_from(self.shape.max_answers).unwrap_or(u16::MAX),
-            random: self.shape.order == Order::Random,
+            ttl: self.answers.ttl,
+            max_answers: u16::try_from(self.answers.max_answers).unwrap_or(u16::MAX),
+            random: self.answers.order == AnswerOrder::Random,
             all_synced: self.all_synced,
             answers,
             ports,
@@ -176,11 +176,11 @@ impl Compiler<'_> {
     ) -> RotatingList<T> {
         let weights: Vec<u32> = records.iter().map(|(_, weight)| *weight).chain(further).collect();
         let differ = weights.iter().any(|weight| Some(weight) != weights.first());
-        let by_weight = match self.shape.order {
-            Order::Weighted => true,
+        let by_weight = match self.answers.order {
+            AnswerOrder::Weighted => true,
             // A host name stands alone, whatever `max_answers` is.
-            Order::Rotate => weights.len() > self.shape.max_answers.min(records.len().max(1)),
-            Order::Random => false,
+            AnswerOrder::Rotate => weights.len() > self.answers.max_answers.min(records.len().max(1)),
+            AnswerOrder::Random => false,
         };
         let shares = (by_weight && differ).then(|| Shares::new(&weights)).flatten().map(Box::new);
         let rotation = self.rotations.id_of(ListKey { owner: owner.clone(), list }, self.ids);

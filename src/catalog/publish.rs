@@ -97,7 +97,7 @@ impl Catalog {
             let compiler = Compiler {
                 name: &owner_name.name,
                 zone,
-                shape: &policy.shape,
+                answers: &policy.answers,
                 all_synced,
                 tests: &self.client_index.tests,
                 rotations: &mut owner_name.rotations,

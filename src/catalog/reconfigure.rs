@@ -18,7 +18,7 @@ use super::{
     state::{Catalog, MemberInstances, MemberState, OwnerName, ServiceState},
 };
 use crate::{
-    config::{Config, ImportRule, MemberRule, Namespace, Query},
+    config::{Config, ImportRule, MemberRule, Namespace, SourceQuery},
     model::{Import, Instance, Member, Name, Retained, SourceId},
     policy,
 };
@@ -247,7 +247,7 @@ fn adopt(old: &ServiceState, new: &mut ServiceState) {
 }
 
 fn is_probed(rule: &MemberRule) -> bool {
-    matches!(&rule.query, Query::Static(member) if member.check.is_some())
+    matches!(&rule.query, SourceQuery::Static(member) if member.check.is_some())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::zone::{Zone, ZoneKind};
 use crate::{
-    config::{Namespace, Shape, Truncate},
+    config::{AnswerSettings, Namespace, Truncate},
     model::{Name, Network},
 };
 
@@ -24,7 +24,7 @@ pub(super) fn zone(network: &Network, serial: u32) -> Option<Zone> {
     let apex = apex(network)?;
     Some(Zone {
         negative_ttl: Namespace::DEFAULT_NEGATIVE_TTL,
-        ttl: Shape::default().ttl,
+        ttl: AnswerSettings::default().ttl,
         serial,
         ns: vec![apex.child(b"ns").ok()?],
         built_in_ns: true,

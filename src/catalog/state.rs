@@ -249,7 +249,7 @@ impl Catalog {
             let members = service.members().map(|(member, _)| member);
             let policy = Arc::new(Policy::of_service(service));
             let mut owner_names = vec![OwnerName::new(service.name.clone(), Arc::clone(&policy))];
-            if let Some(Alias::Outside(target)) = &service.alias {
+            if let Some(Alias::External(target)) = &service.alias {
                 owner_names.iter_mut().for_each(|owner_name| owner_name.alias = Some(target.clone()));
             }
             owner_names.extend(service.names.iter().map(|subset| {
@@ -260,7 +260,7 @@ impl Catalog {
                 .iter()
                 .filter(|other| other.alias.as_ref() == Some(&Alias::Service(service.name.clone())));
             owner_names.extend(aliases.map(|alias| {
-                OwnerName::new(alias.name.clone(), Arc::new(policy.shaped(alias.shape.clone())))
+                OwnerName::new(alias.name.clone(), Arc::new(policy.with_answers(alias.answers.clone())))
             }));
             if !matches!(service.alias, Some(Alias::Service(_))) {
                 self.add_service(&service.name, apex, owner_names, true, members);
@@ -272,7 +272,7 @@ impl Catalog {
             self.snapshot.count_empty_non_terminals(&kinds, apex, 1);
         }
         for (import, rule) in namespace.imports() {
-            let policy = Arc::new(Policy::of_shape(rule.shape.clone()));
+            let policy = Arc::new(Policy::of_answers(rule.answers.clone()));
             let state = ImportState { policy, synced: false, services: HashSet::new() };
             self.imports.insert(import, state);
         }

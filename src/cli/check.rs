@@ -4,7 +4,10 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use super::{Configuration, load, print};
 use crate::{
-    config::{Access, Alias, Config, KubernetesObjects, Location, MemberRule, Namespace, Query, Service},
+    config::{
+        AccessSettings, Alias, Config, KubernetesObjects, Location, MemberRule, Namespace, ServiceDefinition,
+        SourceQuery,
+    },
     model::{Network, Target},
 };
 
@@ -57,7 +60,8 @@ fn describe(config: &Config, location: &Location) -> String {
 
 /// Who may ask, with the words that stand for several networks.
 fn describe_clients(networks: &[Network]) -> String {
-    let words: [(&str, &[Network]); 2] = [("any", &Access::ANY), ("private", &Access::PRIVATE)];
+    let words: [(&str, &[Network]); 2] =
+        [("any", &AccessSettings::ANY), ("private", &AccessSettings::PRIVATE)];
     let mut rest = networks.to_vec();
     let mut parts = Vec::new();
     for (word, stands_for) in words {
@@ -102,10 +106,10 @@ fn describe_namespace(namespace: &Namespace, text: &mut String) {
 }
 
 /// A line for each of its members, and one for each thing that decides between them.
-fn describe_service(service: &Service) -> Vec<String> {
+fn describe_service(service: &ServiceDefinition) -> Vec<String> {
     let mut lines = match &service.alias {
         Some(Alias::Service(name)) => vec![format!("alias of {name}")],
-        Some(Alias::Outside(name)) => vec![format!("alias of {name}, as a CNAME")],
+        Some(Alias::External(name)) => vec![format!("alias of {name}, as a CNAME")],
         None => service.from.iter().map(describe_member).collect(),
     };
     for route in &service.routes {
@@ -136,11 +140,11 @@ fn describe_service(service: &Service) -> Vec<String> {
 
 fn describe_member(rule: &MemberRule) -> String {
     match &rule.query {
-        Query::Consul(query) => {
+        SourceQuery::Consul(query) => {
             let tags = query.tags.iter().map(|tag| format!(", tag {tag}")).collect::<String>();
             format!("{}: service {}{tags}", rule.source, query.service)
         }
-        Query::Kubernetes(query) => match &query.objects {
+        SourceQuery::Kubernetes(query) => match &query.objects {
             KubernetesObjects::Pods(selector) => {
                 format!("{}: pods of {} with {selector}", rule.source, query.namespace)
             }
@@ -148,7 +152,7 @@ fn describe_member(rule: &MemberRule) -> String {
                 format!("{}: endpoints of {}/{service}", rule.source, query.namespace)
             }
         },
-        Query::Static(member) => {
+        SourceQuery::Static(member) => {
             let places: Vec<String> = member
                 .instances
                 .iter()
@@ -177,12 +181,12 @@ mod tests {
     #[test]
     fn clients_are_described_by_the_words_that_stand_for_them() {
         let one: Network = "203.0.113.0/24".parse().unwrap();
-        assert_eq!(describe_clients(&Access::PRIVATE), "private networks");
+        assert_eq!(describe_clients(&AccessSettings::PRIVATE), "private networks");
         assert_eq!(
-            describe_clients(&[&Access::PRIVATE[..], &[one]].concat()),
+            describe_clients(&[&AccessSettings::PRIVATE[..], &[one]].concat()),
             "private networks, 203.0.113.0/24"
         );
-        assert_eq!(describe_clients(&Access::ANY), "any networks");
+        assert_eq!(describe_clients(&AccessSettings::ANY), "any networks");
         assert_eq!(describe_clients(&[]), "nobody");
     }
 

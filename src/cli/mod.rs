@@ -21,7 +21,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use self::{admin_port::Server, output::Output};
-use crate::config::{self, Loaded, Location, Report};
+use crate::config::{self, Diagnostics, Loaded, Location};
 
 /// The version with the commit that it was built from.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MUSTER_COMMIT"), ")");
@@ -144,7 +144,7 @@ fn load(configuration: &Configuration) -> Result<(Loaded, Location), ExitCode> {
 }
 
 /// Prints diagnostics to standard error, in colour if a person reads it.
-fn report(report: &Report) {
+fn report(report: &Diagnostics) {
     if !report.is_empty() {
         let text = report.render(io::stderr().is_terminal());
         let _ = writeln!(io::stderr(), "{}", text.trim_end());

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    read::Zones,
-    toml::{Base, Cause, Log, Scope, SourceFile, Span},
+    read::ZonePaths,
+    toml::{Cause, DiagnosticSink, PathBase, Scope, SourceFile, Span},
 };
 
 /// The folder of zone files where nothing is said.
@@ -18,19 +18,19 @@ const ZONES: &str = "zones";
 const MAX_FILE: u64 = 64 << 20;
 
 /// The files and folders that zone files are looked for in.
-pub(super) fn zone_paths(zones: &Zones<'_>, base: &Base) -> Vec<PathBuf> {
+pub(super) fn zone_paths(zones: &ZonePaths<'_>, base: &PathBase) -> Vec<PathBuf> {
     match zones {
-        Zones::Default => vec![base.folder.join(ZONES)],
-        Zones::Given(given) => given.iter().map(|(path, _)| path.clone()).collect(),
+        ZonePaths::Default => vec![base.folder.join(ZONES)],
+        ZonePaths::Given(given) => given.iter().map(|(path, _)| path.clone()).collect(),
     }
 }
 
 /// Reads the zone files, those of a folder in the order of their names.
-pub(super) fn zone_files(zones: Zones<'_>, base: &Base, scope: Scope<'_>) -> Vec<Arc<SourceFile>> {
+pub(super) fn zone_files(zones: ZonePaths<'_>, base: &PathBase, scope: Scope<'_>) -> Vec<Arc<SourceFile>> {
     let mut paths: Vec<(PathBuf, Span)> = Vec::new();
     let (wanted, is_given) = match zones {
-        Zones::Default => (vec![(base.folder.join(ZONES), Span::default())], false),
-        Zones::Given(given) => (given.into_iter().map(|(path, item)| (path, item.span)).collect(), true),
+        ZonePaths::Default => (vec![(base.folder.join(ZONES), Span::default())], false),
+        ZonePaths::Given(given) => (given.into_iter().map(|(path, item)| (path, item.span)).collect(), true),
     };
     for (path, span) in wanted {
         match files_of(&path) {
@@ -81,7 +81,7 @@ pub(super) fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
 pub(super) fn read(
     path: &Path,
     order: usize,
-    log: &Log,
+    log: &DiagnosticSink,
     named: Option<(Scope<'_>, Span)>,
 ) -> Arc<SourceFile> {
     let mut bytes = Vec::new();
@@ -102,7 +102,7 @@ pub(super) fn read_error(
     order: usize,
     why: &str,
     named: Option<(Scope<'_>, Span)>,
-    log: &Log,
+    log: &DiagnosticSink,
 ) -> Arc<SourceFile> {
     let message = format!("cannot read {:?}: {why}", path.display().to_string());
     let file = SourceFile::new(path, String::new(), order);
@@ -113,7 +113,12 @@ pub(super) fn read_error(
 }
 
 /// Shows the first byte that is not UTF-8, and gives a file with nothing in it to be read.
-fn not_utf8(path: &Path, order: usize, error: &std::string::FromUtf8Error, log: &Log) -> Arc<SourceFile> {
+fn not_utf8(
+    path: &Path,
+    order: usize,
+    error: &std::string::FromUtf8Error,
+    log: &DiagnosticSink,
+) -> Arc<SourceFile> {
     let at = error.utf8_error().valid_up_to();
     let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
     let shown = SourceFile::new(path.to_owned(), text, order);

@@ -15,7 +15,7 @@ use super::{files::files_of, schema::Config};
 ///
 /// Two are equal when no file has come, gone or been written in between, as far as that can be seen without reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stamp(BTreeMap<PathBuf, Option<Look>>);
+pub struct Fingerprint(BTreeMap<PathBuf, Option<Look>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Look {
@@ -28,7 +28,7 @@ struct Look {
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl Fingerprint {
     /// Looks at every file of `config`, and at these files `besides`. *Cost*: one system call a file; reads nothing.
     pub fn take<'a>(config: &Config, besides: impl IntoIterator<Item = &'a Path>) -> Self {
         let zones = config.zones.iter().flat_map(|path| match files_of(path) {
@@ -78,7 +78,7 @@ mod tests {
         write(&main, "");
         write(&zone, "namespace = \"a\"");
         let config = load(&main).unwrap().config;
-        let stamp = || Stamp::take(&config, []);
+        let stamp = || Fingerprint::take(&config, []);
         let mut last = stamp();
         let mut is_news = || {
             let now = stamp();
@@ -118,10 +118,10 @@ mod tests {
         symlink("..1", at("..data")).unwrap();
         symlink("..data/a.toml", at("a.toml")).unwrap();
         let config = load(&at("muster.toml")).unwrap().config;
-        let before = Stamp::take(&config, []);
+        let before = Fingerprint::take(&config, []);
         symlink("..2", at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
-        assert_ne!(before, Stamp::take(&config, []));
+        assert_ne!(before, Fingerprint::take(&config, []));
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
         let [main, other] = ["muster.toml", "elsewhere.toml"].map(|path| folder.path().join(path));
         write(&main, "");
         let config = load(&main).unwrap().config;
-        let stamp = || Stamp::take(&config, [other.as_path()]);
+        let stamp = || Fingerprint::take(&config, [other.as_path()]);
         let before = stamp();
         write(&other, "");
         assert_ne!(before, stamp());

@@ -11,9 +11,9 @@ use toml::de::DeTable;
 
 use super::{
     files::{self, read_error},
-    read::{self, Zone, Zones},
+    read::{self, ZoneFile, ZonePaths},
     schema::{Config, Namespace},
-    toml::{Base, Cause, Item, Log, Report, Scope, SourceFile, Span, Table},
+    toml::{Cause, DiagnosticSink, Diagnostics, Item, PathBase, Scope, SourceFile, Span, TableReader},
 };
 use crate::model::Name;
 
@@ -34,7 +34,7 @@ pub struct Loaded {
     /// What to run with.
     pub config: Config,
     /// Warnings only.
-    pub warnings: Report,
+    pub warnings: Diagnostics,
     /// The files that were read, `muster.toml` first; none for the bundled demo.
     pub files: Vec<PathBuf>,
 }
@@ -53,7 +53,7 @@ impl Location {
     ///
     /// # Errors
     /// As [`load`].
-    pub fn load(&self) -> Result<Loaded, Report> {
+    pub fn load(&self) -> Result<Loaded, Diagnostics> {
         match self {
             Self::File(path) => load(path),
             Self::Demo => demo(),
@@ -88,9 +88,9 @@ pub(super) fn find_among(given: Option<&Path>, places: &[&Path]) -> Location {
 ///
 /// # Errors
 /// Everything that is wrong in any of the files, warnings too. Warnings alone refuse nothing.
-pub fn load(path: &Path) -> Result<Loaded, Report> {
-    let base = Base { folder: folder_of(path), home: home() };
-    let log = Log::default();
+pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
+    let base = PathBase { folder: folder_of(path), home: home() };
+    let log = DiagnosticSink::default();
     let main = files::read(path, 0, &log, None);
     let read = assemble(&log, main, &base, |zones, scope| files::zone_files(zones, &base, scope));
     conclude(log, read)
@@ -100,8 +100,8 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
 ///
 /// # Errors
 /// As [`load`]; without any text, that there is none.
-pub fn load_from(files: &[(PathBuf, String)]) -> Result<Loaded, Report> {
-    let log = Log::default();
+pub fn load_from(files: &[(PathBuf, String)]) -> Result<Loaded, Diagnostics> {
+    let log = DiagnosticSink::default();
     let read = read_texts(files, home(), &log);
     conclude(log, read)
 }
@@ -118,14 +118,14 @@ fn home() -> Option<PathBuf> {
 pub(super) fn read_texts(
     files: &[(PathBuf, String)],
     home: Option<PathBuf>,
-    log: &Log,
+    log: &DiagnosticSink,
 ) -> (Config, Vec<PathBuf>) {
     let mut sources = files
         .iter()
         .enumerate()
         .map(|(order, (path, text))| SourceFile::new(path.clone(), text.clone(), order));
     let main = sources.next().unwrap_or_else(|| read_error(PathBuf::new(), 0, "there is no file", None, log));
-    let base = Base { folder: folder_of(&main.path), home };
+    let base = PathBase { folder: folder_of(&main.path), home };
     assemble(log, main, &base, |_, _| sources.collect())
 }
 
@@ -133,7 +133,7 @@ pub(super) fn read_texts(
 ///
 /// # Errors
 /// None that a test would not have found.
-pub fn demo() -> Result<Loaded, Report> {
+pub fn demo() -> Result<Loaded, Diagnostics> {
     let files = [("demo.toml", DEMO_SERVER), ("zones/demo.toml", DEMO_ZONE)];
     let mut loaded = load_from(&files.map(|(path, text)| (path.into(), text.to_owned())))?;
     loaded.config.path = None;
@@ -142,7 +142,7 @@ pub fn demo() -> Result<Loaded, Report> {
 }
 
 /// Gives what was read, unless the log has an error.
-fn conclude(log: Log, (config, files): (Config, Vec<PathBuf>)) -> Result<Loaded, Report> {
+fn conclude(log: DiagnosticSink, (config, files): (Config, Vec<PathBuf>)) -> Result<Loaded, Diagnostics> {
     let report = log.into_report();
     if report.errors() > 0 {
         return Err(report);
@@ -152,20 +152,20 @@ fn conclude(log: Log, (config, files): (Config, Vec<PathBuf>)) -> Result<Loaded,
 
 /// Reads all files and puts their parts together, as far as they could be read; gives their paths too.
 fn assemble(
-    log: &Log,
+    log: &DiagnosticSink,
     main: Arc<SourceFile>,
-    base: &Base,
-    zone_files: impl FnOnce(Zones<'_>, Scope<'_>) -> Vec<Arc<SourceFile>>,
+    base: &PathBase,
+    zone_files: impl FnOnce(ZonePaths<'_>, Scope<'_>) -> Vec<Arc<SourceFile>>,
 ) -> (Config, Vec<PathBuf>) {
     let scope = Scope { file: &main, log };
     let document = parse(scope);
-    let mut server = read::server(Table::root("muster.toml", &document, scope), base);
+    let mut server = read::server(TableReader::root("muster.toml", &document, scope), base);
     server.sources.incomplete = log.is_broken(&main);
     let zones = files::zone_paths(&server.zones, base);
     let files = zone_files(server.zones, scope);
     let documents: Vec<_> = files.iter().map(|file| (file, parse(Scope { file, log }))).collect();
     let read = documents.iter().filter_map(|(file, document)| {
-        read::zone(Table::root("a zone file", document, Scope { file, log }), &server.sources)
+        read::zone(TableReader::root("a zone file", document, Scope { file, log }), &server.sources)
     });
     let mut read: Vec<_> = read.collect();
     // What could not be read may have what the others name.
@@ -205,10 +205,10 @@ fn parse<'a>(scope: Scope<'a>) -> DeTable<'a> {
 }
 
 /// Refuses a second namespace of one name; the others in the order of their names.
-fn unique(read: Vec<Zone<'_>>) -> Vec<Namespace> {
+fn unique(read: Vec<ZoneFile<'_>>) -> Vec<Namespace> {
     let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
     let mut namespaces = Vec::new();
-    for Zone { namespace, named: item, .. } in read {
+    for ZoneFile { namespace, named: item, .. } in read {
         if let Some(first) = seen.get(&namespace.apex) {
             item.error(format!("the namespace {:?} is there twice", namespace.apex.to_string()))
                 .also(first.place(), "first here")

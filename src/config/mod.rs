@@ -16,7 +16,7 @@ mod toml;
 #[cfg(test)]
 mod tests;
 
-pub use fingerprint::Stamp;
+pub use fingerprint::Fingerprint;
 pub use load::{Loaded, Location, demo, find, load, load_from};
 pub use schema::*;
-pub use toml::{Diagnostic, Place, Report, Severity};
+pub use toml::{Diagnostic, Diagnostics, Position, Severity};

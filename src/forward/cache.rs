@@ -45,7 +45,7 @@ const LARGEST: usize = 8;
 /// The cache.
 #[derive(Debug)]
 pub(super) struct Cache {
-    settings: ArcSwap<config::Cache>,
+    settings: ArcSwap<config::CacheSettings>,
     table: papaya::HashMap<Box<[u8]>, CacheEntry, KeyHasher>,
     order: Mutex<EvictionQueue>,
     /// How often everything was forgotten.
@@ -98,7 +98,7 @@ pub(super) struct CacheUsage {
 }
 
 impl Cache {
-    pub(super) fn new(settings: config::Cache) -> Self {
+    pub(super) fn new(settings: config::CacheSettings) -> Self {
         Self {
             settings: ArcSwap::from_pointee(settings),
             table: papaya::HashMap::with_hasher(KeyHasher::default()),
@@ -217,7 +217,7 @@ impl Cache {
     }
 
     /// Takes other settings: the size at once, the others for what is kept from now on. Returns how many had to go.
-    pub(super) fn configure(&self, settings: config::Cache) -> usize {
+    pub(super) fn configure(&self, settings: config::CacheSettings) -> usize {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let size = settings.size;
         self.settings.store(Arc::new(settings));
@@ -239,7 +239,7 @@ impl Cache {
     }
 
     /// An entry that begins now; `None` for what must not be kept.
-    fn entry(&self, answer: StoredAnswer, settings: &config::Cache) -> Option<CacheEntry> {
+    fn entry(&self, answer: StoredAnswer, settings: &config::CacheSettings) -> Option<CacheEntry> {
         let (lifetime, stale, is_failure) = match answer.lifetime()? {
             // "if the TTL is zero … should not be cached" (RFC 1035 section 3.2.1)
             Lifetime::Positive(0) | Lifetime::Negative(0) => return None,

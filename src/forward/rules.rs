@@ -36,7 +36,7 @@ pub(super) struct Rules {
 /// One suffix and its upstreams.
 #[derive(Debug)]
 pub(super) struct Rule {
-    pub(super) settings: config::Forward,
+    pub(super) settings: config::ForwardRule,
     pub(super) load: RuleLoad,
     upstreams: ArcSwap<Vec<Arc<UpstreamClient>>>,
     /// Places for the upstreams' sockets.
@@ -60,7 +60,7 @@ impl Rules {
     /// # Errors
     /// When TLS of an upstream cannot be set up. Nothing is contacted.
     pub(super) fn new(
-        settings: &[config::Forward],
+        settings: &[config::ForwardRule],
         before: &Self,
         own: &[SocketAddr],
         metrics: &Metrics,
@@ -83,9 +83,10 @@ impl Rules {
     }
 
     /// Whether these are the rules for `settings`.
-    pub(super) fn are(&self, settings: &[config::Forward]) -> bool {
-        let same =
-            |one: &config::Forward| self.by_suffix.get(&one.suffix).is_some_and(|rule| rule.settings == *one);
+    pub(super) fn are(&self, settings: &[config::ForwardRule]) -> bool {
+        let same = |one: &config::ForwardRule| {
+            self.by_suffix.get(&one.suffix).is_some_and(|rule| rule.settings == *one)
+        };
         settings.len() == self.by_suffix.len() && settings.iter().all(same)
     }
 
@@ -112,8 +113,8 @@ impl Rules {
 }
 
 fn new_upstream(
-    upstream: &config::Upstream,
-    rule: &config::Forward,
+    upstream: &config::UpstreamSpec,
+    rule: &config::ForwardRule,
     places: &Arc<Semaphore>,
     metrics: &Metrics,
 ) -> Result<Option<Arc<UpstreamClient>>, SetupError> {
@@ -122,7 +123,11 @@ fn new_upstream(
 }
 
 impl Rule {
-    fn new(settings: &config::Forward, own: &[SocketAddr], metrics: &Metrics) -> Result<Self, SetupError> {
+    fn new(
+        settings: &config::ForwardRule,
+        own: &[SocketAddr],
+        metrics: &Metrics,
+    ) -> Result<Self, SetupError> {
         let mut upstreams = Vec::new();
         let places = Arc::new(Semaphore::new(MAX_RULE_SOCKETS));
         for upstream in &settings.upstreams {
@@ -178,7 +183,7 @@ impl Rule {
     /// The files that name upstreams.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         self.settings.upstreams.iter().filter_map(|upstream| match upstream {
-            config::Upstream::ResolvConf(path) => Some(path.as_path()),
+            config::UpstreamSpec::ResolvConf(path) => Some(path.as_path()),
             _ => None,
         })
     }
@@ -208,7 +213,7 @@ impl Rule {
         }
         let before = self.upstreams();
         let mut now: Vec<Arc<UpstreamClient>> = Vec::new();
-        let mut add = |upstream: &config::Upstream| {
+        let mut add = |upstream: &config::UpstreamSpec| {
             let label = upstream.to_string();
             if now.iter().any(|one| one.label() == label) {
                 return;
@@ -223,7 +228,7 @@ impl Rule {
         };
         let mut unread = texts.iter();
         for upstream in &self.settings.upstreams {
-            let config::Upstream::ResolvConf(path) = upstream else {
+            let config::UpstreamSpec::ResolvConf(path) = upstream else {
                 add(upstream);
                 continue;
             };
@@ -231,7 +236,7 @@ impl Rule {
                 if resolv_conf::is_own(own, address) {
                     info!(file = %path.display(), %address, "left out: it is an address of this server");
                 } else {
-                    add(&config::Upstream::Plain(address));
+                    add(&config::UpstreamSpec::Plain(address));
                 }
             }
         }

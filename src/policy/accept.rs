@@ -2,7 +2,7 @@
 
 use super::candidate::Candidate;
 use crate::{
-    config::{Shape, WhenAllUnhealthy},
+    config::{AnswerSettings, WhenAllUnhealthy},
     model::Health,
 };
 
@@ -17,9 +17,9 @@ pub struct Eligibility {
 
 impl Eligibility {
     /// Measures candidates.
-    pub fn count<'a>(candidates: impl IntoIterator<Item = &'a Candidate>, shape: &Shape) -> Self {
+    pub fn count<'a>(candidates: impl IntoIterator<Item = &'a Candidate>, answers: &AnswerSettings) -> Self {
         candidates.into_iter().fold(Self::default(), |sum, candidate| Self {
-            eligible: sum.eligible + usize::from(shape.accept.contains(candidate.health)),
+            eligible: sum.eligible + usize::from(answers.accept.contains(candidate.health)),
             all: sum.all + usize::from(candidate.health != Health::Draining),
         })
     }
@@ -37,12 +37,15 @@ impl Eligibility {
 ///
 /// Source: the panic threshold is Envoy's,
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/panic_threshold>
-pub(super) fn accept<'a>(candidates: &[&'a Candidate], shape: &Shape) -> (Vec<&'a Candidate>, bool) {
-    let is_eligible = |candidate: &&Candidate| shape.accept.contains(candidate.health);
+pub(super) fn accept<'a>(
+    candidates: &[&'a Candidate],
+    answers: &AnswerSettings,
+) -> (Vec<&'a Candidate>, bool) {
+    let is_eligible = |candidate: &&Candidate| answers.accept.contains(candidate.health);
     let any_heavy = candidates.iter().any(|candidate| is_eligible(candidate) && candidate.weight > 0);
     let counting = candidates.iter().copied().filter(|candidate| (candidate.weight > 0) == any_heavy);
-    let eligibility = Eligibility::count(counting.clone(), shape);
-    if eligibility.eligible > 0 && eligibility.is_below(shape.panic_threshold) {
+    let eligibility = Eligibility::count(counting.clone(), answers);
+    if eligibility.eligible > 0 && eligibility.is_below(answers.panic_threshold) {
         return (counting.filter(|candidate| candidate.health != Health::Draining).collect(), true);
     }
     (counting.filter(is_eligible).collect(), false)
@@ -55,8 +58,8 @@ pub(super) fn accept<'a>(candidates: &[&'a Candidate], shape: &Shape) -> (Vec<&'
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-how-route-53-chooses-records.html>;
 /// "If you set Weight to 0 for all of the records in the group, traffic is routed to all resources with equal probability",
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-values-weighted.html>
-pub(super) fn open<'a>(candidates: &[&'a Candidate], shape: &Shape) -> Vec<&'a Candidate> {
-    if shape.when_all_unhealthy == WhenAllUnhealthy::None {
+pub(super) fn open<'a>(candidates: &[&'a Candidate], answers: &AnswerSettings) -> Vec<&'a Candidate> {
+    if answers.when_all_unhealthy == WhenAllUnhealthy::None {
         return Vec::new();
     }
     let there = candidates.iter().copied().filter(|candidate| candidate.health != Health::Draining);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    config::Filter,
+    config::InstanceFilter,
     model::{Health, Labels, Name, NamedPort, SourceId},
 };
 
@@ -64,7 +64,7 @@ impl CandidateTarget {
 }
 
 /// Tells whether all that `filter` asks for holds of `candidate`.
-pub fn matches(filter: &Filter, candidate: &Candidate) -> bool {
+pub fn matches(filter: &InstanceFilter, candidate: &Candidate) -> bool {
     let same = |wanted: &Option<_>, has: &Option<_>| wanted.is_none() || wanted == has;
     filter.labels.iter().all(|(key, value)| candidate.labels.get(key) == Some(value))
         && filter.selector.matches(&candidate.labels)
@@ -90,25 +90,31 @@ mod tests {
         vm.datacenter = Some("dc1".into());
         vm.locality = Some("a".into());
         let good = [
-            Filter::default(),
-            Filter { labels: [("version", "v1")].into_iter().collect(), ..Filter::default() },
-            Filter { selector: "version in (v1, v2),tier".parse().unwrap(), ..Filter::default() },
-            Filter {
+            InstanceFilter::default(),
+            InstanceFilter { labels: [("version", "v1")].into_iter().collect(), ..InstanceFilter::default() },
+            InstanceFilter {
+                selector: "version in (v1, v2),tier".parse().unwrap(),
+                ..InstanceFilter::default()
+            },
+            InstanceFilter {
                 source: Some(source("vms")),
                 datacenter: Some("dc1".into()),
                 locality: Some("a".into()),
-                ..Filter::default()
+                ..InstanceFilter::default()
             },
         ];
         for filter in good {
             assert!(matches(&filter, &vm), "{filter:?}");
         }
         let bad = [
-            Filter { labels: [("version", "v1"), ("tier", "db")].into_iter().collect(), ..Filter::default() },
-            Filter { selector: "version=v2".parse().unwrap(), ..Filter::default() },
-            Filter { source: Some(source("other")), ..Filter::default() },
-            Filter { datacenter: Some("dc2".into()), ..Filter::default() },
-            Filter { locality: Some("b".into()), ..Filter::default() },
+            InstanceFilter {
+                labels: [("version", "v1"), ("tier", "db")].into_iter().collect(),
+                ..InstanceFilter::default()
+            },
+            InstanceFilter { selector: "version=v2".parse().unwrap(), ..InstanceFilter::default() },
+            InstanceFilter { source: Some(source("other")), ..InstanceFilter::default() },
+            InstanceFilter { datacenter: Some("dc2".into()), ..InstanceFilter::default() },
+            InstanceFilter { locality: Some("b".into()), ..InstanceFilter::default() },
         ];
         for filter in bad {
             assert!(!matches(&filter, &vm), "{filter:?}");

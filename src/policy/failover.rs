@@ -6,7 +6,7 @@ use super::{
     accept::Eligibility,
     candidate::{Candidate, matches},
 };
-use crate::config::{Amount, Failover, Shape};
+use crate::config::{Amount, AnswerSettings, Failover};
 
 /// What is remembered of a group's failover from one compile to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub fn tier_of(failover: &Failover, candidate: &Candidate) -> Option<usize> {
 pub(super) fn choose(
     failover: &Failover,
     candidates: &[&Candidate],
-    shape: &Shape,
+    answers: &AnswerSettings,
     state: &mut Option<TierState>,
     all_synced: bool,
     now: Instant,
@@ -65,11 +65,11 @@ pub(super) fn choose(
     let eligibility: Vec<Eligibility> = (0..failover.tiers.len())
         .map(|tier| {
             let members = candidates.iter().copied().filter(|c| tier_of(failover, c) == Some(tier));
-            Eligibility::count(members, shape)
+            Eligibility::count(members, answers)
         })
         .collect();
     let rank = |tier: usize| match eligibility.get(tier) {
-        Some(tier) if has_enough(*tier, failover.min_healthy) && !tier.is_below(shape.panic_threshold) => 3,
+        Some(tier) if has_enough(*tier, failover.min_healthy) && !tier.is_below(answers.panic_threshold) => 3,
         Some(Eligibility { eligible: 1.., .. }) => 2,
         Some(Eligibility { all: 1.., .. }) => 1,
         _ => 0,
@@ -112,14 +112,16 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::Filter,
+        config::InstanceFilter,
         model::Health::{self, Healthy, Unhealthy},
         policy::testing::candidate,
     };
 
     fn failover(min_healthy: Amount) -> Failover {
-        let tier =
-            |name: &str| Filter { labels: [("tier", name)].into_iter().collect(), ..Filter::default() };
+        let tier = |name: &str| InstanceFilter {
+            labels: [("tier", name)].into_iter().collect(),
+            ..InstanceFilter::default()
+        };
         Failover {
             tiers: vec![tier("1"), tier("2"), tier("3")],
             min_healthy,
@@ -154,8 +156,14 @@ mod tests {
         fn choose(&mut self, tiers: [&[Health]; 3]) -> (usize, Option<u64>) {
             let candidates = candidates(tiers);
             let candidates: Vec<_> = candidates.iter().collect();
-            let choice =
-                choose(&self.failover, &candidates, &Shape::default(), &mut self.state, true, self.now);
+            let choice = choose(
+                &self.failover,
+                &candidates,
+                &AnswerSettings::default(),
+                &mut self.state,
+                true,
+                self.now,
+            );
             (choice.tier, choice.until.map(|until| (until - self.now).as_secs()))
         }
 
@@ -218,7 +226,8 @@ mod tests {
         let mut run = Run::new(Amount::Count(1));
         let candidates = candidates([&[], &[H], &[]]);
         let candidates: Vec<_> = candidates.iter().collect();
-        let early = choose(&run.failover, &candidates, &Shape::default(), &mut run.state, false, run.now);
+        let early =
+            choose(&run.failover, &candidates, &AnswerSettings::default(), &mut run.state, false, run.now);
         assert_eq!((early.tier, run.state.take()), (1, None));
         assert_eq!(run.choose([&[H], &[H], &[]]), (0, None));
     }
@@ -229,7 +238,8 @@ mod tests {
         let choose_unsettled = |tiers: [&[Health]; 3], run: &mut Run| {
             let candidates = candidates(tiers);
             let candidates: Vec<_> = candidates.iter().collect();
-            choose(&run.failover, &candidates, &Shape::default(), &mut run.state, false, run.now).tier
+            choose(&run.failover, &candidates, &AnswerSettings::default(), &mut run.state, false, run.now)
+                .tier
         };
         assert_eq!(choose_unsettled([&[H], &[H], &[]], &mut run), 0);
         assert_eq!(choose_unsettled([&[U], &[H], &[]], &mut run), 1);
@@ -257,13 +267,13 @@ mod tests {
     #[test]
     fn a_tier_that_would_panic_is_left_for_one_that_would_not() {
         let mut run = Run::new(Amount::Count(1));
-        let shape = Shape { panic_threshold: 50, ..Shape::default() };
+        let answers = AnswerSettings { panic_threshold: 50, ..AnswerSettings::default() };
         let all = candidates([&[H, U, U], &[H], &[]]);
         let all: Vec<_> = all.iter().collect();
-        assert_eq!(choose(&run.failover, &all, &shape, &mut run.state, true, run.now).tier, 1);
+        assert_eq!(choose(&run.failover, &all, &answers, &mut run.state, true, run.now).tier, 1);
         let mut run = Run::new(Amount::Count(1));
         let all = candidates([&[H, U, U], &[H, U, U], &[]]);
         let all: Vec<_> = all.iter().collect();
-        assert_eq!(choose(&run.failover, &all, &shape, &mut run.state, true, run.now).tier, 0);
+        assert_eq!(choose(&run.failover, &all, &answers, &mut run.state, true, run.now).tier, 0);
     }
 }

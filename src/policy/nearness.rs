@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{accept::Eligibility, candidate::Candidate};
 use crate::{
-    config::{LocalityRule, Near, Nearness, Shape, region_of},
+    config::{AnswerSettings, LocalityRule, Near, Nearness, region_of},
     model::Network,
 };
 
@@ -81,7 +81,7 @@ pub(super) fn rings<'a>(
     nearness: Nearness,
     all: &[&'a Candidate],
     accepted: &[&'a Candidate],
-    shape: &Shape,
+    answers: &AnswerSettings,
     localities: &Localities,
 ) -> Rings<'a> {
     let zone = |candidate: &Candidate| candidate.locality.clone();
@@ -99,7 +99,9 @@ pub(super) fn rings<'a>(
         };
         eligibility
             .into_iter()
-            .filter(|(_, all)| !Eligibility::count(all.iter().copied(), shape).is_below(nearness.spill_below))
+            .filter(|(_, all)| {
+                !Eligibility::count(all.iter().copied(), answers).is_below(nearness.spill_below)
+            })
             .map(|(at, _)| (here(&at), at))
             .filter(|(here, _)| !here.is_empty())
             .map(|(here, at)| (at, here))

@@ -8,50 +8,52 @@ use super::{
     failover::{self, TierState, tier_of},
     nearness::{Localities, Locality, Rings, nearest_ring, rings},
 };
-use crate::config::{Clients, Failover, Filter, Group, Near, Route, Service, Shape, SubsetName};
+use crate::config::{
+    AnswerSettings, ClientFilter, Failover, Group, InstanceFilter, Near, Route, ServiceDefinition, SubsetName,
+};
 
 /// What the configuration says of a service's answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// What its answers look like.
-    pub shape: Shape,
+    pub answers: AnswerSettings,
     /// Tiers of instances.
     pub failover: Option<Failover>,
     /// Which candidates count at all.
-    filter: Filter,
+    filter: InstanceFilter,
     /// Which clients get which groups; the last is for everybody.
     routes: Vec<Route>,
 }
 
 impl Policy {
-    /// The policy of a service that has nothing but a shape.
-    pub fn of_shape(shape: Shape) -> Self {
-        Self { shape, failover: None, filter: Filter::default(), routes: with_last(Vec::new()) }
+    /// The policy of a service that has answer settings and nothing else.
+    pub fn of_answers(answers: AnswerSettings) -> Self {
+        Self { answers, failover: None, filter: InstanceFilter::default(), routes: with_last(Vec::new()) }
     }
 
     /// The policy of a configured service.
-    pub fn of_service(service: &Service) -> Self {
+    pub fn of_service(service: &ServiceDefinition) -> Self {
         Self {
-            shape: service.shape.clone(),
+            answers: service.answers.clone(),
             failover: service.failover.clone(),
-            filter: Filter::default(),
+            filter: InstanceFilter::default(),
             routes: with_last(service.routes.clone()),
         }
     }
 
     /// The policy of one of its further names: no routes, since those divide the whole.
-    pub fn of_subset(service: &Service, subset: &SubsetName) -> Self {
+    pub fn of_subset(service: &ServiceDefinition, subset: &SubsetName) -> Self {
         Self { filter: subset.filter.clone(), routes: with_last(Vec::new()), ..Self::of_service(service) }
     }
 
-    /// This policy for answers of another shape.
+    /// This policy with other answer settings.
     #[must_use]
-    pub fn shaped(&self, shape: Shape) -> Self {
-        Self { shape, ..self.clone() }
+    pub fn with_answers(&self, answers: AnswerSettings) -> Self {
+        Self { answers, ..self.clone() }
     }
 
     /// Which candidates count at all.
-    pub fn filter(&self) -> &Filter {
+    pub fn filter(&self) -> &InstanceFilter {
         &self.filter
     }
 
@@ -64,7 +66,7 @@ impl Policy {
 /// Whoever matches no route gets all instances.
 fn with_last(mut routes: Vec<Route>) -> Vec<Route> {
     if routes.iter().all(|route| route.clients.is_some()) {
-        let all = Group { filter: Filter::default(), weight: 1, strict: false };
+        let all = Group { filter: InstanceFilter::default(), weight: 1, strict: false };
         routes.push(Route { clients: None, split: vec![all] });
     }
     routes
@@ -102,7 +104,7 @@ pub struct ServicePlan<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePlan<'a> {
     /// Who they are; `None`: everybody.
-    pub clients: Option<&'a Clients>,
+    pub clients: Option<&'a ClientFilter>,
     /// At least one.
     pub groups: Vec<GroupPlan<'a>>,
     /// Whether nothing in any group is fit, so that the unfit are answered.
@@ -147,13 +149,14 @@ pub fn plan<'a>(
                 candidates.iter().copied().filter(|one| matches(&group.filter, one)).collect();
             let tier = policy.failover.as_ref().map(|failover| {
                 let mut state = memory.get(&(route_at, group_at)).cloned();
-                let choice = failover::choose(failover, &members, &policy.shape, &mut state, all_synced, now);
+                let choice =
+                    failover::choose(failover, &members, &policy.answers, &mut state, all_synced, now);
                 remembered.extend(state.map(|state| ((route_at, group_at), state)));
                 until = [until, choice.until].into_iter().flatten().min();
                 members.retain(|one| tier_of(failover, one) == Some(choice.tier));
                 choice.tier
             });
-            let (accepted, panics) = accept(&members, &policy.shape);
+            let (accepted, panics) = accept(&members, &policy.answers);
             let plan = GroupPlan { group, tier, candidates: accepted, rings: Rings::default(), panics };
             groups.push((plan, members));
         }
@@ -161,14 +164,14 @@ pub fn plan<'a>(
         let mut failed_open = false;
         for (plan, members) in &mut groups {
             if none_eligible {
-                plan.candidates = open(members, &policy.shape);
+                plan.candidates = open(members, &policy.answers);
                 failed_open |= !plan.candidates.is_empty();
             }
-            if let Some(nearness) = policy.shape.nearness
+            if let Some(nearness) = policy.answers.nearness
                 && !none_eligible
                 && !plan.panics
             {
-                plan.rings = rings(nearness, members, &plan.candidates, &policy.shape, localities);
+                plan.rings = rings(nearness, members, &plan.candidates, &policy.answers, localities);
             }
         }
         let clients = clients.as_ref();

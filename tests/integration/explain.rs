@@ -12,8 +12,8 @@ use hickory_proto::rr::RecordType;
 use muster::{
     catalog::{Asked, Catalog, SnapshotCell},
     config::{
-        self, Amount, Clients, Config, Failover, Filter, Group, LocalityRule, Near, Nearness, Order, Route,
-        Shape, SubsetName, WhenAllUnhealthy,
+        self, Amount, AnswerOrder, AnswerSettings, ClientFilter, Config, Failover, Group, InstanceFilter,
+        LocalityRule, Near, Nearness, Route, SubsetName, WhenAllUnhealthy,
     },
     dns::{Responder, Rotation},
     model::{
@@ -72,25 +72,30 @@ fn arb_instance() -> impl Strategy<Value = Instance> {
     )
 }
 
-fn label(key: &str, value: String) -> Filter {
-    Filter { labels: [(key, value)].into_iter().collect(), ..Filter::default() }
+fn label(key: &str, value: String) -> InstanceFilter {
+    InstanceFilter { labels: [(key, value)].into_iter().collect(), ..InstanceFilter::default() }
 }
 
 /// Of the zone, of the region, a mixture.
-fn arb_shape() -> impl Strategy<Value = Shape> {
-    let order = prop::sample::select(vec![Order::Rotate, Order::Rotate, Order::Random, Order::Weighted]);
+fn arb_answers() -> impl Strategy<Value = AnswerSettings> {
+    let order = prop::sample::select(vec![
+        AnswerOrder::Rotate,
+        AnswerOrder::Rotate,
+        AnswerOrder::Random,
+        AnswerOrder::Weighted,
+    ]);
     let near = (prop::sample::select(vec![Near::Zone, Near::Region]), 1..101u8)
         .prop_map(|(prefer, spill_below)| Nearness { prefer, spill_below });
     let panic = prop::sample::select(vec![0, 0, 60]);
     (order, prop::option::of(near), panic, 1..9usize, any::<(bool, bool)>()).prop_map(
-        |(order, nearness, panic_threshold, max_answers, (none, strict))| Shape {
+        |(order, nearness, panic_threshold, max_answers, (none, strict))| AnswerSettings {
             order,
             nearness,
             panic_threshold,
             max_answers,
             when_all_unhealthy: if none { WhenAllUnhealthy::None } else { WhenAllUnhealthy::All },
             accept: if strict { [Health::Healthy].into_iter().collect() } else { Default::default() },
-            ..Shape::default()
+            ..AnswerSettings::default()
         },
     )
 }
@@ -104,11 +109,12 @@ fn arb_group() -> impl Strategy<Value = Group> {
 }
 
 fn arb_route() -> impl Strategy<Value = Route> {
-    let web = Clients { service: Some("web.shop".parse().unwrap()), ..Clients::default() };
-    let version = Clients { labels: [("version", "v1")].into_iter().collect(), ..Clients::default() };
+    let web = ClientFilter { service: Some("web.shop".parse().unwrap()), ..ClientFilter::default() };
+    let version =
+        ClientFilter { labels: [("version", "v1")].into_iter().collect(), ..ClientFilter::default() };
     let network = Network::v4([10, 0, 0, 0].into(), 29);
-    let near = Clients { networks: vec![network], ..Clients::default() };
-    let zone = Clients { locality: Some("eu-1a".into()), ..Clients::default() };
+    let near = ClientFilter { networks: vec![network], ..ClientFilter::default() };
+    let zone = ClientFilter { locality: Some("eu-1a".into()), ..ClientFilter::default() };
     let clients =
         prop::sample::select(vec![None, None, None, Some(web), Some(version), Some(near), Some(zone)]);
     let split = prop::collection::vec(arb_group(), 1..4)
@@ -121,7 +127,7 @@ struct Given {
     /// What was said first, and what was said then, if anything.
     before: Option<[Option<Vec<Instance>>; 2]>,
     members: [Option<Vec<Instance>>; 2],
-    shape: Shape,
+    answers: AnswerSettings,
     routes: Vec<Route>,
     failover: Option<Failover>,
     client: IpAddr,
@@ -166,9 +172,9 @@ fn arb_given() -> impl Strategy<Value = Given> {
     let question = (name.prop_map(str::to_owned), prop::sample::select(types));
     let client = (1..14u8).prop_map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
     let before = prop::option::of([member(), member()]);
-    let given = (before, [member(), member()], arb_shape(), routes, prop::option::weighted(0.3, failover));
-    (given, client, question).prop_map(|((before, members, shape, routes, failover), client, question)| {
-        Given { before, members, shape, routes, failover, client, question }
+    let given = (before, [member(), member()], arb_answers(), routes, prop::option::weighted(0.3, failover));
+    (given, client, question).prop_map(|((before, members, answers, routes, failover), client, question)| {
+        Given { before, members, answers, routes, failover, client, question }
     })
 }
 
@@ -181,7 +187,7 @@ fn config(given: &Given) -> Config {
     let network = Some(Network::v4([10, 0, 0, 8].into(), 29));
     config.localities = vec![LocalityRule { network, zone: "eu-1b".into(), region: None }];
     let service = &mut config.namespaces[0].services[0];
-    service.shape = given.shape.clone();
+    service.answers = given.answers.clone();
     service.routes = given.routes.clone();
     service.failover = given.failover.clone();
     service.names =
@@ -301,7 +307,7 @@ proptest! {
         }
 
         // All that ever comes: the records of what is marked as answered.
-        let rounds = if given.shape.order == Order::Random { 3000 } else { 500 };
+        let rounds = if given.answers.order == AnswerOrder::Random { 3000 } else { 500 };
         for _ in 0..rounds {
             union.extend(records(&peek()));
         }

@@ -15,7 +15,7 @@ use crate::{
         service::{Answers, Service},
         state::{Catalog, OwnerName, ServiceState},
     },
-    config::Clients,
+    config::ClientFilter,
     model::{
         ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_ALL, Instance, Member, Name,
         NameKind,
@@ -105,7 +105,7 @@ pub(super) struct Seen<'c> {
 
 impl Seen<'_> {
     /// Whether it passes what a route asks for, and why or why not.
-    fn passes(&self, clients: Option<&Clients>) -> (bool, String) {
+    fn passes(&self, clients: Option<&ClientFilter>) -> (bool, String) {
         let Some(clients) = clients else { return (true, FOR_ALL.to_owned()) };
         let test = self.tests.test(clients);
         let address = self.address;
@@ -170,10 +170,10 @@ impl Catalog {
             service: name.to_string(),
             namespace: service.apex.to_string(),
             not_synced: not_synced(service),
-            ttl: rules.shape.ttl,
-            order: order_in_words(rules.shape.order).to_owned(),
-            max_answers: rules.shape.max_answers,
-            accept: health_of(rules.shape.accept),
+            ttl: rules.answers.ttl,
+            order: order_in_words(rules.answers.order).to_owned(),
+            max_answers: rules.answers.max_answers,
+            accept: health_of(rules.answers.accept),
             routes: if is_alias {
                 Vec::new()
             } else {

@@ -241,7 +241,7 @@ impl<'a> Judge<'a> {
             return Some(tiers(group.plan.tier.unwrap_or(0), tier, group.held));
         }
         if !contains(&group.plan.candidates, candidate) {
-            let is_fit = self.rules.shape.accept.contains(candidate.health);
+            let is_fit = self.rules.answers.accept.contains(candidate.health);
             return Some(match candidate.health {
                 // An unfit one that is let in may still be left out for its weight.
                 Health::Draining if !is_fit => with_reason(candidate, reports),
@@ -266,7 +266,7 @@ impl<'a> Judge<'a> {
 
     /// Why an instance of a group is answered.
     fn why(&self, group: &Judged<'_>, candidate: &Candidate, reports: &[(&Member, &Instance)]) -> String {
-        if self.rules.shape.accept.contains(candidate.health) {
+        if self.rules.answers.accept.contains(candidate.health) {
             return match candidate.health {
                 Health::Healthy => "healthy".to_owned(),
                 _ => format!("{} (accepted)", with_reason(candidate, reports)),

@@ -2,16 +2,16 @@
 
 use crate::{
     catalog::{snapshot::View, zone::Zone},
-    config::Order,
+    config::AnswerOrder,
     model::Name,
 };
 
 /// The order's name in the configuration.
-pub(super) const fn order_in_words(order: Order) -> &'static str {
+pub(super) const fn order_in_words(order: AnswerOrder) -> &'static str {
     match order {
-        Order::Rotate => "rotate",
-        Order::Random => "random",
-        Order::Weighted => "weighted",
+        AnswerOrder::Rotate => "rotate",
+        AnswerOrder::Random => "random",
+        AnswerOrder::Weighted => "weighted",
     }
 }
 

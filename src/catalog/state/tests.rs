@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     catalog::{Answers, Lookup, Pool, Service, Snapshot},
-    config::{self, Shape},
+    config::{self, AnswerSettings},
     model::{SourceId, SourceKind},
 };
 
@@ -199,8 +199,8 @@ fn health_is_counted_over_all_services() {
 
 #[test]
 fn defaults_of_a_service_are_those_of_consul_and_route_53() {
-    let shape = Shape::default();
-    assert_eq!((shape.ttl, shape.max_answers), (0, 8));
+    let answers = AnswerSettings::default();
+    assert_eq!((answers.ttl, answers.max_answers), (0, 8));
 }
 
 proptest! {

@@ -20,7 +20,7 @@ use self::{
     stand_in::{Facts, Kind},
 };
 use super::{Configuration, fail, load, print};
-use crate::config::{Config, Upstream};
+use crate::config::{Config, UpstreamSpec};
 
 /// What to print or do.
 #[derive(Debug, clap::Args)]
@@ -113,7 +113,7 @@ fn check_forwarding(config: &Config, facts: &Facts, path: &Path) -> anyhow::Resu
 /// Tells whether other names go to whom resolv.conf names.
 fn asks_the_system(config: &Config, path_of_install: &Path) -> bool {
     config.forward.iter().flat_map(|forward| &forward.upstreams).any(|upstream| match upstream {
-        Upstream::ResolvConf(path) => path == path_of_install,
+        UpstreamSpec::ResolvConf(path) => path == path_of_install,
         _ => false,
     })
 }

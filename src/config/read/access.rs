@@ -4,8 +4,8 @@ use toml::de::DeValue;
 
 use crate::{
     config::{
-        schema::{Access, Cookies, OverLimit, ResponseLimit},
-        toml::{Item, Table, values},
+        schema::{AccessSettings, Cookies, OverLimit, ResponseLimit},
+        toml::{Item, TableReader, values},
     },
     model::Network,
 };
@@ -14,9 +14,9 @@ use crate::{
 const MAX_RATE: i64 = 1_000_000;
 
 /// Reads `[access]`.
-pub(super) fn access(item: Item<'_>) -> Option<Access> {
-    let default = Access::default();
-    let mut table = Table::new("[access]", &item)?;
+pub(super) fn access(item: Item<'_>) -> Option<AccessSettings> {
+    let default = AccessSettings::default();
+    let mut table = TableReader::new("[access]", &item)?;
     let allow = table.take("allow").map(networks).unwrap_or(default.allow);
     let forward = table.take("forward").map(|item| {
         let networks = networks(item);
@@ -39,7 +39,7 @@ pub(super) fn access(item: Item<'_>) -> Option<Access> {
     let responses = table.take("responses").and_then(responses);
     let cookies = table.take("cookies").and_then(cookies);
     table.finish();
-    Some(Access {
+    Some(AccessSettings {
         allow,
         forward: forward.unwrap_or(default.forward),
         deny,
@@ -53,7 +53,7 @@ pub(super) fn access(item: Item<'_>) -> Option<Access> {
 
 fn responses(item: Item<'_>) -> Option<ResponseLimit> {
     let default = ResponseLimit::default();
-    let mut table = Table::new("[access.responses]", &item)?;
+    let mut table = TableReader::new("[access.responses]", &item)?;
     let prefix = |item: Item<'_>, max| item.number(1, max).and_then(|length| u8::try_from(length).ok());
     let per_second = table.take("per_second").and_then(rate);
     let slip =
@@ -73,7 +73,7 @@ fn responses(item: Item<'_>) -> Option<ResponseLimit> {
 
 fn cookies(item: Item<'_>) -> Option<Cookies> {
     let default = Cookies::default();
-    let mut table = Table::new("[access.cookies]", &item)?;
+    let mut table = TableReader::new("[access.cookies]", &item)?;
     let enabled = table.take("enabled").and_then(|item| item.boolean()).unwrap_or(default.enabled);
     let required = table.take("required").and_then(|item| {
         let required = item.boolean()?;
@@ -98,8 +98,8 @@ fn rate(item: Item<'_>) -> Option<Option<u32>> {
 /// Reads networks; `private` and `any` stand for several.
 fn networks(item: Item<'_>) -> Vec<Network> {
     let read = item.list(|element| match element.value {
-        DeValue::String(word) if word == "private" => Some(Access::PRIVATE.to_vec()),
-        DeValue::String(word) if word == "any" => Some(Access::ANY.to_vec()),
+        DeValue::String(word) if word == "private" => Some(AccessSettings::PRIVATE.to_vec()),
+        DeValue::String(word) if word == "any" => Some(AccessSettings::ANY.to_vec()),
         _ => values::network(element).map(|network| vec![network]),
     });
     read.into_iter().flatten().collect()

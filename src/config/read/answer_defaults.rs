@@ -2,8 +2,8 @@
 
 use crate::{
     config::{
-        schema::{Near, Nearness, Order, Shape, WhenAllUnhealthy},
-        toml::{Item, Table, percent, values},
+        schema::{AnswerOrder, AnswerSettings, Near, Nearness, WhenAllUnhealthy},
+        toml::{Item, TableReader, percent, values},
     },
     model::{Health, HealthSet},
 };
@@ -12,14 +12,14 @@ use crate::{
 const MAX_ANSWERS: i64 = 1000;
 
 /// The words of `order`.
-const ORDERS: [(&str, Order); 3] =
-    [("rotate", Order::Rotate), ("random", Order::Random), ("weighted", Order::Weighted)];
+const ORDERS: [(&str, AnswerOrder); 3] =
+    [("rotate", AnswerOrder::Rotate), ("random", AnswerOrder::Random), ("weighted", AnswerOrder::Weighted)];
 
-/// Reads the shape's keys of `table`; what is left out is as in `above`.
-pub(super) fn shape(table: &mut Table<'_>, above: &Shape) -> Shape {
+/// Reads the answer settings among the keys of `table`; what is left out is as in `above`.
+pub(super) fn answer_settings(table: &mut TableReader<'_>, above: &AnswerSettings) -> AnswerSettings {
     let words = [("all", WhenAllUnhealthy::All), ("none", WhenAllUnhealthy::None)];
     let max_answers = |item: Item<'_>| item.number(1, MAX_ANSWERS).and_then(|max| usize::try_from(max).ok());
-    Shape {
+    AnswerSettings {
         ttl: table.take("ttl").and_then(values::ttl).unwrap_or(above.ttl),
         accept: table.take("accept").and_then(accept).unwrap_or(above.accept),
         when_all_unhealthy: table
@@ -44,7 +44,7 @@ fn accept(item: Item<'_>) -> Option<HealthSet> {
 }
 
 /// Reads `prefer` and `spill_below`.
-fn nearness(table: &mut Table<'_>, above: Option<Nearness>) -> Option<Nearness> {
+fn nearness(table: &mut TableReader<'_>, above: Option<Nearness>) -> Option<Nearness> {
     let words = [("zone", Some(Near::Zone)), ("region", Some(Near::Region)), ("none", None)];
     let prefer = table.take("prefer");
     let spill = table.take("spill_below");

@@ -5,14 +5,14 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::config::{
-    schema::Cache,
-    toml::{Item, Table, duration, values},
+    schema::CacheSettings,
+    toml::{Item, TableReader, duration, values},
 };
 
 /// Reads `[cache]`.
-pub(super) fn cache(item: Item<'_>) -> Option<Cache> {
-    let default = Cache::default();
-    let mut table = Table::new("[cache]", &item)?;
+pub(super) fn cache(item: Item<'_>) -> Option<CacheSettings> {
+    let default = CacheSettings::default();
+    let mut table = TableReader::new("[cache]", &item)?;
     let size = table.take("size").and_then(size);
     let max_ttl = table.take("max_ttl").and_then(values::ttl);
     let min_ttl_item = table.take("min_ttl");
@@ -23,7 +23,7 @@ pub(super) fn cache(item: Item<'_>) -> Option<Cache> {
         .and_then(|item| duration(item, Duration::ZERO, Duration::from_secs(7 * 24 * 3600)));
     let prefetch = table.take("prefetch").and_then(|item| item.boolean());
     table.finish();
-    let cache = Cache {
+    let cache = CacheSettings {
         size: size.unwrap_or(default.size),
         max_ttl: max_ttl.unwrap_or(default.max_ttl),
         min_ttl: min_ttl.unwrap_or(default.min_ttl),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::config::{
-    schema::{Check, CheckKind, HttpCheck},
-    toml::{Item, Table, duration, show_duration, values},
+    schema::{CheckKind, HealthCheck, HttpCheck},
+    toml::{Item, TableReader, duration, show_duration, values},
 };
 
 /// Longest time between probes.
@@ -14,18 +14,19 @@ const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// Reads a check.
-pub(super) fn check(item: Item<'_>) -> Option<Check> {
-    let mut table = Table::new("a check", &item)?;
+pub(super) fn check(item: Item<'_>) -> Option<HealthCheck> {
+    let mut table = TableReader::new("a check", &item)?;
     let kind = kind(&mut table);
-    let interval = table.take("interval").and_then(|item| duration(item, Check::MIN_INTERVAL, MAX_INTERVAL));
-    let interval = interval.unwrap_or(Check::DEFAULT_INTERVAL);
+    let interval =
+        table.take("interval").and_then(|item| duration(item, HealthCheck::MIN_INTERVAL, MAX_INTERVAL));
+    let interval = interval.unwrap_or(HealthCheck::DEFAULT_INTERVAL);
     let timeout = table.take("timeout").and_then(|item| timeout(item, interval));
-    let rise = table.take("rise").and_then(threshold).unwrap_or(Check::DEFAULT_THRESHOLD);
-    let fall = table.take("fall").and_then(threshold).unwrap_or(Check::DEFAULT_THRESHOLD);
+    let rise = table.take("rise").and_then(threshold).unwrap_or(HealthCheck::DEFAULT_THRESHOLD);
+    let fall = table.take("fall").and_then(threshold).unwrap_or(HealthCheck::DEFAULT_THRESHOLD);
     let port = table.take("port").and_then(values::port);
     table.finish();
-    let timeout = timeout.unwrap_or(Check::DEFAULT_TIMEOUT.min(interval));
-    Some(Check { kind: kind?, interval, timeout, rise, fall, port })
+    let timeout = timeout.unwrap_or(HealthCheck::DEFAULT_TIMEOUT.min(interval));
+    Some(HealthCheck { kind: kind?, interval, timeout, rise, fall, port })
 }
 
 /// Reads the timeout, which must not be longer than the interval: one probe at a time.
@@ -40,10 +41,10 @@ fn timeout(item: Item<'_>, interval: Duration) -> Option<Duration> {
 }
 
 fn threshold(item: Item<'_>) -> Option<u32> {
-    item.number(1, Check::MAX_THRESHOLD.into()).and_then(|count| u32::try_from(count).ok())
+    item.number(1, HealthCheck::MAX_THRESHOLD.into()).and_then(|count| u32::try_from(count).ok())
 }
 
-fn kind(table: &mut Table<'_>) -> Option<CheckKind> {
+fn kind(table: &mut TableReader<'_>) -> Option<CheckKind> {
     const FORMS: &str = "write { tcp = true } or { http = \"/path\" }";
     let tcp = table.take("tcp");
     let http = table.take("http");

@@ -2,23 +2,23 @@
 
 use std::{cell::RefCell, sync::Arc};
 
-use super::sources::Sources;
+use super::sources::DeclaredSources;
 use crate::{
     config::{
-        schema::Shape,
-        toml::{Draft, Item, Log, Scope, SourceFile, Span},
+        schema::AnswerSettings,
+        toml::{DiagnosticSink, Draft, Item, Scope, SourceFile, Span},
     },
     model::Name,
 };
 
 /// What a zone's tables are read with.
-pub(super) struct Context<'z> {
+pub(super) struct NamespaceContext<'z> {
     /// The zone's name; the root where it could not be read.
     pub(super) apex: &'z Name,
     /// What the answers of its services look like where they say nothing.
-    pub(super) defaults: &'z Shape,
+    pub(super) defaults: &'z AnswerSettings,
     /// The sources that there are.
-    pub(super) sources: &'z Sources,
+    pub(super) sources: &'z DeclaredSources,
     /// What it names that may stand in another file, or further below.
     pub(super) references: &'z RefCell<Vec<Reference>>,
 }
@@ -29,10 +29,10 @@ pub(in crate::config) struct Reference {
     pub(super) text: String,
     pub(super) file: Arc<SourceFile>,
     pub(super) span: Span,
-    pub(super) kind: Kind,
+    pub(super) kind: ReferenceKind,
 }
 
-pub(super) enum Kind {
+pub(super) enum ReferenceKind {
     /// The service of a route's clients, which must be one that has instances.
     Client(Name),
     /// What this service is an alias of.
@@ -42,12 +42,18 @@ pub(super) enum Kind {
 }
 
 impl Reference {
-    pub(super) fn error<'a>(&'a self, log: &'a Log, message: impl Into<String>) -> Draft<'a> {
+    pub(super) fn error<'a>(&'a self, log: &'a DiagnosticSink, message: impl Into<String>) -> Draft<'a> {
         Scope { file: &self.file, log }.error(self.span, message)
     }
 }
 
-pub(super) fn note(item: Item<'_>, span: Span, text: &str, kind: Kind, context: &Context<'_>) {
+pub(super) fn note(
+    item: Item<'_>,
+    span: Span,
+    text: &str,
+    kind: ReferenceKind,
+    context: &NamespaceContext<'_>,
+) {
     let file = Arc::clone(item.scope.file);
     context.references.borrow_mut().push(Reference { text: text.to_owned(), file, span, kind });
 }

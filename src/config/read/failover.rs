@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    context::Context,
+    context::NamespaceContext,
     filter::{filter, takes_all},
 };
 use crate::config::{
-    schema::{Amount, Failover, Filter, MemberRule},
-    toml::{Item, Table, duration, percent_of_text, shorten},
+    schema::{Amount, Failover, InstanceFilter, MemberRule},
+    toml::{Item, TableReader, duration, percent_of_text, shorten},
 };
 
 /// Most tiers of a service.
@@ -19,7 +19,7 @@ pub(super) fn failover(
     tiers: Option<Item<'_>>,
     [min_healthy, hold_down]: [Option<Item<'_>>; 2],
     from: &[MemberRule],
-    context: &Context<'_>,
+    context: &NamespaceContext<'_>,
 ) -> Option<Failover> {
     let Some(tiers) = tiers else {
         for item in [min_healthy, hold_down].into_iter().flatten() {
@@ -39,13 +39,17 @@ pub(super) fn failover(
     })
 }
 
-fn read_tiers(item: Item<'_>, from: &[MemberRule], context: &Context<'_>) -> Option<Vec<Filter>> {
+fn read_tiers(
+    item: Item<'_>,
+    from: &[MemberRule],
+    context: &NamespaceContext<'_>,
+) -> Option<Vec<InstanceFilter>> {
     if item.count() > MAX_TIERS {
         return item.error(format!("a service has at most {MAX_TIERS} failover tiers")).reject();
     }
-    let mut seen: Vec<(Filter, Item<'_>)> = Vec::new();
+    let mut seen: Vec<(InstanceFilter, Item<'_>)> = Vec::new();
     item.non_empty_list("tier, such as { source = \"eks\" }", |element| {
-        let mut table = Table::new("a failover tier", &element)?;
+        let mut table = TableReader::new("a failover tier", &element)?;
         let filter = filter(&mut table, from, context);
         table.finish();
         let filter = filter?;

@@ -1,10 +1,10 @@
 //! Which of a service's instances are meant: keys that groups, failover tiers and further names share.
 
-use super::context::Context;
+use super::context::NamespaceContext;
 use crate::{
     config::{
-        schema::{Filter, MemberRule},
-        toml::{Item, Table, given, values},
+        schema::{InstanceFilter, MemberRule},
+        toml::{Item, TableReader, given, values},
     },
     model::{SourceId, SourceKind},
 };
@@ -13,7 +13,11 @@ use crate::{
 const KIND: &str = "a filter";
 
 /// Reads a filter's keys of `table`, for a service of these members; none: they could not be read.
-pub(super) fn filter(table: &mut Table<'_>, from: &[MemberRule], context: &Context<'_>) -> Option<Filter> {
+pub(super) fn filter(
+    table: &mut TableReader<'_>,
+    from: &[MemberRule],
+    context: &NamespaceContext<'_>,
+) -> Option<InstanceFilter> {
     let labels = table.take_of(KIND, "labels").map(values::labels);
     let selector = table
         .take_of(KIND, "selector")
@@ -21,7 +25,7 @@ pub(super) fn filter(table: &mut Table<'_>, from: &[MemberRule], context: &Conte
     let source = source(table, from, context);
     let datacenter = table.take_of(KIND, "datacenter").map(values::datacenter);
     let locality = table.take_of(KIND, "locality").map(|item| item.text());
-    Some(Filter {
+    Some(InstanceFilter {
         labels: given(labels)?.unwrap_or_default(),
         selector: given(selector)?.unwrap_or_default(),
         source: given(source)?,
@@ -31,12 +35,16 @@ pub(super) fn filter(table: &mut Table<'_>, from: &[MemberRule], context: &Conte
 }
 
 /// Tells whether every instance passes.
-pub(super) fn takes_all(filter: &Filter) -> bool {
-    *filter == Filter::default()
+pub(super) fn takes_all(filter: &InstanceFilter) -> bool {
+    *filter == InstanceFilter::default()
 }
 
 #[expect(clippy::option_option, reason = "left out, wrong and read are three things")]
-fn source(table: &mut Table<'_>, from: &[MemberRule], context: &Context<'_>) -> Option<Option<SourceId>> {
+fn source(
+    table: &mut TableReader<'_>,
+    from: &[MemberRule],
+    context: &NamespaceContext<'_>,
+) -> Option<Option<SourceId>> {
     let items = ["source", "consul", "kubernetes"].map(|key| table.take_of(KIND, key));
     let mut items = items.into_iter().flatten();
     let item = items.next()?;

@@ -10,9 +10,9 @@ use toml::de::DeValue;
 
 use crate::{
     config::{
-        schema::{Forward, ForwardPolicy, Listen, Namespace, Upstream},
+        schema::{ForwardPolicy, ForwardRule, Listen, Namespace, UpstreamSpec},
         toml::{
-            Base, Item, Table, duration, shorten,
+            Item, PathBase, TableReader, duration, shorten,
             values::{self, bare_address},
         },
     },
@@ -30,12 +30,12 @@ const WHAT: &str = "a resolver, such as \"10.0.0.2\", \"10.0.0.2:53\", \"tcp://1
                     \"tls://1.1.1.1#one.one.one.one\", \"https://1.1.1.1/dns-query\" or \"system\"";
 
 /// A suffix with the place where it stands.
-pub(in crate::config) type Placed<'a> = (Forward, Item<'a>);
+pub(in crate::config) type PlacedRule<'a> = (ForwardRule, Item<'a>);
 
 /// Reads `[forward]`; an upstream that is one of our own addresses is refused, since questions would go round.
 ///
 /// Each with its place.
-pub(super) fn forward<'a>(item: Item<'a>, listen: &Listen, base: &Base) -> Option<Vec<Placed<'a>>> {
+pub(super) fn forward<'a>(item: Item<'a>, listen: &Listen, base: &PathBase) -> Option<Vec<PlacedRule<'a>>> {
     let entries = item.entries("a table of suffixes and their upstreams, such as \".\" = [\"10.0.0.2\"]")?;
     let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
     let mut read = Vec::new();
@@ -67,8 +67,12 @@ pub(super) fn forward<'a>(item: Item<'a>, listen: &Listen, base: &Base) -> Optio
 }
 
 /// Warns of suffixes that nobody is ever asked for, since all names below them are our own.
-pub(in crate::config) fn warn_of_own(forwards: &[Placed<'_>], namespaces: &[Namespace], reverse: &[Network]) {
-    for (Forward { suffix, .. }, entry) in forwards {
+pub(in crate::config) fn warn_of_own(
+    forwards: &[PlacedRule<'_>],
+    namespaces: &[Namespace],
+    reverse: &[Network],
+) {
+    for (ForwardRule { suffix, .. }, entry) in forwards {
         let namespace = namespaces.iter().find(|namespace| suffix.is_at_or_below(&namespace.apex));
         let is_below =
             |network: &&Network| network.reverse_name().is_some_and(|apex| suffix.is_at_or_below(&apex));
@@ -93,14 +97,14 @@ pub(in crate::config) fn warn_of_own(forwards: &[Placed<'_>], namespaces: &[Name
 }
 
 /// Reads one suffix's value: a list of upstreams, or the long form.
-fn rule(entry: Item<'_>, suffix: Name, listen: &Listen, base: &Base) -> Option<Forward> {
+fn rule(entry: Item<'_>, suffix: Name, listen: &Listen, base: &PathBase) -> Option<ForwardRule> {
     let upstreams = |item: Item<'_>| {
         item.non_empty_list("upstream", |element| upstream(element, listen)).unwrap_or_default()
     };
     if !matches!(entry.value, DeValue::Table(_)) {
-        return Some(Forward::new(suffix, upstreams(entry)));
+        return Some(ForwardRule::new(suffix, upstreams(entry)));
     }
-    let mut table = Table::new("a suffix to forward", &entry)?;
+    let mut table = TableReader::new("a suffix to forward", &entry)?;
     let to = table.require("to", "to = [\"10.0.0.2\", \"10.0.0.3\"]").map(upstreams);
     let words = [
         ("sequential", ForwardPolicy::Sequential),
@@ -116,8 +120,8 @@ fn rule(entry: Item<'_>, suffix: Name, listen: &Listen, base: &Base) -> Option<F
     let mixed_case = table.take("mixed_case").and_then(|item| item.boolean());
     let ca_file = table.take("ca_file").and_then(|item| values::path(item, base));
     table.finish();
-    let default = Forward::new(suffix, to?);
-    Some(Forward {
+    let default = ForwardRule::new(suffix, to?);
+    Some(ForwardRule {
         policy: policy.unwrap_or(default.policy),
         timeout: timeout.unwrap_or(default.timeout),
         tries: tries.unwrap_or(default.tries),
@@ -127,19 +131,19 @@ fn rule(entry: Item<'_>, suffix: Name, listen: &Listen, base: &Base) -> Option<F
     })
 }
 
-fn upstream(item: Item<'_>, listen: &Listen) -> Option<Upstream> {
+fn upstream(item: Item<'_>, listen: &Listen) -> Option<UpstreamSpec> {
     let text = item.text_as(WHAT)?;
     let read = match text.split_once("://") {
-        None if text == "system" => Some(Upstream::ResolvConf(Upstream::SYSTEM.into())),
-        None if text.starts_with('/') => Some(Upstream::ResolvConf(text.into())),
-        None => address(text, DNS_PORT).map(Upstream::Plain),
-        Some(("tcp", rest)) => address(rest, DNS_PORT).map(Upstream::Tcp),
+        None if text == "system" => Some(UpstreamSpec::ResolvConf(UpstreamSpec::SYSTEM.into())),
+        None if text.starts_with('/') => Some(UpstreamSpec::ResolvConf(text.into())),
+        None => address(text, DNS_PORT).map(UpstreamSpec::Plain),
+        Some(("tcp", rest)) => address(rest, DNS_PORT).map(UpstreamSpec::Tcp),
         Some(("tls", rest)) => tls(rest),
         Some(("https", _)) => https(text),
         Some(_) => None,
     };
     let Some(read) = read else { return item.must_be(WHAT).reject() };
-    let (Upstream::Plain(address) | Upstream::Tcp(address)) = &read else { return Some(read) };
+    let (UpstreamSpec::Plain(address) | UpstreamSpec::Tcp(address)) = &read else { return Some(read) };
     if listen.dns.iter().any(|own| is_own(*own, *address)) {
         return item
             .error(format!("{text:?} is an address that this server listens on"))
@@ -165,16 +169,16 @@ fn address(text: &str, port: u16) -> Option<SocketAddr> {
 }
 
 /// Reads `ADDRESS[:PORT][#NAME]`; without a name the certificate must have the address.
-fn tls(text: &str) -> Option<Upstream> {
+fn tls(text: &str) -> Option<UpstreamSpec> {
     let (place, name) = text.split_once('#').map_or((text, None), |(place, name)| (place, Some(name)));
     let address = address(place, TLS_PORT)?;
     let name = name.map_or_else(|| address.ip().to_string(), str::to_owned);
     rustls::pki_types::ServerName::try_from(name.as_str()).ok()?;
-    Some(Upstream::Tls { address, name })
+    Some(UpstreamSpec::Tls { address, name })
 }
 
 /// Reads a URL, with the address of its host behind a `#` or without.
-fn https(text: &str) -> Option<Upstream> {
+fn https(text: &str) -> Option<UpstreamSpec> {
     let (url, place) = text.split_once('#').map_or((text, None), |(url, place)| (url, Some(place)));
     let parsed = reqwest::Url::parse(url).ok()?;
     let port = parsed.port_or_known_default().filter(|port| *port != 0)?;
@@ -185,5 +189,5 @@ fn https(text: &str) -> Option<Upstream> {
             .and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok())
             .map(|ip| SocketAddr::new(ip, port)),
     };
-    (!url.contains(' ')).then(|| Upstream::Https { url: url.to_owned(), address })
+    (!url.contains(' ')).then(|| UpstreamSpec::Https { url: url.to_owned(), address })
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use crate::config::{
     schema::Listen,
     toml::{
-        Item, Table, duration,
+        Item, TableReader, duration,
         values::{self, listen_address},
     },
 };
@@ -13,7 +13,7 @@ use crate::config::{
 /// Reads `[listen]`.
 pub(super) fn listen(item: Item<'_>) -> Option<Listen> {
     let default = Listen::default();
-    let mut table = Table::new("[listen]", &item)?;
+    let mut table = TableReader::new("[listen]", &item)?;
     let mut seen = HashMap::new();
     let dns = table.take("dns").and_then(|item| {
         item.non_empty_list("address", |element| {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use crate::{
     config::{
         schema::LocalityRule,
-        toml::{Item, Table, values},
+        toml::{Item, TableReader, values},
     },
     model::Network,
 };
@@ -19,7 +19,7 @@ pub(super) fn localities(item: Item<'_>) -> Vec<LocalityRule> {
     let mut networks: HashMap<Network, Item<'_>> = HashMap::new();
     let mut regions: HashMap<Arc<str>, (Arc<str>, Item<'_>)> = HashMap::new();
     let rules = item.list(|element| {
-        let mut table = Table::new("[[locality]]", &element)?;
+        let mut table = TableReader::new("[[locality]]", &element)?;
         let cidr = table.take("cidr");
         let zone = table.require("zone", "zone = \"eu-west-1a\"").and_then(name);
         let region = table.take("region");

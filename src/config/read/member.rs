@@ -1,10 +1,10 @@
 //! One entry of a service's `from`: which source, and what to ask it for.
 
-use super::{context::Context, static_member};
+use super::{context::NamespaceContext, static_member};
 use crate::{
     config::{
-        schema::{ConsulQuery, KubernetesObjects, KubernetesQuery, MemberRule, PortRef, Query},
-        toml::{Item, Table, list, nearest, values},
+        schema::{ConsulQuery, KubernetesObjects, KubernetesQuery, MemberRule, PortRef, SourceQuery},
+        toml::{Item, TableReader, list, nearest, values},
     },
     model::{Labels, SourceId, SourceKind},
 };
@@ -17,11 +17,11 @@ const FORMS: &str = "a member is one of\n\
     { static = [\"10.0.0.5:80\"] }";
 
 /// Reads a member.
-pub(super) fn member(item: Item<'_>, context: &Context<'_>) -> Option<MemberRule> {
+pub(super) fn member(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<MemberRule> {
     if item.value.as_table().is_none() {
         return item.error("a member must be a table").label("not a table").help(FORMS).reject();
     }
-    let table = Table::root("a member", item.value.as_table()?, item.scope);
+    let table = TableReader::root("a member", item.value.as_table()?, item.scope);
     let mut kinds = KINDS.into_iter().filter_map(|kind| table.peek(kind));
     match (kinds.next(), kinds.next()) {
         (Some(only), None) => match only.name {
@@ -49,53 +49,53 @@ pub(super) fn member(item: Item<'_>, context: &Context<'_>) -> Option<MemberRule
 }
 
 /// What every kind of member can have.
-struct Common {
+struct CommonKeys {
     labels: Labels,
     port_name: Option<(std::sync::Arc<str>, crate::model::Protocol)>,
 }
 
-impl Common {
-    fn take(table: &mut Table<'_>) -> Self {
+impl CommonKeys {
+    fn take(table: &mut TableReader<'_>) -> Self {
         Self {
             labels: table.take("labels").and_then(values::labels).unwrap_or_default(),
             port_name: table.take("port_name").and_then(values::port_name),
         }
     }
 
-    fn rule(self, source: SourceId, query: Query) -> MemberRule {
+    fn rule(self, source: SourceId, query: SourceQuery) -> MemberRule {
         MemberRule { source, labels: self.labels, port_name: self.port_name, query }
     }
 }
 
-fn consul(item: Item<'_>, context: &Context<'_>) -> Option<MemberRule> {
-    let mut table = Table::new("a consul member", &item)?;
+fn consul(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<MemberRule> {
+    let mut table = TableReader::new("a consul member", &item)?;
     let source = table.take("consul").and_then(|item| context.sources.named(item, SourceKind::Consul));
     let service = table.require("service", "service = \"web\"").and_then(|item| item.text());
     let tags = table.take("tags").map(|item| item.list(|tag| tag.text().map(str::to_owned)));
     let filter = table.take("filter").and_then(|item| item.text()).map(str::to_owned);
     let datacenter = table.take("datacenter").and_then(values::datacenter);
     let port = table.take("port").and_then(values::port);
-    let common = Common::take(&mut table);
+    let common = CommonKeys::take(&mut table);
     table.finish();
     let tags = tags.unwrap_or_default();
     let query = ConsulQuery { service: service?.to_owned(), tags, filter, datacenter, port };
-    Some(common.rule(source?, Query::Consul(query)))
+    Some(common.rule(source?, SourceQuery::Consul(query)))
 }
 
-fn kubernetes(item: Item<'_>, context: &Context<'_>) -> Option<MemberRule> {
-    let mut table = Table::new("a kubernetes member", &item)?;
+fn kubernetes(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<MemberRule> {
+    let mut table = TableReader::new("a kubernetes member", &item)?;
     let source =
         table.take("kubernetes").and_then(|item| context.sources.named(item, SourceKind::Kubernetes));
     let namespace = table.require("namespace", "namespace = \"default\"").and_then(values::kubernetes_name);
     let objects = objects(&mut table);
     let port = table.take("port").and_then(port_ref);
-    let common = Common::take(&mut table);
+    let common = CommonKeys::take(&mut table);
     table.finish();
     let query = KubernetesQuery { namespace: namespace?, objects: objects?, port };
-    Some(common.rule(source?, Query::Kubernetes(query)))
+    Some(common.rule(source?, SourceQuery::Kubernetes(query)))
 }
 
-fn objects(table: &mut Table<'_>) -> Option<KubernetesObjects> {
+fn objects(table: &mut TableReader<'_>) -> Option<KubernetesObjects> {
     const FORMS: &str =
         "write selector = \"app=web\" for pods, or service = \"web\" for the endpoints of a Service";
     match (table.take("selector"), table.take("service")) {
@@ -134,10 +134,10 @@ fn port_ref(item: Item<'_>) -> Option<PortRef> {
     Some(PortRef::Name(text.to_owned()))
 }
 
-fn fixed(item: Item<'_>, context: &Context<'_>) -> Option<MemberRule> {
-    let mut table = Table::new("a static member", &item)?;
+fn fixed(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<MemberRule> {
+    let mut table = TableReader::new("a static member", &item)?;
     let query = static_member::statics(&mut table, context.apex);
-    let common = Common::take(&mut table);
+    let common = CommonKeys::take(&mut table);
     table.finish();
-    Some(common.rule(SourceId::static_source(), Query::Static(query?)))
+    Some(common.rule(SourceId::static_source(), SourceQuery::Static(query?)))
 }

@@ -23,5 +23,5 @@ mod zone;
 
 pub(super) use forward::warn_of_own;
 pub(super) use resolve::resolve;
-pub(super) use server::{Zones, server};
-pub(super) use zone::{Zone, zone};
+pub(super) use server::{ZonePaths, server};
+pub(super) use zone::{ZoneFile, zone};

@@ -3,32 +3,32 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    context::{Kind, Reference, is_relative},
-    zone::Zone,
+    context::{Reference, ReferenceKind, is_relative},
+    zone::ZoneFile,
 };
 use crate::{
     config::{
         schema::{Alias, ImportRule},
-        toml::{Log, nearest, shorten},
+        toml::{DiagnosticSink, nearest, shorten},
     },
     model::Name,
 };
 
 /// Looks up what the zones name of each other; an alias by a full name becomes one of the service that it leads to.
-pub(in crate::config) fn resolve(zones: &mut [Zone<'_>], log: &Log) {
-    let world = World::of(zones);
+pub(in crate::config) fn resolve(zones: &mut [ZoneFile<'_>], log: &DiagnosticSink) {
+    let world = NamespaceIndex::of(zones);
     let mut services = Vec::new();
     for (at, zone) in zones.iter().enumerate() {
         let mut further: HashMap<&Name, &Reference> = HashMap::new();
         for reference in &zone.references {
             match &reference.kind {
-                Kind::Client(name) => world.check_client(name, zone, reference, log),
-                Kind::Alias(service) => {
+                ReferenceKind::Client(name) => world.check_client(name, zone, reference, log),
+                ReferenceKind::Alias(service) => {
                     services.extend(
                         world.target(service, zone, reference, log).map(|name| (at, service.clone(), name)),
                     );
                 }
-                Kind::Further(name) => {
+                ReferenceKind::Further(name) => {
                     check_further(name, zone, reference, log, further.insert(name, reference))
                 }
             }
@@ -45,15 +45,15 @@ pub(in crate::config) fn resolve(zones: &mut [Zone<'_>], log: &Log) {
 }
 
 /// What all zones have.
-struct World {
+struct NamespaceIndex {
     apexes: HashSet<Name>,
     declared: HashSet<Name>,
     aliases: HashMap<Name, Alias>,
     imports: HashMap<Name, Vec<ImportRule>>,
 }
 
-impl World {
-    fn of(zones: &[Zone<'_>]) -> Self {
+impl NamespaceIndex {
+    fn of(zones: &[ZoneFile<'_>]) -> Self {
         let namespaces = || zones.iter().map(|zone| &zone.namespace);
         let services = namespaces().flat_map(|namespace| &namespace.services);
         Self {
@@ -77,9 +77,9 @@ impl World {
         label.zip(imports).is_some_and(|(label, imports)| imports.iter().any(|one| one.could_bring(&label)))
     }
 
-    fn check_client(&self, name: &Name, zone: &Zone<'_>, reference: &Reference, log: &Log) {
+    fn check_client(&self, name: &Name, zone: &ZoneFile<'_>, reference: &Reference, log: &DiagnosticSink) {
         if let Some(alias) = self.aliases.get(name) {
-            let (Alias::Service(to) | Alias::Outside(to)) = alias;
+            let (Alias::Service(to) | Alias::External(to)) = alias;
             return reference
                 .error(
                     log,
@@ -97,8 +97,14 @@ impl World {
     }
 
     /// What the alias leads to, if that is a service of ours; `None` for one to outside, and where it is refused.
-    fn target(&self, service: &Name, zone: &Zone<'_>, reference: &Reference, log: &Log) -> Option<Name> {
-        let (Alias::Service(target) | Alias::Outside(target)) = self.aliases.get(service)?;
+    fn target(
+        &self,
+        service: &Name,
+        zone: &ZoneFile<'_>,
+        reference: &Reference,
+        log: &DiagnosticSink,
+    ) -> Option<Name> {
+        let (Alias::Service(target) | Alias::External(target)) = self.aliases.get(service)?;
         let own = &zone.namespace.apex;
         match self.apex(target) {
             None => return None,
@@ -117,7 +123,7 @@ impl World {
             }
             Some(_) => {}
         }
-        if let Some(Alias::Service(next) | Alias::Outside(next)) = self.aliases.get(target) {
+        if let Some(Alias::Service(next) | Alias::External(next)) = self.aliases.get(target) {
             return reference
                 .error(log, format!("the service {:?} is an alias itself", target.to_string()))
                 .help(format!("name what that one stands for: {:?}", next.to_string()))
@@ -137,7 +143,7 @@ impl World {
     }
 
     /// Says that there is no such service.
-    fn unknown(&self, name: &Name, zone: &Zone<'_>, reference: &Reference, log: &Log) {
+    fn unknown(&self, name: &Name, zone: &ZoneFile<'_>, reference: &Reference, log: &DiagnosticSink) {
         let own = &zone.namespace.apex;
         let apex = self.apex(name);
         let text = reference.text.trim_end_matches('.');
@@ -174,7 +180,13 @@ fn shown_below(name: &Name, apex: &Name) -> String {
     name.strip_suffix(&apex).and_then(|name| name.strip_suffix('.')).unwrap_or(&name).to_owned()
 }
 
-fn check_further(name: &Name, zone: &Zone<'_>, reference: &Reference, log: &Log, first: Option<&Reference>) {
+fn check_further(
+    name: &Name,
+    zone: &ZoneFile<'_>,
+    reference: &Reference,
+    log: &DiagnosticSink,
+    first: Option<&Reference>,
+) {
     let text = shorten(&reference.text);
     if zone.declared.contains(name) {
         reference

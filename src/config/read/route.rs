@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::{
-    context::{Context, Kind, is_relative, note},
+    context::{NamespaceContext, ReferenceKind, is_relative, note},
     filter::{filter, takes_all},
 };
 use crate::{
     config::{
-        schema::{Clients, Group, MemberRule, Route},
-        toml::{Item, Table, given, values},
+        schema::{ClientFilter, Group, MemberRule, Route},
+        toml::{Item, TableReader, given, values},
     },
     model::Name,
 };
@@ -19,15 +19,15 @@ const MAX_ROUTES: usize = 1000;
 const MAX_GROUPS: usize = 100;
 
 /// Reads a service's routes.
-pub(super) fn routes(item: Item<'_>, from: &[MemberRule], context: &Context<'_>) -> Vec<Route> {
+pub(super) fn routes(item: Item<'_>, from: &[MemberRule], context: &NamespaceContext<'_>) -> Vec<Route> {
     if item.count() > MAX_ROUTES {
         item.error(format!("a service has at most {MAX_ROUTES} routes")).report();
         return Vec::new();
     }
     let mut everybody: Option<Item<'_>> = None;
-    let mut seen: HashMap<Clients, Item<'_>> = HashMap::new();
+    let mut seen: HashMap<ClientFilter, Item<'_>> = HashMap::new();
     item.list(|element| {
-        let mut table = Table::new("a route", &element)?;
+        let mut table = TableReader::new("a route", &element)?;
         let clients = table.take("clients").map(|item| clients(item, context));
         let split = table.require("split", "split = [{ labels = { version = \"v1\" }, weight = 90 }]");
         let split = split.and_then(|item| split_of(item, from, context));
@@ -52,8 +52,8 @@ fn unreachable(item: Item<'_>, first: Item<'_>, why: &str) {
         .report();
 }
 
-fn clients(item: Item<'_>, context: &Context<'_>) -> Option<Clients> {
-    let mut table = Table::new("a route's clients", &item)?;
+fn clients(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<ClientFilter> {
+    let mut table = TableReader::new("a route's clients", &item)?;
     let service = table.take("service");
     let labels = table.take("labels");
     let cidr = table.take("cidr");
@@ -66,14 +66,14 @@ fn clients(item: Item<'_>, context: &Context<'_>) -> Option<Clients> {
     let networks = cidr.map(|item| item.non_empty_list("network", values::network));
     let locality = locality.map(|item| item.text().map(Into::into));
     let kube_namespace = kube_namespace.map(|item| values::kubernetes_name(item).map(Into::into));
-    let read = Clients {
+    let read = ClientFilter {
         service: given(service)?,
         labels: given(labels)?.unwrap_or_default(),
         networks: given(networks)?.unwrap_or_default(),
         locality: given(locality)?,
         kube_namespace: given(kube_namespace)?,
     };
-    if read != Clients::default() {
+    if read != ClientFilter::default() {
         return Some(read);
     }
     if is_narrow || !is_misspelt {
@@ -85,7 +85,7 @@ fn clients(item: Item<'_>, context: &Context<'_>) -> Option<Clients> {
     None
 }
 
-fn split_of(item: Item<'_>, from: &[MemberRule], context: &Context<'_>) -> Option<Vec<Group>> {
+fn split_of(item: Item<'_>, from: &[MemberRule], context: &NamespaceContext<'_>) -> Option<Vec<Group>> {
     if item.count() > MAX_GROUPS {
         return item.error(format!("a split has at most {MAX_GROUPS} groups")).reject();
     }
@@ -122,8 +122,8 @@ fn split_of(item: Item<'_>, from: &[MemberRule], context: &Context<'_>) -> Optio
     Some(split)
 }
 
-fn group(item: Item<'_>, from: &[MemberRule], context: &Context<'_>) -> Option<Group> {
-    let mut table = Table::new("a route's group", &item)?;
+fn group(item: Item<'_>, from: &[MemberRule], context: &NamespaceContext<'_>) -> Option<Group> {
+    let mut table = TableReader::new("a route's group", &item)?;
     let filter = filter(&mut table, from, context);
     let weight = table.require("weight", "weight = 90").and_then(values::weight);
     let strict = table.take("strict").and_then(|item| item.boolean());
@@ -132,13 +132,13 @@ fn group(item: Item<'_>, from: &[MemberRule], context: &Context<'_>) -> Option<G
 }
 
 /// Reads the service of a route's clients.
-fn client_service(item: Item<'_>, context: &Context<'_>) -> Option<Name> {
+fn client_service(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<Name> {
     const WHAT: &str = "a service's name, such as \"web\" or, of another namespace, \"web.shop.internal\"";
     let text = item.text_as(WHAT)?;
     let name = if is_relative(text) { context.apex.join(text) } else { text.parse() };
     match name {
         Ok(name) => {
-            note(item, item.span, text, Kind::Client(name.clone()), context);
+            note(item, item.span, text, ReferenceKind::Client(name.clone()), context);
             Some(name)
         }
         Err(error) => item.must_be(WHAT).label(error.to_string()).reject(),

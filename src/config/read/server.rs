@@ -5,36 +5,36 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     access::access,
     cache::cache,
-    forward::{Placed, forward},
+    forward::{PlacedRule, forward},
     listen::listen,
     locality,
-    sources::{self, Sources},
+    sources::{self, DeclaredSources},
 };
 use crate::{
     config::{
-        schema::{Access, Cache, Config, Listen, LocalityRule},
-        toml::{Base, Item, Table, duration, values},
+        schema::{AccessSettings, CacheSettings, Config, Listen, LocalityRule},
+        toml::{Item, PathBase, TableReader, duration, values},
     },
     model::Network,
 };
 
 /// What `muster.toml` says.
-pub(in crate::config) struct Server<'a> {
-    pub(in crate::config) zones: Zones<'a>,
+pub(in crate::config) struct ServerFile<'a> {
+    pub(in crate::config) zones: ZonePaths<'a>,
     pub(in crate::config) watch_files: bool,
     pub(in crate::config) listen: Listen,
-    pub(in crate::config) access: Access,
+    pub(in crate::config) access: AccessSettings,
     pub(in crate::config) state: Option<PathBuf>,
     pub(in crate::config) max_stale: Duration,
-    pub(in crate::config) sources: Sources,
-    pub(in crate::config) forward: Vec<Placed<'a>>,
-    pub(in crate::config) cache: Cache,
+    pub(in crate::config) sources: DeclaredSources,
+    pub(in crate::config) forward: Vec<PlacedRule<'a>>,
+    pub(in crate::config) cache: CacheSettings,
     pub(in crate::config) localities: Vec<LocalityRule>,
     pub(in crate::config) reverse: Vec<Network>,
 }
 
 /// Where the zone files are.
-pub(in crate::config) enum Zones<'a> {
+pub(in crate::config) enum ZonePaths<'a> {
     /// `zones` is left out: the folder `zones`, which need not exist.
     Default,
     /// Folders and files, each with its place.
@@ -42,11 +42,11 @@ pub(in crate::config) enum Zones<'a> {
 }
 
 /// Reads a whole `muster.toml`.
-pub(in crate::config) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server<'a> {
+pub(in crate::config) fn server<'a>(mut table: TableReader<'a>, base: &PathBase) -> ServerFile<'a> {
     let zones = match table.take("zones") {
-        None => Zones::Default,
+        None => ZonePaths::Default,
         Some(item) => {
-            Zones::Given(item.list(|element| values::path(element, base).map(|path| (path, element))))
+            ZonePaths::Given(item.list(|element| values::path(element, base).map(|path| (path, element))))
         }
     };
     let watch_files = table.take("watch_files").and_then(|item| item.boolean()).unwrap_or_default();
@@ -77,7 +77,7 @@ pub(in crate::config) fn server<'a>(mut table: Table<'a>, base: &Base) -> Server
         _ => None,
     });
     let max_stale = max_stale.unwrap_or(Config::DEFAULT_MAX_STALE);
-    Server {
+    ServerFile {
         zones,
         watch_files,
         listen,

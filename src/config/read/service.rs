@@ -1,14 +1,14 @@
 //! `[services.NAME]`: one name and where its instances come from.
 
 use super::{
-    answer_defaults::shape,
-    context::{Context, Kind, is_relative, note},
+    answer_defaults::answer_settings,
+    context::{NamespaceContext, ReferenceKind, is_relative, note},
     failover, member, route, subset_names,
 };
 use crate::{
     config::{
-        schema::{Alias, MemberRule, Service},
-        toml::{Item, Table, shorten},
+        schema::{Alias, MemberRule, ServiceDefinition},
+        toml::{Item, TableReader, shorten},
     },
     model::Name,
 };
@@ -33,8 +33,12 @@ pub(super) fn name(entry: Item<'_>, apex: &Name) -> Option<Name> {
 }
 
 /// Reads a service that is called `name`.
-pub(super) fn service(item: Item<'_>, name: Name, context: &Context<'_>) -> Option<Service> {
-    let mut table = Table::new("[services.NAME]", &item)?;
+pub(super) fn service(
+    item: Item<'_>,
+    name: Name,
+    context: &NamespaceContext<'_>,
+) -> Option<ServiceDefinition> {
+    let mut table = TableReader::new("[services.NAME]", &item)?;
     if item.name.starts_with('_')
         && let Some(proto) = table.keys().find(|key| key.starts_with('_'))
     {
@@ -45,7 +49,7 @@ pub(super) fn service(item: Item<'_>, name: Name, context: &Context<'_>) -> Opti
             .help(format!("write [services.{:?}]", shorten(&whole)))
             .reject();
     }
-    let shape = shape(&mut table, context.defaults);
+    let answers = answer_settings(&mut table, context.defaults);
     let alias = table.take("alias");
     let own = ["from", "routes", "names", "failover", "min_healthy", "hold_down"].map(|key| table.take(key));
     let [from, routes, names, tiers, min_healthy, hold_down] = own;
@@ -59,9 +63,9 @@ pub(super) fn service(item: Item<'_>, name: Name, context: &Context<'_>) -> Opti
         }
         table.finish();
         let alias = read_alias(alias, &name, context)?;
-        return Some(Service {
+        return Some(ServiceDefinition {
             name,
-            shape,
+            answers,
             alias: Some(alias),
             from: Vec::new(),
             routes: Vec::new(),
@@ -79,9 +83,9 @@ pub(super) fn service(item: Item<'_>, name: Name, context: &Context<'_>) -> Opti
     let routes = routes.map(|item| route::routes(item, known, context));
     let failover = failover::failover(tiers, [min_healthy, hold_down], known, context);
     let names = names.map(|item| subset_names::names(item, known, context));
-    Some(Service {
+    Some(ServiceDefinition {
         name,
-        shape,
+        answers,
         alias: None,
         routes: routes.unwrap_or_default(),
         failover,
@@ -91,7 +95,7 @@ pub(super) fn service(item: Item<'_>, name: Name, context: &Context<'_>) -> Opti
 }
 
 /// Reads where the instances come from; `None` if any member could not be read.
-fn members(item: Item<'_>, context: &Context<'_>) -> Option<Vec<MemberRule>> {
+fn members(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<Vec<MemberRule>> {
     if item.count() > MAX_MEMBERS {
         return item.error(format!("a service has at most {MAX_MEMBERS} members")).reject();
     }
@@ -101,18 +105,18 @@ fn members(item: Item<'_>, context: &Context<'_>) -> Option<Vec<MemberRule>> {
 }
 
 /// Reads the alias of the service `name`. Whether it leads to one of our services is found out when all files are read.
-fn read_alias(item: Item<'_>, name: &Name, context: &Context<'_>) -> Option<Alias> {
+fn read_alias(item: Item<'_>, name: &Name, context: &NamespaceContext<'_>) -> Option<Alias> {
     const WHAT: &str = "the name of another service of this namespace, or a full name outside of all of them";
     let text = item.text_as(WHAT)?;
     let alias = if is_relative(text) {
         context.apex.join(text).map(Alias::Service)
     } else {
-        text.parse().map(Alias::Outside)
+        text.parse().map(Alias::External)
     };
     match alias {
-        Ok(Alias::Outside(root)) if root == Name::root() => item.must_be(WHAT).reject(),
+        Ok(Alias::External(root)) if root == Name::root() => item.must_be(WHAT).reject(),
         Ok(alias) => {
-            note(item, item.span, text, Kind::Alias(name.clone()), context);
+            note(item, item.span, text, ReferenceKind::Alias(name.clone()), context);
             Some(alias)
         }
         Err(error) => item.must_be(WHAT).label(error.to_string()).reject(),

@@ -7,7 +7,7 @@ use reqwest::Url;
 use crate::{
     config::{
         schema::{ConsulSource, KubernetesSource},
-        toml::{Base, Item, Table, duration, list, nearest, shorten, values},
+        toml::{Item, PathBase, TableReader, duration, list, nearest, shorten, values},
     },
     model::{SourceId, SourceKind},
 };
@@ -17,7 +17,7 @@ const MAX_NAME: usize = 63;
 
 /// Every source of `muster.toml`.
 #[derive(Debug, Default)]
-pub(in crate::config) struct Sources {
+pub(in crate::config) struct DeclaredSources {
     pub(in crate::config) consul: Vec<ConsulSource>,
     pub(in crate::config) kubernetes: Vec<KubernetesSource>,
     names: Vec<SourceId>,
@@ -25,7 +25,7 @@ pub(in crate::config) struct Sources {
     pub(in crate::config) incomplete: bool,
 }
 
-impl Sources {
+impl DeclaredSources {
     /// Reads the name of a source of any kind, `static` for the instances that stand in zone files.
     pub(super) fn of_any_kind(&self, item: Item<'_>) -> Option<SourceId> {
         const WHAT: &str = "the name of a source in muster.toml, or \"static\"";
@@ -83,8 +83,8 @@ impl Sources {
 }
 
 /// Reads the tables of all kinds of sources.
-pub(super) fn sources(table: &mut Table<'_>, base: &Base) -> Sources {
-    let mut sources = Sources::default();
+pub(super) fn sources(table: &mut TableReader<'_>, base: &PathBase) -> DeclaredSources {
+    let mut sources = DeclaredSources::default();
     for (id, item) in named(table.take("consul"), SourceKind::Consul) {
         sources.names.push(id.clone());
         sources.consul.extend(consul(id, item, base));
@@ -130,8 +130,8 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-fn consul(id: SourceId, item: Item<'_>, base: &Base) -> Option<ConsulSource> {
-    let mut table = Table::new("[consul.NAME]", &item)?;
+fn consul(id: SourceId, item: Item<'_>, base: &PathBase) -> Option<ConsulSource> {
+    let mut table = TableReader::new("[consul.NAME]", &item)?;
     let address = match table.take("address") {
         Some(item) => consul_address(item),
         None => Some(ConsulSource::DEFAULT_ADDRESS.to_owned()),
@@ -173,7 +173,7 @@ fn consul(id: SourceId, item: Item<'_>, base: &Base) -> Option<ConsulSource> {
 fn client_certificate(
     cert: Option<Item<'_>>,
     key: Option<Item<'_>>,
-    base: &Base,
+    base: &PathBase,
 ) -> Option<(PathBuf, PathBuf)> {
     match (cert, key) {
         (Some(cert), Some(key)) => {
@@ -227,8 +227,8 @@ fn consul_address(item: Item<'_>) -> Option<String> {
     Some(url.as_str().trim_end_matches('/').to_owned())
 }
 
-fn kubernetes(id: SourceId, item: Item<'_>, base: &Base) -> Option<KubernetesSource> {
-    let mut table = Table::new("[kubernetes.NAME]", &item)?;
+fn kubernetes(id: SourceId, item: Item<'_>, base: &PathBase) -> Option<KubernetesSource> {
+    let mut table = TableReader::new("[kubernetes.NAME]", &item)?;
     let kubeconfig = table.take("kubeconfig");
     let context = table.take("context");
     if let (None, Some(context)) = (kubeconfig, context) {

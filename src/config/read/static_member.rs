@@ -5,9 +5,9 @@ use std::{collections::HashMap, net::IpAddr};
 use super::check;
 use crate::{
     config::{
-        schema::{Check, StaticMember},
+        schema::{HealthCheck, StaticMember},
         toml::{
-            Item, Table,
+            Item, TableReader,
             values::{self, bare_address},
         },
     },
@@ -21,11 +21,11 @@ const WHAT: &str =
     "an address and a port, such as \"10.0.0.5:80\", \"[fd00::5]:80\" or \"vm-2.example.com:80\"";
 
 /// Reads the instances and their check.
-pub(super) fn statics(table: &mut Table<'_>, apex: &Name) -> Option<StaticMember> {
+pub(super) fn statics(table: &mut TableReader<'_>, apex: &Name) -> Option<StaticMember> {
     let check = table.take("check");
     let has_check = check.is_some();
     let check = check.and_then(check::check);
-    let mut seen = Seen::default();
+    let mut seen = SeenInstances::default();
     let instances = table.take("static").and_then(|item| {
         item.non_empty_list("instance", |element| {
             let mut instance = instance(element, apex)?;
@@ -39,7 +39,7 @@ pub(super) fn statics(table: &mut Table<'_>, apex: &Name) -> Option<StaticMember
 }
 
 /// Refuses an instance that is to be probed, but nobody says on which port.
-fn needs_port(instance: &Instance, check: Option<&Check>, item: Item<'_>) {
+fn needs_port(instance: &Instance, check: Option<&HealthCheck>, item: Item<'_>) {
     if instance.port == 0 && check.is_some_and(|check| check.port.is_none()) {
         item.error("an instance that is checked needs a port")
             .label("has none")
@@ -50,13 +50,13 @@ fn needs_port(instance: &Instance, check: Option<&Check>, item: Item<'_>) {
 
 /// Ids and places of a member's instances so far.
 #[derive(Default)]
-struct Seen<'a> {
+struct SeenInstances<'a> {
     ids: HashMap<std::sync::Arc<str>, Item<'a>>,
     addresses: HashMap<(IpAddr, u16), Item<'a>>,
     hosts: HashMap<(Name, u16), Item<'a>>,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> SeenInstances<'a> {
     fn note(&mut self, instance: &Instance, item: Item<'a>) {
         let port = instance.port;
         let first = match &instance.target {
@@ -120,7 +120,7 @@ fn id_of(target: &Target, port: u16) -> String {
 }
 
 fn long_form(item: Item<'_>, apex: &Name) -> Option<Instance> {
-    let mut table = Table::new("a static instance", &item)?;
+    let mut table = TableReader::new("a static instance", &item)?;
     let address = table.require("address", "address = \"10.0.0.5\"");
     let address = address.and_then(|item| addresses(item, apex).map(|read| (item, read)));
     let port_item = table.take("port");

@@ -1,19 +1,19 @@
 //! `names` of a service: further names for some of its instances.
 
 use super::{
-    context::{Context, Kind, note},
+    context::{NamespaceContext, ReferenceKind, note},
     filter::{filter, takes_all},
 };
 use crate::{
     config::{
         schema::{MemberRule, SubsetName},
-        toml::{Item, Table, shorten},
+        toml::{Item, TableReader, shorten},
     },
     model::Name,
 };
 
 /// Reads a service's further names, in the order of their names.
-pub(super) fn names(item: Item<'_>, from: &[MemberRule], context: &Context<'_>) -> Vec<SubsetName> {
+pub(super) fn names(item: Item<'_>, from: &[MemberRule], context: &NamespaceContext<'_>) -> Vec<SubsetName> {
     let what = "a table of names, such as { \"v2.web\" = { labels = { version = \"v2\" } } }";
     let mut names: Vec<_> = item
         .entries(what)
@@ -21,7 +21,7 @@ pub(super) fn names(item: Item<'_>, from: &[MemberRule], context: &Context<'_>) 
         .into_iter()
         .filter_map(|entry| {
             let name = name(entry, context);
-            let mut table = Table::new("a further name", &entry)?;
+            let mut table = TableReader::new("a further name", &entry)?;
             let filter = filter(&mut table, from, context);
             // A misspelt key is reported as such.
             let is_misspelt = table.keys().any(|key| key != "labels");
@@ -42,7 +42,7 @@ pub(super) fn names(item: Item<'_>, from: &[MemberRule], context: &Context<'_>) 
 }
 
 /// Reads the key: one or two labels below the apex.
-fn name(entry: Item<'_>, context: &Context<'_>) -> Option<Name> {
+fn name(entry: Item<'_>, context: &NamespaceContext<'_>) -> Option<Name> {
     let bad = |label: String| {
         entry
             .error(format!("{:?} is not a further name", shorten(entry.name)))
@@ -60,7 +60,7 @@ fn name(entry: Item<'_>, context: &Context<'_>) -> Option<Name> {
     }
     match context.apex.join(entry.name) {
         Ok(name) => {
-            note(entry, entry.key, entry.name, Kind::Further(name.clone()), context);
+            note(entry, entry.key, entry.name, ReferenceKind::Further(name.clone()), context);
             Some(name)
         }
         Err(error) => bad(error.to_string()),

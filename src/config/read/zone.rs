@@ -6,22 +6,22 @@ use std::{
 };
 
 use super::{
-    answer_defaults::shape,
-    context::{Context, Reference},
+    answer_defaults::answer_settings,
+    context::{NamespaceContext, Reference},
     import::read_imports,
     service,
-    sources::Sources,
+    sources::DeclaredSources,
 };
 use crate::{
     config::{
-        schema::{Namespace, Service, Shape, Truncate},
-        toml::{Item, Scope, Table, values},
+        schema::{AnswerSettings, Namespace, ServiceDefinition, Truncate},
+        toml::{Item, Scope, TableReader, values},
     },
     model::Name,
 };
 
 /// A zone file as it was read.
-pub(in crate::config) struct Zone<'a> {
+pub(in crate::config) struct ZoneFile<'a> {
     pub(in crate::config) namespace: Namespace,
     /// Where its name is.
     pub(in crate::config) named: Item<'a>,
@@ -32,10 +32,13 @@ pub(in crate::config) struct Zone<'a> {
 }
 
 /// Reads a whole zone file.
-pub(in crate::config) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Option<Zone<'a>> {
+pub(in crate::config) fn zone<'a>(
+    mut table: TableReader<'a>,
+    sources: &DeclaredSources,
+) -> Option<ZoneFile<'a>> {
     let named = table.require("namespace", "namespace = \"shop.internal\"");
     let apex = named.and_then(apex);
-    let defaults = shape(&mut table, &Shape::default());
+    let defaults = answer_settings(&mut table, &AnswerSettings::default());
     let negative_ttl = table.take("negative_ttl").and_then(values::ttl);
     let ns = table.take("ns").map(|item| item.list(values::name)).unwrap_or_default();
     let hostmaster = table.take("hostmaster").and_then(values::mailbox);
@@ -52,7 +55,7 @@ pub(in crate::config) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Op
     // What is below is read under any apex, so that a bad one hides nothing.
     let under = apex.clone().unwrap_or_else(Name::root);
     let references = RefCell::default();
-    let context = Context { apex: &under, defaults: &defaults, sources, references: &references };
+    let context = NamespaceContext { apex: &under, defaults: &defaults, sources, references: &references };
     let (services, declared) = services.map(|item| read_services(item, &context)).unwrap_or_default();
     let imports = imports.map(|item| read_imports(item, &context)).unwrap_or_default();
     let apex = apex?;
@@ -70,7 +73,7 @@ pub(in crate::config) fn zone<'a>(mut table: Table<'a>, sources: &Sources) -> Op
         apex,
     };
     let declared = declared.into_keys().collect();
-    Some(Zone { namespace, named: named?, declared, references: references.into_inner() })
+    Some(ZoneFile { namespace, named: named?, declared, references: references.into_inner() })
 }
 
 fn apex(item: Item<'_>) -> Option<Name> {
@@ -104,7 +107,10 @@ fn truncate(item: Item<'_>) -> Option<Truncate> {
 }
 
 /// Reads the services; gives also the names of those that could not be read.
-fn read_services<'a>(item: Item<'a>, context: &Context<'_>) -> (Vec<Service>, HashMap<Name, Item<'a>>) {
+fn read_services<'a>(
+    item: Item<'a>,
+    context: &NamespaceContext<'_>,
+) -> (Vec<ServiceDefinition>, HashMap<Name, Item<'a>>) {
     let entries = item.entries("a table of services, such as [services.web]").unwrap_or_default();
     let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
     let mut services = Vec::new();

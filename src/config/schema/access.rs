@@ -6,7 +6,7 @@ use crate::model::Network;
 
 /// `[access]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
+pub struct AccessSettings {
     /// Who may ask for our own names; all others are REFUSED.
     pub allow: Vec<Network>,
     /// Of those, for whom other names are forwarded.
@@ -25,7 +25,7 @@ pub struct Access {
     pub cookies: Cookies,
 }
 
-impl Access {
+impl AccessSettings {
     /// Networks that are nobody's on the Internet: loopback, private (RFC 1918), shared (RFC 6598), link-local (RFC 3927) and
     /// unique local (RFC 4193) addresses.
     pub const PRIVATE: [Network; 9] = [
@@ -46,7 +46,7 @@ impl Access {
     pub const DEFAULT_LONGEST_QUERY: usize = 1232;
 }
 
-impl Default for Access {
+impl Default for AccessSettings {
     fn default() -> Self {
         Self {
             allow: Self::PRIVATE.into(),
@@ -88,7 +88,13 @@ pub struct ResponseLimit {
 
 impl Default for ResponseLimit {
     fn default() -> Self {
-        Self { per_second: Some(100), slip: 2, v4_prefix: 24, v6_prefix: 56, exempt: Access::PRIVATE.into() }
+        Self {
+            per_second: Some(100),
+            slip: 2,
+            v4_prefix: 24,
+            v6_prefix: 56,
+            exempt: AccessSettings::PRIVATE.into(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::model::HealthSet;
 
 /// What a service's answers look like; a namespace's imports share one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct AnswerSettings {
     /// TTL of its answers, in seconds.
     pub ttl: u32,
     /// Which health states are answered.
@@ -16,19 +16,19 @@ pub struct Shape {
     /// Records of one type in one answer.
     pub max_answers: usize,
     /// In which order they stand.
-    pub order: Order,
+    pub order: AnswerOrder,
     /// Whether instances near the asker come first.
     pub nearness: Option<Nearness>,
     /// Whether an instance's own name has its labels as TXT.
     pub txt: bool,
 }
 
-impl Shape {
+impl AnswerSettings {
     /// Records of one type in one answer where nothing is said: Route 53's multivalue answers have up to eight.
     pub const DEFAULT_MAX_ANSWERS: usize = 8;
 }
 
-impl Default for Shape {
+impl Default for AnswerSettings {
     /// TTL 0: every look-up sees the next truth.
     fn default() -> Self {
         Self {
@@ -37,7 +37,7 @@ impl Default for Shape {
             when_all_unhealthy: WhenAllUnhealthy::default(),
             panic_threshold: 0,
             max_answers: Self::DEFAULT_MAX_ANSWERS,
-            order: Order::default(),
+            order: AnswerOrder::default(),
             nearness: None,
             txt: false,
         }
@@ -56,7 +56,7 @@ pub enum WhenAllUnhealthy {
 
 /// In which order the records of an answer stand, and which are taken when not all are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum AnswerOrder {
     /// Each answer begins one further than the one before. Where fewer are answered than there are, and their weights
     /// differ, the first follows the weights.
     #[default]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What of forwarded answers is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cache {
+pub struct CacheSettings {
     /// How much memory it may take, in bytes; 0: nothing is kept.
     pub size: usize,
     /// Longest time that an answer counts as fresh, in seconds.
@@ -19,7 +19,7 @@ pub struct Cache {
     pub prefetch: bool,
 }
 
-impl Cache {
+impl CacheSettings {
     /// Memory where nothing is said.
     pub const DEFAULT_SIZE: usize = 64 << 20;
     /// Longest time where nothing is said: a day.
@@ -30,7 +30,7 @@ impl Cache {
     pub const DEFAULT_SERVE_STALE: Duration = Duration::from_secs(24 * 3600);
 }
 
-impl Default for Cache {
+impl Default for CacheSettings {
     fn default() -> Self {
         Self {
             size: Self::DEFAULT_SIZE,

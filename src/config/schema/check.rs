@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Defaults and limits are those of Route 53's health checks:
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-creating-values.html>
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub struct HealthCheck {
     /// What is tried.
     pub kind: CheckKind,
     /// Time from one probe's start to the next one's.
@@ -22,7 +22,7 @@ pub struct Check {
     pub port: Option<u16>,
 }
 
-impl Check {
+impl HealthCheck {
     /// Time between probes where nothing is said: Route 53's standard interval.
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
     /// Shortest time between probes.

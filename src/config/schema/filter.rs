@@ -6,7 +6,7 @@ use crate::model::{Labels, Name, Network, Selector, SourceId};
 
 /// Which of a service's instances are meant; what is left out does not narrow it, and all that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct InstanceFilter {
     /// Labels that an instance must all have, with these values.
     pub labels: Labels,
     /// A selector that its labels must match.
@@ -19,7 +19,7 @@ pub struct Filter {
     pub locality: Option<Arc<str>>,
 }
 
-impl fmt::Display for Filter {
+impl fmt::Display for InstanceFilter {
     /// Writes `version=v2, of consul.vms, datacenter dc2`; `all instances` where nothing narrows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = pairs(&self.labels);
@@ -35,7 +35,7 @@ impl fmt::Display for Filter {
 
 /// `clients = { … }`: who asks; all that is given must hold, and at least one thing is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Clients {
+pub struct ClientFilter {
     /// The service that the asker is an instance of.
     pub service: Option<Name>,
     /// Labels that the asker must all have, with these values.
@@ -48,7 +48,7 @@ pub struct Clients {
     pub kube_namespace: Option<Arc<str>>,
 }
 
-impl fmt::Display for Clients {
+impl fmt::Display for ClientFilter {
     /// Writes `magnanimo.shop, version=v1, in 10.0.0.0/8, zone a, Kubernetes namespace shop`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts: Vec<String> = self.service.iter().map(ToString::to_string).collect();

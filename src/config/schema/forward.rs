@@ -6,11 +6,11 @@ use crate::model::Name;
 
 /// One suffix and its upstreams.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forward {
+pub struct ForwardRule {
     /// Names at or below it go to these upstreams; the longest suffix wins.
     pub suffix: Name,
     /// Resolvers in order of preference, at least one.
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<UpstreamSpec>,
     /// Which of them is asked first.
     pub policy: ForwardPolicy,
     /// How long a client's question is worked on in all; then it gets SERVFAIL, or a stale answer.
@@ -23,14 +23,14 @@ pub struct Forward {
     pub ca_file: Option<PathBuf>,
 }
 
-impl Forward {
+impl ForwardRule {
     /// How long a question is worked on where nothing is said: stub resolvers ask again after 5 seconds.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(4500);
     /// Tries for one question where nothing is said.
     pub const DEFAULT_TRIES: usize = 4;
 
     /// A suffix with its upstreams, all else as where nothing is said.
-    pub fn new(suffix: Name, upstreams: Vec<Upstream>) -> Self {
+    pub fn new(suffix: Name, upstreams: Vec<UpstreamSpec>) -> Self {
         Self {
             suffix,
             upstreams,
@@ -57,7 +57,7 @@ pub enum ForwardPolicy {
 
 /// One resolver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Upstream {
+pub enum UpstreamSpec {
     /// Over UDP, and over TCP what does not fit: `10.0.0.2`.
     Plain(SocketAddr),
     /// Over TCP only: `tcp://10.0.0.2`.
@@ -80,12 +80,12 @@ pub enum Upstream {
     ResolvConf(PathBuf),
 }
 
-impl Upstream {
+impl UpstreamSpec {
     /// The file that `system` stands for.
     pub const SYSTEM: &str = "/etc/resolv.conf";
 }
 
-impl fmt::Display for Upstream {
+impl fmt::Display for UpstreamSpec {
     /// Writes it as it is written in the file, always with a port.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

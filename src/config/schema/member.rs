@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::check::Check;
+use super::check::HealthCheck;
 use crate::model::{Instance, Labels, Protocol, Selector, SourceId};
 
 /// One entry of a service's `from`.
@@ -15,12 +15,12 @@ pub struct MemberRule {
     /// The name of its instances' main port, for `_port._proto.svc.ns`, with its protocol.
     pub port_name: Option<(Arc<str>, Protocol)>,
     /// What to ask the source for.
-    pub query: Query,
+    pub query: SourceQuery,
 }
 
 /// What a member asks its source for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Query {
+pub enum SourceQuery {
     /// A Consul service.
     Consul(ConsulQuery),
     /// Pods, or the EndpointSlices of a Service.
@@ -79,5 +79,5 @@ pub struct StaticMember {
     /// The instances, at least one; healthy where there is no check, else of unknown health.
     pub instances: Vec<Instance>,
     /// How they are probed; `None`: they count as healthy.
-    pub check: Option<Check>,
+    pub check: Option<HealthCheck>,
 }

@@ -15,16 +15,18 @@ mod server;
 mod service;
 mod sources;
 
-pub use access::{Access, Cookies, OverLimit, ResponseLimit};
-pub use answers::{Near, Nearness, Order, Shape, WhenAllUnhealthy};
-pub use cache::Cache;
-pub use check::{Check, CheckKind, HttpCheck};
-pub use filter::{Clients, Filter};
-pub use forward::{Forward, ForwardPolicy, Upstream};
+pub use access::{AccessSettings, Cookies, OverLimit, ResponseLimit};
+pub use answers::{AnswerOrder, AnswerSettings, Near, Nearness, WhenAllUnhealthy};
+pub use cache::CacheSettings;
+pub use check::{CheckKind, HealthCheck, HttpCheck};
+pub use filter::{ClientFilter, InstanceFilter};
+pub use forward::{ForwardPolicy, ForwardRule, UpstreamSpec};
 pub use locality::{LocalityRule, region_of};
-pub use member::{ConsulQuery, KubernetesObjects, KubernetesQuery, MemberRule, PortRef, Query, StaticMember};
+pub use member::{
+    ConsulQuery, KubernetesObjects, KubernetesQuery, MemberRule, PortRef, SourceQuery, StaticMember,
+};
 pub use namespace::{ImportRule, Namespace, Truncate};
 pub use routing::{Amount, Failover, Group, Route};
 pub use server::{Config, Listen};
-pub use service::{Alias, Service, SubsetName};
+pub use service::{Alias, ServiceDefinition, SubsetName};
 pub use sources::{ConsulSource, KubernetesSource};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{answers::Shape, pattern::matches, service::Service};
+use super::{answers::AnswerSettings, pattern::matches, service::ServiceDefinition};
 use crate::model::{Import, Name, SourceId};
 
 /// A namespace: one file under `zones`.
@@ -25,7 +25,7 @@ pub struct Namespace {
     /// Whether its services can be browsed (DNS-SD, RFC 6763).
     pub dns_sd: bool,
     /// Services, in the order of their names.
-    pub services: Vec<Service>,
+    pub services: Vec<ServiceDefinition>,
     /// Services that follow a source's own list.
     pub imports: Vec<ImportRule>,
 }
@@ -70,7 +70,7 @@ pub struct ImportRule {
     /// Patterns of which none may match.
     pub exclude: Vec<String>,
     /// What the answers look like.
-    pub shape: Shape,
+    pub answers: AnswerSettings,
 }
 
 impl ImportRule {

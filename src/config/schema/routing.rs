@@ -2,13 +2,13 @@
 
 use std::{fmt, time::Duration};
 
-use super::filter::{Clients, Filter};
+use super::filter::{ClientFilter, InstanceFilter};
 
 /// One entry of a service's `routes`: which clients get which weighted groups. The first that matches wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Who it is for; `None`: everybody.
-    pub clients: Option<Clients>,
+    pub clients: Option<ClientFilter>,
     /// The groups, at least one, with at least one weight above 0.
     pub split: Vec<Group>,
 }
@@ -17,7 +17,7 @@ pub struct Route {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Which instances are in it.
-    pub filter: Filter,
+    pub filter: InstanceFilter,
     /// Its share of the look-ups; 0 gets nothing while another group has more and something to answer.
     pub weight: u16,
     /// Whether its share stays its own when nothing in it may be answered, rather than going to the others.
@@ -29,7 +29,7 @@ pub struct Group {
 pub struct Failover {
     /// The tiers, in order of preference, at least one; an instance belongs to the first that it matches, and one that
     /// matches none is not answered.
-    pub tiers: Vec<Filter>,
+    pub tiers: Vec<InstanceFilter>,
     /// How many of a tier's instances must be fit for it to be used.
     pub min_healthy: Amount,
     /// How long an earlier tier must be fit again before it is returned to.

@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    access::Access,
-    cache::Cache,
-    forward::Forward,
+    access::AccessSettings,
+    cache::CacheSettings,
+    forward::ForwardRule,
     locality::LocalityRule,
     namespace::Namespace,
     sources::{ConsulSource, KubernetesSource},
@@ -28,7 +28,7 @@ pub struct Config {
     /// Where and how to listen.
     pub listen: Listen,
     /// Who may ask, and how much.
-    pub access: Access,
+    pub access: AccessSettings,
     /// Where the last known good is kept; `None`: not kept.
     pub state: Option<PathBuf>,
     /// How long a lost source's last word is answered from.
@@ -38,13 +38,13 @@ pub struct Config {
     /// Kubernetes sources, in the order of their names.
     pub kubernetes: Vec<KubernetesSource>,
     /// Upstreams by suffix, in the order of the suffixes; empty: other names are REFUSED.
-    pub forward: Vec<Forward>,
+    pub forward: Vec<ForwardRule>,
     /// Where networks are, for clients and instances whose source does not say it; the longest prefix wins.
     pub localities: Vec<LocalityRule>,
     /// Networks whose reverse names (PTR) are answered from our own instances.
     pub reverse: Vec<Network>,
     /// What of forwarded answers is kept.
-    pub cache: Cache,
+    pub cache: CacheSettings,
     /// Namespaces, in the order of their apexes.
     pub namespaces: Vec<Namespace>,
 }

@@ -1,8 +1,8 @@
 //! `[services.NAME]`: one name and where its instances come from.
 
 use super::{
-    answers::Shape,
-    filter::Filter,
+    answers::AnswerSettings,
+    filter::InstanceFilter,
     member::MemberRule,
     routing::{Failover, Route},
 };
@@ -10,11 +10,11 @@ use crate::model::{Member, Name};
 
 /// `[services.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceDefinition {
     /// Its full name.
     pub name: Name,
     /// What its answers look like.
-    pub shape: Shape,
+    pub answers: AnswerSettings,
     /// What it is another name of; `None`: a service of its own.
     pub alias: Option<Alias>,
     /// Where its instances come from; at least one, or none for an alias.
@@ -27,7 +27,7 @@ pub struct Service {
     pub names: Vec<SubsetName>,
 }
 
-impl Service {
+impl ServiceDefinition {
     /// The service's members, with the numbers by which sources and catalog know them.
     pub fn members(&self) -> impl Iterator<Item = (Member, &MemberRule)> {
         (0..).zip(&self.from).map(|(place, rule)| {
@@ -43,7 +43,7 @@ pub enum Alias {
     /// Another service of the same namespace, answered with that one's instances under this name.
     Service(Name),
     /// A name that is none of ours, answered as a CNAME.
-    Outside(Name),
+    External(Name),
 }
 
 /// One entry of a service's `names`: a further name for some of its instances.
@@ -52,5 +52,5 @@ pub struct SubsetName {
     /// Its full name.
     pub name: Name,
     /// Which instances it has.
-    pub filter: Filter,
+    pub filter: InstanceFilter,
 }

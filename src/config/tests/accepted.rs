@@ -23,12 +23,12 @@ fn member(text: &str) -> MemberRule {
 
 fn statics(text: &str) -> StaticMember {
     match member(text).query {
-        Query::Static(statics) => statics,
+        SourceQuery::Static(statics) => statics,
         other => panic!("{other:?}"),
     }
 }
 
-fn check(text: &str) -> Check {
+fn check(text: &str) -> HealthCheck {
     statics(&format!("{{ static = \"10.0.0.5:80\", check = {text} }}")).check.expect("a check")
 }
 
@@ -52,14 +52,14 @@ fn an_empty_server_file_has_the_documented_defaults() {
 
 #[test]
 fn who_may_ask_is_read_from_networks_addresses_and_words() {
-    assert_eq!(server("").access, Access::default());
+    assert_eq!(server("").access, AccessSettings::default());
     let access = server(
         "[access]\nallow = [\"private\", \"203.0.113.0/24\"]\nforward = \"10.0.0.1\"\ndeny = [\"fd00::/64\"]\n\
          queries_per_second = 50\n[access.responses]\nper_second = 0\nexempt = []\n[access.cookies]\nrequired = true",
     )
     .access;
     let network = |text: &str| text.parse::<Network>().expect(text);
-    assert_eq!(access.allow.len(), Access::PRIVATE.len() + 1);
+    assert_eq!(access.allow.len(), AccessSettings::PRIVATE.len() + 1);
     assert!(access.allow.contains(&network("203.0.113.0/24")));
     assert_eq!(access.forward, [network("10.0.0.1/32")]);
     assert_eq!(access.deny, [network("fd00::/64")]);
@@ -150,31 +150,32 @@ fn upstreams_have_a_port(#[case] text: &str, #[case] upstream: &str) {
     let config = server(&format!("[forward]\n\".\" = \"{text}\""));
     let [forward] = config.forward.as_slice() else { panic!("one suffix") };
     assert_eq!(forward.upstreams.iter().map(ToString::to_string).collect::<Vec<_>>(), [upstream]);
-    assert_eq!(*forward, Forward::new(Name::root(), forward.upstreams.clone()));
+    assert_eq!(*forward, ForwardRule::new(Name::root(), forward.upstreams.clone()));
 }
 
 #[test]
 fn a_suffix_can_have_settings_of_its_own() {
     let text = "[forward]\nconsul = { to = [\"10.0.0.2\", \"10.0.0.3\"], policy = \"fastest\", timeout = \"2s\", \
                 tries = 2, mixed_case = true, ca_file = \"/etc/ca.pem\" }";
-    let upstreams = ["10.0.0.2:53", "10.0.0.3:53"].map(|at| Upstream::Plain(at.parse().expect("an address")));
-    let expected = Forward {
+    let upstreams =
+        ["10.0.0.2:53", "10.0.0.3:53"].map(|at| UpstreamSpec::Plain(at.parse().expect("an address")));
+    let expected = ForwardRule {
         policy: ForwardPolicy::Fastest,
         timeout: Duration::from_secs(2),
         tries: 2,
         mixed_case: true,
         ca_file: Some("/etc/ca.pem".into()),
-        ..Forward::new("consul".parse().expect("a name"), upstreams.into())
+        ..ForwardRule::new("consul".parse().expect("a name"), upstreams.into())
     };
     assert_eq!(server(text).forward, [expected]);
 }
 
 #[test]
 fn the_cache_has_defaults_and_settings() {
-    assert_eq!(server("").cache, Cache::default());
+    assert_eq!(server("").cache, CacheSettings::default());
     let text = "[cache]\nsize = \"2MiB\"\nmax_ttl = \"1h\"\nmin_ttl = 5\nnegative_ttl = 60\nserve_stale = \
                 \"0s\"\nprefetch = false";
-    let expected = Cache {
+    let expected = CacheSettings {
         size: 2 << 20,
         max_ttl: 3600,
         min_ttl: 5,
@@ -216,29 +217,29 @@ services.b = { from = [{ static = "10.0.0.5:80" }], ttl = 7, accept = "healthy",
 import = [{ consul = "vms" }, { consul = "vms", include = ["a*"], exclude = "ab", ttl = 9 }]
 "#;
     let namespace = namespace(text);
-    let above = Shape {
+    let above = AnswerSettings {
         ttl: 5,
         accept: [Health::Healthy, Health::Unknown].into_iter().collect(),
         when_all_unhealthy: WhenAllUnhealthy::None,
         max_answers: 3,
-        ..Shape::default()
+        ..AnswerSettings::default()
     };
-    assert_eq!(namespace.services[0].shape, above);
-    let own = Shape {
+    assert_eq!(namespace.services[0].answers, above);
+    let own = AnswerSettings {
         ttl: 7,
         accept: [Health::Healthy].into_iter().collect(),
         when_all_unhealthy: WhenAllUnhealthy::All,
         max_answers: 1000,
-        ..Shape::default()
+        ..AnswerSettings::default()
     };
-    assert_eq!(namespace.services[1].shape, own);
+    assert_eq!(namespace.services[1].answers, own);
     let [all, some] = namespace.imports.as_slice() else { panic!("{:?}", namespace.imports) };
-    assert_eq!((all.include.as_slice(), all.exclude.len(), &all.shape), (&["*".to_owned()][..], 0, &above));
+    assert_eq!((all.include.as_slice(), all.exclude.len(), &all.answers), (&["*".to_owned()][..], 0, &above));
     assert_eq!(
         (some.include.as_slice(), some.exclude.as_slice()),
         (&["a*".to_owned()][..], &["ab".to_owned()][..])
     );
-    assert_eq!(some.shape.ttl, 9);
+    assert_eq!(some.answers.ttl, 9);
 }
 
 #[rstest]
@@ -270,7 +271,7 @@ fn a_consul_member_has_all_of_its_keys() {
     assert_eq!(rule.source.to_string(), "consul.vms");
     assert_eq!(rule.labels, [("v", "1")].into_iter().collect::<Labels>());
     assert_eq!(rule.port_name, Some(("http".into(), Protocol::Tcp)));
-    let Query::Consul(query) = rule.query else { panic!("{:?}", rule.query) };
+    let SourceQuery::Consul(query) = rule.query else { panic!("{:?}", rule.query) };
     let expected = ConsulQuery {
         service: "web".into(),
         tags: vec!["a".into(), "b".into()],
@@ -292,7 +293,7 @@ fn a_kubernetes_member_follows_pods_or_a_service(
 ) {
     let rule = member(&format!("{{ kubernetes = \"eks\", namespace = \"my-apps\", {text} }}"));
     assert_eq!(rule.source.to_string(), "kubernetes.eks");
-    let Query::Kubernetes(query) = rule.query else { panic!("{:?}", rule.query) };
+    let SourceQuery::Kubernetes(query) = rule.query else { panic!("{:?}", rule.query) };
     assert_eq!(query, KubernetesQuery { namespace: "my-apps".into(), objects, port });
 }
 
@@ -369,7 +370,7 @@ fn a_status_is_a_code_or_a_range(#[case] text: &str, #[case] status: (u16, u16))
 fn an_http_check_has_all_of_its_keys() {
     let text = "{ http = \"/a?b=%20\", host = \"shop.example:81\", status = 200, body = \"ok then\", port = 81, \
                 interval = \"10s\", timeout = \"10s\", rise = 1, fall = 10 }";
-    let expected = Check {
+    let expected = HealthCheck {
         kind: CheckKind::Http(HttpCheck {
             path: "/a?b=%20".into(),
             host: Some("shop.example:81".into()),
@@ -437,7 +438,7 @@ fn the_demo_loads_without_a_word() {
     assert_eq!(loaded.config.listen.admin, Some("127.0.0.1:5380".parse().expect("an address")));
     let [namespace] = loaded.config.namespaces.as_slice() else { panic!("{:?}", loaded.config.namespaces) };
     assert_eq!(namespace.services[0].name, name("web.demo"));
-    let Query::Static(statics) = &namespace.services[0].from[0].query else { panic!("not static") };
+    let SourceQuery::Static(statics) = &namespace.services[0].from[0].query else { panic!("not static") };
     let ids: Vec<_> = statics.instances.iter().map(|one| one.id.as_ref()).collect();
     assert_eq!(ids, ["127.0.0.1:5380", "127.0.0.2:8080"]);
     assert_eq!(namespace.services[0].from[0].source.kind, SourceKind::Static);

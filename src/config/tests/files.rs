@@ -5,7 +5,9 @@ use std::{fs, path::Path};
 use tempfile::TempDir;
 
 use super::{
-    super::{KubernetesObjects, Loaded, Location, Query, Report, Route, find, load, load::find_among},
+    super::{
+        Diagnostics, KubernetesObjects, Loaded, Location, Route, SourceQuery, find, load, load::find_among,
+    },
     errors,
 };
 use crate::model::Target;
@@ -23,7 +25,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-fn load_in(folder: &TempDir) -> Result<Loaded, Report> {
+fn load_in(folder: &TempDir) -> Result<Loaded, Diagnostics> {
     load(&folder.path().join("muster.toml"))
 }
 
@@ -53,11 +55,11 @@ fn the_examples_of_the_design_load_as_written() {
     assert_eq!(clients.to_string(), "magnanimo.cloudmapdemo");
     let groups: Vec<_> = split.iter().map(|group| (group.filter.to_string(), group.weight)).collect();
     assert_eq!(groups, [("version=v1".to_owned(), 90), ("version=v2".to_owned(), 10)]);
-    let Query::Kubernetes(pods) = &nginx.from[1].query else { panic!("not kubernetes") };
+    let SourceQuery::Kubernetes(pods) = &nginx.from[1].query else { panic!("not kubernetes") };
     assert!(
         matches!(&pods.objects, KubernetesObjects::Pods(selector) if selector.to_string() == "app=nginx")
     );
-    let Query::Static(statics) = &details.from[0].query else { panic!("not static") };
+    let SourceQuery::Static(statics) = &details.from[0].query else { panic!("not static") };
     assert!(
         matches!(&statics.instances[1].target, Target::Host(host) if host.to_string() == "vm-2.corp.example")
     );

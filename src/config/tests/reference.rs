@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    super::{load::read_texts, toml::Log},
+    super::{load::read_texts, toml::DiagnosticSink},
     load_texts,
 };
 
@@ -54,7 +54,7 @@ fn examples() -> Vec<(&'static str, &'static str)> {
 #[test]
 fn the_reference_has_every_key_and_no_other() {
     let files = [("muster.toml".into(), SERVER.to_owned()), ("shop.toml".into(), ZONE.to_owned())];
-    let log = Log::default();
+    let log = DiagnosticSink::default();
     read_texts(&files, None, &log);
     let known = log.known.into_inner();
     let documented = documented();

@@ -3,7 +3,7 @@
 use rstest::rstest;
 
 use super::{
-    super::{load::read_texts, toml::Log},
+    super::{load::read_texts, toml::DiagnosticSink},
     errors, load_member, load_server, load_zone,
 };
 
@@ -345,7 +345,7 @@ fn a_checked_instance_needs_a_port() {
 
 #[test]
 fn without_a_home_folder_a_tilde_says_nothing() {
-    let log = Log::default();
+    let log = DiagnosticSink::default();
     read_texts(&[("muster.toml".into(), "[kubernetes.eks]\nkubeconfig = \"~/x\"".into())], None, &log);
     let report = log.into_report();
     assert_eq!(report.errors(), 1, "{report}");

@@ -24,7 +24,7 @@ pub(super) fn zone(keys: &str, more: &str) -> String {
 }
 
 /// Loads such a zone file, which must be good and without a warning; gives `web`.
-fn web(keys: &str, more: &str) -> Service {
+fn web(keys: &str, more: &str) -> ServiceDefinition {
     let loaded = load_zone(&zone(keys, more)).unwrap_or_else(|report| panic!("{keys}: {report}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     let mut services = loaded.config.namespaces[0].services.clone();
@@ -33,11 +33,11 @@ fn web(keys: &str, more: &str) -> Service {
 }
 
 /// The only filter of `web`, as a failover tier.
-fn filter(text: &str) -> Filter {
+fn filter(text: &str) -> InstanceFilter {
     web(&format!("failover = [{text}]"), "").failover.expect("failover").tiers.remove(0)
 }
 
-fn clients(text: &str) -> Clients {
+fn clients(text: &str) -> ClientFilter {
     let keys = format!("routes = [{{ clients = {text}, split = [{{ weight = 1 }}] }}]");
     let mut routes = web(&keys, "[services.api]\nfrom = [{ static = \"10.0.0.6\" }]").routes;
     routes.remove(0).clients.expect("clients")
@@ -48,7 +48,7 @@ fn a_service_that_says_nothing_has_none_of_it() {
     let service = web("", "");
     assert!(service.alias.is_none() && service.routes.is_empty());
     assert!(service.failover.is_none() && service.names.is_empty());
-    assert_eq!(service.shape, Shape::default());
+    assert_eq!(service.answers, AnswerSettings::default());
 }
 
 #[rstest]
@@ -92,7 +92,7 @@ fn clients_have_all_of_their_keys() {
         "{ service = \"api\", labels = { v = \"1\" }, cidr = [\"10.0.0.0/8\", \"fd00::1\"], locality = \"a\", \
          kube_namespace = \"shop\" }",
     );
-    let expected = Clients {
+    let expected = ClientFilter {
         service: Some(name("api.shop")),
         labels: [("v", "1")].into_iter().collect::<Labels>(),
         networks: vec![network("10.0.0.0/8"), network("fd00::1")],
@@ -158,7 +158,7 @@ fn failover_has_its_amounts(#[case] keys: &str, #[case] min_healthy: Amount, #[c
     let keys = format!("failover = [{{ source = \"eks\" }}, {{ }}]\n{keys}");
     let failover = web(&keys, "").failover.expect("failover");
     assert_eq!((failover.min_healthy, failover.hold_down), (min_healthy, Duration::from_secs(seconds)));
-    assert_eq!(failover.tiers, [filter("{ source = \"eks\" }"), Filter::default()]);
+    assert_eq!(failover.tiers, [filter("{ source = \"eks\" }"), InstanceFilter::default()]);
 }
 
 #[test]
@@ -178,33 +178,42 @@ import = [{ consul = "vms", prefer = "zone", spill_below = 1 }]
 "#;
     let loaded = load_zone(text).unwrap_or_else(|report| panic!("{report}"));
     let namespace = &loaded.config.namespaces[0];
-    let shapes: Vec<_> = namespace
+    let all: Vec<_> = namespace
         .services
         .iter()
-        .map(|service| &service.shape)
-        .chain([&namespace.imports[0].shape])
+        .map(|service| &service.answers)
+        .chain([&namespace.imports[0].answers])
         .collect();
     let near = |prefer, spill_below| Some(Nearness { prefer, spill_below });
-    let nearness: Vec<_> = shapes.iter().map(|shape| shape.nearness).collect();
+    let nearness: Vec<_> = all.iter().map(|answers| answers.nearness).collect();
     let expected =
         [near(Near::Region, 40), near(Near::Zone, 40), None, near(Near::Region, 100), near(Near::Zone, 1)];
     assert_eq!(nearness, expected);
-    let orders: Vec<_> = shapes.iter().map(|shape| shape.order).collect();
-    assert_eq!(orders, [Order::Random, Order::Weighted, Order::Rotate, Order::Random, Order::Random]);
-    let rest: Vec<_> = shapes.iter().map(|shape| (shape.panic_threshold, shape.txt)).collect();
+    let orders: Vec<_> = all.iter().map(|answers| answers.order).collect();
+    assert_eq!(
+        orders,
+        [
+            AnswerOrder::Random,
+            AnswerOrder::Weighted,
+            AnswerOrder::Rotate,
+            AnswerOrder::Random,
+            AnswerOrder::Random
+        ]
+    );
+    let rest: Vec<_> = all.iter().map(|answers| (answers.panic_threshold, answers.txt)).collect();
     assert_eq!(rest, [(50, true), (0, false), (50, true), (50, true), (50, true)]);
 }
 
 #[rstest]
 #[case("web", Alias::Service(name("web.shop")))]
 #[case("Web.Shop.", Alias::Service(name("web.shop")))]
-#[case("mail.provider.example", Alias::Outside(name("mail.provider.example")))]
-#[case("web.", Alias::Outside(name("web")))]
+#[case("mail.provider.example", Alias::External(name("mail.provider.example")))]
+#[case("web.", Alias::External(name("web")))]
 fn an_alias_leads_to_a_service_or_outside(#[case] text: &str, #[case] alias: Alias) {
     let text = zone("", &format!("[services.www]\nalias = \"{text}\"\nttl = 9"));
     let loaded = load_zone(&text).unwrap_or_else(|report| panic!("{report}"));
     let www = &loaded.config.namespaces[0].services[1];
-    assert_eq!((www.alias.as_ref(), www.shape.ttl, www.from.len()), (Some(&alias), 9, 0));
+    assert_eq!((www.alias.as_ref(), www.answers.ttl, www.from.len()), (Some(&alias), 9, 0));
 }
 
 #[test]

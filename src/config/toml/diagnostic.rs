@@ -66,7 +66,7 @@ impl fmt::Display for Severity {
 
 /// Where in a file: line and column count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// The file, as shown to people.
     pub file: PathBuf,
     /// The line.
@@ -75,7 +75,7 @@ pub struct Place {
     pub column: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
     }
@@ -127,10 +127,10 @@ impl Mark {
         (number, line, Span { start: first, end: last })
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> Position {
         let (number, line, span) = self.line();
         let column = line.get(..span.start).unwrap_or_default().chars().count() + 1;
-        Place { file: self.file.path.clone(), line: number, column }
+        Position { file: self.file.path.clone(), line: number, column }
     }
 
     /// The number of the marked line, from 1.
@@ -199,7 +199,7 @@ impl Diagnostic {
     }
 
     /// Where it is.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> Position {
         self.at.place()
     }
 
@@ -264,11 +264,11 @@ impl fmt::Display for Diagnostic {
 ///
 /// `Display` gives [`render`](Self::render) without colour.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct Diagnostics {
     diagnostics: Vec<Diagnostic>,
 }
 
-impl Report {
+impl Diagnostics {
     pub(in crate::config) fn new(mut diagnostics: Vec<Diagnostic>) -> Self {
         diagnostics.sort_by_key(|one| (one.at.file.order, one.at.span.start));
         Self { diagnostics }
@@ -334,10 +334,10 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(false))
     }
 }
 
-impl std::error::Error for Report {}
+impl std::error::Error for Diagnostics {}

@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use super::diagnostic::{Cause, Diagnostic, Mark, Report, Severity, SourceFile, Span};
+use super::diagnostic::{Cause, Diagnostic, Diagnostics, Mark, Severity, SourceFile, Span};
 
 /// What was found wrong so far, over all files.
 #[derive(Debug, Default)]
-pub(in crate::config) struct Log {
+pub(in crate::config) struct DiagnosticSink {
     diagnostics: RefCell<Vec<Diagnostic>>,
     /// Files, by their order, that could not be read to their end.
     broken: RefCell<HashSet<usize>>,
@@ -19,10 +19,10 @@ pub(in crate::config) struct Log {
     pub(in crate::config) known: RefCell<std::collections::BTreeSet<(&'static str, &'static str)>>,
 }
 
-impl Log {
+impl DiagnosticSink {
     /// Gives everything up, but what only follows from a syntax error: things missing from its file, anything else on
     /// its line, and behind a broken header what its keys were taken for.
-    pub(in crate::config) fn into_report(self) -> Report {
+    pub(in crate::config) fn into_report(self) -> Diagnostics {
         let all = self.diagnostics.into_inner();
         let broken = self.broken.into_inner();
         let mut shadows: BTreeMap<(usize, usize), usize> = BTreeMap::new();
@@ -42,7 +42,7 @@ impl Log {
             Cause::Missing => !broken.contains(&one.at.file.order),
             Cause::Written => !is_shadowed(one),
         }));
-        Report::new(kept)
+        Diagnostics::new(kept)
     }
 
     /// Notes that a file could not be read to its end, so that nothing is said to be missing in it.
@@ -60,7 +60,7 @@ impl Log {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct Scope<'a> {
     pub(in crate::config) file: &'a Arc<SourceFile>,
-    pub(in crate::config) log: &'a Log,
+    pub(in crate::config) log: &'a DiagnosticSink,
 }
 
 impl<'a> Scope<'a> {
@@ -86,7 +86,7 @@ impl<'a> Scope<'a> {
 /// A diagnostic that is not in the log yet.
 #[must_use = "a draft says nothing until it is reported"]
 pub(in crate::config) struct Draft<'a> {
-    log: &'a Log,
+    log: &'a DiagnosticSink,
     diagnostic: Diagnostic,
 }
 

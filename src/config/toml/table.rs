@@ -170,7 +170,7 @@ impl<'a> Item<'a> {
 }
 
 /// A table whose keys are known to its reader.
-pub(in crate::config) struct Table<'a> {
+pub(in crate::config) struct TableReader<'a> {
     kind: &'static str,
     entries: &'a DeTable<'a>,
     /// Where it is: its header, its braces, or the beginning of the file.
@@ -178,18 +178,18 @@ pub(in crate::config) struct Table<'a> {
     /// Where it is read.
     pub(in crate::config) scope: Scope<'a>,
     known: Vec<&'static str>,
-    lacks: Vec<Lack>,
+    lacks: Vec<MissingKey>,
 }
 
 /// Something that a table needs and has not, to be reported when all of its keys are known.
-struct Lack {
+struct MissingKey {
     /// The keys of which one would have been right.
     keys: Vec<&'static str>,
     message: String,
     help: String,
 }
 
-impl<'a> Table<'a> {
+impl<'a> TableReader<'a> {
     /// Begins to read a document.
     pub(in crate::config) fn root(kind: &'static str, entries: &'a DeTable<'a>, scope: Scope<'a>) -> Self {
         Self { kind, entries, span: Span::default(), scope, known: Vec::new(), lacks: Vec::new() }
@@ -248,7 +248,7 @@ impl<'a> Table<'a> {
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        self.lacks.push(Lack { keys: keys.into(), message: message.into(), help: help.into() });
+        self.lacks.push(MissingKey { keys: keys.into(), message: message.into(), help: help.into() });
     }
 
     /// The keys that are there, in any order.

@@ -106,7 +106,7 @@ pub(in crate::config) fn network(item: Item<'_>) -> Option<Network> {
 
 /// What relative paths and `~` are relative to.
 #[derive(Clone, Debug, Default)]
-pub(in crate::config) struct Base {
+pub(in crate::config) struct PathBase {
     /// The folder of `muster.toml`.
     pub(in crate::config) folder: PathBuf,
     /// The home folder.
@@ -114,7 +114,7 @@ pub(in crate::config) struct Base {
 }
 
 /// Reads a path; what it names need not exist.
-pub(in crate::config) fn path(item: Item<'_>, base: &Base) -> Option<PathBuf> {
+pub(in crate::config) fn path(item: Item<'_>, base: &PathBase) -> Option<PathBuf> {
     let text = item.text_as("a path")?;
     let Some(rest) = text.strip_prefix('~') else {
         return Some(base.folder.join(text));

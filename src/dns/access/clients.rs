@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::{config::Access, model::Network};
+use crate::{config::AccessSettings, model::Network};
 
 /// What a client may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(access: &Access) -> Self {
+    pub(super) fn new(access: &AccessSettings) -> Self {
         let lists = [&access.deny, &access.allow, &access.forward, &access.responses.exempt];
         // How many networks of each list begin or end at an address.
         let mut changes = BTreeMap::from([(0, [0_i32; 4])]);
@@ -117,19 +117,19 @@ mod tests {
     #[case("::", Standing::Stranger)]
     #[case("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Standing::Stranger)]
     fn private_clients_may_ask_for_everything_by_default(#[case] address: &str, #[case] standing: Standing) {
-        let client = Clients::new(&Access::default()).find(address.parse().unwrap());
+        let client = Clients::new(&AccessSettings::default()).find(address.parse().unwrap());
         assert_eq!(client.standing, standing);
         assert_eq!(client.limited, standing == Standing::Stranger);
     }
 
     #[test]
     fn forwarding_is_never_wider_than_what_is_written() {
-        let access = Access { allow: Access::ANY.into(), ..Access::default() };
+        let access = AccessSettings { allow: AccessSettings::ANY.into(), ..AccessSettings::default() };
         let clients = Clients::new(&access);
         assert_eq!(clients.find([9, 9, 9, 9].into()).standing, Standing::OwnNames);
         assert_eq!(clients.find([10, 0, 0, 1].into()).standing, Standing::AllNames);
 
-        let access = Access { allow: networks(&["10.1.0.0/16"]), ..Access::default() };
+        let access = AccessSettings { allow: networks(&["10.1.0.0/16"]), ..AccessSettings::default() };
         let clients = Clients::new(&access);
         assert_eq!(clients.find([10, 1, 0, 1].into()).standing, Standing::AllNames);
         assert_eq!(clients.find([10, 2, 0, 1].into()).standing, Standing::Stranger);
@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn deny_goes_before_allow() {
-        let access = Access { deny: networks(&["10.2.0.0/16", "10.2.3.4"]), ..Access::default() };
+        let access =
+            AccessSettings { deny: networks(&["10.2.0.0/16", "10.2.3.4"]), ..AccessSettings::default() };
         let clients = Clients::new(&access);
         for (address, standing) in [
             ([10, 2, 3, 4], Standing::Denied),
@@ -167,7 +168,7 @@ mod tests {
                     })
                     .collect()
             });
-            let mut access = Access { allow, forward, deny, ..Access::default() };
+            let mut access = AccessSettings { allow, forward, deny, ..AccessSettings::default() };
             access.responses.exempt = exempt;
             let all: Vec<_> = [&access.deny, &access.allow, &access.forward, &access.responses.exempt]
                 .into_iter().flatten().flat_map(Network::ranges).collect();

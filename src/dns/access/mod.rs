@@ -21,7 +21,7 @@ pub(super) use self::{
     cookie::{SentCookie, ServerCookie},
 };
 use crate::{
-    config::{Access, OverLimit, ResponseLimit},
+    config::{AccessSettings, OverLimit, ResponseLimit},
     model::Network,
     telemetry::Restriction,
 };
@@ -87,13 +87,13 @@ pub(super) enum Release {
 
 impl Default for Guard {
     fn default() -> Self {
-        Self::new(&Access::default())
+        Self::new(&AccessSettings::default())
     }
 }
 
 impl Guard {
     /// Makes a guard with a cookie secret of its own.
-    pub fn new(access: &Access) -> Self {
+    pub fn new(access: &AccessSettings) -> Self {
         let responses = &access.responses;
         let buckets = |rate: Option<u32>| rate.map(Buckets::new);
         Self {

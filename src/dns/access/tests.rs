@@ -9,8 +9,8 @@ const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));
 const PRIVATE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
 
 /// Everybody may ask; the rest is the default.
-fn open() -> Access {
-    Access { allow: Access::ANY.into(), ..Access::default() }
+fn open() -> AccessSettings {
+    AccessSettings { allow: AccessSettings::ANY.into(), ..AccessSettings::default() }
 }
 
 fn judge(guard: &Guard, address: IpAddr, code: ResponseCode, name: &[u8]) -> Release {
@@ -29,7 +29,8 @@ fn tally(guard: &Guard, address: IpAddr, code: ResponseCode, count: usize) -> [u
 
 #[test]
 fn whoever_is_denied_gets_silence_and_strangers_are_refused() {
-    let mut access = Access { deny: vec!["203.0.113.0/24".parse().unwrap()], ..Access::default() };
+    let mut access =
+        AccessSettings { deny: vec!["203.0.113.0/24".parse().unwrap()], ..AccessSettings::default() };
     access.queries_per_second = Some(1);
     let guard = Guard::new(&access);
     assert_eq!(guard.admit(PUBLIC, 100).0, Admission::Silence(Restriction::Denied));
@@ -44,7 +45,7 @@ fn whoever_is_denied_gets_silence_and_strangers_are_refused() {
 #[case(OverLimit::Refuse, Admission::Refuse(Restriction::TooManyQueries))]
 #[case(OverLimit::Drop, Admission::Silence(Restriction::TooManyQueries))]
 fn a_client_may_ask_so_often_and_no_more(#[case] over_limit: OverLimit, #[case] beyond: Admission) {
-    let access = Access { queries_per_second: Some(5), over_limit, ..Access::default() };
+    let access = AccessSettings { queries_per_second: Some(5), over_limit, ..AccessSettings::default() };
     let guard = Guard::new(&access);
     let admissions: Vec<_> = (0..6).map(|_| guard.admit(PRIVATE, 100)).collect();
     assert!(admissions[..5].iter().all(|(admission, _)| *admission == Admission::Yes), "{admissions:?}");
@@ -55,7 +56,7 @@ fn a_client_may_ask_so_often_and_no_more(#[case] over_limit: OverLimit, #[case] 
 
 #[test]
 fn an_ipv6_client_is_its_64() {
-    let guard = Guard::new(&Access { queries_per_second: Some(1), ..Access::default() });
+    let guard = Guard::new(&AccessSettings { queries_per_second: Some(1), ..AccessSettings::default() });
     assert_eq!(guard.admit("fd00::1".parse().unwrap(), 100).0, Admission::Yes);
     assert_ne!(guard.admit("fd00::2".parse().unwrap(), 100).0, Admission::Yes);
     assert_eq!(guard.admit("fd00:0:0:1::1".parse().unwrap(), 100).0, Admission::Yes);
@@ -63,7 +64,7 @@ fn an_ipv6_client_is_its_64() {
 
 #[test]
 fn a_query_may_be_so_long_and_no_longer() {
-    let guard = Guard::new(&Access { longest_query: 300, ..Access::default() });
+    let guard = Guard::new(&AccessSettings { longest_query: 300, ..AccessSettings::default() });
     assert_eq!(guard.admit(PRIVATE, 300).0, Admission::Yes);
     assert_eq!(guard.admit(PRIVATE, 301).0, Admission::TooLong);
     assert_eq!(guard.admit(PUBLIC, 301).0, Admission::Refuse(Restriction::NotAllowed));
@@ -134,12 +135,12 @@ fn a_cookie_that_was_given_is_good_when_it_comes_back() {
 #[test]
 fn cookies_can_be_switched_off_or_required_of_those_that_are_limited() {
     let cookies = Cookies { enabled: false, required: false };
-    let guard = Guard::new(&Access { cookies, ..open() });
+    let guard = Guard::new(&AccessSettings { cookies, ..open() });
     assert_eq!(guard.check_cookie(SentCookie::read(&[7; 8]), PUBLIC), CookieCheck::None);
     assert_eq!(guard.check_cookie(SentCookie::Malformed, PUBLIC), CookieCheck::None);
 
     let cookies = Cookies { enabled: true, required: true };
-    let guard = Guard::new(&Access { cookies, ..open() });
+    let guard = Guard::new(&AccessSettings { cookies, ..open() });
     assert!(guard.wants_cookie(guard.admit(PUBLIC, 100).1));
     assert!(!guard.wants_cookie(guard.admit(PRIVATE, 100).1));
 }

@@ -67,25 +67,27 @@ impl UpstreamClient {
     /// # Errors
     /// When TLS cannot be set up, such as for want of the file of authorities. Nothing is contacted.
     pub(in super::super) fn new(
-        upstream: &config::Upstream,
-        rule: &config::Forward,
+        upstream: &config::UpstreamSpec,
+        rule: &config::ForwardRule,
         places: &Arc<Semaphore>,
         metrics: impl FnOnce(&str) -> UpstreamMetrics,
     ) -> Result<Option<Self>, SetupError> {
         let stream = |address, tls| StreamClient::new(StreamEndpoint { address, tls });
         let transport = match upstream {
-            config::Upstream::Plain(address) => UpstreamTransport::Plain(*address, stream(*address, None)),
-            config::Upstream::Tcp(address) => UpstreamTransport::Stream(stream(*address, None)),
-            config::Upstream::Tls { address, name } => {
+            config::UpstreamSpec::Plain(address) => {
+                UpstreamTransport::Plain(*address, stream(*address, None))
+            }
+            config::UpstreamSpec::Tcp(address) => UpstreamTransport::Stream(stream(*address, None)),
+            config::UpstreamSpec::Tls { address, name } => {
                 let name = ServerName::try_from(name.clone()).map_err(|_| SetupError::Name(name.clone()))?;
                 let connector = TlsConnector::from(Arc::new(tls::settings(rule.ca_file.as_deref())?));
                 UpstreamTransport::Stream(stream(*address, Some((connector, name))))
             }
-            config::Upstream::Https { url, address } => {
+            config::UpstreamSpec::Https { url, address } => {
                 let authorities = rule.ca_file.as_deref().map(tls::authorities).transpose()?;
                 UpstreamTransport::Https(HttpsClient::new(url, *address, authorities.as_deref())?)
             }
-            config::Upstream::ResolvConf(_) => return Ok(None),
+            config::UpstreamSpec::ResolvConf(_) => return Ok(None),
         };
         let label = upstream.to_string();
         let metrics = metrics(&label);

@@ -9,10 +9,10 @@ use crate::{
     policy::testing::candidate,
 };
 
-fn policy(shape: Shape, routes: Vec<Route>) -> Policy {
-    Policy::of_service(&Service {
+fn policy(answers: AnswerSettings, routes: Vec<Route>) -> Policy {
+    Policy::of_service(&ServiceDefinition {
         name: "web.test".parse().unwrap(),
-        shape,
+        answers,
         alias: None,
         from: Vec::new(),
         routes,
@@ -23,7 +23,7 @@ fn policy(shape: Shape, routes: Vec<Route>) -> Policy {
 
 fn version(version: &str, weight: u16) -> Group {
     let labels = [("version", version)].into_iter().collect();
-    Group { filter: Filter { labels, ..Filter::default() }, weight, strict: false }
+    Group { filter: InstanceFilter { labels, ..InstanceFilter::default() }, weight, strict: false }
 }
 
 fn planned<'a>(policy: &'a Policy, candidates: &'a [Candidate]) -> ServicePlan<'a> {
@@ -44,9 +44,9 @@ fn labels<'a>(candidates: &[&'a Candidate]) -> Vec<&'a str> {
 }
 
 /// The plain service's one group.
-fn plain(states: &[Health], shape: Shape) -> (Vec<Health>, bool) {
+fn plain(states: &[Health], answers: AnswerSettings) -> (Vec<Health>, bool) {
     let candidates = of(&states.iter().map(|health| (*health, "v1", 1)).collect::<Vec<_>>());
-    let policy = Policy::of_shape(shape);
+    let policy = Policy::of_answers(answers);
     let plan = planned(&policy, &candidates);
     let [RoutePlan { clients: None, groups, failed_open }] = plan.routes.as_slice() else {
         panic!("{plan:?}")
@@ -56,24 +56,24 @@ fn plain(states: &[Health], shape: Shape) -> (Vec<Health>, bool) {
 
 #[test]
 fn only_accepted_states_are_answered_while_there_is_one() {
-    let answered = plain(&[Healthy, Unhealthy, Warning, Unknown, Draining], Shape::default());
+    let answered = plain(&[Healthy, Unhealthy, Warning, Unknown, Draining], AnswerSettings::default());
     assert_eq!(answered, (vec![Healthy, Warning], false));
 }
 
 #[test]
 fn all_but_draining_are_answered_when_none_is_accepted() {
-    let answered = plain(&[Unhealthy, Unknown, Draining], Shape::default());
+    let answered = plain(&[Unhealthy, Unknown, Draining], AnswerSettings::default());
     assert_eq!(answered, (vec![Unhealthy, Unknown], true));
-    assert_eq!(plain(&[Draining, Draining], Shape::default()), (vec![], false));
-    let none = Shape { when_all_unhealthy: WhenAllUnhealthy::None, ..Shape::default() };
+    assert_eq!(plain(&[Draining, Draining], AnswerSettings::default()), (vec![], false));
+    let none = AnswerSettings { when_all_unhealthy: WhenAllUnhealthy::None, ..AnswerSettings::default() };
     assert_eq!(plain(&[Unhealthy, Unknown], none), (vec![], false));
 }
 
 #[test]
 fn below_the_panic_threshold_the_unfit_are_answered_too() {
-    let shape = Shape { panic_threshold: 50, ..Shape::default() };
-    assert_eq!(plain(&[Healthy, Unhealthy, Draining], shape.clone()), (vec![Healthy], false));
-    let three = plain(&[Healthy, Unhealthy, Unhealthy, Draining], shape);
+    let answers = AnswerSettings { panic_threshold: 50, ..AnswerSettings::default() };
+    assert_eq!(plain(&[Healthy, Unhealthy, Draining], answers.clone()), (vec![Healthy], false));
+    let three = plain(&[Healthy, Unhealthy, Unhealthy, Draining], answers);
     assert_eq!(three, (vec![Healthy, Unhealthy, Unhealthy], true));
 }
 
@@ -82,7 +82,7 @@ fn weight_zero_gets_nothing_while_another_that_is_accepted_has_more() {
     let weights = |given: &[(Health, u16)]| -> Vec<u16> {
         let candidates =
             of(&given.iter().map(|(health, weight)| (*health, "v1", *weight)).collect::<Vec<_>>());
-        let policy = Policy::of_shape(Shape::default());
+        let policy = Policy::of_answers(AnswerSettings::default());
         planned(&policy, &candidates).routes[0].groups[0].candidates.iter().map(|one| one.weight).collect()
     };
     assert_eq!(weights(&[(Healthy, 0), (Healthy, 3), (Healthy, 0)]), [3]);
@@ -92,7 +92,7 @@ fn weight_zero_gets_nothing_while_another_that_is_accepted_has_more() {
 }
 
 fn split(groups: Vec<Group>) -> Policy {
-    policy(Shape::default(), vec![Route { clients: None, split: groups }])
+    policy(AnswerSettings::default(), vec![Route { clients: None, split: groups }])
 }
 
 #[test]
@@ -142,9 +142,10 @@ fn a_route_fails_open_only_when_no_group_has_anything_fit() {
 
 #[test]
 fn who_matches_no_route_gets_everything() {
-    let clients = Clients { service: Some("magnanimo.test".parse().unwrap()), ..Clients::default() };
+    let clients =
+        ClientFilter { service: Some("magnanimo.test".parse().unwrap()), ..ClientFilter::default() };
     let route = Route { clients: Some(clients.clone()), split: vec![version("v1", 1)] };
-    let policy = policy(Shape::default(), vec![route]);
+    let policy = policy(AnswerSettings::default(), vec![route]);
     let candidates = of(&[(Healthy, "v1", 1), (Healthy, "v2", 1)]);
     let plan = planned(&policy, &candidates);
     assert_eq!(plan.routes.len(), 2);
@@ -166,8 +167,9 @@ fn near(prefer: Near, spill_below: u8, places: &[(Health, Option<&str>)]) -> (Co
             ..candidate(&format!("i{at}"), *health)
         })
         .collect();
-    let shape = Shape { nearness: Some(Nearness { prefer, spill_below }), ..Shape::default() };
-    let policy = policy(shape, Vec::new());
+    let answers =
+        AnswerSettings { nearness: Some(Nearness { prefer, spill_below }), ..AnswerSettings::default() };
+    let policy = policy(answers, Vec::new());
     let plan = planned(&policy, &candidates);
     let counts = |rings: &[(std::sync::Arc<str>, Vec<&Candidate>)]| {
         rings.iter().map(|(place, near)| (place.to_string(), near.len())).collect()
@@ -212,7 +214,7 @@ fn a_zone_spills_over_when_too_few_are_fit() {
 
 #[test]
 fn weight_0_is_for_when_no_other_is_fit_and_panics_by_itself() {
-    let policy = policy(Shape { panic_threshold: 50, ..Shape::default() }, Vec::new());
+    let policy = policy(AnswerSettings { panic_threshold: 50, ..AnswerSettings::default() }, Vec::new());
     let answered = |states: &[(Health, &str, u16)]| {
         let candidates = of(states);
         let plan = planned(&policy, &candidates);
@@ -227,16 +229,19 @@ fn weight_0_is_for_when_no_other_is_fit_and_panics_by_itself() {
 #[test]
 fn what_is_remembered_goes_with_its_group() {
     let for_magnanimo = |split: Vec<Group>| Route {
-        clients: Some(Clients { service: Some("magnanimo.test".parse().unwrap()), ..Clients::default() }),
+        clients: Some(ClientFilter {
+            service: Some("magnanimo.test".parse().unwrap()),
+            ..ClientFilter::default()
+        }),
         split,
     };
     let for_all = |split: Vec<Group>| Route { clients: None, split };
-    let before = policy(Shape::default(), vec![for_all(vec![version("v1", 1), version("v2", 1)])]);
+    let before = policy(AnswerSettings::default(), vec![for_all(vec![version("v1", 1), version("v2", 1)])]);
     let mut memory = Memory::new();
     memory.insert((0, 0), TierState::new(1));
     memory.insert((0, 1), TierState::new(2));
     let after = policy(
-        Shape::default(),
+        AnswerSettings::default(),
         vec![for_magnanimo(vec![version("v1", 1)]), for_all(vec![version("v2", 9), version("v3", 1)])],
     );
     let kept = carried(&memory, &before, &after);

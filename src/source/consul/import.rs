@@ -17,7 +17,7 @@ use super::{
     service::ServiceWatch,
 };
 use crate::{
-    config::{ConsulQuery, ImportRule, MemberRule, Query},
+    config::{ConsulQuery, ImportRule, MemberRule, SourceQuery},
     model::{Import, Labels, Member, Name, Update},
     source::{FollowedMember, SourceContext, Subject, Watch, WatchError, WatchOutbox, supervise},
 };
@@ -205,7 +205,7 @@ impl Children {
             source: import.source.clone(),
             labels: Labels::default(),
             port_name: None,
-            query: Query::Consul(query.clone()),
+            query: SourceQuery::Consul(query.clone()),
         };
         let member = Member { service: name.clone(), source: import.source.clone(), place: Member::IMPORTED };
         ServiceWatch::new(&self.agent, FollowedMember { member, rule }, query)

@@ -43,7 +43,7 @@ use tracing::error;
 use self::{agent::Agent, import::ImportWatch, service::ServiceWatch, timing::Timing};
 use super::{FollowedMember, SourceContext, Subject, supervise};
 use crate::{
-    config::{ConsulSource, ImportRule, Query},
+    config::{ConsulSource, ImportRule, SourceQuery},
     model::Import,
 };
 
@@ -69,7 +69,7 @@ async fn run_with(
     let services: Vec<_> = members
         .into_iter()
         .filter_map(|followed| match followed.rule.query.clone() {
-            Query::Consul(query) => Some(ServiceWatch::new(&agent, followed, query)),
+            SourceQuery::Consul(query) => Some(ServiceWatch::new(&agent, followed, query)),
             _ => None,
         })
         .collect();

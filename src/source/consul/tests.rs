@@ -60,8 +60,12 @@ fn query(service: &str) -> ConsulQuery {
 
 fn followed(query: ConsulQuery) -> FollowedMember {
     let service: Name = format!("{}.test", query.service).parse().unwrap();
-    let rule =
-        MemberRule { source: id(), labels: Labels::default(), port_name: None, query: Query::Consul(query) };
+    let rule = MemberRule {
+        source: id(),
+        labels: Labels::default(),
+        port_name: None,
+        query: SourceQuery::Consul(query),
+    };
     FollowedMember { member: Member { service, source: id(), place: 0 }, rule }
 }
 

@@ -12,7 +12,7 @@ use super::{
     pod::{Pod, PodJson},
 };
 use crate::{
-    config::{KubernetesObjects, KubernetesQuery, MemberRule, Query},
+    config::{KubernetesObjects, KubernetesQuery, MemberRule, SourceQuery},
     model::{Health, Instance, Labels, Member, Selector, SourceId},
     source::FollowedMember,
 };
@@ -25,7 +25,7 @@ pub(super) fn collection() -> Collection {
 /// The member that all of them are of.
 pub(super) fn member(source: SourceId) -> FollowedMember {
     let objects = KubernetesObjects::Pods(Selector::default());
-    let query = Query::Kubernetes(KubernetesQuery { namespace: String::new(), objects, port: None });
+    let query = SourceQuery::Kubernetes(KubernetesQuery { namespace: String::new(), objects, port: None });
     let rule = MemberRule { source: source.clone(), labels: Labels::default(), port_name: None, query };
     FollowedMember { member: Member::clients(source), rule }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, hash::Hash, sync::Arc};
 
 use crate::{
-    config::{PortRef, Query},
+    config::{PortRef, SourceQuery},
     model::{Health, Instance, Labels, NamedPort, Protocol, Target},
     source::FollowedMember,
 };
@@ -34,7 +34,7 @@ impl Endpoint {
     /// sends nothing to such a pod either; here it stays visible, with the reason.
     pub(super) fn instance(&self, followed: &FollowedMember) -> Instance {
         let wanted = match &followed.rule.query {
-            Query::Kubernetes(query) => query.port.as_ref(),
+            SourceQuery::Kubernetes(query) => query.port.as_ref(),
             _ => None,
         };
         let port = self.ports.main(wanted);
@@ -161,7 +161,7 @@ pub(super) fn member(port: Option<PortRef>) -> FollowedMember {
             source,
             labels: Labels::default(),
             port_name: None,
-            query: Query::Kubernetes(query),
+            query: SourceQuery::Kubernetes(query),
         },
     }
 }

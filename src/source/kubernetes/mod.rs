@@ -60,7 +60,7 @@ use self::{
     timing::Timing,
 };
 use super::{FollowedMember, SourceContext, supervise};
-use crate::config::{KubernetesObjects, KubernetesSource, Query};
+use crate::config::{KubernetesObjects, KubernetesSource, SourceQuery};
 
 /// Follows everything that `members` ask a Kubernetes source for, until the program stops.
 ///
@@ -140,7 +140,7 @@ struct Group {
 fn groups(members: Vec<FollowedMember>) -> impl Iterator<Item = Group> {
     let mut groups = BTreeMap::<_, Group>::new();
     for followed in members {
-        let Query::Kubernetes(query) = &followed.rule.query else { continue };
+        let SourceQuery::Kubernetes(query) = &followed.rule.query else { continue };
         let (namespace, objects) = (query.namespace.clone(), query.objects.clone());
         let key = match &objects {
             KubernetesObjects::Pods(selector) => (namespace.clone(), "pods", selector.to_string()),

@@ -16,7 +16,7 @@ use super::{
     follow,
 };
 use crate::{
-    config::{KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, Query},
+    config::{KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, SourceQuery},
     model::{Health, Instance, Labels, Member, SourceId, SourceKind, Target, Update},
     source::Outbox,
     source::{FollowedMember, SourceContext},
@@ -158,7 +158,7 @@ fn followed(service: &str, objects: KubernetesObjects, port: Option<PortRef>) ->
             source: id(),
             labels: Labels::default(),
             port_name: None,
-            query: Query::Kubernetes(query),
+            query: SourceQuery::Kubernetes(query),
         },
     }
 }

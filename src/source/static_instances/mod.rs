@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 use self::{probe_loop::ProbeLoop, prober::Prober};
 use super::{FollowedMember, SourceContext};
 use crate::{
-    config::{Check, Query},
+    config::{HealthCheck, SourceQuery},
     model::{Health, Instance, Update},
     telemetry::WatchHandle,
 };
@@ -47,7 +47,7 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, said: one
     let prober = Arc::new(Prober::new());
     let mut probes = JoinSet::new();
     for (followed, handle) in &watched {
-        let Query::Static(query) = &followed.rule.query else {
+        let SourceQuery::Static(query) = &followed.rule.query else {
             warn!(service = %followed.member.service, "not a static member: left out");
             continue;
         };
@@ -87,7 +87,7 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, said: one
 }
 
 /// The instance as it is reported before any probe; `retained` are those of a run before.
-fn at_start(mut instance: Instance, check: Option<&Check>, retained: &[Instance]) -> Instance {
+fn at_start(mut instance: Instance, check: Option<&HealthCheck>, retained: &[Instance]) -> Instance {
     let before =
         retained.iter().find(|before| before.target == instance.target && before.port == instance.port);
     (instance.health, instance.reason) = match (check, before) {

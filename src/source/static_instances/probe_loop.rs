@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::{probe_result::ProbeResult, prober::Prober, rise_fall::RiseFall};
 use crate::{
-    config::Check,
+    config::HealthCheck,
     model::{Health, Instance, Member, Update},
     source::Outbox,
     telemetry::WatchHandle,
@@ -21,7 +21,7 @@ pub(super) struct ProbeLoop {
     /// The instance as it was last reported.
     pub(super) instance: Instance,
     /// How it is probed.
-    pub(super) check: Check,
+    pub(super) check: HealthCheck,
     /// Where updates go.
     pub(super) outbox: Outbox,
     /// Counts the updates.

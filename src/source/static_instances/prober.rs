@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{http_probe, probe_result::ProbeResult, tcp_probe};
 use crate::{
-    config::{Check, CheckKind},
+    config::{CheckKind, HealthCheck},
     model::{Instance, Name, Target},
 };
 
@@ -58,7 +58,7 @@ impl Prober {
     }
 
     /// Probes `instance` once. Takes up to `check.timeout` from when it is its turn.
-    pub(super) async fn probe(&self, instance: &Instance, check: &Check) -> ProbeResult {
+    pub(super) async fn probe(&self, instance: &Instance, check: &HealthCheck) -> ProbeResult {
         let port = check.port.unwrap_or(instance.port);
         if port == 0 {
             return ProbeResult::Failed("no port to probe; give the instance or its check a port".into());
@@ -90,7 +90,7 @@ impl Prober {
         &self,
         addresses: &[IpAddr],
         port: u16,
-        check: &Check,
+        check: &HealthCheck,
         host: Option<String>,
         deadline: Instant,
         judgement: Judgement,
@@ -118,7 +118,7 @@ impl Prober {
         open.unwrap_or_else(|| ProbeResult::Failed("it has no address".into()))
     }
 
-    async fn attempt(&self, address: SocketAddr, check: &Check, host: Option<&str>) -> ProbeResult {
+    async fn attempt(&self, address: SocketAddr, check: &HealthCheck, host: Option<&str>) -> ProbeResult {
         match (&check.kind, &self.http) {
             (CheckKind::Tcp, _) => tcp_probe::probe(address).await,
             (CheckKind::Http(check), Ok(client)) => http_probe::probe(client, address, host, check).await,
@@ -142,7 +142,7 @@ impl Prober {
 }
 
 /// The `Host` header that the check asks for.
-fn check_host(check: &Check) -> Option<String> {
+fn check_host(check: &HealthCheck) -> Option<String> {
     match &check.kind {
         CheckKind::Http(http) => http.host.clone(),
         CheckKind::Tcp => None,
@@ -157,7 +157,7 @@ fn authority(name: &Name, port: u16) -> String {
     }
 }
 
-fn late(check: &Check) -> String {
+fn late(check: &HealthCheck) -> String {
     format!("timeout after {:?}", check.timeout)
 }
 

@@ -24,17 +24,17 @@ fn source() -> SourceId {
     SourceId { kind: SourceKind::Static, name: "static".into() }
 }
 
-fn followed(service: &str, instances: Vec<Instance>, check: Option<Check>) -> FollowedMember {
+fn followed(service: &str, instances: Vec<Instance>, check: Option<HealthCheck>) -> FollowedMember {
     let member = Member { service: service.parse().unwrap(), source: source(), place: 0 };
-    let query = Query::Static(StaticMember { instances, check });
+    let query = SourceQuery::Static(StaticMember { instances, check });
     let rule = MemberRule { source: source(), labels: Labels::default(), port_name: None, query };
     FollowedMember { member, rule }
 }
 
-fn check(rise: u32, fall: u32) -> Check {
+fn check(rise: u32, fall: u32) -> HealthCheck {
     let http = HttpCheck { path: "/".into(), host: None, status: HttpCheck::DEFAULT_STATUS, body: None };
     let interval = Duration::from_millis(5);
-    Check { kind: CheckKind::Http(http), interval, timeout: DEADLINE, rise, fall, port: None }
+    HealthCheck { kind: CheckKind::Http(http), interval, timeout: DEADLINE, rise, fall, port: None }
 }
 
 fn at(address: SocketAddr) -> Instance {
@@ -126,7 +126,7 @@ async fn with_a_check_health_is_unknown_until_the_first_probe_which_comes_soon_a
     for (server, health, reason) in
         [(&up, Health::Healthy, "http 204"), (&down, Health::Unhealthy, "http 503, expected 200-399")]
     {
-        let rare = Check { interval: Duration::from_secs(3600), ..check(9, 9) };
+        let rare = HealthCheck { interval: Duration::from_secs(3600), ..check(9, 9) };
         let mut running = Running::new(vec![followed("a.test", vec![at(server.address)], Some(rare))]);
         let first = running.reset().await.remove(0);
         assert_eq!(first.health, Health::Unknown);
@@ -211,7 +211,7 @@ async fn it_ends_when_nobody_takes_updates_any_more() {
 async fn an_instance_that_is_known_keeps_its_health_and_others_wait_for_their_first_probe() {
     let [one, other] = ["one", "other"].map(|id| Instance::at(id, Ipv4Addr::LOCALHOST.into(), 9));
     let other = Instance { port: 10, ..other };
-    let slow = Check { interval: Duration::from_secs(3600), ..check(3, 3) };
+    let slow = HealthCheck { interval: Duration::from_secs(3600), ..check(3, 3) };
     let members = vec![followed("a.test", vec![one.clone(), other], Some(slow))];
     let before =
         Instance { health: Health::Unhealthy, reason: Some("connection refused".into()), ..one.clone() };

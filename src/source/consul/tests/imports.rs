@@ -1,7 +1,7 @@
 //! Imports: names that follow Consul's own list.
 
 use super::*;
-use crate::config::Shape;
+use crate::config::AnswerSettings;
 
 pub(super) fn import() -> Import {
     Import { apex: "test".parse().unwrap(), source: id(), place: 0 }
@@ -9,7 +9,12 @@ pub(super) fn import() -> Import {
 
 pub(super) fn rule(include: &[&str], exclude: &[&str]) -> ImportRule {
     let texts = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-    ImportRule { source: id(), include: texts(include), exclude: texts(exclude), shape: Shape::default() }
+    ImportRule {
+        source: id(),
+        include: texts(include),
+        exclude: texts(exclude),
+        answers: AnswerSettings::default(),
+    }
 }
 
 fn start_import(consul: &FakeConsul, include: &[&str], exclude: &[&str]) -> Source {

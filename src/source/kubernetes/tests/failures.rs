@@ -161,7 +161,7 @@ async fn dropping_the_source_closes_its_connections() {
 async fn a_namespace_cannot_reach_another_path() {
     let mut server = ApiServer::start().await;
     let mut member = web().remove(0);
-    if let Query::Kubernetes(query) = &mut member.rule.query {
+    if let SourceQuery::Kubernetes(query) = &mut member.rule.query {
         query.namespace = "../x?y".to_owned();
     }
     let _source = Source::start(&server, vec![member]);

@@ -12,13 +12,13 @@ use super::{
 };
 use crate::config::HttpCheck;
 
-fn tcp() -> Check {
-    Check { kind: CheckKind::Tcp, interval: DEADLINE, timeout: DEADLINE, rise: 1, fall: 1, port: None }
+fn tcp() -> HealthCheck {
+    HealthCheck { kind: CheckKind::Tcp, interval: DEADLINE, timeout: DEADLINE, rise: 1, fall: 1, port: None }
 }
 
-fn http() -> Check {
+fn http() -> HealthCheck {
     let kind = HttpCheck { path: "/".into(), host: None, status: HttpCheck::DEFAULT_STATUS, body: None };
-    Check { kind: CheckKind::Http(kind), ..tcp() }
+    HealthCheck { kind: CheckKind::Http(kind), ..tcp() }
 }
 
 fn instance(addresses: &[IpAddr], port: u16) -> Instance {
@@ -31,7 +31,7 @@ fn localhost(port: u16) -> Instance {
     instance
 }
 
-async fn probe(instance: &Instance, check: &Check) -> ProbeResult {
+async fn probe(instance: &Instance, check: &HealthCheck) -> ProbeResult {
     Prober::new().probe(instance, check).await
 }
 
@@ -42,7 +42,7 @@ async fn the_checks_port_comes_before_the_instances() {
     assert_eq!(probe(&instance, &tcp()).await, ProbeResult::Failed("connection refused".into()));
     let other = Server::silent().await;
     let elsewhere = self::instance(&[other.address.ip()], 1);
-    let check = Check { port: Some(other.address.port()), ..tcp() };
+    let check = HealthCheck { port: Some(other.address.port()), ..tcp() };
     assert!(matches!(probe(&elsewhere, &check).await, ProbeResult::Passed(_)));
 }
 
@@ -76,7 +76,7 @@ async fn every_address_must_pass_and_the_one_that_does_not_is_named() {
 #[tokio::test]
 async fn a_silent_server_is_given_up_on_after_the_timeout() {
     let server = Server::silent().await;
-    let check = Check { timeout: Duration::from_millis(50), ..http() };
+    let check = HealthCheck { timeout: Duration::from_millis(50), ..http() };
     let finding = probe(&instance(&[server.address.ip()], server.address.port()), &check).await;
     assert_eq!(finding, ProbeResult::Failed("timeout after 50ms".into()));
 }
