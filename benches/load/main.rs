@@ -17,6 +17,7 @@
 
 mod account;
 mod batch;
+mod bench;
 mod cases;
 mod chart;
 mod child;
@@ -24,6 +25,8 @@ mod echo;
 mod forwarders;
 mod generator;
 mod histogram;
+mod method;
+mod other;
 mod question;
 mod report;
 mod results;
@@ -77,7 +80,7 @@ fn main() -> anyhow::Result<()> {
     match arguments.command {
         Some(Command::Serve(settings)) => server::serve(&settings),
         Some(Command::Echo(settings)) => echo::serve(&settings),
-        None => run::run(&run::Options {
+        None => run::run(&bench::Options {
             quick: arguments.quick,
             only: arguments.only,
             rivals_rotate: arguments.rivals_rotate,

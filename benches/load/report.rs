@@ -3,11 +3,13 @@
 use std::{fmt::Write as _, fs, process::Command, time::Duration};
 
 use crate::{
+    bench::Bench,
     cases::{Goal, thousands},
     forwarders::Forwarder,
+    method,
+    other::{OTHER, THIS},
     results::{CaseResult, ECHO, Latency, MUSTER, Measured, Results, Scale, Turns, median, quantile, ratio},
     rivals::Rival,
-    run::{Bench, Plan},
 };
 
 /// Writes the whole report; `whole` tells a full run from a smoke run.
@@ -25,6 +27,7 @@ pub(crate) fn write(results: &Results, bench: &Bench, whole: bool, took: Duratio
         where_it_goes(&mut out, &results.cases);
         rates(&mut out, &results.cases);
     }
+    binaries(&mut out, &results.cases);
     if let Some(turns) = &results.routes {
         routes(&mut out, turns);
     }
@@ -46,7 +49,7 @@ pub(crate) fn write(results: &Results, bench: &Bench, whole: bool, took: Duratio
             results.cases.iter().find(|result| result.case.many).map(|result| &result.turns),
         );
     }
-    method(&mut out, &bench.plan);
+    method::write(&mut out, &bench.plan);
     out
 }
 
@@ -64,6 +67,7 @@ fn machine(out: &mut String, bench: &Bench, took: Duration) {
     let forwarders = forwarders.map(|forwarder| (forwarder.title(), forwarder.version()));
     let rivals: Vec<String> = rivals
         .chain(forwarders)
+        .chain(bench.binaries.iter().map(|binary| (binary.title, binary.version())))
         .map(|(title, version)| match version {
             Some(version) => format!("{title} {version}"),
             None => format!("{title} (not installed, left out)"),
@@ -151,6 +155,28 @@ fn where_it_goes(out: &mut String, cases: &[CaseResult]) {
         let floor = floor.map_or("-".to_owned(), |floor| format!("{floor:.2}"));
         let _ =
             writeln!(out, "| {} |{} {floor} |", result.case.label(turns.names), row(turns, &rivals, figure));
+    }
+}
+
+/// The binary built here beside the other one, if there is another one.
+fn binaries(out: &mut String, cases: &[CaseResult]) {
+    let pairs: Vec<_> = cases
+        .iter()
+        .filter_map(|result| Some((result, result.turns.of(THIS)?, result.turns.of(OTHER)?)))
+        .collect();
+    if pairs.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        out,
+        "\n## Two binaries\n\nBoth serve the same zone file. CPU time a query in µs.\n\n\
+         | | {THIS} | {OTHER} | {THIS} ÷ {OTHER} |\n|---|--:|--:|--:|"
+    );
+    for (result, this, other) in pairs {
+        let cpu = |measured: &Measured| measured.median(|round| round.cpu);
+        let label = result.case.label(result.turns.names);
+        let _ =
+            writeln!(out, "| {label} | {:.2} | {:.2} | {:.3} |", cpu(this), cpu(other), ratio(this, other));
     }
 }
 
@@ -317,47 +343,6 @@ fn scale(out: &mut String, found: &Scale, many: Option<&Turns>) {
             let _ = writeln!(out, "| {} | {load:.2} s | {} |", measured.server, mib(measured.memory));
         }
     }
-}
-
-fn method(out: &mut String, plan: &Plan) {
-    let rotation = if plan.rivals_rotate {
-        "Knot's `answer-rotation` and NSD's `round-robin` are on"
-    } else {
-        "Knot and NSD can rotate too, but do not by default, and did not here"
-    };
-    let _ = write!(
-        out,
-        "
-## Method
-
-- Loopback only. The server and all its threads are on one core, the asking side on another. One thread answers.
-- Servers take turns of {turn:.1} s, {rounds} rounds; tables give medians of the rounds. Ratios are taken within a round, then
-  their median, so they can differ a little from the ratio of two medians.
-- CPU time is the kernel's `schedstat` of all threads of the server, divided by right answers. Packets that a sender puts on
-  loopback are carried to the receiving socket at the sender's expense, for every server alike.
-- At saturation {window} questions are outstanding, from {sockets} source ports in turn (\"one port\": all from one, in batches of
-  {batch}, as a forwarder asks). Names are random, each as likely as any other.
-- A and NXDOMAIN are asked without EDNS, SRV with a size of 1232. Every answer is checked: id, question, response code, TC and the
-  number of records (SRV with the addresses of its targets). One wrong answer fails the run; missing ones count as lost.
-- The echo receives and sends batches of {batch} and answers everything with as many bytes as muster does.
-- Knot and NSD have the same names and records in a zone file, TTL 0. NSD runs with minimal responses but for SRV, where they would
-  leave out the addresses. muster rotates answers and knows health; {rotation}.
-- muster's instances come through the catalog as a source's do; they carry an address and a port, no labels.
-- Services with routes stand in a file, as those without (\"plain\") in that table do; who asks is one instance's address.
-- Forwarders are muster as it is shipped, unbound with one thread and without validation, and dnsmasq with room for 10,000 names; who
-  they ask is ended before answers from the cache are measured.
-- Latency: one question at a time when it is due, {rate} a second, timed from when it was due; the asking side busy-waits. Servers take
-  {latency_rounds} turns of {latency_turn:.1} s; tables give medians of the turns' percentiles.
-",
-        turn = plan.turn.as_secs_f64(),
-        rounds = plan.rounds,
-        latency_rounds = plan.latency_rounds,
-        latency_turn = plan.latency_turn.as_secs_f64(),
-        window = plan.window,
-        sockets = plan.sockets,
-        batch = crate::batch::BATCH,
-        rate = thousands(plan.rate.into()),
-    );
 }
 
 /// The rivals that took part, in the order of their turns.

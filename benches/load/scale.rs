@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::{
+    bench::Bench,
     cases::thousands,
     child::{Asker, Server},
     generator::{Generator, Random},
     question::{Expect, INSTANCES, Kind, Template},
     results::{Latency, Scale},
-    run::Bench,
     server::CATALOG_THREAD,
 };
 
