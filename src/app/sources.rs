@@ -10,6 +10,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     config::{AnswerSettings, Config, ConsulSource, ImportRule, KubernetesSource, SourceQuery},
@@ -62,13 +63,12 @@ pub(super) struct Sources {
 #[derive(Debug)]
 struct Running {
     outbox: Outbox,
-    task: JoinHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.outbox.shut();
-        self.task.abort();
     }
 }
 
@@ -108,7 +108,8 @@ impl Sources {
                 max_stale: order.max_stale(),
                 retained: Arc::clone(&retained),
             };
-            self.running.insert(key, Running { outbox, task: order.run(context, &mut said) });
+            self.running
+                .insert(key, Running { outbox, task: AbortOnDropHandle::new(order.run(context, &mut said)) });
         }
         self.board.replace(self.statuses.values().cloned().collect());
         said

@@ -13,6 +13,7 @@ mod network;
 mod reloaded;
 mod retained;
 mod selector;
+mod text;
 mod update;
 
 pub use explained::{
@@ -28,4 +29,5 @@ pub use network::{Network, NetworkError};
 pub use reloaded::{ReloadDiagnostic, ReloadResult, Reloaded};
 pub use retained::{Retained, Retention};
 pub use selector::{Selector, SelectorError};
+pub use text::one_line;
 pub use update::{Import, Member, SourceId, SourceKind, Update};

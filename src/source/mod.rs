@@ -12,7 +12,9 @@ pub mod kubernetes;
 pub mod static_instances;
 
 mod backoff;
+mod body;
 mod followed_member;
+mod interner;
 mod outbox;
 mod supervise;
 mod watch;

@@ -4,6 +4,8 @@ use std::{any::Any, convert::Infallible, panic::AssertUnwindSafe, time::Duration
 
 use futures_util::FutureExt;
 
+use crate::model::one_line;
+
 /// Why a watch ended.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
@@ -80,12 +82,17 @@ pub(super) async fn caught(
     AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)))
 }
 
-/// Makes an error of what a panic left, cut: it may hold a piece of what the source said.
+/// The error of a panic; its message may hold a piece of what the source sent.
 fn panicked(panic: &(dyn Any + Send)) -> WatchError {
-    const MOST: usize = 500;
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-    WatchError::Panic(text.chars().take(MOST).collect())
+    WatchError::Panic(excerpt(text))
+}
+
+/// The beginning of a text that a source sent, on one line: what fits into a log line.
+pub(super) fn excerpt(text: &str) -> String {
+    const LIMIT: usize = 300;
+    one_line(text, LIMIT)
 }
 
 #[cfg(test)]
@@ -100,7 +107,7 @@ mod tests {
         };
         assert_eq!(message(async { panic!("oh") }.boxed()).await, "oh");
         let long = "x".repeat(10_000);
-        assert_eq!(message(async move { panic!("{long}") }.boxed()).await, "x".repeat(500));
+        assert_eq!(message(async move { panic!("{long}") }.boxed()).await, "x".repeat(300));
         assert_eq!(message(async { std::panic::panic_any(7) }.boxed()).await, "without a message");
     }
 }

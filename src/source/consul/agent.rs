@@ -8,12 +8,17 @@ use std::{
 };
 
 use reqwest::{
-    Certificate, Client, Identity, Response, StatusCode, Url,
+    Body, Certificate, Client, Identity, Response, StatusCode, Url,
     header::{HeaderMap, HeaderValue},
 };
 
+use tokio_util::bytes::Bytes;
+
 use super::{connection_pool::ConnectionPool, timing::Timing};
-use crate::{config::ConsulSource, source::WatchError};
+use crate::{
+    config::ConsulSource,
+    source::{WatchError, body::read_body, watch_error::excerpt},
+};
 
 /// What all watches of one source share.
 #[derive(Debug)]
@@ -57,7 +62,7 @@ pub(super) struct Answer {
     /// `X-Consul-Results-Filtered-By-ACLs`: something was left out that the token may not read.
     pub(super) filtered: bool,
     /// The JSON.
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
 }
 
 impl Agent {
@@ -153,8 +158,8 @@ impl Agent {
 }
 
 impl Access {
-    /// Longest piece of an error's body that is shown, in characters.
-    const EXCERPT: usize = 200;
+    /// How much of an error's body is read, in bytes.
+    const ERROR_TEXT: usize = 1 << 10;
 
     /// Asks once.
     ///
@@ -170,10 +175,10 @@ impl Access {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(WatchError::Denied(excerpt(&mut response).await));
+                return Err(WatchError::Denied(error_text(&mut response).await));
             }
             status => {
-                let text = excerpt(&mut response).await;
+                let text = error_text(&mut response).await;
                 return Err(WatchError::Refused(format!("{}: {text}", status.as_u16())));
             }
         }
@@ -184,47 +189,20 @@ impl Access {
         let lag = Duration::from_millis(number(headers, "X-Consul-LastContact").unwrap_or(0));
         let filtered =
             headers.get("X-Consul-Results-Filtered-By-ACLs").is_some_and(|value| value.as_bytes() == b"true");
-        let body = read_body(&mut response).await?;
+        let body = read_body(Body::from(response), Agent::BODY_LIMIT).await?;
         Ok(Answer { index, lag, filtered, body })
     }
 }
 
-async fn read_body(response: &mut Response) -> Result<Vec<u8>, WatchError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(WatchError::connect)? {
-        if body.len() + chunk.len() > Agent::BODY_LIMIT {
-            return Err(WatchError::Malformed(format!("it is larger than {} bytes", Agent::BODY_LIMIT)));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
 /// The beginning of an error's body, on one line.
-async fn excerpt(response: &mut Response) -> String {
+async fn error_text(response: &mut Response) -> String {
     let mut body = Vec::new();
-    while body.len() < Access::EXCERPT * 4 {
+    while body.len() < Access::ERROR_TEXT {
         let Ok(Some(chunk)) = response.chunk().await else { break };
         body.extend_from_slice(&chunk);
     }
-    let text: String = one_line(&String::from_utf8_lossy(&body), Access::EXCERPT);
+    let text = excerpt(&String::from_utf8_lossy(&body));
     if text.is_empty() { "(no text)".into() } else { text }
-}
-
-/// The first `most` characters of a text, with every run of spaces and control characters made one space.
-pub(super) fn one_line(text: &str, most: usize) -> String {
-    let mut line = String::new();
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    for (place, word) in words.enumerate().take(most) {
-        if place > 0 {
-            line.push(' ');
-        }
-        line.extend(word.chars().take(most));
-        if line.len() >= most * 4 {
-            break;
-        }
-    }
-    line.chars().take(most).collect()
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::{
@@ -57,7 +57,7 @@ struct Children {
 #[derive(Debug)]
 struct Child {
     service: String,
-    task: JoinHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 /// A watch that is in the source's status and does not run yet.
@@ -172,10 +172,10 @@ impl Children {
             |(name, child): (&Name, &Child)| (listed.get(name) != Some(&child.service)).then(|| name.clone());
         let others: Vec<Name> = self.running.iter().filter_map(is_other).collect();
         let stopped: Vec<Child> = others.iter().filter_map(|name| self.running.remove(name)).collect();
-        for mut child in stopped {
+        for child in stopped {
             child.task.abort();
-            // Its end is all that is waited for; that it was aborted is known.
-            let _ = (&mut child.task).await;
+            // The result only says that the task was aborted.
+            let _ = child.task.await;
         }
     }
 
@@ -213,13 +213,8 @@ impl Children {
 
     fn start(&mut self, prepared: Vec<Prepared>) {
         for Prepared { name, service, watching } in prepared {
-            self.running.insert(name, Child { service, task: tokio::spawn(watching) });
+            self.running
+                .insert(name, Child { service, task: AbortOnDropHandle::new(tokio::spawn(watching)) });
         }
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }

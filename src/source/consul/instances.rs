@@ -1,19 +1,12 @@
 //! From Consul's words to instances: health, addresses, labels, weight.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::IpAddr,
-    sync::Arc,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use super::{
-    agent::one_line,
-    decode::{Check, Entry, Service, Tagged, Text, entries},
-};
+use super::decode::{Check, Entry, Service, Tagged, Text, entries};
 use crate::{
     config::ConsulQuery,
-    model::{Health, Instance, Labels, Name, Target},
-    source::WatchError,
+    model::{Health, Instance, Labels, Name, Target, one_line},
+    source::{WatchError, interner::Interner},
 };
 
 /// What an answer says about a service.
@@ -36,7 +29,7 @@ pub(super) fn read(body: &[u8], query: &ConsulQuery) -> Result<ServiceInstances,
         *nodes_of_id.entry(&entry.service.id).or_default() += 1;
     }
     let mut reading = ServiceInstances::default();
-    let mut words = Words::default();
+    let mut texts = Interner::default();
     for entry in entries.iter().filter(|entry| has_tags(&entry.service, &query.tags)) {
         // An id is unique on its node only. Alone it is the better name, and the one that people gave; so the node is
         // put in front only where two nodes use the same id for this service.
@@ -45,14 +38,20 @@ pub(super) fn read(body: &[u8], query: &ConsulQuery) -> Result<ServiceInstances,
             _ => format!("{}/{}", &*entry.node.node, &*entry.service.id),
         };
         match target(entry) {
-            Some(target) => reading.instances.push(instance(entry, &id, target, query, &mut words)),
+            Some(target) => reading.instances.push(instance(entry, &id, target, query, &mut texts)),
             None => reading.unusable.push(id),
         }
     }
     Ok(reading)
 }
 
-fn instance(entry: &Entry<'_>, id: &str, target: Target, query: &ConsulQuery, words: &mut Words) -> Instance {
+fn instance(
+    entry: &Entry<'_>,
+    id: &str,
+    target: Target,
+    query: &ConsulQuery,
+    texts: &mut Interner<Arc<str>>,
+) -> Instance {
     let (health, reason) = health(&entry.checks);
     Instance {
         id: id.into(),
@@ -63,27 +62,12 @@ fn instance(entry: &Entry<'_>, id: &str, target: Target, query: &ConsulQuery, wo
         reason,
         weight: weight(&entry.service, health),
         labels: labels(&entry.service),
-        locality: zone(entry).map(|zone| words.share(zone)),
+        locality: zone(entry).map(|zone| texts.intern(zone)),
         datacenter: Some(&*entry.node.datacenter)
             .filter(|name| !name.is_empty())
-            .map(|name| words.share(name)),
+            .map(|name| texts.intern(name)),
         kube_namespace: None,
         shares_address: false,
-    }
-}
-
-/// Strings that many instances have in common, each kept once.
-#[derive(Default)]
-struct Words(HashSet<Arc<str>>);
-
-impl Words {
-    fn share(&mut self, word: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(word) {
-            return Arc::clone(known);
-        }
-        let new: Arc<str> = word.into();
-        self.0.insert(Arc::clone(&new));
-        new
     }
 }
 

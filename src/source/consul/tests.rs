@@ -9,7 +9,8 @@ mod tls;
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     fake::{FakeConsul, Mood, entry},
@@ -26,13 +27,7 @@ use crate::{
 struct Source {
     inbox: mpsc::Receiver<Update>,
     status: Arc<SourceStatus>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    task: AbortOnDropHandle<()>,
 }
 
 fn id() -> SourceId {
@@ -103,7 +98,12 @@ fn start_into(
         max_stale: Duration::from_secs(3600),
         retained: Arc::default(),
     };
-    let task = tokio::spawn(run_with(Agent::new(settings, timing), members, imports, context));
+    let task = AbortOnDropHandle::new(tokio::spawn(run_with(
+        Agent::new(settings, timing),
+        members,
+        imports,
+        context,
+    )));
     Source { inbox, status, task }
 }
 

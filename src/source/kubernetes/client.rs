@@ -2,13 +2,10 @@
 
 use std::{error::Error, io, path::Path, time::Duration};
 
-use axum::{
-    body::{Body, BodyDataStream},
-    http::{Request, StatusCode},
-};
+use http::{Request, StatusCode};
 use kube::{
     Client, Config,
-    client::AuthError,
+    client::{AuthError, Body},
     config::Kubeconfig,
     core::{Status, request},
 };
@@ -18,8 +15,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::response::{brief, collect};
-use crate::{config::KubernetesSource, source::WatchError};
+use crate::{
+    config::KubernetesSource,
+    source::{WatchError, body::read_body, watch_error::excerpt},
+};
 
 /// The source's client, made when it is first needed.
 #[derive(Debug)]
@@ -54,7 +53,7 @@ pub(super) struct Lease {
 /// What the server answered with.
 pub(super) enum Answer {
     /// Success, and a body to read.
-    Body(BodyDataStream),
+    Body(Body),
     /// HTTP 410: the version or the page asked for is no longer there.
     Gone,
 }
@@ -189,15 +188,15 @@ async fn exchange(client: &Client, request: Request<Vec<u8>>) -> Result<Answer, 
     let response = client.send(request.map(Into::into)).await;
     let response = response.map_err(|error| Failed { error: unreachable(error), doubtful: true })?;
     let status = response.status();
-    let mut body = Body::new(response.into_body()).into_data_stream();
+    let body = response.into_body();
     match status {
         StatusCode::OK => Ok(Answer::Body(body)),
         StatusCode::GONE => Ok(Answer::Gone),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failed {
-            error: WatchError::Denied(message(status, &mut body).await),
+            error: WatchError::Denied(message(status, body).await),
             doubtful: status == StatusCode::UNAUTHORIZED,
         }),
-        _ => Err(Failed { error: WatchError::Refused(message(status, &mut body).await), doubtful: false }),
+        _ => Err(Failed { error: WatchError::Refused(message(status, body).await), doubtful: false }),
     }
 }
 
@@ -221,11 +220,11 @@ fn unreachable(error: kube::Error) -> WatchError {
 }
 
 /// Returns what the body of a failure says, next to its status.
-async fn message(status: StatusCode, body: &mut BodyDataStream) -> String {
+async fn message(status: StatusCode, body: Body) -> String {
     const LONGEST: usize = 64 << 10;
-    let text = collect(body, LONGEST).await.unwrap_or_default();
+    let text = read_body(body, LONGEST).await.unwrap_or_default();
     match serde_json::from_slice::<Status>(&text) {
-        Ok(said) if !said.message.is_empty() => format!("{}: {}", status.as_u16(), brief(&said.message)),
+        Ok(said) if !said.message.is_empty() => format!("{}: {}", status.as_u16(), excerpt(&said.message)),
         _ => status.to_string(),
     }
 }

@@ -1,11 +1,11 @@
 //! Endpoints: what is kept of a pod, or of what EndpointSlices say of one.
 
-use std::{collections::HashSet, hash::Hash, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     config::{PortRef, SourceQuery},
     model::{Health, Instance, Labels, NamedPort, Protocol, Target},
-    source::FollowedMember,
+    source::{FollowedMember, interner::Interner},
 };
 
 /// What an instance is made from; which port is the main one differs from member to member.
@@ -112,37 +112,22 @@ impl Ports {
 
 /// Lets endpoints share what is the same in many of them: the pods of one ReplicaSet differ in little.
 #[derive(Debug, Default)]
-pub(super) struct Interner {
-    texts: HashSet<Arc<str>>,
-    labels: HashSet<Labels>,
-    ports: HashSet<Arc<[NamedPort]>>,
+pub(super) struct EndpointInterner {
+    texts: Interner<Arc<str>>,
+    labels: Interner<Labels>,
+    ports: Interner<Arc<[NamedPort]>>,
 }
 
-impl Interner {
-    /// How many different values of a kind are remembered.
-    const MOST: usize = 1024;
-
+impl EndpointInterner {
     /// Shares the parts of `endpoint` with those seen before.
-    pub(super) fn intern(&mut self, endpoint: &mut Endpoint) {
+    pub(super) fn share(&mut self, endpoint: &mut Endpoint) {
         let Endpoint { reason, node, zone, namespace, .. } = endpoint;
         for text in [reason, node, zone, namespace].into_iter().flatten() {
-            share(&mut self.texts, text);
+            self.texts.share(text);
         }
-        share(&mut self.labels, &mut endpoint.labels);
-        share(&mut self.ports, &mut endpoint.ports.named);
+        self.labels.share(&mut endpoint.labels);
+        self.ports.share(&mut endpoint.ports.named);
     }
-}
-
-/// Replaces `value` by the equal one in `known`, or remembers it.
-fn share<T: Clone + Eq + Hash>(known: &mut HashSet<T>, value: &mut T) {
-    if let Some(same) = known.get(value) {
-        *value = same.clone();
-        return;
-    }
-    if known.len() >= Interner::MOST {
-        known.clear();
-    }
-    known.insert(value.clone());
 }
 
 /// A member that asks for pods, for tests.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::endpoint::{Endpoint, Interner};
+use super::endpoint::{Endpoint, EndpointInterner};
 use crate::{
     model::Update,
     source::{FollowedMember, Subject, WatchError, WatchOutbox},
@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct EndpointTable {
     members: Vec<FollowedMember>,
     endpoints: BTreeMap<Arc<str>, Endpoint>,
-    interner: Interner,
+    interner: EndpointInterner,
 }
 
 impl EndpointTable {
@@ -25,7 +25,7 @@ impl EndpointTable {
     const BULK: usize = 32;
 
     pub(super) fn new(members: Vec<FollowedMember>) -> Self {
-        Self { members, endpoints: BTreeMap::new(), interner: Interner::default() }
+        Self { members, endpoints: BTreeMap::new(), interner: EndpointInterner::default() }
     }
 
     /// Returns whose instances these are.
@@ -49,7 +49,7 @@ impl EndpointTable {
     ) -> Result<(), WatchError> {
         let mut all = BTreeMap::new();
         for mut endpoint in endpoints {
-            self.interner.intern(&mut endpoint);
+            self.interner.share(&mut endpoint);
             all.insert(Arc::clone(&endpoint.id), endpoint);
         }
         if all.len() > Self::MOST {
@@ -73,7 +73,7 @@ impl EndpointTable {
             None if self.endpoints.len() >= Self::MOST => return Err(too_many()),
             _ => {}
         }
-        self.interner.intern(&mut endpoint);
+        self.interner.share(&mut endpoint);
         for followed in &self.members {
             let instance = endpoint.instance(followed);
             out.send(Update::Upsert { member: followed.member.clone(), instance }).await?;

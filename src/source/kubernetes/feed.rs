@@ -2,15 +2,19 @@
 //!
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{io, marker::PhantomData, sync::Arc, time::Duration};
 
-use axum::body::BodyDataStream;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
+use http_body_util::BodyExt as _;
 use kube::{
     api::{ListParams, WatchParams},
     core::{Request, WatchEvent},
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::{
+    codec::{FramedRead, LinesCodec, LinesCodecError},
+    io::StreamReader,
+};
 use tracing::debug;
 
 use super::{
@@ -18,11 +22,13 @@ use super::{
     collection::{Collection, Object},
     endpoint_table::EndpointTable,
     json::List,
-    lines::Lines,
-    response::{brief, broken, collect},
     timing::Timing,
 };
-use crate::source::WatchError;
+use crate::source::{
+    WatchError,
+    body::{connection_broke, read_body},
+    watch_error::excerpt,
+};
 
 /// A change of a collection.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,19 +110,13 @@ enum State {
 
 /// An open watch.
 struct Events {
-    body: BodyDataStream,
-    lines: Lines,
+    /// Its events, one a line.
+    lines: BoxStream<'static, Result<String, LinesCodecError>>,
     /// The version reached.
     version: String,
     /// When it must have ended.
     deadline: Instant,
     limit: Duration,
-}
-
-/// One step of an open watch.
-enum Step {
-    Line(Vec<u8>),
-    End,
 }
 
 impl<T: Object> Session<T> {
@@ -137,8 +137,9 @@ impl<T: Object> Session<T> {
                     self.state = self.feed.open(version).await?;
                 }
                 State::Open(events) => match events.next().await? {
-                    Step::End => self.state = State::Watch(std::mem::take(&mut events.version)),
-                    Step::Line(line) => match take::<T>(events, &line)? {
+                    None => self.state = State::Watch(std::mem::take(&mut events.version)),
+                    Some(line) if line.is_empty() => {}
+                    Some(line) => match take::<T>(events, &line)? {
                         Taken::Change(change) => return Ok(change),
                         Taken::Nothing => {}
                         Taken::Gone => self.state = State::List,
@@ -186,14 +187,14 @@ impl<T: Object> Feed<T> {
         };
         let limit = self.timing.answer;
         let deadline = Instant::now() + limit;
-        let mut body = match self.clients.get(request, limit).await? {
+        let body = match self.clients.get(request, limit).await? {
             Answer::Body(body) => body,
             Answer::Gone => return Ok(None),
         };
-        let bytes = timeout_at(deadline, collect(&mut body, Self::LONGEST_PAGE)).await;
+        let bytes = timeout_at(deadline, read_body(body, Self::LONGEST_PAGE)).await;
         let bytes = bytes.map_err(|_| WatchError::Timeout(limit))??;
         let page = serde_json::from_slice(&bytes).map_err(|error| {
-            WatchError::Malformed(format!("a page of the list: {}", brief(&error.to_string())))
+            WatchError::Malformed(format!("a page of the list: {}", excerpt(&error.to_string())))
         })?;
         Ok(Some(page))
     }
@@ -217,35 +218,27 @@ impl<T: Object> Feed<T> {
             // Asking for this version again would be answered in the same way for ever.
             Answer::Gone => State::List,
             Answer::Body(body) => {
-                let lines = Lines::new(Self::LONGEST_EVENT);
-                State::Open(Box::new(Events { body, lines, version, deadline, limit }))
+                let bytes = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
+                let codec = LinesCodec::new_with_max_length(Self::LONGEST_EVENT);
+                let lines = FramedRead::new(bytes, codec).boxed();
+                State::Open(Box::new(Events { lines, version, deadline, limit }))
             }
         })
     }
 }
 
 impl Events {
-    /// Returns the next line, or that the watch has ended as it should.
-    async fn next(&mut self) -> Result<Step, WatchError> {
-        loop {
-            match self.lines.next_line() {
-                Ok(Some([])) => continue,
-                Ok(Some(line)) => return Ok(Step::Line(line.to_vec())),
-                Ok(None) => {}
-                Err(_) => return Err(WatchError::Malformed("an event of the watch is too long".to_owned())),
+    /// Returns the next line; `None` when the server has ended the watch.
+    async fn next(&mut self) -> Result<Option<String>, WatchError> {
+        // The server ends a watch after `timeoutSeconds`; one that lasts longer is a connection that has died, or
+        // an end that got lost.
+        let line = timeout_at(self.deadline, self.lines.next()).await;
+        match line.map_err(|_| WatchError::Timeout(self.limit))?.transpose() {
+            Ok(line) => Ok(line),
+            Err(LinesCodecError::MaxLineLengthExceeded) => {
+                Err(WatchError::Malformed("an event of the watch is too long".to_owned()))
             }
-            // The server ends a watch after `timeoutSeconds`; one that lasts longer is a connection that has died, or
-            // an end that got lost.
-            let chunk = timeout_at(self.deadline, self.body.next()).await;
-            match chunk.map_err(|_| WatchError::Timeout(self.limit))? {
-                Some(Ok(chunk)) => self.lines.push(&chunk),
-                Some(Err(error)) => return Err(broken(error)),
-                None if self.lines.is_empty() => return Ok(Step::End),
-                None => {
-                    let message = "the watch ended in the middle of an event".to_owned();
-                    return Err(WatchError::Malformed(message));
-                }
-            }
+            Err(LinesCodecError::Io(error)) => Err(connection_broke(&error)),
         }
     }
 }
@@ -258,11 +251,13 @@ enum Taken<T> {
 }
 
 /// Reads one event and notes the version that it reaches.
-fn take<T: Object>(events: &mut Events, line: &[u8]) -> Result<Taken<T>, WatchError> {
+fn take<T: Object>(events: &mut Events, line: &str) -> Result<Taken<T>, WatchError> {
     let malformed =
-        |error: String| WatchError::Malformed(format!("an event of the watch: {}", brief(&error)));
-    let event =
-        serde_json::from_slice::<WatchEvent<T::Json>>(line).map_err(|error| malformed(error.to_string()))?;
+        |error: String| WatchError::Malformed(format!("an event of the watch: {}", excerpt(&error)));
+    let event = serde_json::from_str::<WatchEvent<T::Json>>(line).map_err(|error| match error.is_eof() {
+        true => WatchError::Malformed("the watch ended in the middle of an event".to_owned()),
+        false => malformed(error.to_string()),
+    })?;
     let mut reach = |json: &T::Json| {
         let version = T::version(json);
         if version.is_empty() {
@@ -290,9 +285,9 @@ fn take<T: Object>(events: &mut Events, line: &[u8]) -> Result<Taken<T>, WatchEr
         WatchEvent::Error(status) => match status.code {
             410 => Taken::Gone,
             401 | 403 => {
-                return Err(WatchError::Denied(format!("{}: {}", status.code, brief(&status.message))));
+                return Err(WatchError::Denied(format!("{}: {}", status.code, excerpt(&status.message))));
             }
-            code => return Err(WatchError::Refused(format!("{code}: {}", brief(&status.message)))),
+            code => return Err(WatchError::Refused(format!("{code}: {}", excerpt(&status.message)))),
         },
     })
 }

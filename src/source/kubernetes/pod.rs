@@ -11,9 +11,11 @@ use super::{
     collection::Object,
     endpoint::{Endpoint, Ports},
     json::Metadata,
-    response::brief,
 };
-use crate::model::{Health, Instance, Target};
+use crate::{
+    model::{Health, Instance, Target},
+    source::watch_error::excerpt,
+};
 
 /// A pod: its name, and what it is as an endpoint.
 #[derive(Debug, PartialEq, Eq)]
@@ -145,7 +147,7 @@ impl Status {
     fn health(&self) -> (Health, Option<Arc<str>>) {
         let phase = self.phase.as_deref().unwrap_or("Unknown");
         if phase != "Running" {
-            return (Health::Unhealthy, Some(brief(&format!("phase {phase}")).into()));
+            return (Health::Unhealthy, Some(excerpt(&format!("phase {phase}")).into()));
         }
         let ready = self.conditions.iter().flatten().find(|condition| condition.r#type == "Ready");
         let reason = match ready {
@@ -154,7 +156,7 @@ impl Status {
             Some(Condition { status, reason: Some(reason), .. }) => format!("Ready={status}: {reason}"),
             Some(Condition { status, reason: None, .. }) => format!("Ready={status}"),
         };
-        (Health::Unhealthy, Some(brief(&reason).into()))
+        (Health::Unhealthy, Some(excerpt(&reason).into()))
     }
 }
 
@@ -178,7 +180,7 @@ fn weight(metadata: &Metadata) -> u16 {
         return Instance::DEFAULT_WEIGHT;
     };
     text.trim().parse().unwrap_or_else(|_| {
-        debug!(pod = metadata.name, "muster.dev/weight is not a number from 0 to 65535: {}", brief(text));
+        debug!(pod = metadata.name, "muster.dev/weight is not a number from 0 to 65535: {}", excerpt(text));
         Instance::DEFAULT_WEIGHT
     })
 }
@@ -378,11 +380,11 @@ mod tests {
     /// What is kept of 1,000 pods of one ReplicaSet: sizes and the heap behind them, where it is not shared.
     #[test]
     fn little_is_kept_of_a_pod() {
-        let mut interner = super::super::endpoint::Interner::default();
+        let mut interner = super::super::endpoint::EndpointInterner::default();
         let pods = (0..1000).map(|at| {
             let name = format!("web-5d4f8c7b9-x{at:04}");
             let mut endpoint = pod(&[("/metadata/name", json!(name))]).endpoint.unwrap();
-            interner.intern(&mut endpoint);
+            interner.share(&mut endpoint);
             endpoint
         });
         let pods: Vec<_> = pods.collect();

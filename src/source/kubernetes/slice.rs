@@ -11,9 +11,11 @@ use super::{
     collection::Object,
     endpoint::{Endpoint, Ports},
     json::Metadata,
-    response::brief,
 };
-use crate::model::{Health, Instance, Labels, Name, Target};
+use crate::{
+    model::{Health, Instance, Labels, Name, Target},
+    source::watch_error::excerpt,
+};
 
 /// A slice: endpoints of one address family and the ports that all of them have.
 #[derive(Debug, PartialEq, Eq)]
@@ -117,7 +119,7 @@ impl EndpointJson {
             false => address.parse().map(Place::Address).ok(),
         };
         let Some(place) = place else {
-            debug!("not an address of an endpoint: {}", brief(&address));
+            debug!("not an address of an endpoint: {}", excerpt(&address));
             return None;
         };
         let Conditions { ready, terminating } = self.conditions.unwrap_or_default();

@@ -8,7 +8,8 @@ use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Timing,
@@ -18,8 +19,7 @@ use super::{
 use crate::{
     config::{KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, SourceQuery},
     model::{Health, Instance, Labels, Member, SourceId, SourceKind, Target, Update},
-    source::Outbox,
-    source::{FollowedMember, SourceContext},
+    source::{FollowedMember, Outbox, SourceContext},
     telemetry::{SourceStatus, StatusBoard},
 };
 
@@ -31,7 +31,7 @@ const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
 struct Source {
     inbox: mpsc::Receiver<Update>,
     status: Arc<SourceStatus>,
-    task: JoinHandle<()>,
+    task: AbortOnDropHandle<()>,
     folder: TempDir,
 }
 
@@ -70,7 +70,7 @@ impl Source {
             retained: Arc::default(),
         };
         let settings = KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients };
-        let task = tokio::spawn(follow(settings, members, context, timing));
+        let task = AbortOnDropHandle::new(tokio::spawn(follow(settings, members, context, timing)));
         Self { inbox, status, task, folder }
     }
 
@@ -126,12 +126,6 @@ impl Source {
 
     fn failures(&self) -> u64 {
         self.status.report().errors.values().sum()
-    }
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -55,7 +55,7 @@ async fn other_statuses_are_refusals_and_their_text_is_cut() {
         consul.mood(Mood::Error(status, long));
         let mut source = Source::of_web(&consul);
         let message = source.error("refused").await;
-        assert!(message.contains(&status.to_string()) && message.len() < 250, "{message}");
+        assert!(message.contains(&status.to_string()) && message.len() < 350, "{message}");
         source.assert_silent();
     }
 }
