@@ -42,9 +42,10 @@ fuzz_target!(|data: &[u8]| {
     let transport = if how & 1 == 1 { Transport::Tcp } else { Transport::Udp };
     let asked = if how & 2 == 2 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
     let mut answer = Vec::new();
-    let context = Context { transport, asked: Some(asked), client: asked };
+    let context = Context { transport, local_addr: Some(asked), client: asked };
     // Fresh cursors, so that an input does the same each time.
-    if responder().respond(packet, context, &mut Rotation::default(), &mut answer) != Response::Ready {
+    let response = responder().respond(packet, context, &mut Rotation::default(), &mut answer);
+    if !matches!(response, Response::Ready) {
         return;
     }
     let message = Message::from_vec(&answer).expect("hickory-proto reads the answer");

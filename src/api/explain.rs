@@ -59,7 +59,7 @@ async fn explain_page(state: ApiState, uri: &Uri) -> Page<impl Serialize> {
     let mut explained = read(&state, move |catalog| {
         let mut explained = catalog.explain(&asked);
         let question = (&asked.name, asked.qtype);
-        explained.answer = Some(responder.peek(question, asked.client, &mut Rotation::default()));
+        explained.answer = Some(responder.explain(question, asked.client, &mut Rotation::default()));
         explained
     })
     .await?;

@@ -34,7 +34,7 @@ use crate::{
     api::{self, ApiState, ReloadRequest},
     catalog::{self, Catalog, SnapshotCell},
     config::{Config, Listen},
-    dns::{Guard, Responder, Specials, tcp, udp},
+    dns::{AccessControl, Responder, Specials, tcp, udp},
     forward::Forwarder,
     model::Reloaded,
     telemetry::{Metrics, StatusBoard},
@@ -84,9 +84,9 @@ impl Server {
         let (forwarder, engine) = Forwarder::new(config, &metrics).context("cannot forward")?;
         let responder =
             Responder::new(Arc::clone(&cell), Arc::clone(&metrics), config.listen.version.clone())
-                .guarded(Guard::new(&config.access))
+                .with_access(AccessControl::new(&config.access))
                 .with_specials(Specials::new(suffixes))
-                .trusting(&config.listen.trusted_forwarders)
+                .with_trusted_forwarders(&config.listen.trusted_forwarders)
                 .with_forwarder(forwarder);
         let responder = Arc::new(responder);
         let (commands, told) = mpsc::channel(RELOADS);

@@ -42,7 +42,7 @@ pub use pool::{
 };
 pub use reconfigure::Reconfiguration;
 pub use rotation::{RecordList, RotationId, RotationIds};
-pub use service::{Answers, InstanceAnswer, PackedInstances, Service};
+pub use service::{Answers, InstanceAnswer, PackedInstances, Position, Service};
 pub use snapshot::{Lookup, Snapshot, SnapshotCell, View};
 pub use state::{Catalog, HealthCounts};
 pub use weighted::Shares;

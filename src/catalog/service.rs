@@ -49,7 +49,40 @@ pub enum Answers {
     Alias(Name),
 }
 
+/// What a name at or below a service's own is.
+#[derive(Clone, Copy, Debug)]
+pub enum Position<'s> {
+    /// The service itself.
+    Itself,
+    /// One instance.
+    Instance(InstanceAnswer<'s>),
+    /// The named port at this place.
+    Port(usize),
+    /// Above a named port, such as `_tcp`: it has no records, but it exists (RFC 8020 section 2).
+    AbovePort,
+    /// Nothing that a member has reported.
+    Nowhere,
+}
+
 impl Service {
+    /// What the name is that has these labels in front of the service's: wire format without an end.
+    #[inline]
+    pub fn position(&self, below: &[u8]) -> Position<'_> {
+        if below.is_empty() {
+            return Position::Itself;
+        }
+        if let Some(instance) = self.instances.find(below) {
+            return Position::Instance(instance);
+        }
+        if let Some(port) = self.port(below) {
+            return Position::Port(port);
+        }
+        if self.ports.iter().any(|labels| labels.ends_with(below)) {
+            return Position::AbovePort;
+        }
+        Position::Nowhere
+    }
+
     /// The place of `_port._proto`, given as wire labels, among its named ports.
     pub fn port(&self, labels: &[u8]) -> Option<usize> {
         self.ports.iter().position(|port| **port == *labels)

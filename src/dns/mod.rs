@@ -1,35 +1,61 @@
-//! The answer path: bytes in, bytes out.
+//! The answer path: a packet becomes a request, a decision, and bytes.
 //!
-//! [`question`] reads a request, [`answer`] finds what is to be said, [`encode`]
-//! writes it within the client's limit, [`Responder`] is the three in a row, and the transports carry its bytes. Between
-//! receiving and sending over UDP nothing waits, locks, allocates or logs.
+//! ```text
+//!  udp/ ─┐                                                                          ┌─▶ udp/
+//!        ├▶ access ─▶ request ─▶ exchange ─▶ decide ─▶ Decision ─┬─▶ encode/ ─▶ RRL ┤
+//!  tcp ──┘  (ACL)     (parse)    (client,    │ find             │                  └─▶ tcp
+//!                                 view,      │ select_pool      └─▶ forward ─▶ deferred, cname ─▶ …
+//!                                 lookup)    │ special                 (another task, later)
+//!                                            └ browse, pointers
+//! ```
 //!
-//! Rejected: hickory-server's own loop and `Catalog` (13 µs a query, a scan of the zone on NXDOMAIN, one query after the other
-//! on TCP). hickory-proto reads every request that is not plain, and is the oracle of the tests.
+//! | step | file | what it is |
+//! |---|---|---|
+//! | 1 | [`udp`], [`tcp`] | sockets: bytes in, bytes out |
+//! | 2 | [`responder`] | the facade: one request or a batch through all steps |
+//! | 3 | [`access`] | who may ask; rate limits, cookies |
+//! | 4 | [`request`], [`subnet`] | a packet, parsed once |
+//! | 5 | [`exchange`] | one request with its client, view and lookup; what its options say |
+//! | 6 | [`decide`] | the [`Decision`](records::Decision): pure, shared with explanations |
+//! | 7 | [`find`], [`select_pool`], [`special`], [`pointers`], [`browse`] | what our own data has at a name |
+//! | 8 | [`encode`] | a decision, written within the client's limit |
+//! | 9 | [`deferred`], [`cname`] | requests that wait for an upstream |
+//! | – | [`dry_run`], [`trace`] | the same decision, explained |
+//! | – | [`rotation`] | the cursors, the only thing that a query changes |
 //!
-//! Imports [`crate::model`], [`crate::config`], [`crate::catalog`], [`crate::forward`] and [`crate::telemetry`]; never a source.
+//! Between receiving and sending over UDP, nothing waits, locks, allocates or logs, unless an upstream
+//! must be queried.
+//!
+//! Rejected: hickory-server's own loop and `Catalog` (13 µs a query, a scan of the zone on NXDOMAIN, one
+//! query after the other on TCP). They serve as an oracle in the tests.
+//!
+//! Imports `wire`, `model`, `config`, `catalog`, `forward` and `telemetry`; never a source.
 
 mod access;
-mod answer;
 mod browse;
-mod chase;
-mod choose;
+mod cname;
+mod decide;
+mod deferred;
+mod dry_run;
 mod encode;
-mod handoff;
-mod options;
-mod peek;
+mod exchange;
+mod find;
 mod pointers;
-mod question;
-mod reply;
+mod records;
+mod request;
 mod responder;
 mod rotation;
+mod select_pool;
+mod settings;
 mod special;
-mod srv;
 mod subnet;
 pub mod tcp;
+mod trace;
 pub mod udp;
 
-pub use access::Guard;
-pub use responder::{Context, Responder, Response};
+pub use access::AccessControl;
+pub use deferred::{PendingReply, Reply};
+pub use exchange::Context;
+pub use responder::{Responder, Response};
 pub use rotation::Rotation;
 pub use special::Specials;

@@ -1,31 +1,29 @@
-//! EDNS Client Subnet (RFC 7871): for whom a forwarder asks.
+//! EDNS Client Subnet (RFC 7871): the client that a forwarder asks for.
 //!
-//! Anybody can write it, so it counts only from forwarders that the configuration trusts; from others it is as if it were
-//! not there. The scope of an answer that depends on who asks is as long as the prefix that was sent, else 0.
+//! Anyone can write the option, so it counts only from forwarders that the configuration trusts; from
+//! others it is ignored. If an answer depends on the client, its scope is as long as the prefix that
+//! the forwarder sent, else 0.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::options::Options;
-use crate::model::Network;
+use crate::{model::Network, wire::opt};
 
-/// The option's code (RFC 7871 section 6).
-pub(super) const CLIENT_SUBNET: [u8; 2] = [0, 8];
-
-/// Length of the longest option in an answer: code, length, family, prefix lengths, and the address.
+/// Length of the longest option in an answer, in bytes: code, length, family, prefix lengths, and the
+/// address.
 pub(super) const SUBNET_OPTION: usize = 24;
 
-/// What stands in the option.
+/// A query's client subnet option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SentSubnet {
     /// There is none.
     None,
-    /// It cannot be read: FORMERR from whoever is trusted.
+    /// It cannot be read: FORMERR to a trusted forwarder.
     Malformed,
-    /// The client is in there.
+    /// The client is in this network.
     In(Subnet),
 }
 
-/// A client's network as it was sent.
+/// A client's network, as sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Subnet {
     family: u8,
@@ -71,22 +69,23 @@ impl Subnet {
         }
     }
 
-    /// The network; `None` never, as long as the prefix was checked.
+    /// The network. `None` never, since the prefix was checked.
     pub(super) fn network(&self) -> Option<Network> {
         Network::around(self.whole_address(), self.prefix)
     }
 
-    /// How many bits were sent.
+    /// How many bits the forwarder sent.
     pub(super) fn prefix(&self) -> u8 {
         self.prefix
     }
 
-    /// Writes the option for an answer that is good for `scope` bits: "FAMILY, SOURCE PREFIX-LENGTH, and ADDRESS in the
-    /// response MUST match those in the query" (section 7.2.1).
-    pub(super) fn write(&self, scope: u8, options: &mut Options) {
+    /// Writes the option of an answer that is good for `scope` bits: "FAMILY, SOURCE PREFIX-LENGTH, and
+    /// ADDRESS in the response MUST match those in the query" (section 7.2.1).
+    pub(super) fn write(&self, scope: u8, options: &mut impl Extend<u8>) {
         let octets = self.prefix.div_ceil(8);
         let address = self.address.get(..usize::from(octets)).unwrap_or_default();
-        options.extend([CLIENT_SUBNET[0], CLIENT_SUBNET[1], 0, octets + 4]);
+        let [code0, code1] = opt::CLIENT_SUBNET.to_be_bytes();
+        options.extend([code0, code1, 0, octets + 4]);
         options.extend([0, self.family, self.prefix, scope]);
         options.extend(address.iter().copied());
     }
@@ -101,14 +100,14 @@ mod tests {
         let data = [0, 1, 24, 0, 192, 0, 2];
         let SentSubnet::In(subnet) = SentSubnet::read(&data) else { panic!() };
         assert_eq!(subnet.network(), Some("192.0.2.0/24".parse().unwrap()));
-        let mut options = Options::new();
+        let mut options = Vec::new();
         subnet.write(24, &mut options);
         assert_eq!(options[..], [0, 8, 0, 7, 0, 1, 24, 24, 192, 0, 2]);
         let SentSubnet::In(host) = SentSubnet::read(&[0, 1, 32, 0, 10, 0, 0, 7]) else { panic!() };
         assert_eq!(host.network().unwrap().host(), Some([10, 0, 0, 7].into()));
         let SentSubnet::In(v6) = SentSubnet::read(&[0, 2, 20, 0, 0xfd, 0, 0x10]) else { panic!() };
         assert_eq!(v6.network(), Some("fd00:1000::/20".parse().unwrap()));
-        // "a SOURCE PREFIX-LENGTH of 0 … MUST NOT" be replaced by something else: nobody is known.
+        // "a SOURCE PREFIX-LENGTH of 0 … MUST NOT" be replaced by something else: no client is known.
         let SentSubnet::In(nobody) = SentSubnet::read(&[0, 1, 0, 0]) else { panic!() };
         assert_eq!(nobody.network().unwrap().host(), None);
     }
@@ -118,7 +117,7 @@ mod tests {
         let bad: [&[u8]; 9] = [
             &[],
             &[0, 1, 24],
-            &[0, 3, 24, 0, 192, 0, 2],       // a family that nobody knows
+            &[0, 3, 24, 0, 192, 0, 2],       // an unknown family
             &[1, 1, 24, 0, 192, 0, 2],       // likewise
             &[0, 1, 24, 24, 192, 0, 2],      // a scope in a query
             &[0, 1, 24, 0, 192, 0],          // too short

@@ -19,7 +19,8 @@ use tracing::{debug, warn};
 
 use super::{
     access::subnet,
-    responder::{Context, Responder, Response},
+    exchange::Context,
+    responder::{Responder, Response},
     rotation::Rotation,
 };
 use crate::telemetry::{Metrics, Restriction, Transport};
@@ -136,7 +137,7 @@ pub async fn serve(listener: TcpListener, responder: Arc<Responder>, limits: Arc
                 continue;
             }
         };
-        if responder.silences(client.ip()) {
+        if responder.is_denied(client.ip()) {
             responder.metrics().restricted(Restriction::Denied);
             continue;
         }
@@ -185,7 +186,7 @@ async fn converse(
     stream.set_nodelay(true)?;
     let context = Context {
         transport: Transport::Tcp,
-        asked: Some(stream.local_addr()?.ip()),
+        local_addr: Some(stream.local_addr()?.ip()),
         client: stream.peer_addr()?.ip(),
     };
     let (late, mut late_answers) = mpsc::channel(MOST_LATE);
@@ -264,11 +265,10 @@ impl Dialogue<'_> {
                     nonsense = true;
                     rest = &[];
                 }
-                Response::Later => {
+                Response::Deferred(pending) => {
                     self.pending += 1;
-                    let mut late = Late(Some(self.late.clone()));
-                    let reply = move |answer: &[u8]| late.send(answer.to_vec());
-                    self.responder.hand_off(query, &self.answer, self.context, Box::new(reply));
+                    let mut late = LateAnswer(Some(self.late.clone()));
+                    pending.send(Box::new(move |answer| late.send(answer.to_vec())));
                 }
             }
         }
@@ -278,9 +278,9 @@ impl Dialogue<'_> {
 }
 
 /// The way of one late answer; an empty one is sent if it is dropped, so that nobody waits for it.
-struct Late(Option<mpsc::Sender<Vec<u8>>>);
+struct LateAnswer(Option<mpsc::Sender<Vec<u8>>>);
 
-impl Late {
+impl LateAnswer {
     fn send(&mut self, answer: Vec<u8>) {
         if let Some(sender) = self.0.take() {
             // There is room: no more are pending than the channel holds. If nobody listens the connection is gone.
@@ -289,7 +289,7 @@ impl Late {
     }
 }
 
-impl Drop for Late {
+impl Drop for LateAnswer {
     fn drop(&mut self) {
         self.send(Vec::new());
     }

@@ -77,9 +77,9 @@ pub(super) fn admit(shared: &Shared, job: Job) -> Option<Fetch> {
         && let Some(waiting) = client
     {
         let mut answer = Vec::with_capacity(512);
-        if shared.cache.answer(&waiting.query(), query.key(), &mut answer).is_some() {
+        if let Some(hit) = shared.cache.answer(&waiting.query(), query.key(), &mut answer) {
             shared.metrics.forward().question(Forwarded::Answered);
-            waiting.send(&answer);
+            waiting.send(&answer, hit.summary);
             return None;
         }
         client = Some(waiting);

@@ -14,7 +14,6 @@ use super::{
     client_query::ClientQuery,
     engine::{Engine, Job},
     in_flight::InFlight,
-    message,
     probe::LoopProbes,
     rules::Rules,
     shared::Shared,
@@ -143,18 +142,17 @@ impl Forwarder {
         }
     }
 
-    /// Forwards a query for which [`answer`](Self::answer) returned [`Forwarding::QueryUpstream`]; `request` is the client's
-    /// message.
+    /// Forwards a query for which [`answer`](Self::answer) returned [`Forwarding::QueryUpstream`];
+    /// `options` are the request's EDNS options that pass to upstreams, in wire format.
     ///
     /// Never waits. If the queue is full, the client gets a stale answer or SERVFAIL at once.
-    pub fn forward(&self, query: &ClientQuery<'_>, request: &[u8], reply: Reply) {
+    pub fn forward(&self, query: &ClientQuery<'_>, options: &[u8], reply: Reply) {
         let client = WaitingClient::new(query, reply);
         if let Some(number) = self.shared.probes.recognize(query.name) {
             self.note_loop(number);
             return client.fail();
         }
-        let options = if query.has_options { message::request_options(request) } else { Vec::new() };
-        let job = Job { query: UpstreamQuery::new(query.key(), &options), client: Some(client) };
+        let job = Job { query: UpstreamQuery::new(query.key(), options), client: Some(client) };
         if let Err(error) = self.queue.try_send(job) {
             let (mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) = error;
             job.reject(&self.shared);

@@ -189,11 +189,6 @@ fn passing(mut options: &[u8]) -> Option<Vec<u8>> {
     options.is_empty().then_some(passing)
 }
 
-/// The EDNS options of a request that may pass.
-pub(super) fn request_options(request: &[u8]) -> Vec<u8> {
-    parts(request).map(|parts| parts.options).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

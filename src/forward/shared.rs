@@ -49,9 +49,9 @@ impl Shared {
         let mut answer = Vec::new();
         for client in clients {
             match key.and_then(|key| self.cache.stale_answer(&client.query(), key, &mut answer)) {
-                Some(_) => {
+                Some(hit) => {
                     self.metrics.forward().question(Forwarded::Stale);
-                    client.send(&answer);
+                    client.send(&answer, hit.summary);
                 }
                 None => {
                     self.metrics.forward().question(otherwise);

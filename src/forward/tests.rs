@@ -217,8 +217,10 @@ impl Bed {
             Forwarding::Refused => None,
             Forwarding::QueryUpstream => {
                 let (sender, receiver) = oneshot::channel();
-                let reply = move |answer: &[u8]| drop(sender.send(answer.to_vec()));
-                self.forwarder.forward(&ask, packet, Box::new(reply));
+                let reply = move |answer: &[u8], _| drop(sender.send(answer.to_vec()));
+                let options =
+                    crate::forward::message::parts(packet).map(|parts| parts.options).unwrap_or_default();
+                self.forwarder.forward(&ask, &options, Box::new(reply));
                 Some(timeout(PATIENCE, receiver).await.expect("an answer in time").expect("an answer"))
             }
         }

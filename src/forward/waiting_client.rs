@@ -2,11 +2,11 @@
 
 use super::{
     client_query::ClientQuery,
-    stored_answer::{Age, StoredAnswer},
+    stored_answer::{Age, AnswerSummary, StoredAnswer},
 };
 
 /// Sends an answer to its client. Called once, from any thread; must not wait.
-pub type Reply = Box<dyn FnOnce(&[u8]) + Send>;
+pub type Reply = Box<dyn FnOnce(&[u8], AnswerSummary) + Send>;
 
 /// A client that waits: everything of its [`ClientQuery`] that decides how the answer is written, and how to send it.
 pub(super) struct WaitingClient {
@@ -68,15 +68,15 @@ impl WaitingClient {
     }
 
     /// Sends a finished message.
-    pub(super) fn send(self, message: &[u8]) {
-        (self.reply)(message);
+    pub(super) fn send(self, message: &[u8], summary: AnswerSummary) {
+        (self.reply)(message, summary);
     }
 
     /// Sends an upstream's answer, which has just arrived.
     pub(super) fn answer(self, answer: &StoredAnswer) {
         let mut message = Vec::with_capacity(512);
-        answer.write(&self.query(), Age::New, &mut message);
-        self.send(&message);
+        let summary = answer.write(&self.query(), Age::New, &mut message);
+        self.send(&message, summary);
     }
 
     /// Sends SERVFAIL: no upstream answered.

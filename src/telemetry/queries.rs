@@ -1,5 +1,6 @@
 //! What is counted about queries, and by which labels.
 
+use hickory_proto::op::ResponseCode;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// How a query came.
@@ -77,6 +78,22 @@ impl Outcome {
             Self::BadCookie => "BADCOOKIE",
             Self::Other => "other",
             Self::Silence => "silence",
+        }
+    }
+}
+
+impl From<ResponseCode> for Outcome {
+    fn from(code: ResponseCode) -> Self {
+        match code {
+            ResponseCode::NoError => Self::NoError,
+            ResponseCode::NXDomain => Self::NxDomain,
+            ResponseCode::ServFail => Self::ServFail,
+            ResponseCode::FormErr => Self::FormErr,
+            ResponseCode::NotImp => Self::NotImp,
+            ResponseCode::Refused => Self::Refused,
+            ResponseCode::BADVERS => Self::BadVers,
+            ResponseCode::BADCOOKIE => Self::BadCookie,
+            _ => Self::Other,
         }
     }
 }

@@ -35,7 +35,7 @@ pub mod rcode {
 }
 
 /// The parts of a request's header that its answer repeats or depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// The request's id.
     pub id: [u8; 2],

@@ -42,6 +42,11 @@ pub struct Opt<'a> {
 }
 
 impl<'a> Opt<'a> {
+    /// An OPT record of version 0 without options.
+    pub const fn plain(udp_size: u16, dnssec_ok: bool) -> Self {
+        Self { udp_size, extended_rcode: 0, version: 0, dnssec_ok, options: &[] }
+    }
+
     /// Reads `bytes` as exactly one well-formed OPT record. `None` if they are anything else.
     ///
     /// This is what a query has behind its question if it has anything there.

@@ -263,7 +263,7 @@ fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
     let responder = Responder::new(cell, Arc::new(Metrics::new().unwrap()), None);
     let asked = Asked { name: name.parse().unwrap(), qtype, client: client.into(), limit: 1000 };
     let mut explained = catalog.explain(&asked);
-    explained.answer = Some(responder.peek((&asked.name, qtype), asked.client, &mut Rotation::default()));
+    explained.answer = Some(responder.explain((&asked.name, qtype), asked.client, &mut Rotation::default()));
     serde_json::to_string_pretty(&explained).unwrap()
 }
 

@@ -52,9 +52,9 @@ impl Server {
 
     fn ask(&mut self, packet: &[u8], udp: bool, asked: Option<IpAddr>) -> Option<&[u8]> {
         let transport = if udp { Transport::Udp } else { Transport::Tcp };
-        let context = Context { transport, asked, client: Ipv4Addr::LOCALHOST.into() };
+        let context = Context { transport, local_addr: asked, client: Ipv4Addr::LOCALHOST.into() };
         let response = self.responder.respond(packet, context, &mut self.rotation, &mut self.out);
-        (response == Response::Ready).then_some(&self.out[..])
+        matches!(response, Response::Ready).then_some(&self.out[..])
     }
 }
 

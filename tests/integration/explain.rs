@@ -276,7 +276,7 @@ proptest! {
         let qtype = *qtype;
         let explained = server.explain(&name, qtype, given.client);
         let mut rotation = Rotation::default();
-        let mut peek = || server.responder.peek((&name, qtype), given.client, &mut rotation);
+        let mut peek = || server.responder.explain((&name, qtype), given.client, &mut rotation);
         let service = explained.service.as_ref();
         let route = service.and_then(|service| service.routes.iter().find(|route| route.matched));
         let groups = route.map(|route| route.groups.as_slice()).unwrap_or_default();

@@ -62,8 +62,8 @@ impl Bed {
                 (short, service.members().map(|(member, _)| member).collect())
             })
             .collect();
-        let responder =
-            Responder::new(cell, Arc::clone(&metrics), None).trusting(&config.listen.trusted_forwarders);
+        let responder = Responder::new(cell, Arc::clone(&metrics), None)
+            .with_trusted_forwarders(&config.listen.trusted_forwarders);
         Self { catalog, members, responder, metrics, rotation: Rotation::default(), now: Instant::now() }
     }
 
@@ -85,11 +85,11 @@ impl Bed {
     }
 
     fn exchange(&mut self, request: &Message, client: IpAddr) -> Message {
-        let context = Context { transport: Transport::Udp, asked: Some([127, 0, 0, 1].into()), client };
+        let context = Context { transport: Transport::Udp, local_addr: Some([127, 0, 0, 1].into()), client };
         let mut out = Vec::new();
         let packet = request.to_vec().unwrap();
         let response = self.responder.respond(&packet, context, &mut self.rotation, &mut out);
-        assert_eq!(response, Response::Ready);
+        assert!(matches!(response, Response::Ready));
         Message::from_vec(&out).unwrap()
     }
 

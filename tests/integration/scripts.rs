@@ -286,10 +286,10 @@ impl Rig {
         let mut out = Vec::new();
         let transport = if step.tcp { Transport::Tcp } else { Transport::Udp };
         let here = [127, 0, 0, 1].into();
-        let context = Context { transport, asked: Some(here), client: step.asker.unwrap_or(here) };
+        let context = Context { transport, local_addr: Some(here), client: step.asker.unwrap_or(here) };
         let packet = request.to_vec().unwrap();
         let ready = self.responder.respond(&packet, context, &mut self.rotation, &mut out);
-        assert_eq!(ready, Response::Ready);
+        assert!(matches!(ready, Response::Ready));
         let response = Message::from_vec(&out).unwrap_or_else(|error| panic!("{error}: {out:02x?}"));
 
         assert_eq!(response.queries, [query], "the question comes back");

@@ -7,14 +7,21 @@ use crate::{config::AccessSettings, model::Network};
 /// What a client may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dns) struct Client {
-    pub(in crate::dns) standing: Standing,
+    pub(in crate::dns) level: AccessLevel,
     /// Whether responses to it are limited.
     pub(in crate::dns) limited: bool,
 }
 
+impl Client {
+    /// The same client, whose responses are not limited.
+    pub(in crate::dns) const fn without_limits(self) -> Self {
+        Self { limited: false, ..self }
+    }
+}
+
 /// What a client may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dns) enum Standing {
+pub(in crate::dns) enum AccessLevel {
     /// Nothing, and it gets no answer.
     Denied,
     /// Nothing: REFUSED.
@@ -76,13 +83,13 @@ impl Clients {
 }
 
 fn client([denied, allowed, forwarded, exempt]: [bool; 4]) -> Client {
-    let standing = match (denied, allowed, forwarded) {
-        (true, ..) => Standing::Denied,
-        (false, false, _) => Standing::Stranger,
-        (false, true, false) => Standing::OwnNames,
-        (false, true, true) => Standing::AllNames,
+    let level = match (denied, allowed, forwarded) {
+        (true, ..) => AccessLevel::Denied,
+        (false, false, _) => AccessLevel::Stranger,
+        (false, true, false) => AccessLevel::OwnNames,
+        (false, true, true) => AccessLevel::AllNames,
     };
-    Client { standing, limited: !exempt }
+    Client { level, limited: !exempt }
 }
 
 #[cfg(test)]
@@ -97,43 +104,43 @@ mod tests {
     }
 
     #[rstest]
-    #[case("127.0.0.1", Standing::AllNames)]
-    #[case("::1", Standing::AllNames)]
-    #[case("10.200.3.4", Standing::AllNames)]
-    #[case("172.31.255.255", Standing::AllNames)]
-    #[case("172.32.0.0", Standing::Stranger)]
-    #[case("100.64.0.1", Standing::AllNames)]
-    #[case("100.128.0.0", Standing::Stranger)]
-    #[case("192.168.0.1", Standing::AllNames)]
-    #[case("169.254.1.1", Standing::AllNames)]
-    #[case("fd12:3456::1", Standing::AllNames)]
-    #[case("fe80::1", Standing::AllNames)]
-    #[case("::ffff:10.0.0.1", Standing::AllNames)]
-    #[case("::ffff:9.9.9.9", Standing::Stranger)]
-    #[case("9.9.9.9", Standing::Stranger)]
-    #[case("0.0.0.0", Standing::Stranger)]
-    #[case("255.255.255.255", Standing::Stranger)]
-    #[case("2001:db8::1", Standing::Stranger)]
-    #[case("::", Standing::Stranger)]
-    #[case("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Standing::Stranger)]
-    fn private_clients_may_ask_for_everything_by_default(#[case] address: &str, #[case] standing: Standing) {
+    #[case("127.0.0.1", AccessLevel::AllNames)]
+    #[case("::1", AccessLevel::AllNames)]
+    #[case("10.200.3.4", AccessLevel::AllNames)]
+    #[case("172.31.255.255", AccessLevel::AllNames)]
+    #[case("172.32.0.0", AccessLevel::Stranger)]
+    #[case("100.64.0.1", AccessLevel::AllNames)]
+    #[case("100.128.0.0", AccessLevel::Stranger)]
+    #[case("192.168.0.1", AccessLevel::AllNames)]
+    #[case("169.254.1.1", AccessLevel::AllNames)]
+    #[case("fd12:3456::1", AccessLevel::AllNames)]
+    #[case("fe80::1", AccessLevel::AllNames)]
+    #[case("::ffff:10.0.0.1", AccessLevel::AllNames)]
+    #[case("::ffff:9.9.9.9", AccessLevel::Stranger)]
+    #[case("9.9.9.9", AccessLevel::Stranger)]
+    #[case("0.0.0.0", AccessLevel::Stranger)]
+    #[case("255.255.255.255", AccessLevel::Stranger)]
+    #[case("2001:db8::1", AccessLevel::Stranger)]
+    #[case("::", AccessLevel::Stranger)]
+    #[case("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", AccessLevel::Stranger)]
+    fn private_clients_may_ask_for_everything_by_default(#[case] address: &str, #[case] level: AccessLevel) {
         let client = Clients::new(&AccessSettings::default()).find(address.parse().unwrap());
-        assert_eq!(client.standing, standing);
-        assert_eq!(client.limited, standing == Standing::Stranger);
+        assert_eq!(client.level, level);
+        assert_eq!(client.limited, level == AccessLevel::Stranger);
     }
 
     #[test]
     fn forwarding_is_never_wider_than_what_is_written() {
         let access = AccessSettings { allow: AccessSettings::ANY.into(), ..AccessSettings::default() };
         let clients = Clients::new(&access);
-        assert_eq!(clients.find([9, 9, 9, 9].into()).standing, Standing::OwnNames);
-        assert_eq!(clients.find([10, 0, 0, 1].into()).standing, Standing::AllNames);
+        assert_eq!(clients.find([9, 9, 9, 9].into()).level, AccessLevel::OwnNames);
+        assert_eq!(clients.find([10, 0, 0, 1].into()).level, AccessLevel::AllNames);
 
         let access = AccessSettings { allow: networks(&["10.1.0.0/16"]), ..AccessSettings::default() };
         let clients = Clients::new(&access);
-        assert_eq!(clients.find([10, 1, 0, 1].into()).standing, Standing::AllNames);
-        assert_eq!(clients.find([10, 2, 0, 1].into()).standing, Standing::Stranger);
-        assert_eq!(clients.find([127, 0, 0, 1].into()).standing, Standing::Stranger);
+        assert_eq!(clients.find([10, 1, 0, 1].into()).level, AccessLevel::AllNames);
+        assert_eq!(clients.find([10, 2, 0, 1].into()).level, AccessLevel::Stranger);
+        assert_eq!(clients.find([127, 0, 0, 1].into()).level, AccessLevel::Stranger);
     }
 
     #[test]
@@ -141,13 +148,13 @@ mod tests {
         let access =
             AccessSettings { deny: networks(&["10.2.0.0/16", "10.2.3.4"]), ..AccessSettings::default() };
         let clients = Clients::new(&access);
-        for (address, standing) in [
-            ([10, 2, 3, 4], Standing::Denied),
-            ([10, 2, 255, 255], Standing::Denied),
-            ([10, 3, 0, 0], Standing::AllNames),
-            ([10, 1, 255, 255], Standing::AllNames),
+        for (address, level) in [
+            ([10, 2, 3, 4], AccessLevel::Denied),
+            ([10, 2, 255, 255], AccessLevel::Denied),
+            ([10, 3, 0, 0], AccessLevel::AllNames),
+            ([10, 1, 255, 255], AccessLevel::AllNames),
         ] {
-            assert_eq!(clients.find(address.into()).standing, standing, "{address:?}");
+            assert_eq!(clients.find(address.into()).level, level, "{address:?}");
         }
     }
 

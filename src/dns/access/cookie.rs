@@ -44,11 +44,11 @@ impl SentCookie {
 
 /// Makes cookies, and knows its own again.
 #[derive(Debug)]
-pub(super) struct Baker {
+pub(super) struct CookieKey {
     secret: [u8; 16],
 }
 
-impl Baker {
+impl CookieKey {
     pub(super) fn new(secret: [u8; 16]) -> Self {
         Self { secret }
     }
@@ -66,15 +66,15 @@ impl Baker {
         // Serial number arithmetic (RFC 1982): the clock's 32 bits may run over.
         let age = now.wrapping_sub(made);
         let is_timely = age <= LIFETIME || made.wrapping_sub(now) <= AHEAD;
-        let expected = self.bake(client, address, made);
+        let expected = self.mint(client, address, made);
         // The time that a comparison takes tells nothing: who could measure it would have a whole hash to guess in an hour.
         let good = [v0, v1, v2, v3] == VERSION && is_timely && expected[8..] == server;
         let keep = good && age < RENEW;
-        (good, if keep { expected } else { self.bake(client, address, now) })
+        (good, if keep { expected } else { self.mint(client, address, now) })
     }
 
     /// Makes the cookie of a client at a time (RFC 9018 section 4.4).
-    fn bake(&self, client: [u8; 8], address: IpAddr, time: u32) -> ServerCookie {
+    fn mint(&self, client: [u8; 8], address: IpAddr, time: u32) -> ServerCookie {
         let mut cookie = [0; 24];
         let mut hasher = SipHasher24::new_with_key(&self.secret);
         let (head, hash) = cookie.split_at_mut(16);
@@ -122,8 +122,8 @@ mod tests {
         #[case] time: u32,
         #[case] expected: &str,
     ) {
-        let baker = Baker::new(bytes("e5e973e5a6b2a43f48e7dc849e37bfcf"));
-        let (good, cookie) = baker.judge(bytes(client), [0; 16], address.parse().unwrap(), time);
+        let key = CookieKey::new(bytes("e5e973e5a6b2a43f48e7dc849e37bfcf"));
+        let (good, cookie) = key.judge(bytes(client), [0; 16], address.parse().unwrap(), time);
         assert!(!good);
         assert_eq!(cookie, bytes(expected));
     }
@@ -131,12 +131,12 @@ mod tests {
     /// RFC 9018 appendix A.4: v6, with another secret.
     #[test]
     fn a_v6_cookie_is_that_of_the_standard() {
-        let baker = Baker::new(bytes("445536bcd2513298075a5d379663c962"));
+        let key = CookieKey::new(bytes("445536bcd2513298075a5d379663c962"));
         let address = "2001:db8:220:1:59de:d0f4:8769:82b8".parse().unwrap();
-        let (_, cookie) = baker.judge(bytes("22681ab97d52c298"), [0; 16], address, 1559741961);
+        let (_, cookie) = key.judge(bytes("22681ab97d52c298"), [0; 16], address, 1559741961);
         assert_eq!(cookie, bytes("22681ab97d52c298010000005cf7c609a6bb79d16625507a"));
         let old = bytes("010000005cf7c57926556bd0934c72f8");
-        assert!(!baker.judge(bytes("22681ab97d52c298"), old, address, 1559741961).0, "of another secret");
+        assert!(!key.judge(bytes("22681ab97d52c298"), old, address, 1559741961).0, "of another secret");
     }
 
     #[rstest]
@@ -148,27 +148,27 @@ mod tests {
     #[case::a_clock_that_runs_ahead(-300, true, false)]
     #[case::from_the_future(-301, false, false)]
     fn a_cookie_is_good_for_an_hour(#[case] age: i32, #[case] good: bool, #[case] kept: bool) {
-        let (baker, address) = (Baker::new([7; 16]), [192, 0, 2, 1].into());
+        let (key, address) = (CookieKey::new([7; 16]), [192, 0, 2, 1].into());
         let made = u32::MAX - 2000; // so that the clock runs over
-        let cookie = baker.bake([1; 8], address, made);
+        let cookie = key.mint([1; 8], address, made);
         let server = cookie[8..].try_into().unwrap();
         let now = made.wrapping_add_signed(age);
-        let (is_good, reply) = baker.judge([1; 8], server, address, now);
+        let (is_good, reply) = key.judge([1; 8], server, address, now);
         assert_eq!((is_good, reply == cookie), (good, kept));
     }
 
     #[test]
     fn a_cookie_is_good_for_its_client_only() {
-        let (baker, address): (_, IpAddr) = (Baker::new([7; 16]), [192, 0, 2, 1].into());
-        let server: [u8; 16] = baker.bake([1; 8], address, 1000)[8..].try_into().unwrap();
-        assert!(baker.judge([1; 8], server, address, 1000).0);
-        assert!(baker.judge([1; 8], server, "::ffff:192.0.2.1".parse().unwrap(), 1000).0);
-        assert!(!baker.judge([2; 8], server, address, 1000).0);
-        assert!(!baker.judge([1; 8], server, [192, 0, 2, 2].into(), 1000).0);
-        assert!(!Baker::new([8; 16]).judge([1; 8], server, address, 1000).0);
+        let (key, address): (_, IpAddr) = (CookieKey::new([7; 16]), [192, 0, 2, 1].into());
+        let server: [u8; 16] = key.mint([1; 8], address, 1000)[8..].try_into().unwrap();
+        assert!(key.judge([1; 8], server, address, 1000).0);
+        assert!(key.judge([1; 8], server, "::ffff:192.0.2.1".parse().unwrap(), 1000).0);
+        assert!(!key.judge([2; 8], server, address, 1000).0);
+        assert!(!key.judge([1; 8], server, [192, 0, 2, 2].into(), 1000).0);
+        assert!(!CookieKey::new([8; 16]).judge([1; 8], server, address, 1000).0);
         let mut forged = server;
         forged[15] ^= 1;
-        assert!(!baker.judge([1; 8], forged, address, 1000).0);
+        assert!(!key.judge([1; 8], forged, address, 1000).0);
     }
 
     #[rstest]

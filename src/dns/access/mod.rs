@@ -1,12 +1,12 @@
 //! Who may ask, and how much.
 //!
-//! Every request passes here twice: when it comes in ([`Guard::admit`]: which client is it, may it ask, does it ask too much?) and
-//! when its answer is written ([`Guard::judge_response`]: is somebody flooded with equal ones?). A client that is not limited
+//! Every request passes here twice: when it comes in ([`AccessControl::admit`]: which client is it, may it ask, does it ask too much?) and
+//! when its answer is written ([`AccessControl::limit_response`]: is somebody flooded with equal ones?). A client that is not limited
 //! costs one search in a sorted table; nothing here allocates, waits or locks.
 
-mod buckets;
 mod clients;
 mod cookie;
+mod rate_limit;
 
 use std::{
     net::IpAddr,
@@ -15,9 +15,9 @@ use std::{
 
 use hickory_proto::op::ResponseCode;
 
-use self::{buckets::Buckets, clients::Clients, cookie::Baker};
+use self::{clients::Clients, cookie::CookieKey, rate_limit::RateLimiter};
 pub(super) use self::{
-    clients::{Client, Standing},
+    clients::{AccessLevel, Client},
     cookie::{SentCookie, ServerCookie},
 };
 use crate::{
@@ -28,12 +28,12 @@ use crate::{
 
 /// Holds what `[access]` says.
 #[derive(Debug)]
-pub struct Guard {
+pub struct AccessControl {
     clients: Clients,
     longest_query: usize,
-    queries: Option<(Buckets, OverLimit)>,
-    responses: Option<(Buckets, ResponseLimit)>,
-    cookies: Option<Baker>,
+    queries: Option<(RateLimiter, OverLimit)>,
+    responses: Option<(RateLimiter, ResponseLimit)>,
+    cookies: Option<CookieKey>,
     cookies_required: bool,
     started: Instant,
 }
@@ -76,7 +76,7 @@ impl CookieCheck {
 
 /// What happens with a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Release {
+pub(super) enum RrlAction {
     /// It is sent.
     Send,
     /// A short one with TC goes out instead.
@@ -85,23 +85,23 @@ pub(super) enum Release {
     Drop,
 }
 
-impl Default for Guard {
+impl Default for AccessControl {
     fn default() -> Self {
         Self::new(&AccessSettings::default())
     }
 }
 
-impl Guard {
+impl AccessControl {
     /// Makes a guard with a cookie secret of its own.
     pub fn new(access: &AccessSettings) -> Self {
         let responses = &access.responses;
-        let buckets = |rate: Option<u32>| rate.map(Buckets::new);
+        let rate_limit = |rate: Option<u32>| rate.map(RateLimiter::new);
         Self {
             clients: Clients::new(access),
             longest_query: access.longest_query,
-            queries: buckets(access.queries_per_second).map(|buckets| (buckets, access.over_limit)),
-            responses: buckets(responses.per_second).map(|buckets| (buckets, responses.clone())),
-            cookies: access.cookies.enabled.then(|| Baker::new(rand::random())),
+            queries: rate_limit(access.queries_per_second).map(|rate_limit| (rate_limit, access.over_limit)),
+            responses: rate_limit(responses.per_second).map(|rate_limit| (rate_limit, responses.clone())),
+            cookies: access.cookies.enabled.then(|| CookieKey::new(rand::random())),
             cookies_required: access.cookies.required,
             started: Instant::now(),
         }
@@ -112,14 +112,14 @@ impl Guard {
     #[inline]
     pub(super) fn admit(&self, address: IpAddr, length: usize) -> (Admission, Client) {
         let client = self.clients.find(address);
-        let refused = Client { standing: Standing::Stranger, ..client };
-        match client.standing {
-            Standing::Denied => return (Admission::Silence(Restriction::Denied), client),
-            Standing::Stranger => return (Admission::Refuse(Restriction::NotAllowed), client),
-            Standing::OwnNames | Standing::AllNames => {}
+        let refused = Client { level: AccessLevel::Stranger, ..client };
+        match client.level {
+            AccessLevel::Denied => return (Admission::Silence(Restriction::Denied), client),
+            AccessLevel::Stranger => return (Admission::Refuse(Restriction::NotAllowed), client),
+            AccessLevel::OwnNames | AccessLevel::AllNames => {}
         }
-        if let Some((buckets, over)) = &self.queries
-            && !buckets.take(subnet(address, 32, 64), self.micros())
+        if let Some((rate_limit, over)) = &self.queries
+            && !rate_limit.take(subnet(address, 32, 64), self.micros())
         {
             return match over {
                 OverLimit::Refuse => (Admission::Refuse(Restriction::TooManyQueries), refused),
@@ -139,11 +139,11 @@ impl Guard {
         match (&self.cookies, sent) {
             (None, _) | (_, SentCookie::None) => CookieCheck::None,
             (Some(_), SentCookie::Malformed) => CookieCheck::Malformed,
-            (Some(baker), SentCookie::Client(client, server)) => {
+            (Some(key), SentCookie::Client(client, server)) => {
                 // RFC 9018 section 4.3: seconds since 1970 modulo 2^32
                 let now =
                     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32);
-                let (good, reply) = baker.judge(client, server, address, now);
+                let (good, reply) = key.judge(client, server, address, now);
                 if good { CookieCheck::Good(reply) } else { CookieCheck::New(reply) }
             }
         }
@@ -157,24 +157,24 @@ impl Guard {
     /// Decides what becomes of a response over UDP to a client without a good cookie. `name` and `qtype` are those of
     /// the question. *Cost*: for clients that are limited the clock, a hash and a look at one cache line.
     #[inline]
-    pub(super) fn judge_response(
+    pub(super) fn limit_response(
         &self,
         client: Client,
         address: IpAddr,
         code: ResponseCode,
         (name, qtype): (&[u8], u16),
-    ) -> Release {
+    ) -> RrlAction {
         match &self.responses {
-            Some((buckets, limit)) if client.limited => {
+            Some((rate_limit, limit)) if client.limited => {
                 let network = subnet(address, limit.v4_prefix, limit.v6_prefix);
                 // An attacker makes names up: what there is of them differs, what there is not is all the same.
                 let is_free = match code {
-                    ResponseCode::NoError => buckets.take((network, name, qtype), self.micros()),
-                    code => buckets.take((network, u16::from(code)), self.micros()),
+                    ResponseCode::NoError => rate_limit.take((network, name, qtype), self.micros()),
+                    code => rate_limit.take((network, u16::from(code)), self.micros()),
                 };
-                if is_free { Release::Send } else { over_limit(buckets, limit.slip, code) }
+                if is_free { RrlAction::Send } else { over_limit(rate_limit, limit.slip, code) }
             }
-            _ => Release::Send,
+            _ => RrlAction::Send,
         }
     }
 
@@ -184,14 +184,14 @@ impl Guard {
 }
 
 /// What becomes of a response beyond the limit.
-fn over_limit(buckets: &Buckets, slip: u32, code: ResponseCode) -> Release {
-    if slip == 0 || !buckets.count_over().is_multiple_of(slip) {
-        return Release::Drop;
+fn over_limit(rate_limit: &RateLimiter, slip: u32, code: ResponseCode) -> RrlAction {
+    if slip == 0 || !rate_limit.count_over().is_multiple_of(slip) {
+        return RrlAction::Drop;
     }
     match code {
-        ResponseCode::NoError | ResponseCode::NXDomain => Release::Truncate,
+        ResponseCode::NoError | ResponseCode::NXDomain => RrlAction::Truncate,
         // Errors are as short as that anyhow, and with TC they would say something else.
-        _ => Release::Send,
+        _ => RrlAction::Send,
     }
 }
 

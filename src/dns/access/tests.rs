@@ -13,13 +13,13 @@ fn open() -> AccessSettings {
     AccessSettings { allow: AccessSettings::ANY.into(), ..AccessSettings::default() }
 }
 
-fn judge(guard: &Guard, address: IpAddr, code: ResponseCode, name: &[u8]) -> Release {
+fn judge(guard: &AccessControl, address: IpAddr, code: ResponseCode, name: &[u8]) -> RrlAction {
     let (_, client) = guard.admit(address, 100);
-    guard.judge_response(client, address, code, (name, 1))
+    guard.limit_response(client, address, code, (name, 1))
 }
 
 /// How many of `count` equal responses are released, dropped and replaced.
-fn tally(guard: &Guard, address: IpAddr, code: ResponseCode, count: usize) -> [usize; 3] {
+fn tally(guard: &AccessControl, address: IpAddr, code: ResponseCode, count: usize) -> [usize; 3] {
     let mut tally = [0; 3];
     for _ in 0..count {
         tally[judge(guard, address, code, b"name") as usize] += 1;
@@ -32,7 +32,7 @@ fn whoever_is_denied_gets_silence_and_strangers_are_refused() {
     let mut access =
         AccessSettings { deny: vec!["203.0.113.0/24".parse().unwrap()], ..AccessSettings::default() };
     access.queries_per_second = Some(1);
-    let guard = Guard::new(&access);
+    let guard = AccessControl::new(&access);
     assert_eq!(guard.admit(PUBLIC, 100).0, Admission::Silence(Restriction::Denied));
     for _ in 0..3 {
         let stranger = guard.admit([198, 51, 100, 1].into(), 100).0;
@@ -46,17 +46,18 @@ fn whoever_is_denied_gets_silence_and_strangers_are_refused() {
 #[case(OverLimit::Drop, Admission::Silence(Restriction::TooManyQueries))]
 fn a_client_may_ask_so_often_and_no_more(#[case] over_limit: OverLimit, #[case] beyond: Admission) {
     let access = AccessSettings { queries_per_second: Some(5), over_limit, ..AccessSettings::default() };
-    let guard = Guard::new(&access);
+    let guard = AccessControl::new(&access);
     let admissions: Vec<_> = (0..6).map(|_| guard.admit(PRIVATE, 100)).collect();
     assert!(admissions[..5].iter().all(|(admission, _)| *admission == Admission::Yes), "{admissions:?}");
     assert_eq!(admissions[5].0, beyond);
-    assert_eq!(admissions[5].1.standing, Standing::Stranger);
+    assert_eq!(admissions[5].1.level, AccessLevel::Stranger);
     assert_eq!(guard.admit([10, 0, 0, 8].into(), 100).0, Admission::Yes, "its neighbour");
 }
 
 #[test]
 fn an_ipv6_client_is_its_64() {
-    let guard = Guard::new(&AccessSettings { queries_per_second: Some(1), ..AccessSettings::default() });
+    let guard =
+        AccessControl::new(&AccessSettings { queries_per_second: Some(1), ..AccessSettings::default() });
     assert_eq!(guard.admit("fd00::1".parse().unwrap(), 100).0, Admission::Yes);
     assert_ne!(guard.admit("fd00::2".parse().unwrap(), 100).0, Admission::Yes);
     assert_eq!(guard.admit("fd00:0:0:1::1".parse().unwrap(), 100).0, Admission::Yes);
@@ -64,7 +65,7 @@ fn an_ipv6_client_is_its_64() {
 
 #[test]
 fn a_query_may_be_so_long_and_no_longer() {
-    let guard = Guard::new(&AccessSettings { longest_query: 300, ..AccessSettings::default() });
+    let guard = AccessControl::new(&AccessSettings { longest_query: 300, ..AccessSettings::default() });
     assert_eq!(guard.admit(PRIVATE, 300).0, Admission::Yes);
     assert_eq!(guard.admit(PRIVATE, 301).0, Admission::TooLong);
     assert_eq!(guard.admit(PUBLIC, 301).0, Admission::Refuse(Restriction::NotAllowed));
@@ -72,23 +73,23 @@ fn a_query_may_be_so_long_and_no_longer() {
 
 #[test]
 fn equal_responses_to_a_network_are_limited_and_every_other_one_slips() {
-    let guard = Guard::new(&open());
+    let guard = AccessControl::new(&open());
     // The clock goes on while the test runs: a few more may pass.
     let [sent, truncated, dropped] = tally(&guard, PUBLIC, ResponseCode::NoError, 300);
     assert!((100..150).contains(&sent), "{sent}");
     assert!(truncated.abs_diff(dropped) <= 1 && sent + truncated + dropped == 300, "{truncated} {dropped}");
-    assert_ne!(judge(&guard, [203, 0, 113, 99].into(), ResponseCode::NoError, b"name"), Release::Send);
-    assert_eq!(judge(&guard, PUBLIC, ResponseCode::NoError, b"other"), Release::Send);
-    assert_eq!(judge(&guard, [203, 0, 114, 1].into(), ResponseCode::NoError, b"name"), Release::Send);
+    assert_ne!(judge(&guard, [203, 0, 113, 99].into(), ResponseCode::NoError, b"name"), RrlAction::Send);
+    assert_eq!(judge(&guard, PUBLIC, ResponseCode::NoError, b"other"), RrlAction::Send);
+    assert_eq!(judge(&guard, [203, 0, 114, 1].into(), ResponseCode::NoError, b"name"), RrlAction::Send);
 }
 
 #[test]
 fn errors_are_limited_whatever_was_asked() {
-    let guard = Guard::new(&open());
+    let guard = AccessControl::new(&open());
     let mut sent = 0;
     for at in 0..300_u32 {
         let release = judge(&guard, PUBLIC, ResponseCode::NXDomain, &at.to_be_bytes());
-        sent += usize::from(release == Release::Send);
+        sent += usize::from(release == RrlAction::Send);
     }
     assert!((100..150).contains(&sent), "{sent}");
     // What slips of an error is the error itself.
@@ -99,11 +100,11 @@ fn errors_are_limited_whatever_was_asked() {
 
 #[test]
 fn private_networks_are_not_limited_by_default() {
-    let guard = Guard::new(&open());
+    let guard = AccessControl::new(&open());
     assert_eq!(tally(&guard, PRIVATE, ResponseCode::NoError, 1000), [1000, 0, 0]);
     let mut access = open();
     access.responses.exempt.clear();
-    assert!(tally(&Guard::new(&access), PRIVATE, ResponseCode::NoError, 1000)[0] < 500);
+    assert!(tally(&AccessControl::new(&access), PRIVATE, ResponseCode::NoError, 1000)[0] < 500);
 }
 
 #[test]
@@ -111,23 +112,26 @@ fn the_limit_can_be_set_and_taken_away() {
     let mut access = open();
     access.responses.slip = 0;
     access.responses.v4_prefix = 32;
-    let guard = Guard::new(&access);
+    let guard = AccessControl::new(&access);
     let [_, truncated, dropped] = tally(&guard, PUBLIC, ResponseCode::NoError, 300);
     assert!(truncated == 0 && dropped > 100);
-    assert_eq!(judge(&guard, [203, 0, 113, 99].into(), ResponseCode::NoError, b"name"), Release::Send);
+    assert_eq!(judge(&guard, [203, 0, 113, 99].into(), ResponseCode::NoError, b"name"), RrlAction::Send);
     access.responses.per_second = None;
-    assert_eq!(tally(&Guard::new(&access), PUBLIC, ResponseCode::NoError, 1000), [1000, 0, 0]);
+    assert_eq!(tally(&AccessControl::new(&access), PUBLIC, ResponseCode::NoError, 1000), [1000, 0, 0]);
 }
 
 #[test]
 fn a_cookie_that_was_given_is_good_when_it_comes_back() {
-    let guard = Guard::default();
+    let guard = AccessControl::default();
     let first = guard.check_cookie(SentCookie::read(&[7; 8]), PUBLIC);
     let Some(cookie) = first.reply() else { panic!("no cookie: {first:?}") };
     assert_eq!(first, CookieCheck::New(cookie));
     assert_eq!(guard.check_cookie(SentCookie::read(&cookie), PUBLIC), CookieCheck::Good(cookie));
     assert!(matches!(guard.check_cookie(SentCookie::read(&cookie), PRIVATE), CookieCheck::New(_)));
-    assert!(matches!(Guard::default().check_cookie(SentCookie::read(&cookie), PUBLIC), CookieCheck::New(_)));
+    assert!(matches!(
+        AccessControl::default().check_cookie(SentCookie::read(&cookie), PUBLIC),
+        CookieCheck::New(_)
+    ));
     assert_eq!(guard.check_cookie(SentCookie::None, PUBLIC), CookieCheck::None);
     assert_eq!(guard.check_cookie(SentCookie::Malformed, PUBLIC), CookieCheck::Malformed);
 }
@@ -135,12 +139,12 @@ fn a_cookie_that_was_given_is_good_when_it_comes_back() {
 #[test]
 fn cookies_can_be_switched_off_or_required_of_those_that_are_limited() {
     let cookies = Cookies { enabled: false, required: false };
-    let guard = Guard::new(&AccessSettings { cookies, ..open() });
+    let guard = AccessControl::new(&AccessSettings { cookies, ..open() });
     assert_eq!(guard.check_cookie(SentCookie::read(&[7; 8]), PUBLIC), CookieCheck::None);
     assert_eq!(guard.check_cookie(SentCookie::Malformed, PUBLIC), CookieCheck::None);
 
     let cookies = Cookies { enabled: true, required: true };
-    let guard = Guard::new(&AccessSettings { cookies, ..open() });
+    let guard = AccessControl::new(&AccessSettings { cookies, ..open() });
     assert!(guard.wants_cookie(guard.admit(PUBLIC, 100).1));
     assert!(!guard.wants_cookie(guard.admit(PRIVATE, 100).1));
 }

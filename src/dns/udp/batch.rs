@@ -20,7 +20,8 @@ use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmm
 use super::{REQUEST_ROOM, Step, may_be_answered};
 use crate::{
     dns::{
-        responder::{BATCH, Context, Responder, Scratch},
+        exchange::Context,
+        responder::{BATCH, Responder, Scratch},
         rotation::Rotation,
     },
     telemetry::Transport,
@@ -36,7 +37,7 @@ impl<P: SockaddrLike + Copy + PartialEq + Into<SocketAddr>> Peer for P {}
 
 pub(super) struct Worker<P> {
     socket: Arc<UdpSocket>,
-    asked: IpAddr,
+    local_addr: IpAddr,
     responder: Arc<Responder>,
     rotation: Rotation,
     scratch: Box<Scratch>,
@@ -51,7 +52,7 @@ impl<P: Peer> Worker<P> {
     pub(super) fn new(socket: UdpSocket, local: SocketAddr, responder: Arc<Responder>) -> Self {
         Self {
             socket: Arc::new(socket),
-            asked: local.ip(),
+            local_addr: local.ip(),
             responder,
             rotation: Rotation::default(),
             scratch: Box::default(),
@@ -140,8 +141,8 @@ impl<P: Peer> Worker<P> {
     }
 }
 
-/// Sends an answer that somebody else gave. What the kernel does not take is lost, as any datagram may be.
-fn send_late(socket: &UdpSocket, peer: SocketAddr, answer: &[u8]) {
+/// Sends an upstream's answer. What the kernel does not take is lost, as any datagram may be.
+fn send_deferred(socket: &UdpSocket, peer: SocketAddr, answer: &[u8]) {
     let _ = sendto(socket, answer, SendFlags::DONTWAIT, &peer);
 }
 
@@ -155,25 +156,21 @@ impl<P: Peer> Step for Worker<P> {
             packets.push(request.get(..length).unwrap_or_default());
             // A datagram without a sender is not answered, whatever it is taken for.
             let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.into().ip());
-            contexts.push(Context { transport: Transport::Udp, asked: Some(self.asked), client });
+            contexts.push(Context { transport: Transport::Udp, local_addr: Some(self.local_addr), client });
             peers.push(peer.filter(|peer| may_be_answered((*peer).into())));
         }
-        let later = self.responder.respond_all(
+        let deferred = self.responder.respond_all(
             &packets,
             &contexts,
             &mut self.scratch,
             &mut self.rotation,
             &mut self.answers,
         );
-        for at in later {
-            let Some(so_far) = self.answers.get_mut(at) else { continue };
-            let request = packets.get(at).zip(contexts.get(at));
-            if let (Some((packet, context)), Some(Some(peer))) = (request, peers.get(at)) {
+        for (at, pending) in deferred {
+            if let Some(Some(peer)) = peers.get(at) {
                 let (socket, peer) = (Arc::clone(&self.socket), (*peer).into());
-                let reply = move |answer: &[u8]| send_late(&socket, peer, answer);
-                self.responder.hand_off(packet, so_far, *context, Box::new(reply));
+                pending.send(Box::new(move |answer| send_deferred(&socket, peer, answer)));
             }
-            so_far.clear();
         }
         drop(packets);
         self.send(&peers);

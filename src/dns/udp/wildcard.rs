@@ -16,7 +16,8 @@ use nix::{
 use super::{REQUEST_ROOM, Step, may_be_answered};
 use crate::{
     dns::{
-        responder::{Context, Responder, Response},
+        exchange::Context,
+        responder::{Responder, Response},
         rotation::Rotation,
     },
     telemetry::Transport,
@@ -51,7 +52,7 @@ impl Step for Worker {
         let received =
             recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), MsgFlags::empty())?;
         let (length, peer) = (received.bytes, received.address);
-        let asked = received.cmsgs()?.find_map(Asked::from_control);
+        let local_addr = received.cmsgs()?.find_map(LocalAddr::from_control);
         let Some(client) = peer.as_ref().and_then(socket_addr).filter(|client| may_be_answered(*client))
         else {
             return Ok(());
@@ -59,16 +60,17 @@ impl Step for Worker {
         let packet = self.request.get(..length).unwrap_or_default();
         let context = Context {
             transport: Transport::Udp,
-            asked: asked.as_ref().map(Asked::address),
+            local_addr: local_addr.as_ref().map(LocalAddr::address),
             client: client.ip(),
         };
         match self.responder.respond(packet, context, &mut self.rotation, &mut self.answer) {
-            Response::Ready => send(&self.socket, client, asked, &self.answer, MsgFlags::empty()),
+            Response::Ready => send(&self.socket, client, local_addr, &self.answer, MsgFlags::empty()),
             Response::Silence => {}
-            Response::Later => {
+            Response::Deferred(pending) => {
                 let socket = Arc::clone(&self.socket);
-                let reply = move |answer: &[u8]| send(&socket, client, asked, answer, MsgFlags::MSG_DONTWAIT);
-                self.responder.hand_off(packet, &self.answer, context, Box::new(reply));
+                pending.send(Box::new(move |answer| {
+                    send(&socket, client, local_addr, answer, MsgFlags::MSG_DONTWAIT);
+                }));
             }
         }
         Ok(())
@@ -76,11 +78,17 @@ impl Step for Worker {
 }
 
 /// Sends an answer from the address that was asked. What the kernel does not take is lost, as any datagram may be.
-fn send(socket: &UdpSocket, client: SocketAddr, asked: Option<Asked>, answer: &[u8], flags: MsgFlags) {
+fn send(
+    socket: &UdpSocket,
+    client: SocketAddr,
+    local_addr: Option<LocalAddr>,
+    answer: &[u8],
+    flags: MsgFlags,
+) {
     let parts = [IoSlice::new(answer)];
-    let control: &[ControlMessage<'_>] = match &asked {
-        Some(Asked::V4(info)) => &[ControlMessage::Ipv4PacketInfo(info)],
-        Some(Asked::V6(info)) => &[ControlMessage::Ipv6PacketInfo(info)],
+    let control: &[ControlMessage<'_>] = match &local_addr {
+        Some(LocalAddr::V4(info)) => &[ControlMessage::Ipv4PacketInfo(info)],
+        Some(LocalAddr::V6(info)) => &[ControlMessage::Ipv6PacketInfo(info)],
         None => &[],
     };
     let client = SockaddrStorage::from(client);
@@ -94,12 +102,12 @@ fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
 
 /// The address that a packet came to, in the form in which the answer's source is given.
 #[derive(Clone, Copy)]
-enum Asked {
+enum LocalAddr {
     V4(in_pktinfo),
     V6(in6_pktinfo),
 }
 
-impl Asked {
+impl LocalAddr {
     fn from_control(message: ControlMessageOwned) -> Option<Self> {
         match message {
             // The interface is left to the routing table; only the source address is ours to say.

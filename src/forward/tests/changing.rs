@@ -104,7 +104,7 @@ async fn a_question_does_not_wait_for_one_to_a_former_upstream() {
     let bed = Bed::new(&to(&old), "");
     let packet = query("web.example.", A, None);
     let name = lower_name(&packet);
-    bed.forwarder.forward(&read(&packet, &name, 512), &packet, Box::new(|_| ()));
+    bed.forwarder.forward(&read(&packet, &name, 512), &[], Box::new(|_, _| ()));
     until("it is asked", || old.count() > 0).await;
     bed.forwarder.reload(&settings(&to(&new), "")).unwrap();
     assert_eq!(bed.message(&packet).await.answers.len(), 1);

@@ -168,8 +168,8 @@ async fn what_finds_no_room_in_the_queue_fails_at_once() {
     let failures = Arc::new(Mutex::new(0));
     for _ in 0..QUEUE + 2 {
         let failures = Arc::clone(&failures);
-        let reply = move |answer: &[u8]| *failures.lock().unwrap() += usize::from(answer[3] & 0x0f == 2);
-        forwarder.forward(&read(&packet, &name, 512), &packet, Box::new(reply));
+        let reply = move |answer: &[u8], _| *failures.lock().unwrap() += usize::from(answer[3] & 0x0f == 2);
+        forwarder.forward(&read(&packet, &name, 512), &[], Box::new(reply));
     }
     assert_eq!(*failures.lock().unwrap(), 2);
 }
@@ -191,8 +191,8 @@ async fn an_upstream_that_leads_back_is_found_and_no_longer_asked() {
             *seen.lock().unwrap() += 1;
             let (packet, socket) = (room[..length].to_vec(), Arc::clone(&socket));
             let name = lower_name(&packet);
-            let reply = move |answer: &[u8]| drop(socket.try_send_to(answer, peer));
-            forwarder.forward(&read(&packet, &name, 512), &packet, Box::new(reply));
+            let reply = move |answer: &[u8], _| drop(socket.try_send_to(answer, peer));
+            forwarder.forward(&read(&packet, &name, 512), &[], Box::new(reply));
         }
     });
     until("the loop is found", || {
@@ -224,7 +224,7 @@ async fn a_question_that_comes_back_waits_for_itself_and_goes_no_further() {
             // Probes are lost on the way, so that the loop is not found.
             if !name.starts_with(b"\x1emuster") && !name.get(1..).unwrap().starts_with(b"muster-loop") {
                 *seen.lock().unwrap() += 1;
-                forwarder.forward(&read(&packet, &name, 512), &packet, Box::new(|_| ()));
+                forwarder.forward(&read(&packet, &name, 512), &[], Box::new(|_, _| ()));
             }
         }
     });
@@ -247,7 +247,7 @@ async fn where_there_is_no_room_an_answer_past_its_time_is_given() {
         [(&packet, &name), (&query("not.example.", A, None), &b"\x03not\x07example\x00".to_vec())]
     {
         let (ask, codes) = (read(packet, name, 512), Arc::clone(&codes));
-        let reply: Reply = Box::new(move |answer: &[u8]| codes.lock().unwrap().push(answer[3] & 0x0f));
+        let reply: Reply = Box::new(move |answer: &[u8], _| codes.lock().unwrap().push(answer[3] & 0x0f));
         let client = Some(WaitingClient::new(&ask, reply));
         Job { query: UpstreamQuery::new(ask.key(), &[]), client }.reject(&bed.forwarder.shared);
     }
@@ -283,7 +283,7 @@ async fn a_flight_that_ends_early_leaves_nobody_waiting() {
     let name = lower_name(&packet);
     let query = UpstreamQuery::new(read(&packet, &name, 512).key(), &[]);
     let (sender, receiver) = oneshot::channel::<()>();
-    let reply: Reply = Box::new(move |_: &[u8]| drop(sender));
+    let reply: Reply = Box::new(move |_: &[u8], _| drop(sender));
     let client = Some(WaitingClient::new(&read(&packet, &name, 512), reply));
     let shared = &bed.forwarder.shared;
     let started = admit(shared, Job { query: query.clone(), client }).unwrap();

@@ -189,8 +189,8 @@ async fn equal_questions_on_their_way_are_one_question() {
     for packet in packets.iter().cycle().take(10) {
         let name = lower_name(packet);
         let (sender, receiver) = oneshot::channel();
-        let reply = move |answer: &[u8]| drop(sender.send(answer.to_vec()));
-        bed.forwarder.forward(&read(packet, &name, 512), packet, Box::new(reply));
+        let reply = move |answer: &[u8], _| drop(sender.send(answer.to_vec()));
+        bed.forwarder.forward(&read(packet, &name, 512), &[], Box::new(reply));
         answers.push(receiver);
     }
     until("nine wait for the first", || bed.metric("muster_forward_shared_total ") == Some(9.0)).await;

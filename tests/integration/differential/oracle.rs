@@ -266,35 +266,54 @@ fn read(packet: &[u8], questions: u16) -> Option<(Message, Vec<u8>)> {
         return None;
     }
     let question = packet.get(HEADER..end + 4)?.to_vec();
-    // The second: what is inside of an EDNS option is for those who know the option, and we know cookies only.
-    let message = Message::from_vec(packet).ok();
-    let message = message.or_else(|| Message::from_vec(&with_unknown_options(packet, end + 4)?).ok())?;
+    // The second: records in a query mean nothing, so they are stepped over, whatever is in them. What is in an EDNS option
+    // is for servers that know the option, and muster knows cookies only.
+    let message = Message::from_vec(&with_opt_alone(packet, end + 4)?).ok()?;
     Some((message, question))
 }
 
-/// The packet with all option codes but the cookie's replaced by one that nobody knows, if one well-formed OPT record is all that stands
-/// behind the question.
-fn with_unknown_options(packet: &[u8], behind: usize) -> Option<Vec<u8>> {
+/// The packet without records but its OPT record, all option codes but the cookie's replaced by an unknown one. `None`: what
+/// stands behind the question are not records, or not one well-formed OPT record in the additional section at most.
+fn with_opt_alone(packet: &[u8], behind: usize) -> Option<Vec<u8>> {
     const LOCAL_USE: [u8; 2] = [0xfd, 0xe9];
-    let mut packet = packet.to_vec();
-    let length = |packet: &[u8], at: usize| {
-        Some(usize::from(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().unwrap())))
-    };
-    if packet[6..HEADER] != [0, 0, 0, 0, 0, 1] || packet.get(behind..behind + 3)? != [0, 0, 41] {
-        return None;
-    }
-    let mut at = behind + 11;
-    if at + length(&packet, behind + 9)? != packet.len() {
-        return None;
-    }
-    while at < packet.len() {
-        let code = packet.get_mut(at..at + 2)?;
-        if *code != [0, 10] {
-            code.copy_from_slice(&LOCAL_USE);
+    let word = |at: usize| Some(usize::from(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().unwrap())));
+    let mut opt = None;
+    let mut at = behind;
+    for section in 0..3 {
+        for _ in 0..word(6 + 2 * section)? {
+            let start = at;
+            loop {
+                let length = *packet.get(at)?;
+                match length {
+                    0 => break at += 1,
+                    1..=63 => at += 1 + usize::from(length),
+                    192.. => break at += 2,
+                    64..192 => return None,
+                }
+            }
+            let (rtype, end) = (word(at)?, at + 10 + word(at + 8)?);
+            let record = packet.get(start..end)?;
+            if rtype == 41 && (section != 2 || record[0] != 0 || opt.replace(record.to_vec()).is_some()) {
+                return None;
+            }
+            at = end;
         }
-        at += 4 + length(&packet, at + 2)?;
     }
-    (at == packet.len()).then_some(packet)
+    let mut alone = packet.get(..behind)?.to_vec();
+    alone[6..HEADER].copy_from_slice(&[0, 0, 0, 0, 0, u8::from(opt.is_some())]);
+    if let Some(mut opt) = opt {
+        let mut at = 11;
+        while at < opt.len() {
+            let code = opt.get_mut(at..at + 2)?;
+            if *code != [0, 10] {
+                code.copy_from_slice(&LOCAL_USE);
+            }
+            at += 4 + usize::from(u16::from_be_bytes(opt.get(at + 2..at + 4)?.try_into().unwrap()));
+        }
+        (at == opt.len()).then_some(())?;
+        alone.extend(opt);
+    }
+    Some(alone)
 }
 
 fn servers(zone: &Namespace) -> Vec<Name> {

@@ -25,7 +25,7 @@ const INSTANCES: u8 = 10;
 /// How questions come here.
 const CONTEXT: Context = Context {
     transport: Transport::Udp,
-    asked: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    local_addr: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     client: IpAddr::V4(Ipv4Addr::LOCALHOST),
 };
 
@@ -84,12 +84,12 @@ impl Bed {
         let running = runtime.spawn(engine.run());
         for query in queries {
             let (sender, receiver) = std::sync::mpsc::channel();
-            let reply = move |answer: &[u8]| drop(sender.send(answer.to_vec()));
-            self.responder.hand_off(query, &[], CONTEXT, Box::new(reply));
+            let response = self.responder.respond(query, CONTEXT, &mut self.rotation, &mut self.out);
+            let Response::Deferred(pending) = response else { panic!("the cache is empty") };
+            pending.send(Box::new(move |answer| drop(sender.send(answer.to_vec()))));
             receiver.recv_timeout(PATIENCE).expect("an answer");
             // It is kept just after it is given.
-            while self.responder.respond(query, CONTEXT, &mut self.rotation, &mut self.out) != Response::Ready
-            {
+            while !self.is_ready(query) {
                 std::thread::yield_now();
             }
         }
@@ -102,9 +102,13 @@ impl Bed {
 
     /// Answers a query over UDP.
     pub fn answer(&mut self, query: &[u8]) -> &[u8] {
-        let response = self.responder.respond(query, CONTEXT, &mut self.rotation, &mut self.out);
-        assert_eq!(response, Response::Ready);
+        assert!(self.is_ready(query));
         &self.out
+    }
+
+    fn is_ready(&mut self, query: &[u8]) -> bool {
+        let response = self.responder.respond(query, CONTEXT, &mut self.rotation, &mut self.out);
+        matches!(response, Response::Ready)
     }
 }
 

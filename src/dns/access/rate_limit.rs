@@ -1,7 +1,7 @@
 //! Rates of many keys in a table of fixed size.
 //!
 //! Each key has a bucket of one second's worth. A bucket is one word: a tag of the key's hash, and the time at which it will be full
-//! again (the "generic cell rate algorithm"), so that taking is one compare-and-swap. Eight buckets share a cache line, and a
+//! again (the "generic cell rate algorithm"), so that taking is one compare-and-swap. Eight rate_limit share a cache line, and a
 //! key may be in any of its line's; a newcomer takes the place of the one that has been used least. When the table is too
 //! small for all keys, those that ask most are the ones that stay.
 
@@ -20,14 +20,14 @@ const BURST: u64 = 1_000_000;
 /// Cache lines of the table: 512 KiB in all.
 const LINES: usize = 8192;
 
-/// Buckets that share a cache line.
+/// RateLimiter that share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Line([AtomicU64; 8]);
 
-/// The buckets of one kind of rate.
+/// The rate_limit of one kind of rate.
 #[derive(Debug)]
-pub(super) struct Buckets {
+pub(super) struct RateLimiter {
     lines: Box<[Line]>,
     /// Seeded, so that nobody can choose keys that share a line.
     hasher: foldhash::quality::RandomState,
@@ -36,7 +36,7 @@ pub(super) struct Buckets {
     over: AtomicU32,
 }
 
-impl Buckets {
+impl RateLimiter {
     /// Allows each key `per_second`, and as many at once after a second without any.
     pub(super) fn new(per_second: u32) -> Self {
         Self {
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn a_key_gets_a_seconds_worth_at_once_and_then_its_rate() {
-        let buckets = Buckets::new(10);
-        let taken = |at| (0..100).filter(|_| buckets.take("key", at)).count();
+        let rate_limit = RateLimiter::new(10);
+        let taken = |at| (0..100).filter(|_| rate_limit.take("key", at)).count();
         assert_eq!(taken(5_000_000), 10);
         assert_eq!(taken(5_000_000), 0);
         assert_eq!(taken(5_300_000), 3);
@@ -106,21 +106,21 @@ mod tests {
 
     #[test]
     fn keys_have_buckets_of_their_own() {
-        let buckets = Buckets::new(1);
+        let rate_limit = RateLimiter::new(1);
         for key in 0..8_u32 {
-            assert!(buckets.take(key, 0), "{key}");
+            assert!(rate_limit.take(key, 0), "{key}");
         }
-        assert!((0..8_u32).all(|key| !buckets.take(key, 0)));
+        assert!((0..8_u32).all(|key| !rate_limit.take(key, 0)));
     }
 
     #[test]
     fn one_that_asks_much_stays_while_thousands_come_and_go() {
-        let buckets = Buckets::new(100);
+        let rate_limit = RateLimiter::new(100);
         let mut taken = 0;
         for at in 0..200_000_u64 {
-            taken += u32::from(buckets.take("flooder", at));
+            taken += u32::from(rate_limit.take("flooder", at));
             for other in 0..5 {
-                assert!(buckets.take((at, other), at), "a stranger's first is never refused");
+                assert!(rate_limit.take((at, other), at), "a stranger's first is never refused");
             }
         }
         // A fifth of a second: a second's worth and a fifth.
@@ -129,20 +129,20 @@ mod tests {
 
     #[test]
     fn the_clock_may_begin_anew() {
-        let buckets = Buckets::new(2);
-        assert!(buckets.take("key", TIME) && buckets.take("key", TIME));
-        assert!(!buckets.take("key", TIME));
-        assert!(!buckets.take("key", TIME + 1));
-        assert!(buckets.take("key", TIME + 600_000));
+        let rate_limit = RateLimiter::new(2);
+        assert!(rate_limit.take("key", TIME) && rate_limit.take("key", TIME));
+        assert!(!rate_limit.take("key", TIME));
+        assert!(!rate_limit.take("key", TIME + 1));
+        assert!(rate_limit.take("key", TIME + 600_000));
         // Half a round later the old time is no time to come.
-        assert!(buckets.take("key", TIME / 2) && buckets.take("key", TIME / 2));
+        assert!(rate_limit.take("key", TIME / 2) && rate_limit.take("key", TIME / 2));
     }
 
     #[test]
     fn workers_that_share_a_key_share_its_rate() {
-        let buckets = Buckets::new(1000);
+        let rate_limit = RateLimiter::new(1000);
         let taken: usize = std::thread::scope(|scope| {
-            let worker = || (0..1000).filter(|_| buckets.take("key", 7)).count();
+            let worker = || (0..1000).filter(|_| rate_limit.take("key", 7)).count();
             let workers = [(); 4].map(|()| scope.spawn(worker));
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });

@@ -1,0 +1,143 @@
+//! Deciding: what one request gets. Pure, but for the turns that it takes.
+//!
+//! ```text
+//!  client ── denied ─▶ Drop            not in [access] allow ─▶ Refuse
+//!  packet ── noise ──▶ Drop            unreadable, other opcode or version ─▶ Refuse
+//!  cookie ── wanted, not good ─▶ Refuse
+//!  name ──── ours ───▶ Answer ── a CNAME to a name of ours ─▶ Answer, with the target's records
+//!     │                    └──── a CNAME that leads out ────▶ Forward, with our CNAME
+//!     └───── external ─▶ Forward, or Refuse
+//! ```
+//!
+//! The answer path and explanations both call [`decide`], so each rule stands once. A decision depends
+//! on the snapshot, the client, and the turn of at most three cursors: enough to make it again.
+
+use hickory_proto::rr::{DNSClass, RecordType};
+
+use super::{
+    access::AccessLevel,
+    exchange::{Exchange, Sender, forwardable},
+    find::{Finder, Subject},
+    records::{Alias, Answer, Chased, Content, Decision, DropReason, Forward, Otherwise, Records, Refusal},
+    request::{Query, Request},
+    rotation::Rotation,
+    settings::Settings,
+    trace::Trace,
+};
+use crate::{catalog::Lookup, forward::ClientQuery};
+
+/// Decides what the request of an exchange gets. `sender` is what its options say, `None` if they are
+/// malformed.
+///
+/// *Cost*: no allocation, no lock; reads nothing but its arguments.
+pub(super) fn decide<'a>(
+    exchange: &Exchange<'a>,
+    sender: Option<&'a Sender>,
+    settings: &'a Settings,
+    rotation: &mut Rotation,
+    trace: &mut impl Trace,
+) -> Decision<'a> {
+    let Exchange { request, context, client, view, lookup } = *exchange;
+    if client.level == AccessLevel::Denied {
+        return Decision::Drop(DropReason::Denied);
+    }
+    let query = match request {
+        Request::Query(query) => query,
+        Request::OtherOpcode(_) => return Decision::Refuse(Refusal::OtherOpcode),
+        Request::Malformed(_) => return Decision::Refuse(Refusal::Malformed),
+        Request::Noise => return Decision::Drop(DropReason::Noise),
+    };
+    let Some(sender) = sender else { return Decision::Refuse(Refusal::Malformed) };
+    if !sender.is_proven(context) && settings.access.wants_cookie(client) {
+        return Decision::Refuse(Refusal::Cookie { has_new: sender.has_new_cookie() });
+    }
+    if query.edns.as_ref().is_some_and(|edns| edns.opt.version != 0) {
+        return Decision::Refuse(Refusal::Version);
+    }
+    if client.level == AccessLevel::Stranger {
+        return Decision::Refuse(Refusal::Client);
+    }
+    let asked = Subject {
+        name: query.question.name,
+        qtype: RecordType::from(query.question.qtype),
+        class: DNSClass::from(query.question.class),
+    };
+    let mut finder = Finder { settings, view, context, on_behalf_of: sender.on_behalf_of, rotation, trace };
+    let own = finder.find(asked, lookup);
+    // What the client may ask of upstreams, if anything.
+    let forwardable = || -> Option<ClientQuery<'a>> {
+        let may_forward = client.level == AccessLevel::AllNames && settings.active_forwarder().is_some();
+        may_forward.then(|| forwardable(query, context.transport, &sender.reply))?
+    };
+    match own {
+        Ok(Content::Zone(zone, Records::Alias(alias))) => {
+            follow(&mut finder, zone, alias, query, forwardable)
+        }
+        own if falls_through(&own, asked, settings) => {
+            let otherwise = match own {
+                Ok(content) => Otherwise::Answer(Answer { content, chased: None }),
+                Err(_) => Otherwise::Refuse(external_refusal(client.level, settings)),
+            };
+            match (forwardable(), otherwise) {
+                (Some(ask), otherwise) => Decision::Forward(Forward { ask, alias: None, otherwise }),
+                (None, Otherwise::Answer(answer)) => Decision::Answer(answer),
+                (None, Otherwise::Refuse(refusal)) => Decision::Refuse(refusal),
+            }
+        }
+        Ok(content) => Decision::Answer(Answer { content, chased: None }),
+        Err(refusal) => Decision::Refuse(refusal),
+    }
+}
+
+/// Whether an upstream may answer instead: for an external name, or for one in a reverse zone that no
+/// instance has, since the network's resolver knows the other addresses. Special names never leave.
+fn falls_through(own: &Result<Content<'_>, Refusal>, asked: Subject<'_>, settings: &Settings) -> bool {
+    match own {
+        Err(Refusal::NoForwarding) => true,
+        Ok(Content::Zone(zone, Records::NoName)) if zone.is_reverse() => {
+            settings.specials.load().find(asked.name, asked.qtype).is_none()
+        }
+        _ => false,
+    }
+}
+
+/// Why an external name is refused if no upstream is asked.
+fn external_refusal(level: AccessLevel, settings: &Settings) -> Refusal {
+    match (level, settings.active_forwarder()) {
+        (_, None) => Refusal::NoForwarding,
+        (AccessLevel::AllNames, Some(_)) => Refusal::NoSuffix,
+        (_, Some(_)) => Refusal::ForwardClient,
+    }
+}
+
+/// Follows a CNAME of ours one step: within our namespaces (RFC 1034 section 4.3.2, step 3a), or to an
+/// upstream, as a resolver does (section 5.3.3).
+#[cold]
+fn follow<'a, T: Trace>(
+    finder: &mut Finder<'_, 'a, T>,
+    zone: &'a crate::catalog::Zone,
+    alias: Alias<'a>,
+    query: &Query<'a>,
+    forwardable: impl FnOnce() -> Option<ClientQuery<'a>>,
+) -> Decision<'a> {
+    let qtype = RecordType::from(query.question.qtype);
+    let answer = Answer { content: Content::Zone(zone, Records::Alias(alias)), chased: None };
+    let target = alias.target.wire();
+    match finder.view.lookup(target.as_bytes()) {
+        Lookup::External => {
+            let wants_target = query.header.recursion_desired
+                && !matches!(qtype, RecordType::CNAME | RecordType::ANY)
+                && finder.settings.active_forwarder().is_some_and(|to| to.covers(target.as_bytes()));
+            let ask = if wants_target { forwardable() } else { None };
+            ask.map_or(Decision::Answer(answer), |ask| {
+                Decision::Forward(Forward { ask, alias: Some(alias), otherwise: Otherwise::Answer(answer) })
+            })
+        }
+        lookup if matches!(qtype, RecordType::A | RecordType::AAAA) => {
+            let asked = Subject { name: target, qtype, class: DNSClass::IN };
+            let chased = finder.find(asked, lookup).map_or(Chased::Failed, Chased::Content);
+            Decision::Answer(Answer { chased: Some(chased), ..answer })
+        }
+        _ => Decision::Answer(answer),
+    }
+}

@@ -1,0 +1,222 @@
+//! Deferred replies: requests that an upstream must answer first, with all that their answer needs.
+
+use std::sync::Arc;
+
+use hickory_proto::op::ResponseCode;
+
+use super::{
+    access::{AccessControl, Client, RrlAction},
+    cname::{self, Joined, PendingAlias},
+    encode::{self, Envelope, Written},
+    exchange::{Context, Exchange, ReplyOptions, Sender, limit},
+    records::{Alias, Forward},
+    request::{Edns, Query, Question},
+    settings::Settings,
+};
+use crate::{
+    forward::{self, Forwarder},
+    telemetry::{Metrics, Outcome, Restriction},
+    wire::{Header, TCP_LIMIT, WireName, opt},
+};
+
+/// Brings an answer to its client. Called once, from any thread; must not wait.
+pub type Reply = Box<dyn FnOnce(&[u8]) + Send>;
+
+/// A request that waits for an upstream: parsed, and detached from the packet and the snapshot.
+#[derive(Debug)]
+pub struct PendingReply {
+    forwarder: Arc<Forwarder>,
+    access: Arc<AccessControl>,
+    metrics: Arc<Metrics>,
+    context: Context,
+    client: Client,
+    is_proven: bool,
+    header: Header,
+    /// Name, type and class, letter case as the client sent it.
+    question: Box<[u8]>,
+    /// The name in lower case.
+    name: Box<[u8]>,
+    qtype: u16,
+    class: u16,
+    edns: Option<OwnedEdns>,
+    /// Options of our own in the answer.
+    own_options: ReplyOptions,
+    limit: usize,
+    /// Our CNAME, if the target's records are to follow it.
+    alias: Option<PendingAlias>,
+}
+
+/// A request's OPT record, detached from the packet.
+#[derive(Debug)]
+struct OwnedEdns {
+    udp_size: u16,
+    dnssec_ok: bool,
+    /// The options that pass to the upstream, as on the wire.
+    passing: Box<[u8]>,
+}
+
+impl PendingReply {
+    /// Detaches a query that is to be forwarded. Allocates.
+    pub(super) fn new(
+        exchange: &Exchange<'_>,
+        query: &Query<'_>,
+        sender: &Sender,
+        forward: &Forward<'_>,
+        (settings, metrics): (&Settings, &Arc<Metrics>),
+    ) -> Option<Box<Self>> {
+        let Query { header, question, edns } = query;
+        let passing = |edns: &Edns<'_>| {
+            let passing = edns.opt.options().filter(|option| opt::may_pass(option.code));
+            passing.flat_map(|option| option.wire).copied().collect()
+        };
+        let edns = edns.as_ref().map(|edns| OwnedEdns {
+            udp_size: edns.opt.udp_size,
+            dnssec_ok: edns.opt.dnssec_ok,
+            passing: if edns.has_passing { passing(edns) } else { Box::default() },
+        });
+        Some(Box::new(Self {
+            forwarder: Arc::clone(settings.forwarder.as_ref()?),
+            access: Arc::clone(&settings.access),
+            metrics: Arc::clone(metrics),
+            context: exchange.context,
+            client: exchange.client,
+            is_proven: sender.is_proven(exchange.context),
+            header: *header,
+            question: question.wire.into(),
+            name: question.name.as_bytes().into(),
+            qtype: question.qtype,
+            class: question.class,
+            edns,
+            own_options: sender.reply.clone(),
+            limit: limit(exchange.context.transport, query.edns.as_ref()),
+            alias: forward.alias.map(|Alias { target, ttl }| PendingAlias { target: target.clone(), ttl }),
+        }))
+    }
+
+    /// Has upstreams queried; the answer goes out by `reply`.
+    ///
+    /// Never waits. What the forwarder cannot take on is answered with SERVFAIL at once.
+    pub fn send(self: Box<Self>, reply: Reply) {
+        let forwarder = Arc::clone(&self.forwarder);
+        let passing: Box<[u8]> = self.edns.as_ref().map(|edns| edns.passing.clone()).unwrap_or_default();
+        let own_options = self.own_options.clone();
+        let question = self.question.clone();
+        let name = self.name.clone();
+        let ask = forward::ClientQuery {
+            id: self.header.id,
+            question: &question,
+            name: &name,
+            qtype: self.qtype,
+            recursion_desired: self.header.recursion_desired,
+            authentic_data: self.header.authentic_data,
+            checking_disabled: self.header.checking_disabled,
+            edns: self.edns.as_ref().map(|edns| edns.dnssec_ok),
+            has_options: !passing.is_empty(),
+            own_options: &own_options,
+            limit: self.limit,
+        };
+        let Some(alias) = self.alias.clone() else {
+            let deliver = move |answer: &[u8], written: forward::AnswerSummary| {
+                let code = ResponseCode::from(0, written.code);
+                self.release(answer, Written { code, truncated: written.truncated }, reply);
+            };
+            return forwarder.forward(&ask, &passing, Box::new(deliver));
+        };
+        let target = alias.target.as_wire();
+        let of_target = [target, &self.qtype.to_be_bytes(), &self.class.to_be_bytes()].concat();
+        let ask = forward::ClientQuery {
+            question: &of_target,
+            name: target,
+            limit: TCP_LIMIT,
+            own_options: &[],
+            ..ask
+        };
+        let deliver = {
+            let alias = alias.clone();
+            move |upstream: &[u8], _: forward::AnswerSummary| self.join(&alias, upstream, reply)
+        };
+        forwarder.forward(&ask, &passing, Box::new(deliver));
+    }
+
+    /// Answers with our CNAME and an upstream's records for its target.
+    fn join(self: Box<Self>, alias: &PendingAlias, upstream: &[u8], reply: Reply) {
+        let mut answer = Vec::new();
+        let written = match cname::join(&self.question, alias, upstream) {
+            Joined::Body(body, code) => {
+                let opt = self.edns.as_ref().map(|edns| {
+                    let head = opt::head(code.high(), edns.dnssec_ok, self.own_options.len());
+                    [&head[..], &self.own_options].concat()
+                });
+                let length = body.len() + opt.as_ref().map_or(0, Vec::len);
+                let written = Written { code, truncated: false };
+                if length <= self.limit {
+                    answer = body;
+                    let flags = encode::flags(self.header, written, true, true);
+                    cname::finish(&mut answer, self.header.id, flags, opt.as_deref());
+                    written
+                } else {
+                    Written { code: ResponseCode::NoError, truncated: true }
+                }
+            }
+            Joined::Failed => Written { code: ResponseCode::ServFail, truncated: false },
+        };
+        if answer.is_empty() {
+            let alias = Alias { target: &alias.target, ttl: alias.ttl };
+            self.with_envelope(|envelope| encode::alias_only(envelope, &alias, written, &mut answer));
+        }
+        self.release(&answer, written, reply);
+    }
+
+    /// Sends an answer if response rate limiting lets it pass, and counts it.
+    fn release(self: Box<Self>, answer: &[u8], written: Written, reply: Reply) {
+        let action = if self.is_proven {
+            RrlAction::Send
+        } else {
+            let asked = (&*self.name, self.qtype);
+            self.access.limit_response(self.client, self.context.client, written.code, asked)
+        };
+        match action {
+            RrlAction::Send => {
+                self.count(written);
+                reply(answer);
+            }
+            RrlAction::Truncate => {
+                self.metrics.restricted(Restriction::ResponseTruncated);
+                let mut short = Vec::new();
+                let cut = (ResponseCode::NoError, true);
+                let written = self.with_envelope(|envelope| encode::short(envelope, cut, &mut short));
+                self.count(written);
+                reply(&short);
+            }
+            RrlAction::Drop => {
+                self.metrics.restricted(Restriction::ResponseDropped);
+                self.metrics.count(self.context.transport, Outcome::Silence);
+            }
+        }
+    }
+
+    fn count(&self, written: Written) {
+        self.metrics.count(self.context.transport, written.code.into());
+        if written.truncated {
+            self.metrics.truncated();
+        }
+    }
+
+    /// Lends what goes around an answer's records.
+    fn with_envelope<T>(&self, write: impl FnOnce(Envelope<'_>) -> T) -> T {
+        let question = Question {
+            wire: &self.question,
+            name: WireName::trusted(&self.name),
+            qtype: self.qtype,
+            class: self.class,
+        };
+        let edns = self.edns.as_ref().map(|edns| Edns::plain(edns.udp_size, edns.dnssec_ok));
+        let query = Query { header: self.header, question, edns };
+        write(Envelope {
+            query: &query,
+            options: &self.own_options,
+            recursion_available: true,
+            limit: self.limit,
+        })
+    }
+}

@@ -1,0 +1,259 @@
+//! Dry runs: the answer that a client would get, made by the answer path itself, for explanations.
+
+use std::net::IpAddr;
+
+use hickory_proto::{
+    op::{Edns, Message, MessageType, OpCode, Query as QuestionSection},
+    rr::{Name as HickoryName, Record, RecordType},
+};
+
+use super::{
+    decide::decide,
+    encode::{self, Envelope},
+    exchange::{Context, Exchange, Sender, limit},
+    find::is_built_in_ns,
+    records::{Answer, Content, Decision, DropReason, Otherwise, Refusal},
+    request::{Query, Request, read},
+    rotation::Rotation,
+    settings::Settings,
+};
+use crate::{
+    catalog::{Lookup, View},
+    model::{GivenAnswer, Name},
+    telemetry::{Outcome, Transport},
+    wire::{UDP_LIMIT, WireName},
+};
+
+/// Makes the answer that `client` would get over UDP, at the turn that `rotation` has.
+///
+/// Counts nothing and queries no upstream. Rate limits and cookies are left out.
+pub(super) fn dry_run(
+    view: &View<'_>,
+    settings: &Settings,
+    (name, qtype): (&Name, RecordType),
+    client: IpAddr,
+    rotation: &mut Rotation,
+) -> GivenAnswer {
+    let Some(packet) = packet(name, qtype) else { return nothing("no query can be made of this name") };
+    let mut room = [0; 256];
+    let request = read(&packet, &mut room);
+    let Request::Query(query) = &request else { return nothing("this is not a query") };
+    let exchange = Exchange {
+        request: &request,
+        context: Context { transport: Transport::Udp, local_addr: None, client },
+        client: settings.access.client(client).without_limits(),
+        view,
+        lookup: view.lookup(query.question.name.as_bytes()),
+    };
+    let sender = Sender::default();
+    let decision = decide(&exchange, Some(&sender), settings, rotation, &mut ());
+    let given = |why: Option<String>, written: Otherwise<'_>| {
+        let envelope = Envelope {
+            query,
+            options: &[],
+            recursion_available: false,
+            limit: limit(Transport::Udp, query.edns.as_ref()),
+        };
+        GivenAnswer { why, ..encoded(envelope, written) }
+    };
+    match decision {
+        Decision::Drop(DropReason::Denied) => {
+            nothing("[access] deny has the client: it gets no answer at all")
+        }
+        Decision::Drop(DropReason::Noise) => nothing("this is not a query"),
+        Decision::Refuse(refusal) => given(why_refused(refusal), Otherwise::Refuse(refusal)),
+        Decision::Answer(answer) => given(why(&exchange, query, &answer), Otherwise::Answer(answer)),
+        Decision::Forward(forward) => match (forward.alias, forward.otherwise) {
+            (Some(alias), otherwise) => {
+                let upstreams = upstreams(settings, alias.target.wire()).unwrap_or_default();
+                given(Some(format!("the target's records follow: forwarded to {upstreams}")), otherwise)
+            }
+            (None, otherwise) => match (upstreams(settings, query.question.name), otherwise) {
+                (Some(upstreams), _) => nothing(&format!("forwarded to {upstreams}")),
+                (None, Otherwise::Refuse(refusal)) => given(why_refused(refusal), otherwise),
+                (None, Otherwise::Answer(_)) => given(None, otherwise),
+            },
+        },
+    }
+}
+
+/// Why an answer is what it is, where the name alone does not decide it.
+fn why(exchange: &Exchange<'_>, query: &Query<'_>, answer: &Answer<'_>) -> Option<String> {
+    match (answer.content, exchange.lookup) {
+        (Content::Special(_), _) => {
+            Some("a special name (RFC 6761, RFC 6303): answered here, never forwarded".to_owned())
+        }
+        (_, Lookup::NxDomain(zone) | Lookup::Unknown(zone)) if is_built_in_ns(zone, query.question.name) => {
+            Some("its address is the one that a query is sent to, so it is left out here".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Why a query is refused. `None` where the code says it.
+fn why_refused(refusal: Refusal) -> Option<String> {
+    let why = match refusal {
+        Refusal::Client => "the client is not in [access] allow",
+        Refusal::Unsupported => "unsupported query",
+        Refusal::ForwardClient => "the client is not in [access] forward",
+        Refusal::NoSuffix => "no suffix in [forward] covers the name",
+        Refusal::NoForwarding => "nothing is forwarded: add resolvers for external names to [forward]",
+        Refusal::Malformed
+        | Refusal::OtherOpcode
+        | Refusal::Version
+        | Refusal::Cookie { .. }
+        | Refusal::NotSynced => return None,
+    };
+    Some(why.to_owned())
+}
+
+/// The upstreams for an external name, in words.
+fn upstreams(settings: &Settings, name: WireName<'_>) -> Option<String> {
+    let (suffix, upstreams) = settings.active_forwarder()?.upstreams_for(name.as_bytes())?;
+    let suffix = if suffix.is_empty() || suffix == "." { "\".\"".to_owned() } else { suffix };
+    Some(format!("{} (for {suffix})", upstreams.join(", ")))
+}
+
+/// A query of our own, as a client would write it.
+fn packet(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
+    let mut message = Message::new(0, MessageType::Query, OpCode::Query);
+    let name = HickoryName::from_labels(name.labels()).ok()?;
+    message.metadata.recursion_desired = true;
+    message.add_query(QuestionSection::query(name, qtype));
+    let mut edns = Edns::new();
+    edns.set_max_payload(UDP_LIMIT);
+    message.edns = Some(edns);
+    message.to_vec().ok()
+}
+
+fn nothing(why: &str) -> GivenAnswer {
+    GivenAnswer {
+        code: None,
+        why: Some(why.to_owned()),
+        truncated: false,
+        answers: Vec::new(),
+        authority: Vec::new(),
+        additional: Vec::new(),
+    }
+}
+
+/// The answer as text: written as for a client, and decoded by hickory-proto.
+fn encoded(envelope: Envelope<'_>, written: Otherwise<'_>) -> GivenAnswer {
+    let mut out = Vec::new();
+    let written = match written {
+        Otherwise::Answer(answer) => encode::answer(envelope, &answer, &mut out),
+        Otherwise::Refuse(refusal) => {
+            let request = Request::Query(*envelope.query);
+            encode::refuse(&request, Some(envelope), refusal, false, &mut out)
+        }
+    };
+    let Ok(message) = Message::from_vec(&out) else { return nothing("the answer cannot be read") };
+    let records = |records: &[Record]| records.iter().map(ToString::to_string).collect();
+    GivenAnswer {
+        code: Some(Outcome::from(written.code).as_str().to_owned()),
+        why: None,
+        truncated: written.truncated,
+        answers: records(&message.answers),
+        authority: records(&message.authorities),
+        additional: records(&message.additionals),
+    }
+}
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, sync::Arc};
+
+    use super::*;
+    use crate::{
+        catalog::{Catalog, SnapshotCell},
+        config,
+        dns::{AccessControl, Responder, Response, Specials},
+        forward::Forwarder,
+        telemetry::Metrics,
+    };
+
+    const ZONE: &str = "namespace = \"shop\"\n[services.web]\nalias = \"www.corp.example\"\n";
+
+    /// A responder that forwards this; nothing is sent, since the forwarder's engine does not run.
+    fn responder(server: &str) -> Responder {
+        let zone = (PathBuf::from("zones/shop.toml"), ZONE.to_owned());
+        let files = [(PathBuf::from("muster.toml"), server.to_owned()), zone];
+        let config = config::load_from(&files).unwrap().config;
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (forwarder, _engine) = Forwarder::new(&config, &metrics).unwrap();
+        let cell = Arc::new(SnapshotCell::from_pointee(Catalog::new(&config, 1).snapshot()));
+        let suffixes: Vec<_> = config.forward.iter().map(|forward| forward.suffix.clone()).collect();
+        Responder::new(cell, metrics, None)
+            .with_access(AccessControl::new(&config.access))
+            .with_specials(Specials::new(suffixes))
+            .with_forwarder(forwarder)
+    }
+
+    /// The code and why.
+    fn explain(responder: &Responder, name: &str, client: [u8; 4]) -> (String, String) {
+        let name: Name = name.parse().unwrap();
+        let given = responder.explain((&name, RecordType::A), client.into(), &mut Rotation::default());
+        (given.code.unwrap_or_default(), given.why.unwrap_or_default())
+    }
+
+    #[test]
+    fn an_answer_that_is_not_the_names_own_says_why() {
+        const ACCESS: &str = "reverse = [\"10.0.0.0/8\"]\n[access]\nallow = [\"private\", \"192.0.2.0/25\"]\ndeny = [\"10.6.6.6\"]\n";
+        const FORWARD: &str = "[forward]\n\"corp.example\" = [\"127.0.0.9\"]\n";
+        const HOME: [u8; 4] = [127, 0, 0, 1];
+        let forwards = responder(&format!("{ACCESS}{FORWARD}"));
+        let counted = forwards.metrics().render(&[]).unwrap();
+        let special = "a special name (RFC 6761, RFC 6303): answered here, never forwarded";
+        for (name, client, code, why) in [
+            ("www.corp.example", HOME, "", "forwarded to 127.0.0.9:53 (for corp.example)"),
+            (
+                "web.shop",
+                HOME,
+                "NOERROR",
+                "the target's records follow: forwarded to 127.0.0.9:53 (for corp.example)",
+            ),
+            ("web.shop", [192, 0, 2, 1], "NOERROR", ""),
+            ("www.corp.example", [192, 0, 2, 1], "REFUSED", "the client is not in [access] forward"),
+            ("web.shop", [192, 0, 2, 200], "REFUSED", "the client is not in [access] allow"),
+            ("web.shop", [10, 6, 6, 6], "", "[access] deny has the client: it gets no answer at all"),
+            ("example.com", HOME, "REFUSED", "no suffix in [forward] covers the name"),
+            ("localhost", HOME, "NOERROR", special),
+            (
+                "ns.shop",
+                HOME,
+                "NOERROR",
+                "its address is the one that a query is sent to, so it is left out here",
+            ),
+            ("nothing.shop", HOME, "NXDOMAIN", ""),
+            ("4.0.0.10.in-addr.arpa", HOME, "NXDOMAIN", ""),
+        ] {
+            assert_eq!(
+                explain(&forwards, name, client),
+                (code.to_owned(), why.to_owned()),
+                "{name} {client:?}"
+            );
+        }
+        assert_eq!(forwards.metrics().render(&[]).unwrap(), counted, "nothing is counted");
+
+        // What no instance has in a reverse network is for whom [forward] names, unless it is special or the zone's own.
+        let all = responder(&format!(
+            "reverse = [\"10.0.0.0/8\", \"127.0.0.0/8\"]\n{}[forward]\n\".\" = \"127.0.0.9\"\n",
+            ACCESS.split_once('\n').unwrap().1
+        ));
+        let asked = "forwarded to 127.0.0.9:53 (for \".\")";
+        for (name, client, code, why) in [
+            ("4.0.0.10.in-addr.arpa", HOME, "", asked),
+            ("_x.4.0.0.10.in-addr.arpa", HOME, "", asked),
+            ("4.0.0.10.in-addr.arpa", [192, 0, 2, 1], "NXDOMAIN", ""),
+            ("0.0.10.in-addr.arpa", HOME, "NOERROR", ""),
+            ("9.0.0.127.in-addr.arpa", HOME, "NXDOMAIN", ""),
+        ] {
+            assert_eq!(explain(&all, name, client), (code.to_owned(), why.to_owned()), "{name} {client:?}");
+            let context = Context { transport: Transport::Udp, local_addr: None, client: client.into() };
+            let packet = packet(&name.parse().unwrap(), RecordType::PTR).unwrap();
+            let given = all.respond(&packet, context, &mut Rotation::default(), &mut Vec::new());
+            assert_eq!(matches!(given, Response::Ready), why.is_empty(), "{name} {client:?}");
+        }
+        let alone = "nothing is forwarded: add resolvers for external names to [forward]";
+        assert_eq!(explain(&responder(""), "example.com", HOME), ("REFUSED".to_owned(), alone.to_owned()));
+    }
+}

@@ -1,0 +1,213 @@
+//! Encoding: writes a decision within the client's limit.
+//!
+//! What does not fit is left out in this order: additional records, then answers, of which the rotation
+//! makes another subset each time. TC is set if the zone says so, and always if nothing is left.
+//!
+//! `zone` has addresses, CNAME, SOA and NS; `srv` has SRV and its targets' addresses; `pointers` has
+//! PTR; `special` has special names.
+
+mod pointers;
+mod special;
+mod srv;
+mod zone;
+
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{DNSClass, RecordType},
+};
+
+use super::{
+    records::{Alias, Answer, Chased, Content, Records, Refusal},
+    request::{Query, Request},
+};
+use crate::{
+    catalog::Zone,
+    wire::{
+        HEADER_LEN, Header, Section, UDP_LIMIT, Writer,
+        header::{self, bit},
+        opt::OPT_LEN,
+        record::POINTER_HEAD,
+    },
+};
+
+/// What an answer came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) code: ResponseCode,
+    pub(super) truncated: bool,
+}
+
+/// What goes around an answer's records.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Envelope<'a> {
+    /// The client's query.
+    pub(super) query: &'a Query<'a>,
+    /// The options of our own in the OPT record.
+    pub(super) options: &'a [u8],
+    /// RA: the client may have external names resolved. It is "set or cleared in a response" by what
+    /// the server can do (RFC 1035 section 4.1.1).
+    pub(super) recursion_available: bool,
+    /// Longest answer, in bytes.
+    pub(super) limit: usize,
+}
+
+/// Writes an answer from our own data into `out`, whose old content is dropped.
+pub(super) fn answer(envelope: Envelope<'_>, answer: &Answer<'_>, out: &mut Vec<u8>) -> Written {
+    let mut writer = envelope.begin(out);
+    let (mut code, authoritative) = content(&mut writer, &answer.content);
+    if let (Some(chased), Content::Zone(_, Records::Alias(alias))) = (&answer.chased, &answer.content) {
+        code = self::chased(&mut writer, chased, alias);
+    }
+    envelope.end(writer, code, authoritative)
+}
+
+/// Writes our CNAME alone: with TC, or as a failure.
+pub(super) fn alias_only(envelope: Envelope<'_>, alias: &Alias<'_>, written: Written, out: &mut Vec<u8>) {
+    let mut writer = envelope.begin(out);
+    zone::alias(&mut writer, alias);
+    writer.truncated |= written.truncated;
+    envelope.end(writer, written.code, true);
+}
+
+/// Writes an answer that has nothing but a code, TC if the client is to come back over TCP, and the OPT
+/// record.
+pub(super) fn short(
+    envelope: Envelope<'_>,
+    (code, truncated): (ResponseCode, bool),
+    out: &mut Vec<u8>,
+) -> Written {
+    let mut writer = Envelope { limit: usize::from(UDP_LIMIT), ..envelope }.begin(out);
+    writer.truncated = truncated;
+    envelope.end(writer, code, false)
+}
+
+/// Writes an error.
+pub(super) fn refuse(
+    request: &Request<'_>,
+    envelope: Option<Envelope<'_>>,
+    refusal: Refusal,
+    recursion_available: bool,
+    out: &mut Vec<u8>,
+) -> Written {
+    let (code, truncated) = refusal.code();
+    match (envelope, refusal) {
+        (None, _) | (_, Refusal::Malformed | Refusal::OtherOpcode) => {
+            bare(request.header(), code, recursion_available, out)
+        }
+        // The OPT record tells our version, 0 (RFC 6891 section 6.1.3). Options have no meaning there.
+        (Some(envelope), Refusal::Version) => {
+            short(Envelope { options: &[], ..envelope }, (code, truncated), out)
+        }
+        (Some(envelope), _) => short(envelope, (code, truncated), out),
+    }
+}
+
+/// Writes an error to a request whose question could not be read.
+fn bare(header: Header, code: ResponseCode, recursion_available: bool, out: &mut Vec<u8>) -> Written {
+    let written = Written { code, truncated: false };
+    out.clear();
+    let flags = flags(header, written, false, recursion_available);
+    out.extend_from_slice(&header::bytes(header.id, flags, [0; 4]));
+    written
+}
+
+impl Envelope<'_> {
+    fn begin<'o>(&self, out: &'o mut Vec<u8>) -> Writer<'o> {
+        let opt = if self.query.edns.is_some() { OPT_LEN + self.options.len() } else { 0 };
+        let question = &self.query.question;
+        Writer::new(out, question.wire, question.name.as_bytes().len(), self.limit.saturating_sub(opt))
+    }
+
+    fn end(&self, writer: Writer<'_>, code: ResponseCode, authoritative: bool) -> Written {
+        let written = Written { code, truncated: writer.truncated };
+        let flags = flags(self.query.header, written, authoritative, self.recursion_available);
+        // "The DO bit … MUST be copied" (RFC 3225 section 3)
+        let opt = self.query.edns.as_ref().map(|edns| (code.high(), edns.opt.dnssec_ok, self.options));
+        writer.finish(self.query.header.id, flags, opt);
+        written
+    }
+}
+
+/// The third and fourth byte of an answer's header.
+pub(super) fn flags(
+    header: Header,
+    written: Written,
+    authoritative: bool,
+    recursion_available: bool,
+) -> [u8; 2] {
+    let first = header::RESPONSE
+        | header.opcode << 3
+        | bit(authoritative, header::AUTHORITATIVE)
+        | bit(written.truncated, header::TRUNCATED)
+        | bit(header.recursion_desired, header::RECURSION_DESIRED);
+    let second = bit(recursion_available, header::RECURSION_AVAILABLE)
+        | bit(header.checking_disabled, header::CHECKING_DISABLED)
+        | written.code.low();
+    [first, second]
+}
+
+/// Writes content. Returns the response code, and whether AA is set.
+fn content(writer: &mut Writer<'_>, content: &Content<'_>) -> (ResponseCode, bool) {
+    match content {
+        Content::Zone(zone, records) => (self::records(writer, zone, records), true),
+        Content::Special(special) => (special::special(writer, special), true),
+        Content::Chaos(text) => {
+            chaos(writer, text);
+            (ResponseCode::NoError, false)
+        }
+    }
+}
+
+fn records(writer: &mut Writer<'_>, zone: &Zone, records: &Records<'_>) -> ResponseCode {
+    match *records {
+        Records::Addresses(service, pool, family, start) => {
+            zone::addresses(writer, zone, service, (pool, family, start));
+        }
+        Records::Services(service, records, start) => srv::services(writer, zone, service, records, start),
+        Records::Instance(instance, family, ttl) => zone::instance(writer, zone, &instance, family, ttl),
+        Records::Alias(alias) => zone::alias(writer, &alias),
+        Records::Text(data, ttl) => {
+            writer.answer(writer.owner(0), RecordType::TXT.into(), ttl, |w| w.bytes(data));
+        }
+        Records::Pointers(names, ttl) => pointers::pointers(writer, zone, names, ttl),
+        Records::Browsed(browsed) => pointers::browsed(writer, zone, &browsed),
+        Records::Soa => zone::soa(writer, zone, Section::Answer),
+        Records::Ns => zone::ns(writer, zone),
+        Records::BuiltInNs(address) => zone::address(writer, address, zone.ttl),
+        Records::NoData => zone::soa(writer, zone, Section::Authority),
+        Records::NoName => {
+            zone::soa(writer, zone, Section::Authority);
+            return ResponseCode::NXDomain;
+        }
+    }
+    ResponseCode::NoError
+}
+
+/// Writes a target's records behind our CNAME: their response code counts (RFC 6604 section 3). If they
+/// do not fit, the CNAME stands alone, with TC.
+#[cold]
+fn chased(writer: &mut Writer<'_>, chased: &Chased<'_>, alias: &Alias<'_>) -> ResponseCode {
+    if writer.truncated {
+        return ResponseCode::NoError;
+    }
+    let Chased::Content(target) = chased else { return ResponseCode::ServFail };
+    let length = alias.target.as_wire().len();
+    let (end, counts) = (writer.position(), writer.counts);
+    debug_assert!(end >= HEADER_LEN + POINTER_HEAD + length, "the CNAME's data ends the message so far");
+    writer.set_owner(end.saturating_sub(length), length);
+    let (code, _) = content(writer, target);
+    if writer.truncated {
+        writer.take_back(end, counts);
+        return ResponseCode::NoError;
+    }
+    code
+}
+
+fn chaos(writer: &mut Writer<'_>, text: &str) {
+    let text = text.as_bytes().get(..text.len().min(255)).unwrap_or_default();
+    let head = [writer.owner(0), RecordType::TXT.into(), DNSClass::CH.into()];
+    writer.record(Section::Answer, head, 0, |w| {
+        w.bytes(&[text.len() as u8]);
+        w.bytes(text);
+    });
+}

@@ -1,0 +1,259 @@
+//! Finding our own answer: from a lookup to the records that answer a question.
+
+use std::net::IpAddr;
+
+use hickory_proto::rr::{DNSClass, RecordType};
+
+use super::{
+    browse,
+    exchange::Context,
+    pointers,
+    records::{Alias, Content, Family, Records, Refusal},
+    rotation::{Rotation, Start},
+    select_pool::{Asked, Selector},
+    settings::Settings,
+    trace::Trace,
+};
+use crate::{
+    catalog::{
+        Answers, InstanceAnswer, Lookup, Pool, Position, RotatingList, Service, SrvRecord, View, Zone,
+    },
+    model::Network,
+    wire::WireName,
+};
+
+/// Finds answers in one view, for one client.
+pub(super) struct Finder<'f, 'a, T> {
+    pub(super) settings: &'a Settings,
+    pub(super) view: &'a View<'a>,
+    pub(super) context: Context,
+    /// The client's network, if a trusted forwarder says so.
+    pub(super) on_behalf_of: Option<Network>,
+    pub(super) rotation: &'f mut Rotation,
+    pub(super) trace: &'f mut T,
+}
+
+/// A question: a name, and what is asked of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject<'q> {
+    pub(super) name: WireName<'q>,
+    pub(super) qtype: RecordType,
+    pub(super) class: DNSClass,
+}
+
+impl<'a, T: Trace> Finder<'_, 'a, T> {
+    /// Finds the answer to a question whose name was looked up.
+    ///
+    /// Everything that the answer needs is within what the lookup found, so it never mixes two states.
+    ///
+    /// # Errors
+    /// The error that the client gets. [`Refusal::NoForwarding`] stands for every external name: only
+    /// the caller knows whether something is forwarded.
+    pub(super) fn find(&mut self, asked: Subject<'_>, lookup: Lookup<'a>) -> Result<Content<'a>, Refusal> {
+        let Subject { name, qtype, class } = asked;
+        match class {
+            DNSClass::IN => {}
+            DNSClass::CH => return chaos(name, qtype, self.settings.version.as_deref()),
+            _ => return Err(Refusal::Unsupported),
+        }
+        // Zones are not transferred: their data moves all the time, and is private.
+        if matches!(qtype, RecordType::AXFR | RecordType::IXFR) {
+            return Err(Refusal::Unsupported);
+        }
+        let (zone, records) = match lookup {
+            Lookup::Service(service, at) => {
+                let below = name.as_bytes().get(..at).unwrap_or_default();
+                (&*service.zone, self.in_service(service, below, qtype).ok_or(Refusal::NotSynced)?)
+            }
+            Lookup::Apex(zone) if qtype == RecordType::PTR => {
+                (zone, pointers::at_apex(zone, name, self.view))
+            }
+            Lookup::Apex(zone) => (zone, at_apex(qtype)),
+            Lookup::Address(zone, names) => (zone, pointers::at_address(zone, names.as_slice(), qtype)),
+            Lookup::Browse(zone, what) => (zone, browse::find(zone, what, qtype, self.view, self.rotation)),
+            Lookup::EmptyNonTerminal(zone) => (zone, Records::NoData),
+            // The built-in name server comes from no source, so no source has to sync first.
+            Lookup::NxDomain(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, name) => {
+                (zone, built_in_ns(qtype, self.context.local_addr))
+            }
+            Lookup::NxDomain(zone) => (zone, Records::NoName),
+            Lookup::Unknown(_) => return Err(Refusal::NotSynced),
+            Lookup::External => {
+                let special = self.settings.specials.load().find(name, qtype);
+                return special.map(Content::Special).ok_or(Refusal::NoForwarding);
+            }
+        };
+        Ok(Content::Zone(zone, records))
+    }
+
+    /// Finds the records of a service, or of a name below it: `below` is the labels in front of its
+    /// name.
+    ///
+    /// `None`: what is missing may exist at a source that has never synced.
+    fn in_service(&mut self, service: &'a Service, below: &[u8], qtype: RecordType) -> Option<Records<'a>> {
+        match service.position(below) {
+            Position::Itself => self.at_service(service, qtype),
+            Position::Instance(instance) if qtype == RecordType::TXT => {
+                Some(text_at_instance(service, instance))
+            }
+            Position::Instance(instance) => Some(at_instance(instance, qtype, service.ttl)),
+            Position::Port(port) if matches!(qtype, RecordType::SRV | RecordType::ANY) => {
+                let pool = self.select(service, Asked::Port(port));
+                let records = pool.and_then(|pool| self.srv(service, pool.ports.get(port)?));
+                records.or_else(|| nothing(service, pool))
+            }
+            Position::Port(_) | Position::AbovePort => Some(Records::NoData),
+            Position::Nowhere => service.all_synced.then_some(Records::NoName),
+        }
+    }
+
+    fn at_service(&mut self, service: &'a Service, qtype: RecordType) -> Option<Records<'a>> {
+        if let Answers::Alias(target) = &service.answers {
+            return Some(Records::Alias(Alias { target, ttl: service.ttl }));
+        }
+        let asked = match qtype {
+            // "select one or a subset of the available RRsets at the QNAME" (RFC 8482 section 4.1)
+            RecordType::A | RecordType::CNAME | RecordType::ANY => Some(Asked::V4),
+            RecordType::AAAA => Some(Asked::V6),
+            RecordType::SRV => Some(Asked::Srv),
+            _ => None,
+        };
+        let pool = asked.and_then(|asked| self.select(service, asked));
+        let records = pool.and_then(|pool| match qtype {
+            RecordType::A => self.addresses(service, pool, Family::V4),
+            RecordType::AAAA => self.addresses(service, pool, Family::V6),
+            RecordType::SRV => self.srv(service, &pool.srv),
+            RecordType::CNAME => self.alias(service, pool),
+            _ => self
+                .addresses(service, pool, Family::V4)
+                .or_else(|| self.addresses(service, pool, Family::V6))
+                .or_else(|| self.srv(service, &pool.srv)),
+        });
+        records.or_else(|| nothing(service, pool))
+    }
+
+    fn select(&mut self, service: &'a Service, asked: Asked) -> Option<&'a Pool> {
+        let network = self.on_behalf_of.unwrap_or_else(|| Network::of(self.context.client));
+        Selector { view: self.view, network, rotation: self.rotation, trace: self.trace }
+            .select(service, asked)
+    }
+
+    /// The addresses of one family. Instances that have a host name instead take their turn as a CNAME,
+    /// which stands alone (RFC 1034 section 3.6.2).
+    fn addresses(&mut self, service: &'a Service, pool: &'a Pool, family: Family) -> Option<Records<'a>> {
+        let (count, start) = match family {
+            Family::V4 => (pool.v4.records.len(), self.start(service, &pool.v4, pool.hosts.len())?),
+            Family::V6 => (pool.v6.records.len(), self.start(service, &pool.v6, pool.hosts.len())?),
+        };
+        if pool.hosts.is_empty() {
+            return Some(Records::Addresses(service, pool, family, start));
+        }
+        let places = count + pool.hosts.len();
+        let place = match start {
+            Start::Turn(place) | Start::First { first: place, .. } | Start::Shuffled { start: place, .. } => {
+                place
+            }
+        };
+        let host = place.checked_rem(places)?.checked_sub(count).and_then(|at| pool.hosts.get(at));
+        if let Some(target) = host {
+            return Some(Records::Alias(Alias { target, ttl: service.ttl }));
+        }
+        // The step was for a list that the host names are part of.
+        let start = if let Start::Shuffled { start, .. } = start { Start::Turn(start) } else { start };
+        let start =
+            if let Start::Turn(place) = start { Start::Turn(place.checked_rem(places)?) } else { start };
+        Some(Records::Addresses(service, pool, family, start))
+    }
+
+    fn alias(&mut self, service: &'a Service, pool: &'a Pool) -> Option<Records<'a>> {
+        let hosts = pool.hosts.len();
+        let turn = (hosts > 0).then(|| self.rotation.turn(pool.v4.rotation))?;
+        let target = pool.hosts.get(turn.checked_rem(hosts)?)?;
+        Some(Records::Alias(Alias { target, ttl: service.ttl }))
+    }
+
+    fn srv(&mut self, service: &'a Service, list: &'a RotatingList<SrvRecord>) -> Option<Records<'a>> {
+        Some(Records::Services(service, &list.records, self.start(service, list, 0)?))
+    }
+
+    /// Takes a turn of a list and of the `further` places behind it. `None` if there is nothing in it.
+    fn start<R>(&mut self, service: &Service, list: &RotatingList<R>, further: usize) -> Option<Start> {
+        let count = list.records.len() + further;
+        if count == 0 {
+            return None;
+        }
+        if service.random {
+            return Some(self.rotation.shuffle(count));
+        }
+        Some(match &list.shares {
+            None => Start::Turn(self.rotation.turn(list.rotation)),
+            Some(shares) => {
+                let turn = self.rotation.turn_of(list.rotation, shares.total());
+                Start::First { first: shares.pick(turn), from: turn as usize }
+            }
+        })
+    }
+}
+
+fn chaos<'a>(
+    name: WireName<'_>,
+    qtype: RecordType,
+    version: Option<&'a str>,
+) -> Result<Content<'a>, Refusal> {
+    let asks_version = matches!(name.as_bytes(), b"\x07version\x04bind\x00" | b"\x07version\x06server\x00");
+    match version {
+        Some(text) if asks_version && matches!(qtype, RecordType::TXT | RecordType::ANY) => {
+            Ok(Content::Chaos(text))
+        }
+        _ => Err(Refusal::Unsupported),
+    }
+}
+
+fn at_apex(qtype: RecordType) -> Records<'static> {
+    match qtype {
+        RecordType::SOA | RecordType::ANY => Records::Soa,
+        RecordType::NS => Records::Ns,
+        _ => Records::NoData,
+    }
+}
+
+/// Whether a name is that of the zone's built-in name server.
+pub(super) fn is_built_in_ns(zone: &Zone, name: WireName<'_>) -> bool {
+    zone.built_in_ns && zone.ns.first().is_some_and(|ns| ns.wire() == name)
+}
+
+fn built_in_ns(qtype: RecordType, local_addr: Option<IpAddr>) -> Records<'static> {
+    match (qtype, local_addr) {
+        (RecordType::A | RecordType::ANY, Some(address @ IpAddr::V4(_)))
+        | (RecordType::AAAA | RecordType::ANY, Some(address @ IpAddr::V6(_))) => Records::BuiltInNs(address),
+        _ => Records::NoData,
+    }
+}
+
+/// The news that there are no such records, if that is known: the client's pool has other records, or
+/// every member has synced and there are none.
+fn nothing<'a>(service: &Service, pool: Option<&Pool>) -> Option<Records<'a>> {
+    let has_any = pool.map_or_else(|| service.has_eligible(), Pool::has_any);
+    (service.all_synced || has_any).then_some(Records::NoData)
+}
+
+fn at_instance(instance: InstanceAnswer<'_>, qtype: RecordType, ttl: u32) -> Records<'_> {
+    if let Some(target) = instance.host {
+        return Records::Alias(Alias { target, ttl });
+    }
+    let family = match qtype {
+        RecordType::A | RecordType::ANY if !instance.v4.is_empty() => Family::V4,
+        RecordType::AAAA | RecordType::ANY if !instance.v6.is_empty() => Family::V6,
+        _ => return Records::NoData,
+    };
+    Records::Instance(instance, family, ttl)
+}
+
+#[cold]
+fn text_at_instance<'a>(service: &'a Service, instance: InstanceAnswer<'a>) -> Records<'a> {
+    match (instance.host, service.instances.txt(instance.label)) {
+        (Some(target), _) => Records::Alias(Alias { target, ttl: service.ttl }),
+        (None, Some(text)) => Records::Text(text, service.ttl),
+        (None, None) => Records::NoData,
+    }
+}

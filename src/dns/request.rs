@@ -1,0 +1,262 @@
+//! Reading requests: a packet becomes a [`Request`], once.
+//!
+//! The question is read in place. Any records are stepped over, never decoded, so a packet with many
+//! of them costs little. A packet that cannot be read gets FORMERR, or silence if even its header
+//! makes no sense.
+
+use super::{access::SentCookie, subnet::SentSubnet};
+use crate::wire::{
+    HEADER_LEN, Header, WireName, header,
+    opt::{self, EdnsOption, Opt},
+};
+
+/// One question.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    /// Name, type and class as the client sent them, letter case included: answers repeat them.
+    pub(super) wire: &'a [u8],
+    /// The name, lower case.
+    pub(super) name: WireName<'a>,
+    pub(super) qtype: u16,
+    pub(super) class: u16,
+}
+
+/// Room for a question's name in lower case. The caller has it, so that a batch of requests is read
+/// without copying.
+pub(super) type NameRoom = [u8; 256];
+
+/// A request's OPT record (RFC 6891).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edns<'a> {
+    pub(super) opt: Opt<'a>,
+    /// Whether it has an option that may pass to an upstream, and could change its answer.
+    pub(super) has_passing: bool,
+    /// The COOKIE option.
+    pub(super) cookie: SentCookie,
+    /// The client subnet.
+    pub(super) subnet: SentSubnet,
+}
+
+impl<'a> Edns<'a> {
+    /// An OPT record without options.
+    pub(super) fn plain(udp_size: u16, dnssec_ok: bool) -> Self {
+        Self::new(Opt::plain(udp_size, dnssec_ok))
+    }
+
+    fn new(opt: Opt<'a>) -> Self {
+        let (mut cookie, mut subnet) = (SentCookie::None, SentSubnet::None);
+        let mut has_passing = false;
+        for EdnsOption { code, data, .. } in opt.options() {
+            has_passing |= opt::may_pass(code);
+            match code {
+                // "only the first (the one closest to the DNS header) COOKIE option" counts (RFC 7873
+                // section 5)
+                opt::COOKIE if cookie == SentCookie::None => cookie = SentCookie::read(data),
+                opt::CLIENT_SUBNET if subnet == SentSubnet::None => subnet = SentSubnet::read(data),
+                _ => {}
+            }
+        }
+        Self { opt, has_passing, cookie, subnet }
+    }
+
+    /// Whether it has an option that muster itself understands. Options of other versions mean
+    /// nothing.
+    pub(super) fn has_own_options(&self) -> bool {
+        self.opt.version == 0 && (self.cookie != SentCookie::None || self.subnet != SentSubnet::None)
+    }
+}
+
+/// A question to be answered, with the rest of its request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Query<'a> {
+    pub(super) header: Header,
+    pub(super) question: Question<'a>,
+    pub(super) edns: Option<Edns<'a>>,
+}
+
+/// A packet that was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Request<'a> {
+    /// A question to be answered.
+    Query(Query<'a>),
+    /// An operation other than QUERY.
+    OtherOpcode(Header),
+    /// It has a request's header, but the rest cannot be read.
+    Malformed(Header),
+    /// A response, or not even a header: it must not be answered.
+    Noise,
+}
+
+impl Request<'_> {
+    /// Its header; of noise, an empty one.
+    pub(super) fn header(&self) -> Header {
+        match self {
+            Self::Query(Query { header, .. }) | Self::OtherOpcode(header) | Self::Malformed(header) => {
+                *header
+            }
+            Self::Noise => Header::default(),
+        }
+    }
+}
+
+/// Reads a packet; `room` takes the question's name.
+pub(super) fn read<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Request<'a> {
+    let Some((header, counts)) = header::read(packet) else { return Request::Noise };
+    if header.opcode != 0 {
+        return Request::OtherOpcode(header);
+    }
+    // "a DNS message with OPCODE = 0 MUST NOT include a QDCOUNT parameter whose value is greater than 1"
+    // (RFC 9619)
+    let [0, 1, other_counts @ ..] = counts else { return Request::Malformed(header) };
+    let Some((question, behind)) = question(packet, room) else { return Request::Malformed(header) };
+    let opt = match other_counts {
+        [0, 0, 0, 0, 0, 0] => Ok(None),
+        [0, 0, 0, 0, 0, 1] => Opt::only(behind).map_or_else(|| Opt::find(packet), |opt| Ok(Some(opt))),
+        _ => Opt::find(packet),
+    };
+    match opt {
+        Ok(opt) => Request::Query(Query { header, question, edns: opt.map(Edns::new) }),
+        Err(_) => Request::Malformed(header),
+    }
+}
+
+/// Reads the question at its place. Returns it and the bytes behind it.
+fn question<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Option<(Question<'a>, &'a [u8])> {
+    let start = packet.get(HEADER_LEN..)?;
+    let (name, rest) = WireName::split(start)?;
+    let length = name.as_bytes().len();
+    room.get_mut(..length)?.copy_from_slice(name.as_bytes());
+    // A length is at most 63 and so not an upper-case letter: lowering all bytes cannot change one. By
+    // chunks of one size, the last one beyond the name's end: a loop over single bytes would take
+    // longer than everything else here.
+    for chunk in room.as_chunks_mut::<16>().0.iter_mut().take(length.div_ceil(16)) {
+        chunk.make_ascii_lowercase();
+    }
+    let (&[type0, type1, class0, class1], behind) = rest.split_first_chunk()?;
+    let question = Question {
+        wire: start.get(..length + 4)?,
+        name: WireName::trusted(room.get(..length)?),
+        qtype: u16::from_be_bytes([type0, type1]),
+        class: u16::from_be_bytes([class0, class1]),
+    };
+    Some((question, behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::{op::Message, rr::rdata::opt::EdnsCode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `Nginx.Test. A IN`, with the counts given.
+    fn packet(counts: [u8; 8], behind: &[u8]) -> Vec<u8> {
+        let header = [0x12, 0x34, 0x01, 0x10];
+        [&header[..], &counts, b"\x05Nginx\x04Test\x00\x00\x01\x00\x01", behind].concat()
+    }
+
+    const PLAIN: [u8; 8] = [0, 1, 0, 0, 0, 0, 0, 0];
+    const WITH_ADDITIONAL: [u8; 8] = [0, 1, 0, 0, 0, 0, 0, 1];
+    const OPT: [u8; 11] = [0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 0];
+
+    #[test]
+    fn a_query_keeps_its_case_and_is_looked_up_without() {
+        let packet = packet(PLAIN, &[]);
+        let mut room = [0; 256];
+        let Request::Query(Query { header, question, edns }) = read(&packet, &mut room) else { panic!() };
+        assert_eq!(header.id, [0x12, 0x34]);
+        assert!(header.recursion_desired && header.checking_disabled);
+        assert_eq!(question.name.as_bytes(), b"\x05nginx\x04test\x00");
+        assert_eq!(question.wire, b"\x05Nginx\x04Test\x00\x00\x01\x00\x01");
+        assert_eq!((question.qtype, question.class), (1, 1));
+        assert_eq!(edns, None);
+    }
+
+    #[test]
+    fn an_opt_record_is_read() {
+        let packet = packet(WITH_ADDITIONAL, &OPT);
+        let mut room = [0; 256];
+        let Request::Query(Query { edns: Some(edns), .. }) = read(&packet, &mut room) else { panic!() };
+        assert_eq!((edns.opt.udp_size, edns.opt.version, edns.opt.dnssec_ok), (1232, 0, true));
+        assert_eq!((edns.cookie, edns.subnet, edns.has_passing), (SentCookie::None, SentSubnet::None, false));
+    }
+
+    /// What hickory-proto makes of the OPT record: size, version, DO, cookie, subnet, has passing options.
+    fn by_hickory(packet: &[u8]) -> Option<(u16, u8, bool, SentCookie, SentSubnet, bool)> {
+        let edns = Message::from_vec(packet).ok()?.edns?;
+        let data = |code| edns.option(code).map(|option| <Vec<u8>>::try_from(option).ok());
+        Some((
+            edns.max_payload().max(512),
+            edns.version(),
+            edns.flags().dnssec_ok,
+            data(EdnsCode::Cookie).map_or(SentCookie::None, |data| {
+                data.map_or(SentCookie::Malformed, |data| SentCookie::read(&data))
+            }),
+            data(EdnsCode::Subnet).map_or(SentSubnet::None, |data| {
+                data.map_or(SentSubnet::Malformed, |data| SentSubnet::read(&data))
+            }),
+            edns.options().as_ref().iter().any(|(code, _)| opt::may_pass((*code).into())),
+        ))
+    }
+
+    #[test]
+    fn our_reader_and_hickory_agree_on_opt() {
+        let cookie = [&OPT[..9], &[0, 12, 0, 10, 0, 8], &[7; 8]].concat();
+        let both_halves = [&OPT[..9], &[0, 28, 0, 10, 0, 24], &[7; 24]].concat();
+        let bad_length = [&OPT[..9], &[0, 13, 0, 10, 0, 9], &[7; 9]].concat();
+        let subnet = [&OPT[..9], &[0, 11, 0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2]].concat();
+        for opt in [&OPT[..], &cookie, &both_halves, &bad_length, &subnet] {
+            let with_record = [opt, &[0, 0, 16, 0, 1, 0, 0, 0, 0, 0, 2, 1, b'x']].concat();
+            for packet in [packet(WITH_ADDITIONAL, opt), packet([0, 1, 0, 0, 0, 0, 0, 2], &with_record)] {
+                let mut room = [0; 256];
+                let Request::Query(Query { edns, .. }) = read(&packet, &mut room) else { panic!() };
+                let ours = edns.map(|edns| {
+                    let Opt { udp_size, version, dnssec_ok, .. } = edns.opt;
+                    (udp_size, version, dnssec_ok, edns.cookie, edns.subnet, edns.has_passing)
+                });
+                assert_eq!(ours, by_hickory(&packet), "{opt:02x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn unreadable_requests_are_malformed_or_noise() {
+        let malformed = [
+            packet([0, 0, 0, 0, 0, 0, 0, 0], &[]),
+            packet([0, 2, 0, 0, 0, 0, 0, 0], &[]),
+            packet(WITH_ADDITIONAL, &[]),
+            packet(WITH_ADDITIONAL, &OPT[..10]),
+            packet(WITH_ADDITIONAL, &[&OPT[..9], &[0, 4, 0, 10, 0, 9]].concat()),
+            packet([0, 1, 0, 0, 0, 0, 0, 2], &[OPT, OPT].concat()),
+            packet(PLAIN, &[])[..20].to_vec(),
+            [&packet(PLAIN, &[])[..12], &[0xc0, 0x0c, 0, 1, 0, 1]].concat(),
+            [
+                &packet(PLAIN, &[])[..12],
+                &[b"\x3f".as_slice(), &[b'a'; 63]].concat().repeat(4),
+                &[0, 0, 1, 0, 1],
+            ]
+            .concat(),
+        ];
+        for packet in malformed {
+            assert!(matches!(read(&packet, &mut [0; 256]), Request::Malformed(_)), "{packet:02x?}");
+        }
+        let mut response = packet(PLAIN, &[]);
+        response[2] |= 0x80;
+        for noise in [&response[..], &response[..11], &[]] {
+            assert!(matches!(read(noise, &mut [0; 256]), Request::Noise), "{noise:02x?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            let _ = read(&bytes, &mut [0; 256]);
+        }
+
+        #[test]
+        fn no_tail_panics(tail in prop::collection::vec(any::<u8>(), 0..80), counts in any::<[u8; 6]>()) {
+            let [a, b, c, d, e, f] = counts;
+            let _ = read(&packet([0, 1, a, b & 3, c & 1, d & 3, e & 1, f & 3], &tail), &mut [0; 256]);
+        }
+    }
+}

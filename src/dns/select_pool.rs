@@ -1,0 +1,77 @@
+//! Selecting a pool: which of a service's instances a client is answered from.
+
+use super::{rotation::Rotation, trace::Trace};
+use crate::{
+    catalog::{Answers, Client, ClientMatch, GroupRotation, GroupRotations, Pool, Routing, Service, View},
+    model::Network,
+};
+
+/// The list of records that is asked for. Each takes turns of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asked {
+    /// A records.
+    V4,
+    /// AAAA records.
+    V6,
+    /// SRV records of the service.
+    Srv,
+    /// SRV records of the named port at this place.
+    Port(usize),
+}
+
+/// Selects pools for one client.
+pub(super) struct Selector<'f, 'a, T> {
+    pub(super) view: &'a View<'a>,
+    /// The client's address, or the network that a forwarder says it is in.
+    pub(super) network: Network,
+    pub(super) rotation: &'f mut Rotation,
+    pub(super) trace: &'f mut T,
+}
+
+impl<T: Trace> Selector<'_, '_, T> {
+    /// Selects the pool: the first route that matches the client, the group whose turn it is, the
+    /// instances near the client.
+    ///
+    /// `None`: the service is an alias. *Cost*: none for a plain service; looks the client up if a route
+    /// or nearness needs it.
+    pub(super) fn select<'a>(&mut self, service: &'a Service, asked: Asked) -> Option<&'a Pool> {
+        match &service.answers {
+            Answers::Same(pool) => Some(pool),
+            Answers::Routed(routing) => self.routed(routing, asked),
+            Answers::Alias(_) => None,
+        }
+    }
+
+    fn routed<'a>(&mut self, routing: &'a Routing, asked: Asked) -> Option<&'a Pool> {
+        let client = routing.by_client.then(|| self.view.client(self.network));
+        let mut was_ambiguous = false;
+        let mut matches = |test| {
+            let Some(client) = &client else { return false };
+            let found = client.check(test);
+            was_ambiguous |= found == ClientMatch::Ambiguous;
+            found == ClientMatch::Matches
+        };
+        let at = routing.routes.iter().position(|route| route.clients.as_ref().is_none_or(&mut matches))?;
+        let route = routing.routes.get(at)?;
+        self.trace.route(at);
+        if was_ambiguous {
+            self.trace.ambiguous_client();
+        }
+        let group = match rotation(&route.rotations, asked) {
+            Some(turn) => turn.shares.pick(self.rotation.turn_of(turn.rotation, turn.shares.total())),
+            None => 0,
+        };
+        self.trace.group(group);
+        let locality = client.as_ref().and_then(Client::locality);
+        route.groups.get(group).map(|group| group.nearest(locality))
+    }
+}
+
+fn rotation(rotations: &GroupRotations, asked: Asked) -> Option<&GroupRotation> {
+    match asked {
+        Asked::V4 => rotations.v4.as_ref(),
+        Asked::V6 => rotations.v6.as_ref(),
+        Asked::Srv => rotations.srv.as_ref(),
+        Asked::Port(at) => rotations.ports.get(at)?.as_ref(),
+    }
+}
