@@ -11,7 +11,7 @@ variable "vpc_ids" {
 }
 
 locals {
-  muster_namespaces = toset(["cloudmapdemo", "shop.internal"])
+  muster_namespaces = toset(["lab.internal", "shop.internal"])
 }
 
 resource "aws_route53_resolver_rule" "muster" {
