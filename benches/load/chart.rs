@@ -1,4 +1,4 @@
-//! The chart: CPU time a query, one group of bars for each case.
+//! The chart: CPU time per query, one group of bars for each case.
 
 use std::fmt::Write as _;
 
@@ -26,9 +26,9 @@ pub(crate) fn draw(results: &Results) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {}\" \
          font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#24292f\">\n\
-         <title>CPU time a query, by server and kind of question</title>\n\
+         <title>CPU time per query, by server and kind of query</title>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
-         <text x=\"{LEFT}\" y=\"26\" font-size=\"15\" font-weight=\"600\">CPU time a query, µs (less is better)</text>\n",
+         <text x=\"{LEFT}\" y=\"26\" font-size=\"15\" font-weight=\"600\">CPU time per query, µs (less is better)</text>\n",
         bottom + BOTTOM
     );
     legend(&mut svg, &groups);

@@ -15,11 +15,11 @@ use crate::{
 /// Writes the whole report; `whole` tells a full run from a smoke run.
 pub(crate) fn write(results: &Results, bench: &Bench, whole: bool, took: Duration) -> String {
     let mut out = String::from(
-        "# Performance\n\nWritten by `make bench`; change `benches/load/`, not this file. Absolute figures move with the machine \
-         and with what else it does:\ncompare figures of one run only, and ratios rather than figures.\n",
+        "# Performance\n\n`make bench` writes this page; change `benches/load/`, not this file. Absolute figures depend on the \
+         machine\nand its other load: compare figures of one run only, and prefer ratios.\n",
     );
     if !whole {
-        out += "\n**Not a whole run**: a smoke run, or only some parts. Its figures show that the tool works and nothing else.\n";
+        out += "\n**Not a whole run**: a smoke run, or only some parts. Its figures only show that the tool works.\n";
     }
     machine(&mut out, bench, took);
     if !results.cases.is_empty() {
@@ -36,7 +36,7 @@ pub(crate) fn write(results: &Results, bench: &Bench, whole: bool, took: Duratio
     }
     if !results.latency.is_empty() {
         let rate = thousands(bench.plan.rate.into());
-        let _ = writeln!(out, "\n## Latency at {rate} questions a second\n\nTimes in µs.\n");
+        let _ = writeln!(out, "\n## Latency at {rate} queries a second\n\nTimes in µs.\n");
         latency(&mut out, &results.latency);
     }
     if let [direct, ..] = results.misses.as_slice() {
@@ -81,7 +81,7 @@ fn machine(out: &mut String, bench: &Bench, took: Duration) {
         (
             "CPU",
             format!(
-                "{}, {cores} cores{}; server on core {}, questions from core {}",
+                "{}, {cores} cores{}; server on core {}, queries from core {}",
                 model.unwrap_or("unknown"),
                 if virtual_machine { ", a virtual machine" } else { "" },
                 bench.cores.server,
@@ -98,8 +98,8 @@ fn machine(out: &mut String, bench: &Bench, took: Duration) {
 
 fn cpu(out: &mut String, cases: &[CaseResult]) {
     out.push_str(
-        "\n## CPU time a query\n\nIn µs, user and system time of the whole server; the echo is the kernel's floor.\n\n\
-         ![CPU time a query](performance.svg)\n\n",
+        "\n## CPU time per query\n\nIn µs, user and system time of the whole server. The echo is the kernel's share alone.\n\n\
+         ![CPU time per query](performance.svg)\n\n",
     );
     let rivals = rivals_of(cases);
     let _ = writeln!(
@@ -137,9 +137,9 @@ fn cpu(out: &mut String, cases: &[CaseResult]) {
 /// What a goal that was missed would have to save, and where the time is.
 fn where_it_goes(out: &mut String, cases: &[CaseResult]) {
     out.push_str(
-        "\n### Where the time goes\n\nThe kernel's share of each server's time, as its timer sees it, and what is left to the server's own code, in µs. \
-         The last column is\nthe bare echo's time, which has next to no code of its own, as a multiple of the better rival's: nobody who calls the same kernel \
-         gets below it.\n\n",
+        "\n### Where the time goes\n\nThe kernel's share of each server's time, as its timer samples it, and the time left to the server's\n\
+         own code, in µs. The last column is the time of the bare echo, which has next to no code of its own,\n\
+         divided by the better rival's: no server on the same kernel gets below it.\n\n",
     );
     let rivals = rivals_of(cases);
     let _ = writeln!(out, "| | {ECHO} | {MUSTER} |{} {ECHO} ÷ better rival |", heads(&rivals));
@@ -169,7 +169,7 @@ fn binaries(out: &mut String, cases: &[CaseResult]) {
     }
     let _ = writeln!(
         out,
-        "\n## Two binaries\n\nBoth serve the same zone file. CPU time a query in µs.\n\n\
+        "\n## Two binaries\n\nBoth serve the same zone file. CPU time per query in µs.\n\n\
          | | {THIS} | {OTHER} | {THIS} ÷ {OTHER} |\n|---|--:|--:|--:|"
     );
     for (result, this, other) in pairs {
@@ -183,8 +183,8 @@ fn binaries(out: &mut String, cases: &[CaseResult]) {
 /// What routes add to the price of an answer.
 fn routes(out: &mut String, turns: &Turns) {
     out.push_str(
-        "\n## Routes\n\nThe same names with routes: a split in two groups by weight, and a route for those who ask from an instance of a certain service.\n\
-         CPU time a query in µs.\n\n| | CPU time | ÷ plain | goal | reached | lost |\n|---|--:|--:|---|---|--:|\n",
+        "\n## Routes\n\nThe same names with routes: a split into two groups by weight, and a route for clients that are\n\
+         instances of a certain service. CPU time per query in µs.\n\n| | CPU time | ÷ plain | goal | reached | lost |\n|---|--:|--:|---|---|--:|\n",
     );
     let Some((plain, routed)) = turns.servers.split_first() else { return };
     let cpu = |measured: &Measured| measured.median(|round| round.cpu);
@@ -202,12 +202,12 @@ fn routes(out: &mut String, turns: &Turns) {
     }
 }
 
-/// Answers of others that are kept.
+/// Forwarded names whose answers are cached.
 fn cache(out: &mut String, turns: &Turns) {
     let _ = writeln!(
         out,
-        "\n## Forwarded names, from the cache\n\n{} names with ten addresses, all of them in the cache. CPU time a query in µs; the goal is at most half of \
-         unbound's.\n\n| | CPU time | {MUSTER} ÷ it | queries a second | memory | lost |\n|---|--:|--:|--:|--:|--:|",
+        "\n## Forwarded names, from the cache\n\n{} names with ten addresses, all of them in the cache. CPU time per query in µs; the goal is at most\n\
+         half of unbound's.\n\n| | CPU time | {MUSTER} ÷ it | queries a second | memory | lost |\n|---|--:|--:|--:|--:|--:|",
         thousands(turns.names.into())
     );
     for measured in &turns.servers {
@@ -226,12 +226,12 @@ fn cache(out: &mut String, turns: &Turns) {
     }
 }
 
-/// Answers of others that nobody keeps.
+/// Forwarded names whose answers cannot be cached.
 fn misses(out: &mut String, direct: &Latency, rows: &[Latency], rate: u32) {
     let _ = writeln!(
         out,
-        "\n## Forwarded names, asked for each time\n\nAnswers with TTL 0, {} questions a second, times in µs. The upstream and who forwards to it share \
-         one core, the asking side has the other. The goal is a p99 at most 200 µs later.\n\n| | p50 | p99 | p50 later than directly | p99 later | lost |\n|---|--:|--:|--:|--:|--:|",
+        "\n## Forwarded names, not in the cache\n\nAnswers with TTL 0, {} queries a second, times in µs. The upstream and the forwarder share one core,\n\
+         the load generator has the other. The goal is a p99 at most 200 µs later than the upstream's own.\n\n| | p50 | p99 | p50 later than direct | p99 later | lost |\n|---|--:|--:|--:|--:|--:|",
         thousands(rate.into())
     );
     let of = |times: &[f64]| median(times.iter().copied());
@@ -252,8 +252,8 @@ fn misses(out: &mut String, direct: &Latency, rows: &[Latency], rate: u32) {
 
 fn rates(out: &mut String, cases: &[CaseResult]) {
     out.push_str(
-        "\n## Queries a second on one core\n\nIn brackets, how busy the server was: below 100 % the asking side was the limit, and \
-         the server could do more.\n\n",
+        "\n## Queries per second on one core\n\nIn brackets: how busy the server was. Below 100 % the load generator was the limit, and the server\n\
+         could do more.\n\n",
     );
     let rivals = rivals_of(cases);
     let _ = writeln!(out, "| | {ECHO} | {MUSTER} |{} lost |", heads(&rivals));
@@ -303,7 +303,7 @@ fn scale(out: &mut String, found: &Scale, many: Option<&Turns>) {
         (
             "memory".to_owned(),
             format!(
-                "{}, {} bytes an instance",
+                "{}, {} bytes per instance",
                 mib(found.memory),
                 thousands(found.memory / found.instances.max(1))
             ),
@@ -319,7 +319,7 @@ fn scale(out: &mut String, found: &Scale, many: Option<&Turns>) {
             ),
         ),
         (
-            "the catalog's CPU time a change".to_owned(),
+            "the catalog's CPU time per change".to_owned(),
             format!(
                 "{:.1} µs, at {:.0} changes a second",
                 median(found.cpu_per_flip.iter().copied()),
@@ -336,7 +336,7 @@ fn scale(out: &mut String, found: &Scale, many: Option<&Turns>) {
     let servers = many.map(|result| result.servers.as_slice()).unwrap_or_default();
     let others: Vec<_> = servers.iter().filter(|measured| measured.server != ECHO).collect();
     if others.len() > 1 {
-        out.push_str("\nThe same names in the other servers, from zone files (memory is what processes share counted once):\n\n");
+        out.push_str("\nThe same names in the other servers, from zone files (memory shared by processes counts once):\n\n");
         out.push_str("| | answers after | memory |\n|---|--:|--:|\n");
         for measured in others {
             let load = measured.load.as_secs_f64();
