@@ -24,13 +24,13 @@ impl View<'_> {
         let entry = self.browsed_entry(name);
         if labels == KINDS_LABELS {
             let kinds = entry.map(|(_, names)| Lookup::Browse(zone, Browse::Kinds(names)));
-            let none = if all_synced { Lookup::EmptyNonTerminal(zone) } else { Lookup::Unknown(zone) };
+            let none = if all_synced { Lookup::EmptyNonTerminal(zone) } else { Lookup::NotSynced(zone) };
             return Some(kinds.unwrap_or(none));
         }
         if let Some((kind, _)) = entry.filter(|_| is_kind(name)) {
             return Some(Lookup::Browse(zone, Browse::Services(kind)));
         }
-        let unknown = || (!all_synced && ends_with_kind(labels)).then_some(Lookup::Unknown(zone));
+        let unknown = || (!all_synced && ends_with_kind(labels)).then_some(Lookup::NotSynced(zone));
         self.browsed_below(zone, name, labels).or_else(unknown)
     }
 

@@ -1,8 +1,9 @@
-//! Merging: what several members say of one service becomes one list of candidates.
+//! Merging: the reports of a service's members become one list of candidates.
 //!
-//! Instances of one service with an address and port in common are one instance. The result does not depend on the order
-//! in which members or instances are given: groups are the connected components of "shares an address and port", and
-//! whatever is chosen among reporters (label, locality) is chosen by the order of their keys.
+//! Two reports with an address and port in common are about one instance. The result does not depend on
+//! the order of members or reports: candidates are the connected components of "has a socket in
+//! common", and a value that only one report can give (label, locality) is that of the first report in
+//! the order of members and ids.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,26 +12,26 @@ use std::{
 };
 
 use crate::{
-    model::{Instance, Member, Name, Network, Target, instance_label},
+    model::{Instance, Labels, Member, Name, Network, Target, instance_label},
     policy::{Candidate, CandidateTarget, Localities},
 };
 
-/// What makes two reports one instance.
+/// A socket of an instance; two reports that share one are about one instance.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum SocketKey {
     Address(IpAddr, u16),
     Host(Name, u16),
 }
 
-/// One report: who says it, and what.
+/// One member's report of one instance.
 struct MemberReport<'a> {
     member: &'a Member,
     instance: &'a Instance,
 }
 
-/// Merges the reports of all members of one service into candidates, sorted by where they are.
+/// Merges the reports of all members of one service into candidates, sorted by socket.
 ///
-/// What no reporter knows the zone of is where `localities` put its address.
+/// If no report has an availability zone, `localities` gives that of the candidate's first address.
 pub(super) fn merge<'a>(
     reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>,
     localities: &Localities,
@@ -38,7 +39,7 @@ pub(super) fn merge<'a>(
     merge_sorted(&sorted(reports), localities).0
 }
 
-/// As [`merge`], each with those who report it, sorted.
+/// As [`merge`], each candidate with its reports, sorted by member.
 pub(super) fn merge_with_reports<'a>(
     reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>,
     localities: &Localities,
@@ -58,17 +59,17 @@ fn sorted<'a>(reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>) -> 
     reports
 }
 
-/// Reports that are one instance, with their smallest key.
-type Grouped<'r, 'a> = Vec<(SocketKey, Vec<&'r MemberReport<'a>>)>;
+/// The reports of each instance, with the smallest of their sockets.
+type Components<'r, 'a> = Vec<(SocketKey, Vec<&'r MemberReport<'a>>)>;
 
 fn merge_sorted<'r, 'a>(
     reports: &'r [MemberReport<'a>],
     localities: &Localities,
-) -> (Vec<Candidate>, Grouped<'r, 'a>) {
-    let mut groups: Grouped<'r, 'a> = components(reports);
+) -> (Vec<Candidate>, Components<'r, 'a>) {
+    let mut groups: Components<'r, 'a> = components(reports);
     groups.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut candidates: Vec<Candidate> = groups.iter().map(|(_, group)| candidate(group)).collect();
-    settle_labels(&mut candidates, &groups);
+    make_labels_unique(&mut candidates, &groups);
     for candidate in candidates.iter_mut().filter(|candidate| candidate.locality.is_none()) {
         candidate.locality = candidate.target.first().and_then(|address| {
             localities.around(&Network::of(address)).map(|locality| Arc::clone(&locality.zone))
@@ -77,8 +78,8 @@ fn merge_sorted<'r, 'a>(
     (candidates, groups)
 }
 
-/// Groups reports that share a key, directly or through others; each group with its smallest key.
-fn components<'r, 'a>(reports: &'r [MemberReport<'a>]) -> Vec<(SocketKey, Vec<&'r MemberReport<'a>>)> {
+/// Groups reports that share a socket, directly or through other reports (union-find).
+fn components<'r, 'a>(reports: &'r [MemberReport<'a>]) -> Components<'r, 'a> {
     let mut parent: Vec<usize> = (0..reports.len()).collect();
     let mut owner: HashMap<SocketKey, usize> = HashMap::with_capacity(reports.len());
     for (at, report) in reports.iter().enumerate() {
@@ -103,8 +104,9 @@ fn components<'r, 'a>(reports: &'r [MemberReport<'a>]) -> Vec<(SocketKey, Vec<&'
     groups.into_values().collect()
 }
 
-/// Finds the smallest index of `at`'s group, shortening the way for the next time.
+/// Finds the smallest index of the component of `at`, and halves the path to it.
 fn root(parent: &mut [usize], mut at: usize) -> usize {
+    debug_assert!(at < parent.len(), "every report has a parent");
     while let Some(&up) = parent.get(at)
         && up != at
     {
@@ -128,66 +130,72 @@ fn keys(instance: &Instance) -> impl Iterator<Item = SocketKey> + '_ {
         .chain(host.map(|name| SocketKey::Host(name.clone(), instance.port)))
 }
 
-/// Makes one candidate of reports that are the same instance; there is at least one.
-fn candidate(group: &[&MemberReport<'_>]) -> Candidate {
-    let instances = || group.iter().map(|report| report.instance);
-    let mut v4 = Vec::new();
-    let mut v6 = Vec::new();
-    let mut host = None;
-    for instance in instances() {
-        match &instance.target {
-            Target::Addresses(addresses) => {
-                for address in addresses {
-                    match address {
-                        IpAddr::V4(address) => v4.push(*address),
-                        IpAddr::V6(address) => v6.push(*address),
-                    }
-                }
-            }
-            Target::Host(name) => host = Some(name.clone()),
-        }
-    }
-    v4.sort_unstable();
-    v4.dedup();
-    v6.sort_unstable();
-    v6.dedup();
+/// Merges the reports of one instance, at least one.
+fn candidate(reports: &[&MemberReport<'_>]) -> Candidate {
+    debug_assert!(!reports.is_empty(), "a component holds the report that it began with");
+    let instances = || reports.iter().map(|report| report.instance);
     let mut named_ports: Vec<_> = instances().flat_map(|i| i.named_ports.iter().cloned()).collect();
     named_ports.sort_unstable();
     named_ports.dedup();
-    // Reports are in the order of their members, which is that of services and then sources.
-    let mut sources: Vec<_> = group.iter().map(|report| report.member.source.clone()).collect();
+    // Reports are sorted by member, and the members of one service by source.
+    let mut sources: Vec<_> = reports.iter().map(|report| report.member.source.clone()).collect();
     sources.dedup();
-    let mut labels: Vec<String> = Vec::new();
-    for instance in instances() {
-        let label = instance_label(&instance.id);
-        if !labels.contains(&label) {
-            labels.push(label);
-        }
-    }
-    let mut labels = labels.into_iter();
+    let mut labels = distinct_labels(instances()).into_iter();
     Candidate {
         label: labels.next().unwrap_or_default(),
         aliases: labels.collect(),
-        target: host.map_or(CandidateTarget::Addresses { v4, v6 }, CandidateTarget::Host),
+        target: target(instances()),
         port: instances().next().map_or(0, |i| i.port),
         named_ports,
         health: instances().map(|i| i.health).max().unwrap_or_default(),
         weight: instances().map(|i| i.weight).min().unwrap_or_default(),
-        labels: instances()
-            .map(|i| &i.labels)
-            .rfold(Default::default(), |all: crate::model::Labels, l| all.overlaid(l)),
+        labels: instances().map(|i| &i.labels).rfold(Labels::default(), |all, own| all.overlaid(own)),
         locality: first(instances().map(|i| &i.locality)),
         datacenter: first(instances().map(|i| &i.datacenter)),
         sources,
     }
 }
 
+/// All addresses of one instance, or its host name.
+fn target<'i>(instances: impl Iterator<Item = &'i Instance>) -> CandidateTarget {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for instance in instances {
+        let addresses = match &instance.target {
+            Target::Addresses(addresses) => addresses,
+            Target::Host(name) => return CandidateTarget::Host(name.clone()),
+        };
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => v4.push(*address),
+                IpAddr::V6(address) => v6.push(*address),
+            }
+        }
+    }
+    v4.sort_unstable();
+    v4.dedup();
+    v6.sort_unstable();
+    v6.dedup();
+    CandidateTarget::Addresses { v4, v6 }
+}
+
+/// The label of each instance, without duplicates.
+fn distinct_labels<'i>(instances: impl Iterator<Item = &'i Instance>) -> Vec<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for instance in instances {
+        let label = instance_label(&instance.id);
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    labels
+}
+
 fn first<'a>(mut values: impl Iterator<Item = &'a Option<Arc<str>>>) -> Option<Arc<str>> {
     values.find_map(Clone::clone)
 }
 
-/// Makes labels unique within the service: where two candidates want one, each gets its reporter added, hashed.
-fn settle_labels(candidates: &mut [Candidate], groups: &[(SocketKey, Vec<&MemberReport<'_>>)]) {
+/// Makes labels unique within the service: candidates that share a label get a hash of their member appended.
+fn make_labels_unique(candidates: &mut [Candidate], groups: &[(SocketKey, Vec<&MemberReport<'_>>)]) {
     let mut wanted: HashMap<String, usize> = HashMap::new();
     for candidate in candidates.iter() {
         for label in std::iter::once(&candidate.label).chain(&candidate.aliases) {
@@ -201,7 +209,7 @@ fn settle_labels(candidates: &mut [Candidate], groups: &[(SocketKey, Vec<&Member
             && let Some(report) = group.first()
         {
             let Member { source, place, .. } = report.member;
-            // The dot is outside of what a plain label may hold, so the hash is always added.
+            // The dot is not allowed in a label, so `instance_label` always appends a hash.
             candidate.label = instance_label(&format!("{}.{source}.{place}", report.instance.id));
         }
     }
@@ -227,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_and_port_from_two_sources_is_one_instance_of_the_worst_health() {
+    fn reports_of_one_socket_are_one_instance_of_the_worst_health() {
         let (consul, kube) = (member(SourceKind::Consul, 0), member(SourceKind::Kubernetes, 1));
         let a = instance("vm", &["10.0.0.1"], 80, Health::Healthy);
         let b = instance("pod", &["10.0.0.1", "fd00::1"], 80, Health::Unhealthy);

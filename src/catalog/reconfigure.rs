@@ -143,7 +143,7 @@ impl Catalog {
         for owner_name in next.services.values_mut().flat_map(|service| &mut service.owner_names) {
             if let Some(old) = before.remove(&owner_name.name) {
                 owner_name.rotations = old.rotations;
-                owner_name.memory = policy::carried(&old.memory, &old.policy, &owner_name.policy);
+                owner_name.memory = policy::carry_over(&old.memory, &old.policy, &owner_name.policy);
             }
         }
         for gone in before.into_values() {

@@ -74,7 +74,7 @@ pub enum Lookup<'v> {
     /// No such name.
     NxDomain(&'v Zone),
     /// No such name is known, but a source that could have it has never been heard.
-    Unknown(&'v Zone),
+    NotSynced(&'v Zone),
     /// The name is in none of our zones.
     External,
 }
@@ -119,7 +119,7 @@ impl Snapshot {
 
     /// Begins to read. *Cost*: a few stores; no lock, no reference count.
     pub fn view(&self) -> View<'_> {
-        // Before the table is looked at: see `Lookup::Unknown` in `View::lookup`.
+        // Before the table is looked at: see `Lookup::NotSynced` in `View::lookup`.
         let was_unsynced = self.tables.unsynced_imports.load(Ordering::Acquire) > 0;
         let links = self.has_reverse.then(|| ReverseTables {
             addresses: self.tables.addresses.pin(),
@@ -231,7 +231,7 @@ impl View<'_> {
             return Lookup::EmptyNonTerminal(zone);
         }
         if zone.unsynced_imports.load(Ordering::Acquire) > 0 {
-            return Lookup::Unknown(zone);
+            return Lookup::NotSynced(zone);
         }
         // A list that was heard since reading began may have put the name behind our back: then look again.
         self.was_unsynced

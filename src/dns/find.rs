@@ -73,11 +73,11 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
             Lookup::Browse(zone, what) => (zone, browse::find(zone, what, qtype, self.view, self.rotation)),
             Lookup::EmptyNonTerminal(zone) => (zone, Records::NoData),
             // The built-in name server comes from no source, so no source has to sync first.
-            Lookup::NxDomain(zone) | Lookup::Unknown(zone) if is_built_in_ns(zone, name) => {
+            Lookup::NxDomain(zone) | Lookup::NotSynced(zone) if is_built_in_ns(zone, name) => {
                 (zone, built_in_ns(qtype, self.context.local_addr))
             }
             Lookup::NxDomain(zone) => (zone, Records::NoName),
-            Lookup::Unknown(_) => return Err(Refusal::NotSynced),
+            Lookup::NotSynced(_) => return Err(Refusal::NotSynced),
             Lookup::External => {
                 let special = self.settings.specials.load().find(name, qtype);
                 return special.map(Content::Special).ok_or(Refusal::NoForwarding);

@@ -1,4 +1,6 @@
-//! Accepting by health, fail-open and the panic threshold.
+//! Accepting by health and weight, the panic threshold and fail-open.
+
+use std::ops::Add;
 
 use super::candidate::Candidate;
 use crate::{
@@ -6,34 +8,44 @@ use crate::{
     model::Health,
 };
 
-/// How fit a set of candidates is.
+/// How many of a set of candidates are eligible by their health.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Eligibility {
-    /// Those whose health is accepted.
+    /// Candidates whose health is in the service's `accept`.
     pub eligible: usize,
-    /// Those that are not draining.
-    pub all: usize,
+    /// Candidates that are not draining.
+    pub total: usize,
 }
 
 impl Eligibility {
-    /// Measures candidates.
+    /// Counts candidates.
     pub fn count<'a>(candidates: impl IntoIterator<Item = &'a Candidate>, answers: &AnswerSettings) -> Self {
-        candidates.into_iter().fold(Self::default(), |sum, candidate| Self {
-            eligible: sum.eligible + usize::from(answers.accept.contains(candidate.health)),
-            all: sum.all + usize::from(candidate.health != Health::Draining),
-        })
+        let count = |candidate: &Candidate| Self {
+            eligible: usize::from(answers.accept.contains(candidate.health)),
+            total: usize::from(candidate.health != Health::Draining),
+        };
+        candidates.into_iter().map(count).fold(Self::default(), Self::add)
     }
 
-    /// Tells whether fewer than `percent` of 100 are fit.
+    /// Whether fewer than `percent` percent are eligible.
     pub fn is_below(self, percent: u8) -> bool {
-        self.eligible * 100 < self.all * usize::from(percent)
+        self.eligible * 100 < self.total * usize::from(percent)
     }
 }
 
-/// Those of `candidates` whose health is accepted; all that are not draining if they are too few for the panic threshold.
+impl Add for Eligibility {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { eligible: self.eligible + other.eligible, total: self.total + other.total }
+    }
+}
+
+/// Returns the eligible candidates in the order given, and whether the group is in panic.
 ///
-/// Those of weight 0 count only while no other one is accepted, as in Route 53. Returns them in the order given, and whether unfit
-/// ones are among them. None where none is accepted: whether to open up then is for [`open`], since other groups may have some.
+/// In panic, all that are not draining are returned. Candidates of weight 0 count only while no
+/// candidate with more weight is eligible, as in Route 53. Empty if none is eligible: whether to
+/// [fail open](fail_open) then depends on the other groups of the route.
 ///
 /// Source: the panic threshold is Envoy's,
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/panic_threshold>
@@ -42,8 +54,8 @@ pub(super) fn accept<'a>(
     answers: &AnswerSettings,
 ) -> (Vec<&'a Candidate>, bool) {
     let is_eligible = |candidate: &&Candidate| answers.accept.contains(candidate.health);
-    let any_heavy = candidates.iter().any(|candidate| is_eligible(candidate) && candidate.weight > 0);
-    let counting = candidates.iter().copied().filter(|candidate| (candidate.weight > 0) == any_heavy);
+    let any_weighted = candidates.iter().any(|candidate| is_eligible(candidate) && candidate.weight > 0);
+    let counting = candidates.iter().copied().filter(|candidate| (candidate.weight > 0) == any_weighted);
     let eligibility = Eligibility::count(counting.clone(), answers);
     if eligibility.eligible > 0 && eligibility.is_below(answers.panic_threshold) {
         return (counting.filter(|candidate| candidate.health != Health::Draining).collect(), true);
@@ -51,18 +63,19 @@ pub(super) fn accept<'a>(
     (counting.filter(is_eligible).collect(), false)
 }
 
-/// What is answered when nothing at all is accepted: all but the draining ones and, while others have more, those of weight 0; or
-/// nothing if that is asked for.
+/// Returns the candidates that are answered when none is eligible: all that are not draining, without
+/// those of weight 0 while others have more. Empty if `when_all_unhealthy` asks for it.
 ///
 /// Sources: "If all records are unhealthy, Route 53 … considers all the records … to be healthy",
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-how-route-53-chooses-records.html>;
-/// "If you set Weight to 0 for all of the records in the group, traffic is routed to all resources with equal probability",
+/// "If you set Weight to 0 for all of the records in the group, traffic is routed to all resources
+/// with equal probability",
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-values-weighted.html>
-pub(super) fn open<'a>(candidates: &[&'a Candidate], answers: &AnswerSettings) -> Vec<&'a Candidate> {
+pub(super) fn fail_open<'a>(candidates: &[&'a Candidate], answers: &AnswerSettings) -> Vec<&'a Candidate> {
     if answers.when_all_unhealthy == WhenAllUnhealthy::None {
         return Vec::new();
     }
-    let there = candidates.iter().copied().filter(|candidate| candidate.health != Health::Draining);
-    let any_heavy = there.clone().any(|candidate| candidate.weight > 0);
-    there.filter(|candidate| !any_heavy || candidate.weight > 0).collect()
+    let alive = candidates.iter().copied().filter(|candidate| candidate.health != Health::Draining);
+    let any_weighted = alive.clone().any(|candidate| candidate.weight > 0);
+    alive.filter(|candidate| !any_weighted || candidate.weight > 0).collect()
 }

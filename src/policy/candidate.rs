@@ -1,4 +1,4 @@
-//! A candidate: one instance of a service after every source has been heard.
+//! A candidate: one instance of a service, merged from the reports of all members.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -10,49 +10,49 @@ use crate::{
     model::{Health, Labels, Name, NamedPort, SourceId},
 };
 
-/// An instance as merged from all members that report it.
+/// An instance after merging, before policy decides whether to answer it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its label below the service's name; unique within the service.
+    /// The label below the service's name; unique within the service.
     pub label: String,
-    /// Further labels that name it too: those of its other reporters.
+    /// Labels that other members report it under; they resolve too.
     pub aliases: Vec<String>,
-    /// Where it is.
+    /// The addresses or the host name that its records point to.
     pub target: CandidateTarget,
-    /// Its main port; 0 where no source knows one.
+    /// The main port; 0 if no source reports one.
     pub port: u16,
-    /// Its named ports, sorted, each once.
+    /// Sorted, without duplicates.
     pub named_ports: Vec<NamedPort>,
-    /// The worst health that any reporter gives it.
+    /// The worst health of all reports.
     pub health: Health,
-    /// The lowest weight that any reporter gives it.
+    /// The lowest weight of all reports.
     pub weight: u16,
-    /// The labels of all reporters.
+    /// The labels of all reports; the first report wins.
     pub labels: Labels,
-    /// Its availability zone, if a reporter knows it.
+    /// The availability zone, from the first report that has one, else from `[[locality]]`.
     pub locality: Option<Arc<str>>,
-    /// Its Consul datacenter, if a reporter knows it.
+    /// The Consul datacenter, from the first report that has one.
     pub datacenter: Option<Arc<str>>,
-    /// The sources that report it, sorted, each once.
+    /// The sources that report it, sorted, without duplicates.
     pub sources: Vec<SourceId>,
 }
 
-/// Where a candidate is.
+/// The target of a candidate's records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CandidateTarget {
-    /// Its addresses, each list sorted, at least one of both not empty.
+    /// Its addresses: at least one of the lists is not empty.
     Addresses {
-        /// IPv4 addresses.
+        /// IPv4 addresses, sorted.
         v4: Vec<Ipv4Addr>,
-        /// IPv6 addresses.
+        /// IPv6 addresses, sorted.
         v6: Vec<Ipv6Addr>,
     },
-    /// A host name outside the namespace.
+    /// A host name, answered as a CNAME.
     Host(Name),
 }
 
 impl CandidateTarget {
-    /// One of its addresses.
+    /// The first address, IPv4 before IPv6; `None` for a host name.
     pub fn first(&self) -> Option<IpAddr> {
         match self {
             Self::Addresses { v4, v6 } => {
@@ -63,7 +63,7 @@ impl CandidateTarget {
     }
 }
 
-/// Tells whether all that `filter` asks for holds of `candidate`.
+/// Whether `candidate` meets every condition of `filter`.
 pub fn matches(filter: &InstanceFilter, candidate: &Candidate) -> bool {
     let same = |wanted: &Option<_>, has: &Option<_>| wanted.is_none() || wanted == has;
     filter.labels.iter().all(|(key, value)| candidate.labels.get(key) == Some(value))
@@ -82,7 +82,7 @@ mod tests {
     };
 
     #[test]
-    fn all_that_is_asked_for_must_hold() {
+    fn every_condition_of_a_filter_must_hold() {
         let source = |name: &str| SourceId { kind: SourceKind::Consul, name: name.into() };
         let mut vm = candidate("vm", Health::Healthy);
         vm.labels = [("version", "v1"), ("tier", "web")].into_iter().collect();

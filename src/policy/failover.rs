@@ -1,4 +1,4 @@
-//! Failover: which tier of a group's instances is answered, and when an earlier one is returned to.
+//! Failover: which tier of a group is answered, and when to return to an earlier one.
 
 use std::time::Instant;
 
@@ -8,82 +8,84 @@ use super::{
 };
 use crate::config::{Amount, AnswerSettings, Failover};
 
-/// What is remembered of a group's failover from one compile to the next.
+/// The failover state of one group, remembered from one plan to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TierState {
-    /// The tier in use.
+    /// Index of the tier in use.
     pub tier: usize,
-    /// Earlier ones that are fit again, and since when.
+    /// Earlier tiers that have recovered, and since when.
     recovered: Vec<(usize, Instant)>,
 }
 
 impl TierState {
-    /// A tier that no earlier one could take the place of.
+    /// A tier in use while no earlier one has recovered.
     pub(super) fn new(tier: usize) -> Self {
         Self { tier, recovered: Vec::new() }
     }
 
-    /// Until when the tier is kept though an earlier one is fit again.
+    /// When the hold-down of the first recovered tier ends; `None` if no earlier tier has recovered.
     pub fn held_until(&self, failover: &Failover) -> Option<Instant> {
         self.recovered.iter().filter_map(|(_, since)| since.checked_add(failover.hold_down)).min()
     }
 
-    /// The earlier tiers that are as fit as this one, and since when.
-    fn recovered_since(&self, is_eligible: impl Fn(usize) -> bool, now: Instant) -> Vec<(usize, Instant)> {
+    /// The earlier tiers that are good now, each with the time since when it has been.
+    fn still_recovered(&self, is_good: impl Fn(usize) -> bool, now: Instant) -> Vec<(usize, Instant)> {
         let since = |tier| self.recovered.iter().find(|(other, _)| *other == tier).map_or(now, |(_, at)| *at);
-        (0..self.tier).filter(|tier| is_eligible(*tier)).map(|tier| (tier, since(tier))).collect()
+        (0..self.tier).filter(|tier| is_good(*tier)).map(|tier| (tier, since(tier))).collect()
     }
 }
 
-/// Which tier is used.
+/// The tier that a group is answered from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Choice {
+pub(super) struct TierChoice {
     pub(super) tier: usize,
-    /// When it has to be looked at again, though nothing changes: the end of `hold_down`.
+    /// When to choose again even if nothing changes: at the end of the hold-down.
     pub(super) until: Option<Instant>,
 }
 
-/// The tier that a candidate belongs to: the first that it matches.
+/// The index of the tier that a candidate belongs to: the first whose filter it matches.
 pub fn tier_of(failover: &Failover, candidate: &Candidate) -> Option<usize> {
     failover.tiers.iter().position(|tier| matches(tier, candidate))
 }
 
-/// Chooses the tier to answer from.
+/// Chooses the tier to answer from, and returns what to remember of the choice.
 ///
-/// The first that has `min_healthy` and does not panic; if none has, the first with any fit instance; if there is none either, the
-/// first with any instance at all. To a later tier at once; back to an earlier one when that has been fit for `hold_down`, or at once
-/// if the later one is worse off. The order in which sources are heard for the first time is no failover: until all are
-/// (`all_synced`), a later tier is remembered only if an earlier one was in use before.
+/// The first tier that has `min_healthy` eligible candidates and is not in panic is best; if there is
+/// none, the first with any eligible candidate; then the first with any candidate. The choice moves to
+/// a later tier at once. It returns to an earlier one when that has been as good for `hold_down`, or at
+/// once if the later tier gets worse.
+///
+/// The order in which sources deliver their first state is not a failover: until all are synced, a
+/// later tier is remembered only if an earlier one was in use before.
 pub(super) fn choose(
     failover: &Failover,
     candidates: &[&Candidate],
     answers: &AnswerSettings,
-    state: &mut Option<TierState>,
+    before: Option<&TierState>,
     all_synced: bool,
     now: Instant,
-) -> Choice {
-    let eligibility: Vec<Eligibility> = (0..failover.tiers.len())
+) -> (TierChoice, Option<TierState>) {
+    debug_assert!(!failover.tiers.is_empty(), "the configuration reader rejects failover without tiers");
+    let tiers: Vec<Eligibility> = (0..failover.tiers.len())
         .map(|tier| {
-            let members = candidates.iter().copied().filter(|c| tier_of(failover, c) == Some(tier));
+            let members = candidates.iter().copied().filter(|one| tier_of(failover, one) == Some(tier));
             Eligibility::count(members, answers)
         })
         .collect();
-    let rank = |tier: usize| match eligibility.get(tier) {
+    let rank = |tier: usize| match tiers.get(tier) {
         Some(tier) if has_enough(*tier, failover.min_healthy) && !tier.is_below(answers.panic_threshold) => 3,
         Some(Eligibility { eligible: 1.., .. }) => 2,
-        Some(Eligibility { all: 1.., .. }) => 1,
+        Some(Eligibility { total: 1.., .. }) => 1,
         _ => 0,
     };
-    // Of equally fit tiers `rev` makes the first the last, which is what `max_by_key` takes.
-    let best = (0..eligibility.len()).rev().max_by_key(|tier| rank(*tier)).unwrap_or(0);
-    let was_known = state.is_some();
-    let kept = state
-        .take()
+    // `max_by_key` returns the last of equal elements; reversed, that is the first tier.
+    let best = (0..tiers.len()).rev().max_by_key(|tier| rank(*tier)).unwrap_or(0);
+    let held = before
         .filter(|before| best < before.tier && rank(before.tier) > 1 && rank(before.tier) == rank(best));
-    let chosen = match kept {
+    let chosen = match held {
         None => TierState::new(best),
         Some(before) => {
-            let mut recovered = before.recovered_since(|tier| rank(tier) == rank(best), now);
+            let mut recovered = before.still_recovered(|tier| rank(tier) == rank(best), now);
             let is_over =
                 |since: Instant| since.checked_add(failover.hold_down).is_some_and(|end| end <= now);
             let back = recovered.iter().position(|(_, since)| is_over(*since));
@@ -92,10 +94,10 @@ pub(super) fn choose(
             TierState { tier, recovered }
         }
     };
-    let choice = Choice { tier: chosen.tier, until: chosen.held_until(failover) };
+    let choice = TierChoice { tier: chosen.tier, until: chosen.held_until(failover) };
     let is_first_in_use = chosen.tier == 0 && rank(0) > 1;
-    *state = Some(chosen).filter(|_| all_synced || was_known || is_first_in_use);
-    choice
+    let is_remembered = all_synced || before.is_some() || is_first_in_use;
+    (choice, is_remembered.then_some(chosen))
 }
 
 fn has_enough(tier: Eligibility, min_healthy: Amount) -> bool {
@@ -144,26 +146,36 @@ mod tests {
 
     struct Run {
         failover: Failover,
+        answers: AnswerSettings,
+        all_synced: bool,
         state: Option<TierState>,
         now: Instant,
     }
 
     impl Run {
         fn new(min_healthy: Amount) -> Self {
-            Self { failover: failover(min_healthy), state: None, now: Instant::now() }
+            Self {
+                failover: failover(min_healthy),
+                answers: AnswerSettings::default(),
+                all_synced: true,
+                state: None,
+                now: Instant::now(),
+            }
         }
 
         fn choose(&mut self, tiers: [&[Health]; 3]) -> (usize, Option<u64>) {
             let candidates = candidates(tiers);
             let candidates: Vec<_> = candidates.iter().collect();
-            let choice = choose(
+            let before = self.state.take();
+            let (choice, state) = choose(
                 &self.failover,
                 &candidates,
-                &AnswerSettings::default(),
-                &mut self.state,
-                true,
+                &self.answers,
+                before.as_ref(),
+                self.all_synced,
                 self.now,
             );
+            self.state = state;
             (choice.tier, choice.until.map(|until| (until - self.now).as_secs()))
         }
 
@@ -195,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn failing_over_is_immediate_and_returning_is_held_down() {
+    fn failing_over_is_immediate_and_returning_waits_for_hold_down() {
         let mut run = Run::new(Amount::Count(1));
         assert_eq!(run.choose([&[H], &[H], &[]]), (0, None));
         assert_eq!(run.choose([&[U], &[H], &[]]), (1, None));
@@ -203,7 +215,7 @@ mod tests {
         assert_eq!(run.choose([&[H], &[H], &[]]), (1, Some(30)));
         run.wait(20);
         assert_eq!(run.choose([&[H], &[H], &[]]), (1, Some(10)));
-        // A relapse begins the wait anew.
+        // A relapse starts the wait again.
         assert_eq!(run.choose([&[U], &[H], &[]]), (1, None));
         run.wait(20);
         assert_eq!(run.choose([&[H], &[H], &[]]), (1, Some(30)));
@@ -212,49 +224,42 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_held_down_when_the_later_tier_has_nothing_fit_left() {
+    fn hold_down_ends_when_the_later_tier_gets_worse() {
         let mut run = Run::new(Amount::Count(1));
         assert_eq!(run.choose([&[U], &[H], &[]]), (1, None));
         assert_eq!(run.choose([&[H], &[U], &[]]), (0, None));
         let mut run = Run::new(Amount::Count(2));
         assert_eq!(run.choose([&[H, U], &[H, H], &[]]), (1, None));
-        assert_eq!(run.choose([&[H, H], &[H, U], &[]]), (0, None), "one that has too few is not held");
+        assert_eq!(run.choose([&[H, H], &[H, U], &[]]), (0, None), "a tier with too few is not held");
     }
 
     #[test]
-    fn what_is_chosen_before_all_is_heard_is_not_held() {
-        let mut run = Run::new(Amount::Count(1));
-        let candidates = candidates([&[], &[H], &[]]);
-        let candidates: Vec<_> = candidates.iter().collect();
-        let early =
-            choose(&run.failover, &candidates, &AnswerSettings::default(), &mut run.state, false, run.now);
-        assert_eq!((early.tier, run.state.take()), (1, None));
+    fn a_choice_made_before_all_are_synced_is_not_held() {
+        let mut run = Run { all_synced: false, ..Run::new(Amount::Count(1)) };
+        assert_eq!(run.choose([&[], &[H], &[]]), (1, None));
+        assert_eq!(run.state, None);
+        run.all_synced = true;
         assert_eq!(run.choose([&[H], &[H], &[]]), (0, None));
     }
 
     #[test]
-    fn what_one_never_hears_does_not_end_holding_down() {
-        let mut run = Run::new(Amount::Count(1));
-        let choose_unsettled = |tiers: [&[Health]; 3], run: &mut Run| {
-            let candidates = candidates(tiers);
-            let candidates: Vec<_> = candidates.iter().collect();
-            choose(&run.failover, &candidates, &AnswerSettings::default(), &mut run.state, false, run.now)
-                .tier
-        };
-        assert_eq!(choose_unsettled([&[H], &[H], &[]], &mut run), 0);
-        assert_eq!(choose_unsettled([&[U], &[H], &[]], &mut run), 1);
-        assert_eq!(choose_unsettled([&[H], &[H], &[]], &mut run), 1, "held");
+    fn hold_down_lasts_while_a_source_is_not_synced() {
+        let mut run = Run { all_synced: false, ..Run::new(Amount::Count(1)) };
+        assert_eq!(run.choose([&[H], &[H], &[]]), (0, None));
+        assert_eq!(run.choose([&[U], &[H], &[]]), (1, None));
+        assert_eq!(run.choose([&[H], &[H], &[]]), (1, Some(30)));
         run.wait(30);
-        assert_eq!(choose_unsettled([&[H], &[H], &[]], &mut run), 0);
+        assert_eq!(run.choose([&[H], &[H], &[]]), (0, None));
     }
 
     #[test]
-    fn each_earlier_tier_has_a_wait_of_its_own() {
+    fn each_earlier_tier_has_its_own_hold_down() {
         let mut run = Run::new(Amount::Count(1));
         assert_eq!(run.choose([&[U], &[U], &[H]]), (2, None));
         assert_eq!(run.choose([&[U], &[H], &[H]]), (2, Some(30)));
         run.wait(29);
-        // The first is fit for a moment only: that is no reason to return to it, nor to wait longer for the second.
+        // The first tier recovers for a moment only: muster neither returns to it nor waits longer for
+        // the second.
         assert_eq!(run.choose([&[H], &[H], &[H]]), (2, Some(1)));
         run.wait(1);
         assert_eq!(run.choose([&[H], &[H], &[H]]), (1, Some(29)));
@@ -265,15 +270,11 @@ mod tests {
     }
 
     #[test]
-    fn a_tier_that_would_panic_is_left_for_one_that_would_not() {
-        let mut run = Run::new(Amount::Count(1));
+    fn a_tier_in_panic_is_left_for_one_that_is_not() {
         let answers = AnswerSettings { panic_threshold: 50, ..AnswerSettings::default() };
-        let all = candidates([&[H, U, U], &[H], &[]]);
-        let all: Vec<_> = all.iter().collect();
-        assert_eq!(choose(&run.failover, &all, &answers, &mut run.state, true, run.now).tier, 1);
-        let mut run = Run::new(Amount::Count(1));
-        let all = candidates([&[H, U, U], &[H, U, U], &[]]);
-        let all: Vec<_> = all.iter().collect();
-        assert_eq!(choose(&run.failover, &all, &answers, &mut run.state, true, run.now).tier, 0);
+        let mut run = Run { answers: answers.clone(), ..Run::new(Amount::Count(1)) };
+        assert_eq!(run.choose([&[H, U, U], &[H], &[]]), (1, None));
+        let mut run = Run { answers, ..Run::new(Amount::Count(1)) };
+        assert_eq!(run.choose([&[H, U, U], &[H, U, U], &[]]), (0, None));
     }
 }

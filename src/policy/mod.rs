@@ -1,8 +1,20 @@
-//! Policy: from what is known of a service's instances to what may be answered to whom.
+//! Policy: which of a service's instances are answered, and to which clients.
 //!
-//! Pure functions, run when a snapshot is compiled, never while a question waits: [`plan()`] puts the steps in a row, and each
-//! step is a file of its own. Judging at query time was rejected: it costs every query what one change costs once. Imports
-//! [`crate::model`] and the settings in [`crate::config`].
+//! ```text
+//!                   for each group of each route
+//!  candidates ─▶ filter ─▶ failover tier ─▶ health, weight ─▶ fail-open ─▶ nearness ─▶ ServicePlan
+//!  (merged)      candidate   failover          accept           accept     nearness
+//!                              ▲  │
+//!                       Memory ┘  └▶ Memory
+//! ```
+//!
+//! Everything here is a pure function: [`plan()`] takes the candidates and what the last plan
+//! remembered, and returns the plan and what the next one has to remember. It runs when the catalog
+//! compiles a service and when `explain` looks for reasons, never while a query waits.
+//!
+//! Rejected: judging at query time. It would cost every query what one change costs now.
+//!
+//! May import [`crate::model`] and the settings in [`crate::config`].
 
 mod accept;
 mod candidate;
@@ -16,4 +28,4 @@ pub use accept::Eligibility;
 pub use candidate::{Candidate, CandidateTarget, matches};
 pub use failover::{TierState, tier_of};
 pub use nearness::{Localities, Locality, Rings, nearest_ring};
-pub use plan::{GroupPlan, Memory, Policy, RoutePlan, ServicePlan, carried, plan};
+pub use plan::{GroupPlan, Memory, Policy, RoutePlan, ServicePlan, carry_over, plan};

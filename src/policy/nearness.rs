@@ -1,4 +1,4 @@
-//! Nearness: instances of the asker's own zone or region first, while enough of them are fit.
+//! Nearness: answering clients from their own availability zone or region, while it has enough.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,25 +8,26 @@ use crate::{
     model::Network,
 };
 
-/// Where an address is.
+/// The location of an instance or a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locality {
-    /// Its availability zone.
+    /// The availability zone.
     pub zone: Arc<str>,
-    /// The region of that.
+    /// The availability zone's region.
     pub region: Arc<str>,
 }
 
-/// Where addresses are, as far as the configuration says it.
+/// The configured localities: `[[locality]]`.
 #[derive(Clone, Debug, Default)]
 pub struct Localities {
     /// Longest prefixes first.
     networks: Vec<(Network, Locality)>,
+    /// By availability zone.
     regions: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl Localities {
-    /// Sorts the rules of a configuration.
+    /// Compiles the localities of a configuration.
     pub fn new(rules: &[LocalityRule]) -> Self {
         let region = |rule: &LocalityRule| Some((Arc::clone(&rule.zone), Arc::clone(rule.region.as_ref()?)));
         let mut sorted = Self { networks: Vec::new(), regions: rules.iter().filter_map(region).collect() };
@@ -37,12 +38,12 @@ impl Localities {
         sorted
     }
 
-    /// Where the configuration puts all of a network.
+    /// The locality of the longest configured network that covers all of `network`.
     pub fn around(&self, network: &Network) -> Option<&Locality> {
         self.networks.iter().find(|(outer, _)| outer.covers(network)).map(|(_, locality)| locality)
     }
 
-    /// A zone with its region.
+    /// The locality of an availability zone; a region that is not configured is taken from its name.
     pub fn of_zone(&self, zone: &Arc<str>) -> Locality {
         let region = self.regions.get(zone).cloned();
         let region = region.unwrap_or_else(|| region_of(zone).into());
@@ -50,19 +51,19 @@ impl Localities {
     }
 }
 
-/// Who is answered to askers from somewhere: rings around them.
+/// The candidates of a group by place. A client is answered from the [nearest](nearest_ring) ring.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rings<'a> {
-    /// By zone, sorted: those of the zone, where enough of them are fit.
+    /// By availability zone, sorted; only zones with enough eligible candidates. Never empty lists.
     pub zones: Vec<(Arc<str>, Vec<&'a Candidate>)>,
-    /// By region, sorted: those of the region, likewise.
+    /// By region, likewise.
     pub regions: Vec<(Arc<str>, Vec<&'a Candidate>)>,
 }
 
-/// The ring that a client at `locality` is answered from: that of its zone, else that of its region.
+/// Returns the ring for a client at `locality`: that of its availability zone, else of its region.
 ///
-/// Rings are sets by place, as the plan and the compiled pools have them. `None`: it is answered from
-/// the whole group. *Cost*: a look at each ring.
+/// `None`: the client is answered from the whole group. The plan and the compiled pools both keep
+/// their sets by place. *Cost*: a comparison for each ring.
 pub fn nearest_ring<'r, T>(
     zones: &'r [(Arc<str>, T)],
     regions: &'r [(Arc<str>, T)],
@@ -76,39 +77,35 @@ pub fn nearest_ring<'r, T>(
     of_zone.or_else(|| ring(regions, region).map(|ring| (Near::Region, ring)))
 }
 
-/// Draws the rings: `all` are the candidates in question, `accepted` those of them that are answered when nearness does not matter.
+/// Divides a group into rings: `members` are its candidates, `answered` those that clients far away get.
 pub(super) fn rings<'a>(
     nearness: Nearness,
-    all: &[&'a Candidate],
-    accepted: &[&'a Candidate],
+    members: &[&'a Candidate],
+    answered: &[&'a Candidate],
     answers: &AnswerSettings,
     localities: &Localities,
 ) -> Rings<'a> {
     let zone = |candidate: &Candidate| candidate.locality.clone();
     let region =
         |candidate: &Candidate| candidate.locality.as_ref().map(|zone| localities.of_zone(zone).region);
-    let ring = |place: &dyn Fn(&Candidate) -> Option<Arc<str>>| {
-        let mut eligibility: BTreeMap<Arc<str>, Vec<&'a Candidate>> = BTreeMap::new();
-        for candidate in all {
-            if let Some(place) = place(candidate) {
-                eligibility.entry(place).or_default().push(candidate);
+    let by_place = |place_of: &dyn Fn(&Candidate) -> Option<Arc<str>>| {
+        let mut places: BTreeMap<Arc<str>, Eligibility> = BTreeMap::new();
+        for candidate in members {
+            if let Some(place) = place_of(candidate) {
+                let count = places.entry(place).or_default();
+                *count = *count + Eligibility::count([*candidate], answers);
             }
         }
-        let here = |at: &Arc<str>| -> Vec<&'a Candidate> {
-            accepted.iter().copied().filter(|candidate| place(candidate).as_ref() == Some(at)).collect()
+        places.retain(|_, count| !count.is_below(nearness.spill_below));
+        let in_place = |place: &Arc<str>| -> Vec<&'a Candidate> {
+            let is_there = |candidate: &&Candidate| place_of(candidate).as_ref() == Some(place);
+            answered.iter().copied().filter(is_there).collect()
         };
-        eligibility
-            .into_iter()
-            .filter(|(_, all)| {
-                !Eligibility::count(all.iter().copied(), answers).is_below(nearness.spill_below)
-            })
-            .map(|(at, _)| (here(&at), at))
-            .filter(|(here, _)| !here.is_empty())
-            .map(|(here, at)| (at, here))
-            .collect::<Vec<_>>()
+        let rings = places.into_keys().map(|place| (in_place(&place), place));
+        rings.filter(|(ring, _)| !ring.is_empty()).map(|(ring, place)| (place, ring)).collect::<Vec<_>>()
     };
     Rings {
-        zones: if nearness.prefer == Near::Zone { ring(&zone) } else { Vec::new() },
-        regions: ring(&region),
+        zones: if nearness.prefer == Near::Zone { by_place(&zone) } else { Vec::new() },
+        regions: by_place(&region),
     }
 }

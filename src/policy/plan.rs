@@ -1,9 +1,9 @@
-//! The plan of a service: for each route and group, which candidates are answered.
+//! The plan of a service: for each route and group, the candidates that are answered.
 
 use std::{collections::HashMap, time::Instant};
 
 use super::{
-    accept::{accept, open},
+    accept::{accept, fail_open},
     candidate::{Candidate, matches},
     failover::{self, TierState, tier_of},
     nearness::{Localities, Locality, Rings, nearest_ring, rings},
@@ -12,23 +12,28 @@ use crate::config::{
     AnswerSettings, ClientFilter, Failover, Group, InstanceFilter, Near, Route, ServiceDefinition, SubsetName,
 };
 
-/// What the configuration says of a service's answers.
+/// The configured policy of one owner name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// What its answers look like.
+    /// TTL, size and order of answers, and which health is accepted.
     pub answers: AnswerSettings,
-    /// Tiers of instances.
+    /// The failover tiers, if any.
     pub failover: Option<Failover>,
-    /// Which candidates count at all.
+    /// A candidate that does not match is not answered.
     filter: InstanceFilter,
-    /// Which clients get which groups; the last is for everybody.
+    /// At least one; the last is for every client.
     routes: Vec<Route>,
 }
 
 impl Policy {
-    /// The policy of a service that has answer settings and nothing else.
+    /// The policy of a service without routes or failover, such as an imported one.
     pub fn of_answers(answers: AnswerSettings) -> Self {
-        Self { answers, failover: None, filter: InstanceFilter::default(), routes: with_last(Vec::new()) }
+        Self {
+            answers,
+            failover: None,
+            filter: InstanceFilter::default(),
+            routes: with_last_route(Vec::new()),
+        }
     }
 
     /// The policy of a configured service.
@@ -37,34 +42,38 @@ impl Policy {
             answers: service.answers.clone(),
             failover: service.failover.clone(),
             filter: InstanceFilter::default(),
-            routes: with_last(service.routes.clone()),
+            routes: with_last_route(service.routes.clone()),
         }
     }
 
-    /// The policy of one of its further names: no routes, since those divide the whole.
+    /// The policy of one of the service's subset names. It has no routes: those divide the whole service.
     pub fn of_subset(service: &ServiceDefinition, subset: &SubsetName) -> Self {
-        Self { filter: subset.filter.clone(), routes: with_last(Vec::new()), ..Self::of_service(service) }
+        Self {
+            filter: subset.filter.clone(),
+            routes: with_last_route(Vec::new()),
+            ..Self::of_service(service)
+        }
     }
 
-    /// This policy with other answer settings.
+    /// This policy with another shape of answers, for an alias.
     #[must_use]
     pub fn with_answers(&self, answers: AnswerSettings) -> Self {
         Self { answers, ..self.clone() }
     }
 
-    /// Which candidates count at all.
+    /// The filter of a subset name; without one, it matches every candidate.
     pub fn filter(&self) -> &InstanceFilter {
         &self.filter
     }
 
-    /// The routes, in order; the last one is for everybody.
+    /// The routes in order, at least one; the last is for every client.
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
 }
 
-/// Whoever matches no route gets all instances.
-fn with_last(mut routes: Vec<Route>) -> Vec<Route> {
+/// Adds the route of clients that match no configured route: they get all instances.
+fn with_last_route(mut routes: Vec<Route>) -> Vec<Route> {
     if routes.iter().all(|route| route.clients.is_some()) {
         let all = Group { filter: InstanceFilter::default(), weight: 1, strict: false };
         routes.push(Route { clients: None, split: vec![all] });
@@ -72,119 +81,127 @@ fn with_last(mut routes: Vec<Route>) -> Vec<Route> {
     routes
 }
 
-/// What is remembered from one plan of a service to the next: the failover of each group, by route and group.
+/// The failover state of each group, by the indexes of its route and of the group within it.
 pub type Memory = HashMap<(usize, usize), TierState>;
 
-/// What is remembered for `policy`, of what was remembered for `before`: that of the groups that are still there, for the same
-/// clients, whatever their weights and places now. Nothing if the tiers are others.
-pub fn carried(memory: &Memory, before: &Policy, policy: &Policy) -> Memory {
+/// Returns the memory for `policy`, given the memory of the policy `before` it.
+///
+/// A group keeps its state if a route for the same clients still has a group with the same filter,
+/// whatever their order and weights. Empty if the tiers differ.
+pub fn carry_over(memory: &Memory, before: &Policy, policy: &Policy) -> Memory {
     if before.failover != policy.failover {
         return Memory::new();
     }
-    let place_of = |(route, group): &(usize, usize)| {
+    let key_now = |(route, group): &(usize, usize)| {
         let route = before.routes.get(*route)?;
         let group = route.split.get(*group)?;
-        let at = policy.routes.iter().position(|other| other.clients == route.clients)?;
-        let group_at = policy.routes.get(at)?.split.iter().position(|other| other.filter == group.filter)?;
-        Some((at, group_at))
+        let route_at = policy.routes.iter().position(|other| other.clients == route.clients)?;
+        let split = &policy.routes.get(route_at)?.split;
+        Some((route_at, split.iter().position(|other| other.filter == group.filter)?))
     };
-    memory.iter().filter_map(|(place, state)| Some((place_of(place)?, state.clone()))).collect()
+    memory.iter().filter_map(|(key, state)| Some((key_now(key)?, state.clone()))).collect()
 }
 
-/// Who gets which candidates.
+/// Which clients get which candidates of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePlan<'a> {
-    /// In order; the first whose clients match counts, and the last one has none, so it matches everybody.
+    /// The first route that matches the client decides; the last matches every client.
     pub routes: Vec<RoutePlan<'a>>,
-    /// When it has to be made again, though nothing changes.
+    /// When to plan again even if nothing changes: at the end of a hold-down.
     pub until: Option<Instant>,
 }
 
-/// What the clients of one route get.
+/// The plan of one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePlan<'a> {
-    /// Who they are; `None`: everybody.
+    /// The clients it is for; `None`: every client.
     pub clients: Option<&'a ClientFilter>,
     /// At least one.
     pub groups: Vec<GroupPlan<'a>>,
-    /// Whether nothing in any group is fit, so that the unfit are answered.
+    /// No candidate of any group is eligible, so ineligible ones are answered.
     pub failed_open: bool,
 }
 
-/// One group of a route.
+/// The plan of one group of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupPlan<'a> {
-    /// What the configuration says of it.
+    /// The configured group.
     pub group: &'a Group,
-    /// The tier that is answered, where there are tiers.
+    /// Index of the failover tier in use; `None` without failover.
     pub tier: Option<usize>,
-    /// Those that are answered, in the order given.
+    /// The candidates that are answered, in the order given.
     pub candidates: Vec<&'a Candidate>,
-    /// Who is answered to those who are near.
+    /// The candidates that clients near to them get.
     pub rings: Rings<'a>,
-    /// Whether too few are fit, so that unfit ones are answered with them.
-    pub panics: bool,
+    /// Too few candidates are eligible, so ineligible ones are answered too.
+    pub in_panic: bool,
 }
 
-/// Plans a service's answers.
+/// Plans a service's answers, and returns what to remember for the next plan.
 ///
-/// In this order: group, tier, health (with weight 0 and the panic threshold), fail-open where no group of a route has anything
-/// fit, nearness. `all_synced` says whether all sources have been heard.
+/// Each group of each route goes through these steps: its filter, the failover tier, health (with
+/// weight 0 and the panic threshold), fail-open if no group of the route has an eligible candidate, and
+/// nearness. `all_synced`: every member of the service is synced.
 pub fn plan<'a>(
     policy: &'a Policy,
     candidates: &'a [Candidate],
     localities: &Localities,
-    memory: &mut Memory,
+    memory: &Memory,
     all_synced: bool,
     now: Instant,
-) -> ServicePlan<'a> {
+) -> (ServicePlan<'a>, Memory) {
     let candidates: Vec<&Candidate> = candidates.iter().filter(|one| matches(&policy.filter, one)).collect();
+    let mut next_memory = Memory::new();
     let mut until = None;
-    let mut remembered = Memory::new();
-    let routes = policy.routes.iter().enumerate().map(|(route_at, Route { clients, split })| {
-        // Of each group: those of its tier.
-        let mut groups: Vec<(GroupPlan<'a>, Vec<&'a Candidate>)> = Vec::with_capacity(split.len());
-        for (group_at, group) in split.iter().enumerate() {
+    let mut in_tier = |key, members: &mut Vec<&'a Candidate>| {
+        let failover = policy.failover.as_ref()?;
+        let before = memory.get(&key);
+        let (choice, state) = failover::choose(failover, members, &policy.answers, before, all_synced, now);
+        next_memory.extend(state.map(|state| (key, state)));
+        until = [until, choice.until].into_iter().flatten().min();
+        members.retain(|one| tier_of(failover, one) == Some(choice.tier));
+        Some(choice.tier)
+    };
+    let routes = policy.routes.iter().enumerate().map(|(route_at, route)| {
+        let groups = route.split.iter().enumerate().map(|(group_at, group)| {
             let mut members: Vec<_> =
                 candidates.iter().copied().filter(|one| matches(&group.filter, one)).collect();
-            let tier = policy.failover.as_ref().map(|failover| {
-                let mut state = memory.get(&(route_at, group_at)).cloned();
-                let choice =
-                    failover::choose(failover, &members, &policy.answers, &mut state, all_synced, now);
-                remembered.extend(state.map(|state| ((route_at, group_at), state)));
-                until = [until, choice.until].into_iter().flatten().min();
-                members.retain(|one| tier_of(failover, one) == Some(choice.tier));
-                choice.tier
-            });
-            let (accepted, panics) = accept(&members, &policy.answers);
-            let plan = GroupPlan { group, tier, candidates: accepted, rings: Rings::default(), panics };
-            groups.push((plan, members));
-        }
-        let none_eligible = groups.iter().all(|(plan, _)| plan.candidates.is_empty());
-        let mut failed_open = false;
-        for (plan, members) in &mut groups {
-            if none_eligible {
-                plan.candidates = open(members, &policy.answers);
-                failed_open |= !plan.candidates.is_empty();
-            }
-            if let Some(nearness) = policy.answers.nearness
-                && !none_eligible
-                && !plan.panics
-            {
-                plan.rings = rings(nearness, members, &plan.candidates, &policy.answers, localities);
-            }
-        }
-        let clients = clients.as_ref();
-        RoutePlan { clients, groups: groups.into_iter().map(|(plan, _)| plan).collect(), failed_open }
+            let tier = in_tier((route_at, group_at), &mut members);
+            let (candidates, in_panic) = accept(&members, &policy.answers);
+            (GroupPlan { group, tier, candidates, rings: Rings::default(), in_panic }, members)
+        });
+        plan_route(policy, route.clients.as_ref(), groups.collect(), localities)
     });
     let routes = routes.collect();
-    *memory = remembered;
-    ServicePlan { routes, until }
+    (ServicePlan { routes, until }, next_memory)
+}
+
+/// Finishes the groups of one route, each given with the candidates of its tier: they fail open
+/// together, or each has its rings.
+fn plan_route<'a>(
+    policy: &Policy,
+    clients: Option<&'a ClientFilter>,
+    groups: Vec<(GroupPlan<'a>, Vec<&'a Candidate>)>,
+    localities: &Localities,
+) -> RoutePlan<'a> {
+    let answers = &policy.answers;
+    let none_eligible = groups.iter().all(|(plan, _)| plan.candidates.is_empty());
+    let finish = |(mut plan, members): (GroupPlan<'a>, Vec<&'a Candidate>)| {
+        if none_eligible {
+            plan.candidates = fail_open(&members, answers);
+        } else if let Some(nearness) = answers.nearness.filter(|_| !plan.in_panic) {
+            plan.rings = rings(nearness, &members, &plan.candidates, answers, localities);
+        }
+        plan
+    };
+    let groups: Vec<_> = groups.into_iter().map(finish).collect();
+    let failed_open = none_eligible && groups.iter().any(|plan| !plan.candidates.is_empty());
+    RoutePlan { clients, groups, failed_open }
 }
 
 impl<'a> GroupPlan<'a> {
-    /// The candidates that a client at `locality` is answered with, and the ring that they are of; `None`:
-    /// they are the whole group.
+    /// The candidates that a client at `locality` gets, and the kind of ring they are; `None`: they are
+    /// the whole group.
     pub fn nearest(&self, locality: Option<&Locality>) -> (&[&'a Candidate], Option<Near>) {
         match nearest_ring(&self.rings.zones, &self.rings.regions, locality) {
             Some((near, candidates)) => (candidates, Some(near)),
@@ -192,23 +209,24 @@ impl<'a> GroupPlan<'a> {
         }
     }
 
-    /// The part of its route's look-ups that it gets: nothing without candidates, unless it keeps its share by `strict`.
+    /// Whether the group gets its share: without candidates it does not, unless it is `strict`.
     fn may_be_chosen(&self) -> bool {
         !self.candidates.is_empty() || self.group.strict
     }
 }
 
 impl RoutePlan<'_> {
-    /// The weights of the groups for those that `has_records` says may be answered with something; a group without hands its
-    /// share to the others, and one of weight 0 gets nothing while another has more.
+    /// The weight of each group in the split of lookups, given which groups have records to answer with.
     ///
+    /// A group without records leaves its share to the others unless it is `strict`. A group of weight 0
+    /// gets nothing while another has more. Source:
     /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-values-weighted.html>
     pub fn weights(&self, has_records: impl Fn(usize) -> bool) -> Vec<u32> {
-        let chosen = |(at, group): (usize, &GroupPlan<'_>)| {
-            (group.may_be_chosen() && (group.group.strict || has_records(at)))
-                .then_some(u32::from(group.group.weight))
+        let weight = |(at, plan): (usize, &GroupPlan<'_>)| {
+            let is_chosen = plan.may_be_chosen() && (plan.group.strict || has_records(at));
+            is_chosen.then_some(u32::from(plan.group.weight))
         };
-        let weights: Vec<Option<u32>> = self.groups.iter().enumerate().map(chosen).collect();
+        let weights: Vec<Option<u32>> = self.groups.iter().enumerate().map(weight).collect();
         let all_zero = weights.iter().flatten().all(|weight| *weight == 0);
         weights
             .into_iter()

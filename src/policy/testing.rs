@@ -3,7 +3,7 @@
 use super::candidate::{Candidate, CandidateTarget};
 use crate::model::{Health, Labels};
 
-/// A candidate with this label and health, weight 1 and nothing else of note.
+/// A candidate with this label and health, address 127.0.0.1, port 80 and weight 1.
 pub(crate) fn candidate(label: &str, health: Health) -> Candidate {
     Candidate {
         label: label.to_owned(),

@@ -82,7 +82,7 @@ impl Catalog {
         let name = &asked.name;
         let is_own_server = |zone: &Zone| zone.built_in_ns && zone.ns.contains(name);
         let (kind, note) = match lookup {
-            Lookup::NxDomain(zone) | Lookup::Unknown(zone) if is_own_server(zone) => {
+            Lookup::NxDomain(zone) | Lookup::NotSynced(zone) if is_own_server(zone) => {
                 let note = format!("the name server of {}", zone.apex);
                 (NameKind::Namespace, note)
             }
@@ -104,7 +104,7 @@ impl Catalog {
                 (NameKind::NxDomain, "no instance has an address of this reverse name".to_owned())
             }
             Lookup::NxDomain(zone) => (NameKind::NxDomain, format!("no such service in {}", zone.apex)),
-            Lookup::Unknown(zone) => (NameKind::NotSynced, self.unknown(zone)),
+            Lookup::NotSynced(zone) => (NameKind::NotSynced, self.unknown(zone)),
             Lookup::External | Lookup::Service(..) => {
                 (NameKind::External, "under none of the namespaces here".to_owned())
             }

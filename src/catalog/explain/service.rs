@@ -144,8 +144,8 @@ impl Catalog {
         let complete = service.all_synced();
         let (candidates, reports): (Vec<_>, Vec<_>) =
             merge_with_reports(service.reports(), localities).into_iter().unzip();
-        let mut memory = owner_name.memory.clone();
-        let plan = policy::plan(rules, &candidates, localities, &mut memory, complete, self.now);
+        let (plan, memory) =
+            policy::plan(rules, &candidates, localities, &owner_name.memory, complete, self.now);
         let passes: Vec<_> = plan.routes.iter().map(|route| seen.passes(route.clients)).collect();
         let matched = passes.iter().position(|(passes, _)| *passes)?;
         let route = plan.routes.get(matched)?;
@@ -246,7 +246,7 @@ fn explain_groups(route: &RoutePlan<'_>, judge: &Judge<'_>, asked: &Asked) -> Ve
         strict: group.group.strict,
         tier: group.tier.map(|tier| tier + 1),
         hold_down_seconds: judge.held(at),
-        in_panic: group.panics,
+        in_panic: group.in_panic,
         near: judge.near(at).map(str::to_owned),
         records: judge.records(at).into_iter().take(asked.limit).collect(),
     };

@@ -245,7 +245,7 @@ impl<'a> Judge<'a> {
             return Some(match candidate.health {
                 // An unfit one that is let in may still be left out for its weight.
                 Health::Draining if !is_fit => with_reason(candidate, reports),
-                _ if is_fit || group.plan.panics || self.route.failed_open => {
+                _ if is_fit || group.plan.in_panic || self.route.failed_open => {
                     "weight 0, while others have more".to_owned()
                 }
                 _ => with_reason(candidate, reports),
@@ -273,7 +273,7 @@ impl<'a> Judge<'a> {
             };
         }
         let reason = with_reason(candidate, reports);
-        match group.plan.panics {
+        match group.plan.in_panic {
             true => format!("{reason}; answered since too few are fit (panic_threshold)"),
             false => format!("{reason}; answered since none is fit (fail-open)"),
         }

@@ -121,7 +121,7 @@ fn unknown_name(snapshot: &Snapshot) -> &'static str {
     let name: Name = "nobody.shop".parse().unwrap();
     match snapshot.view().lookup(name.as_wire()) {
         Lookup::NxDomain(_) => "nxdomain",
-        Lookup::Unknown(_) => "servfail",
+        Lookup::NotSynced(_) => "servfail",
         other => panic!("{other:?}"),
     }
 }

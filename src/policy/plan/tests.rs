@@ -27,11 +27,10 @@ fn version(version: &str, weight: u16) -> Group {
 }
 
 fn planned<'a>(policy: &'a Policy, candidates: &'a [Candidate]) -> ServicePlan<'a> {
-    let mut memory = Memory::new();
-    plan(policy, candidates, &Localities::default(), &mut memory, true, Instant::now())
+    plan(policy, candidates, &Localities::default(), &Memory::new(), true, Instant::now()).0
 }
 
-fn of(states: &[(Health, &str, u16)]) -> Vec<Candidate> {
+fn candidates(states: &[(Health, &str, u16)]) -> Vec<Candidate> {
     let one = |(at, (health, version, weight)): (usize, &(Health, &str, u16))| {
         let labels = [("version", *version)].into_iter().collect();
         Candidate { labels, weight: *weight, ..candidate(&format!("i{at}"), *health) }
@@ -43,25 +42,25 @@ fn labels<'a>(candidates: &[&'a Candidate]) -> Vec<&'a str> {
     candidates.iter().map(|one| one.label.as_str()).collect()
 }
 
-/// The plain service's one group.
+/// The health of the answered candidates of a service without routes, and whether it opened up.
 fn plain(states: &[Health], answers: AnswerSettings) -> (Vec<Health>, bool) {
-    let candidates = of(&states.iter().map(|health| (*health, "v1", 1)).collect::<Vec<_>>());
+    let candidates = candidates(&states.iter().map(|health| (*health, "v1", 1)).collect::<Vec<_>>());
     let policy = Policy::of_answers(answers);
     let plan = planned(&policy, &candidates);
     let [RoutePlan { clients: None, groups, failed_open }] = plan.routes.as_slice() else {
         panic!("{plan:?}")
     };
-    (groups[0].candidates.iter().map(|one| one.health).collect(), *failed_open || groups[0].panics)
+    (groups[0].candidates.iter().map(|one| one.health).collect(), *failed_open || groups[0].in_panic)
 }
 
 #[test]
-fn only_accepted_states_are_answered_while_there_is_one() {
+fn only_eligible_candidates_are_answered() {
     let answered = plain(&[Healthy, Unhealthy, Warning, Unknown, Draining], AnswerSettings::default());
     assert_eq!(answered, (vec![Healthy, Warning], false));
 }
 
 #[test]
-fn all_but_draining_are_answered_when_none_is_accepted() {
+fn all_but_draining_are_answered_when_none_is_eligible() {
     let answered = plain(&[Unhealthy, Unknown, Draining], AnswerSettings::default());
     assert_eq!(answered, (vec![Unhealthy, Unknown], true));
     assert_eq!(plain(&[Draining, Draining], AnswerSettings::default()), (vec![], false));
@@ -70,7 +69,7 @@ fn all_but_draining_are_answered_when_none_is_accepted() {
 }
 
 #[test]
-fn below_the_panic_threshold_the_unfit_are_answered_too() {
+fn below_the_panic_threshold_ineligible_are_answered_too() {
     let answers = AnswerSettings { panic_threshold: 50, ..AnswerSettings::default() };
     assert_eq!(plain(&[Healthy, Unhealthy, Draining], answers.clone()), (vec![Healthy], false));
     let three = plain(&[Healthy, Unhealthy, Unhealthy, Draining], answers);
@@ -78,10 +77,10 @@ fn below_the_panic_threshold_the_unfit_are_answered_too() {
 }
 
 #[test]
-fn weight_zero_gets_nothing_while_another_that_is_accepted_has_more() {
+fn weight_0_gets_nothing_while_an_eligible_one_has_more() {
     let weights = |given: &[(Health, u16)]| -> Vec<u16> {
         let candidates =
-            of(&given.iter().map(|(health, weight)| (*health, "v1", *weight)).collect::<Vec<_>>());
+            candidates(&given.iter().map(|(health, weight)| (*health, "v1", *weight)).collect::<Vec<_>>());
         let policy = Policy::of_answers(AnswerSettings::default());
         planned(&policy, &candidates).routes[0].groups[0].candidates.iter().map(|one| one.weight).collect()
     };
@@ -96,8 +95,9 @@ fn split(groups: Vec<Group>) -> Policy {
 }
 
 #[test]
-fn groups_take_what_their_filter_means_and_keep_their_weights() {
-    let candidates = of(&[(Healthy, "v1", 1), (Healthy, "v2", 1), (Unhealthy, "v2", 1), (Healthy, "v3", 1)]);
+fn groups_take_what_their_filter_matches() {
+    let candidates =
+        candidates(&[(Healthy, "v1", 1), (Healthy, "v2", 1), (Unhealthy, "v2", 1), (Healthy, "v3", 1)]);
     let policy = split(vec![version("v1", 90), version("v2", 10)]);
     let plan = planned(&policy, &candidates);
     assert_eq!(plan.routes.len(), 1);
@@ -109,8 +109,8 @@ fn groups_take_what_their_filter_means_and_keep_their_weights() {
 }
 
 #[test]
-fn a_group_with_nothing_eligible_hands_its_share_over_unless_it_is_strict() {
-    let candidates = of(&[(Healthy, "v1", 1), (Unhealthy, "v2", 1)]);
+fn an_empty_group_gives_up_its_share_unless_strict() {
+    let candidates = candidates(&[(Healthy, "v1", 1), (Unhealthy, "v2", 1)]);
     let policy = split(vec![version("v1", 90), version("v2", 10)]);
     let route = planned(&policy, &candidates).routes.remove(0);
     assert_eq!((route.weights(|_| true), route.failed_open), (vec![90, 0], false));
@@ -122,18 +122,18 @@ fn a_group_with_nothing_eligible_hands_its_share_over_unless_it_is_strict() {
 }
 
 #[test]
-fn a_group_of_weight_zero_stands_by() {
+fn a_group_of_weight_0_is_a_standby() {
     let policy = split(vec![version("v1", 1), version("v2", 0)]);
-    let both = of(&[(Healthy, "v1", 1), (Healthy, "v2", 1)]);
+    let both = candidates(&[(Healthy, "v1", 1), (Healthy, "v2", 1)]);
     assert_eq!(planned(&policy, &both).routes[0].weights(|_| true), [1, 0]);
-    let standby = of(&[(Unhealthy, "v1", 1), (Healthy, "v2", 1)]);
+    let standby = candidates(&[(Unhealthy, "v1", 1), (Healthy, "v2", 1)]);
     assert_eq!(planned(&policy, &standby).routes[0].weights(|_| true), [0, 1]);
 }
 
 #[test]
-fn a_route_fails_open_only_when_no_group_has_anything_fit() {
+fn a_route_fails_open_only_if_no_group_has_an_eligible_one() {
     let policy = split(vec![version("v1", 9), version("v2", 1)]);
-    let candidates = of(&[(Unhealthy, "v1", 1), (Unknown, "v2", 1), (Draining, "v2", 1)]);
+    let candidates = candidates(&[(Unhealthy, "v1", 1), (Unknown, "v2", 1), (Draining, "v2", 1)]);
     let route = planned(&policy, &candidates).routes.remove(0);
     assert!(route.failed_open);
     assert_eq!(labels(&route.groups[1].candidates), ["i1"]);
@@ -141,12 +141,12 @@ fn a_route_fails_open_only_when_no_group_has_anything_fit() {
 }
 
 #[test]
-fn who_matches_no_route_gets_everything() {
+fn a_client_that_matches_no_route_gets_everything() {
     let clients =
         ClientFilter { service: Some("magnanimo.test".parse().unwrap()), ..ClientFilter::default() };
     let route = Route { clients: Some(clients.clone()), split: vec![version("v1", 1)] };
     let policy = policy(AnswerSettings::default(), vec![route]);
-    let candidates = of(&[(Healthy, "v1", 1), (Healthy, "v2", 1)]);
+    let candidates = candidates(&[(Healthy, "v1", 1), (Healthy, "v2", 1)]);
     let plan = planned(&policy, &candidates);
     assert_eq!(plan.routes.len(), 2);
     assert_eq!(plan.routes[0].clients, Some(&clients));
@@ -155,7 +155,7 @@ fn who_matches_no_route_gets_everything() {
     assert_eq!(labels(&plan.routes[1].groups[0].candidates), ["i0", "i1"]);
 }
 
-/// How many candidates are in each place.
+/// How many candidates each ring has.
 type Counts = Vec<(String, usize)>;
 
 fn near(prefer: Near, spill_below: u8, places: &[(Health, Option<&str>)]) -> (Counts, Counts) {
@@ -183,7 +183,7 @@ fn ring(place: &str, count: usize) -> (String, usize) {
 }
 
 #[test]
-fn rings_are_drawn_around_zones_and_regions() {
+fn rings_are_by_zone_and_by_region() {
     let places = [
         (Healthy, Some("eu-west-1a")),
         (Healthy, Some("eu-west-1a")),
@@ -198,7 +198,7 @@ fn rings_are_drawn_around_zones_and_regions() {
 }
 
 #[test]
-fn a_zone_spills_over_when_too_few_are_fit() {
+fn a_zone_spills_over_if_too_few_are_eligible() {
     let places = [
         (Healthy, Some("eu-west-1a")),
         (Unhealthy, Some("eu-west-1a")),
@@ -213,10 +213,10 @@ fn a_zone_spills_over_when_too_few_are_fit() {
 }
 
 #[test]
-fn weight_0_is_for_when_no_other_is_fit_and_panics_by_itself() {
+fn weight_0_panics_separately() {
     let policy = policy(AnswerSettings { panic_threshold: 50, ..AnswerSettings::default() }, Vec::new());
     let answered = |states: &[(Health, &str, u16)]| {
-        let candidates = of(states);
+        let candidates = candidates(states);
         let plan = planned(&policy, &candidates);
         labels(&plan.routes[0].groups[0].candidates).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
@@ -227,7 +227,7 @@ fn weight_0_is_for_when_no_other_is_fit_and_panics_by_itself() {
 }
 
 #[test]
-fn what_is_remembered_goes_with_its_group() {
+fn memory_follows_its_group() {
     let for_magnanimo = |split: Vec<Group>| Route {
         clients: Some(ClientFilter {
             service: Some("magnanimo.test".parse().unwrap()),
@@ -244,7 +244,7 @@ fn what_is_remembered_goes_with_its_group() {
         AnswerSettings::default(),
         vec![for_magnanimo(vec![version("v1", 1)]), for_all(vec![version("v2", 9), version("v3", 1)])],
     );
-    let kept = carried(&memory, &before, &after);
+    let kept = carry_over(&memory, &before, &after);
     let kept: Vec<_> = kept.into_iter().map(|(place, state)| (place, state.tier)).collect();
     assert_eq!(kept, [((1, 0), 2)]);
 }
