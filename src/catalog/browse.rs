@@ -13,7 +13,8 @@ use super::{
 use crate::model::Name;
 
 impl View<'_> {
-    /// Finds what a name (wire format, lower case) means to a browser; its zone's apex begins at `apex_at`.
+    /// Finds what a name (wire format, lower case) means to a browser; its zone's apex begins at
+    /// `apex_at`.
     pub(super) fn browse<'v>(&'v self, zone: &'v Zone, name: &[u8], apex_at: usize) -> Option<Lookup<'v>> {
         let labels = name.get(..apex_at)?;
         if DOMAINS.contains(&labels) {

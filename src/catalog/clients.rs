@@ -1,8 +1,9 @@
 //! Clients: who asks from which address.
 //!
-//! Routes are for clients that are instances themselves: pods and machines that the sources report. What routes ask of
-//! them is known when the configuration is loaded, so each address is given, when its instances change, one bit for each such
-//! question; a query tests a bit. An address that tells more than one possible client apart does not decide: it matches nothing.
+//! Routes are for clients that are instances themselves: pods and machines that the sources report.
+//! What routes ask of them is known when the configuration is loaded, so each address is given,
+//! when its instances change, one bit for each such question; a query tests a bit. An address that
+//! tells more than one possible client apart does not decide: it matches nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -32,8 +33,8 @@ pub struct ClientTest {
 pub(super) struct ClientProfile {
     /// One bit for each identity that routes ask for.
     bits: Box<[u64]>,
-    /// One bit for each that some of those who have the address match where others do not, or none can be told; empty if there
-    /// is no such one.
+    /// One bit for each that some of those who have the address match where others do not, or none
+    /// can be told; empty if there is no such one.
     ambiguous: Box<[u64]>,
     locality: Option<Locality>,
 }
@@ -104,7 +105,8 @@ impl Client {
         }
     }
 
-    /// Tells whether several share its address, so that not every route can tell whether it is theirs.
+    /// Tells whether several share its address, so that not every route can tell whether it is
+    /// theirs.
     pub fn is_ambiguous(&self) -> bool {
         self.known.as_deref().is_some_and(|known| !known.ambiguous.is_empty())
     }
@@ -181,7 +183,8 @@ impl ClientIndex {
         Self { tests: ClientTests::new(config), ..Self::default() }
     }
 
-    /// Notes that `member` reports `after` where it reported `before`. Costs nothing where nobody asks.
+    /// Notes that `member` reports `after` where it reported `before`. Costs nothing where nobody
+    /// asks.
     pub(super) fn note(&mut self, member: &Member, before: Option<&Instance>, after: Option<&Instance>) {
         if !self.tests.needed || before == after {
             return;
@@ -211,7 +214,8 @@ impl ClientIndex {
         self.reporters.get(&address.to_canonical()).into_iter().flatten()
     }
 
-    /// Takes the addresses that have changed, with what is known of each now. `find` gives what a reporter says.
+    /// Takes the addresses that have changed, with what is known of each now. `find` gives what a
+    /// reporter says.
     pub(super) fn changed<'i>(
         &mut self,
         localities: &Localities,
@@ -261,8 +265,8 @@ impl ClientIndex {
     }
 }
 
-/// What makes two reports one client: a pod has its address to itself, whatever services it belongs to; of other
-/// sources each instance is one.
+/// What makes two reports one client: a pod has its address to itself, whatever services it belongs
+/// to; of other sources each instance is one.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct PossibleClientKey<'i> {
     source: &'i SourceId,

@@ -125,8 +125,9 @@ impl Compiler<'_> {
             let rotation = self.rotations.id_of(ListKey { owner: ListOwner::Route(place), list }, self.ids);
             Some(GroupRotation { shares, rotation })
         };
-        // A and AAAA are divided alike, by who has any address: a client that asks for both must be able to get both from
-        // one group, and one that has no address of a family must not send all of that family's clients elsewhere.
+        // A and AAAA are divided alike, by who has any address: a client that asks for both must be
+        // able to get both from one group, and one that has no address of a family must not send
+        // all of that family's clients elsewhere.
         let rotations = GroupRotations {
             v4: turn(RecordList::V4, &Pool::has_any),
             v6: turn(RecordList::V6, &Pool::has_any),
@@ -166,7 +167,8 @@ impl Compiler<'_> {
         Pool { v4, v6, hosts: hosts.into_iter().map(|(host, _)| host).collect(), srv, ports }
     }
 
-    /// Makes a list of records with their weights; `further` are the weights of what takes its turn behind them.
+    /// Makes a list of records with their weights; `further` are the weights of what takes its turn
+    /// behind them.
     fn list<T>(
         &mut self,
         owner: &ListOwner,
@@ -188,7 +190,8 @@ impl Compiler<'_> {
     }
 }
 
-/// Packs all instances, whatever their health, under their labels and aliases, their labels' facts as TXT data if `txt`.
+/// Packs all instances, whatever their health, under their labels and aliases, their labels' facts
+/// as TXT data if `txt`.
 fn pack(service: &Name, candidates: &[Candidate], txt: bool) -> PackedInstances {
     let mut instances = PackedInstancesBuilder::new(txt);
     for candidate in candidates {

@@ -1,15 +1,18 @@
-//! Browsing (DNS-SD, RFC 6763): which services have a port of a name, and how their instances are called there.
+//! Browsing (DNS-SD, RFC 6763): which services have a port of a name, and how their instances are
+//! called there.
 //!
-//! A table leads from `_port._proto.ns` to the services that have such a port, and from `_services._dns-sd._udp.ns` to those
-//! names. Which of a service's instances are answered stands in the service, so a change to one touches nothing else, unless
-//! it brings the first port of a name or takes the last one.
+//! A table leads from `_port._proto.ns` to the services that have such a port, and from
+//! `_services._dns-sd._udp.ns` to those names. Which of a service's instances are answered stands
+//! in the service, so a change to one touches nothing else, unless it brings the first port of a
+//! name or takes the last one.
 
 use arrayvec::ArrayVec;
 
 use super::{names::Names, pool::InstanceId, service::Service, zone::Zone};
 use crate::model::{Name, NamedPort, stable_hash};
 
-/// The names that clients ask first for (RFC 6763 section 11), below the zone's apex: where to browse, also when nobody chooses.
+/// The names that clients ask first for (RFC 6763 section 11), below the zone's apex: where to
+/// browse, also when nobody chooses.
 pub(super) const DOMAINS: [&[u8]; 2] = [b"\x01b\x07_dns-sd\x04_udp", b"\x02lb\x07_dns-sd\x04_udp"];
 
 /// Longest label, in octets (RFC 1035 section 2.3.4).
@@ -60,8 +63,9 @@ pub struct BrowsedInstance {
     pub port: u16,
 }
 
-/// The label by which an instance is browsed: `instance.service`, of their wire labels (without the first one's length) as one
-/// label with a dot in it (RFC 6763 section 4.3). One that is too long is cut and told from others by a hash.
+/// The label by which an instance is browsed: `instance.service`, of their wire labels (without the
+/// first one's length) as one label with a dot in it (RFC 6763 section 4.3). One that is too long
+/// is cut and told from others by a hash.
 pub fn browsed_label(instance: &[u8], service: &[u8]) -> ArrayVec<u8, MAX_LABEL> {
     let text = || instance.iter().copied().chain(dotted(service));
     if !is_cut(instance, service) {
@@ -121,7 +125,8 @@ fn port_octets(port: &NamedPort) -> Option<impl Iterator<Item = u8>> {
     Some(label(&*port.name)?.chain(label(port.protocol.as_str())?))
 }
 
-/// Tells whether a name that leads to others is one of a kind of services; cut labels begin as instances' do, with a letter or digit.
+/// Tells whether a name that leads to others is one of a kind of services; cut labels begin as
+/// instances' do, with a letter or digit.
 pub(super) fn is_kind(name: &[u8]) -> bool {
     name.get(1) == Some(&b'_')
 }

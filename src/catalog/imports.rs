@@ -31,7 +31,8 @@ impl Catalog {
         for name in before.union(&services) {
             self.settle_rules(name, import);
         }
-        // Names first, then the end of not knowing: a reader in between sees SERVFAIL, never a wrong NXDOMAIN.
+        // Names first, then the end of not knowing: a reader in between sees SERVFAIL, never a
+        // wrong NXDOMAIN.
         self.publish();
         if first_word && let Some((zone, _)) = self.snapshot.zone(import.apex.as_wire()) {
             self.snapshot.import_synced(zone);
@@ -49,7 +50,8 @@ impl Catalog {
             .filter(move |(import, state)| import.apex == near.apex && state.services.contains(name))
     }
 
-    /// Where several imports list a name, the first of the file says what its answers look like, whoever was heard first.
+    /// Where several imports list a name, the first of the file says what its answers look like,
+    /// whoever was heard first.
     pub(super) fn settle_rules(&mut self, name: &Name, near: &Import) {
         let first = self.listed_by(name, near).min_by_key(|(import, _)| (import.place, &import.source));
         let Some(policy) = first.map(|(_, state)| Arc::clone(&state.policy)) else { return };
@@ -63,7 +65,8 @@ impl Catalog {
         }
     }
 
-    /// Adds an import's member to a service; a name that the zone's file has, be it a subset name, is the file's alone.
+    /// Adds an import's member to a service; a name that the zone's file has, be it a subset name,
+    /// is the file's alone.
     pub(super) fn add_imported_member(&mut self, member: Member, import: &Import) {
         let name = member.service.clone();
         if self.additional_names.contains_key(&name) {

@@ -1,9 +1,9 @@
 //! Merging: the reports of a service's members become one list of candidates.
 //!
-//! Two reports with an address and port in common are about one instance. The result does not depend on
-//! the order of members or reports: candidates are the connected components of "has a socket in
-//! common", and a value that only one report can give (label, locality) is that of the first report in
-//! the order of members and ids.
+//! Two reports with an address and port in common are about one instance. The result does not
+//! depend on the order of members or reports: candidates are the connected components of "has a
+//! socket in common", and a value that only one report can give (label, locality) is that of the
+//! first report in the order of members and ids.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -194,7 +194,8 @@ fn first<'a>(mut values: impl Iterator<Item = &'a Option<Arc<str>>>) -> Option<A
     values.find_map(Clone::clone)
 }
 
-/// Makes labels unique within the service: candidates that share a label get a hash of their member appended.
+/// Makes labels unique within the service: candidates that share a label get a hash of their member
+/// appended.
 fn make_labels_unique(candidates: &mut [Candidate], groups: &[(SocketKey, Vec<&MemberReport<'_>>)]) {
     let mut wanted: HashMap<String, usize> = HashMap::new();
     for candidate in candidates.iter() {

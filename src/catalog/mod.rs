@@ -1,14 +1,16 @@
 //! The catalog: what every source said, merged and compiled into what is answered.
 //!
 //! One worker is the only writer. It keeps each member's last word, merges the members of a service
-//! ([`merge`], independent of their order), applies policy and publishes the compiled [`Service`]. Only services
-//! that an update touched are compiled again, and publishing one replaces one entry of a table: a change costs
-//! its service, never its namespace.
+//! ([`merge`], independent of their order), applies policy and publishes the compiled [`Service`].
+//! Only services that an update touched are compiled again, and publishing one replaces one entry
+//! of a table: a change costs its service, never its namespace.
 //!
-//! Rejected: one immutable map of everything behind one pointer (a change to one instance of 100,000 services would copy a
-//! table of 100,000), and a persistent tree (four to five dependent loads a look-up where the hash table has one or two).
+//! Rejected: one immutable map of everything behind one pointer (a change to one instance of
+//! 100,000 services would copy a table of 100,000), and a persistent tree (four to five dependent
+//! loads a look-up where the hash table has one or two).
 //!
-//! Imports [`crate::model`], [`crate::config`] and [`crate::policy`]; never a source, never the answer path.
+//! Imports [`crate::model`], [`crate::config`] and [`crate::policy`]; never a source, never the
+//! answer path.
 
 mod browse;
 mod clients;

@@ -2,7 +2,8 @@
 
 use crate::model::Name;
 
-/// Names are hashed at every query, by a hash that is quick for short keys and seeded against chosen collisions.
+/// Names are hashed at every query, by a hash that is quick for short keys and seeded against
+/// chosen collisions.
 pub(super) type NameHasher = foldhash::fast::RandomState;
 
 /// The table of one kind of links.

@@ -45,11 +45,13 @@ pub struct RotatingList<T> {
     pub records: Box<[T]>,
     /// The cursor that turns them.
     pub rotation: RotationId,
-    /// Whose turn it is to be first, where that is not simply everybody's after the other. Boxed, since few have it.
+    /// Whose turn it is to be first, where that is not simply everybody's after the other. Boxed,
+    /// since few have it.
     pub shares: Option<Box<Shares>>,
 }
 
-/// One SRV record (RFC 2782); all have priority 0: policy decides who is answered, not who is tried first.
+/// One SRV record (RFC 2782); all have priority 0: policy decides who is answered, not who is tried
+/// first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SrvRecord {
     /// Its share.
@@ -99,8 +101,8 @@ impl GroupPools {
     }
 }
 
-/// Whose turn it is among the groups of a route: each kind of question has cursors of its own, so that a client that
-/// asks for A and AAAA sees the shares in both.
+/// Whose turn it is among the groups of a route: each kind of question has cursors of its own, so
+/// that a client that asks for A and AAAA sees the shares in both.
 #[derive(Debug, Default)]
 pub struct GroupRotations {
     /// For A.
@@ -114,7 +116,8 @@ pub struct GroupRotations {
 }
 
 impl GroupRotations {
-    /// The rotation among the groups for one list; a named port is given by its place among the service's.
+    /// The rotation among the groups for one list; a named port is given by its place among the
+    /// service's.
     #[inline]
     pub fn get(&self, list: RecordList<usize>) -> Option<&GroupRotation> {
         match list {

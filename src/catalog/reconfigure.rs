@@ -1,12 +1,13 @@
 //! A new configuration for a catalog that runs: what is known is carried over.
 //!
-//! Everything new is made beside what is answered from (zones, tables, compiled services), and readers move from the
-//! one to the other when the worker swaps the cell, once. Changing the old tables in place was rejected: readers would see
-//! some services under the old configuration and some under the new one, and names that move from one namespace to
-//! another would be missing in between.
+//! Everything new is made beside what is answered from (zones, tables, compiled services), and
+//! readers move from the one to the other when the worker swaps the cell, once. Changing the old
+//! tables in place was rejected: readers would see some services under the old configuration and
+//! some under the new one, and names that move from one namespace to another would be missing in
+//! between.
 //!
-//! *Cost*: every service is compiled, about 10 µs each, and for as long as readers are on their way out both tables are
-//! in memory. Updates wait meanwhile; answers do not.
+//! *Cost*: every service is compiled, about 10 µs each, and for as long as readers are on their way
+//! out both tables are in memory. Updates wait meanwhile; answers do not.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -42,18 +43,20 @@ pub struct Reconfiguration {
 type MemberRules<'c> = Vec<(Member, &'c MemberRule)>;
 
 impl Catalog {
-    /// Goes over to another configuration. What is answered from is the new [`snapshot`](Self::snapshot) from here on,
-    /// complete when this returns; the old one stays as it is for those who still read it.
+    /// Goes over to another configuration. What is answered from is the new
+    /// [`snapshot`](Self::snapshot) from here on, complete when this returns; the old one stays as
+    /// it is for those who still read it.
     ///
-    /// A member keeps what its source said if its rule is the same, wherever in `from` it stands now. Failing that it
-    /// keeps what the member in its place said, until the source says something else: the next `Reset` replaces by
-    /// difference, so nothing goes empty in between. A member that has neither is unheard, and one that is gone is gone;
-    /// but a service that would have no member that was heard keeps its old instances until its new source is heard.
-    /// A service that stays keeps its rotation. An import keeps its names and, if it asks for the same ones, its word on
-    /// which names do not exist.
+    /// A member keeps what its source said if its rule is the same, wherever in `from` it stands
+    /// now. Failing that it keeps what the member in its place said, until the source says
+    /// something else: the next `Reset` replaces by difference, so nothing goes empty in between. A
+    /// member that has neither is unheard, and one that is gone is gone; but a service that would
+    /// have no member that was heard keeps its old instances until its new source is heard. A
+    /// service that stays keeps its rotation. An import keeps its names and, if it asks for the
+    /// same ones, its word on which names do not exist.
     ///
-    /// Updates that were sent under the old configuration must have been applied before: afterwards their members may
-    /// mean something else.
+    /// Updates that were sent under the old configuration must have been applied before: afterwards
+    /// their members may mean something else.
     pub fn reconfigure(&mut self, change: &Reconfiguration) -> Retained {
         let mut next = Self::unpublished(&change.to, change.serial);
         (next.began, next.now) = (self.began, self.now);
@@ -131,7 +134,8 @@ impl Catalog {
         next.settle_rules(&name, import);
     }
 
-    /// Lets every name that stays keep its cursors, and the tiers in use where the tiers are the same.
+    /// Lets every name that stays keep its cursors, and the tiers in use where the tiers are the
+    /// same.
     fn carry_owner_names(&mut self, next: &mut Self) {
         let mut ids: RotationIds = std::mem::take(&mut self.rotation_ids);
         let mut before: HashMap<Name, OwnerName> = self
@@ -222,8 +226,9 @@ fn carry_members(
     }
 }
 
-/// Lets a service of which nothing is heard keep all the instances that it had, as those of its first member: a service that
-/// moves from one source to another is answered all the while. They go with that member's first word.
+/// Lets a service of which nothing is heard keep all the instances that it had, as those of its
+/// first member: a service that moves from one source to another is answered all the while. They go
+/// with that member's first word.
 fn adopt(old: &ServiceState, new: &mut ServiceState) {
     if new.members.values().any(|state| state.synced) {
         return;

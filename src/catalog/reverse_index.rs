@@ -1,7 +1,9 @@
-//! Links: the way back, from what a question may name to the names that have it, such as from an address to its instances.
+//! Links: the way back, from what a question may name to the names that have it, such as from an
+//! address to its instances.
 //!
-//! Services add to them and take from them as they are compiled. Changes are gathered over all services that are published
-//! together, so that many that share a key cost no more than their number.
+//! Services add to them and take from them as they are compiled. Changes are gathered over all
+//! services that are published together, so that many that share a key cost no more than their
+//! number.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -100,7 +102,8 @@ impl ReverseIndex {
         }
     }
 
-    /// Every address of every instance within the reverse networks, whatever the instance's health, with its first name.
+    /// Every address of every instance within the reverse networks, whatever the instance's health,
+    /// with its first name.
     fn addresses_of(&self, service: &Name, candidates: &[Candidate]) -> Vec<(IpAddr, Name)> {
         let mut links = Vec::new();
         if self.reverse.is_empty() {
@@ -121,7 +124,8 @@ impl ReverseIndex {
     }
 }
 
-/// From the kinds of a service's named ports to the service, and from labels that are cut to their instances.
+/// From the kinds of a service's named ports to the service, and from labels that are cut to their
+/// instances.
 fn browsed_of(service: &Name, zone: &Zone, candidates: &[Candidate]) -> Vec<(Name, Name)> {
     let Some(below) = service.below(&zone.apex) else { return Vec::new() };
     let ports: HashSet<_> =
@@ -156,7 +160,8 @@ impl<K> Default for KeyChanges<K> {
 }
 
 impl<K: Clone + Ord + Hash + Send + Sync> KeyChanges<K> {
-    /// Notes how what a service has `now` differs from what it had. *Cost*: its number of links, times the logarithm.
+    /// Notes how what a service has `now` differs from what it had. *Cost*: its number of links,
+    /// times the logarithm.
     fn replace(&mut self, before: &mut Vec<(K, Name)>, mut now: Vec<(K, Name)>) {
         now.sort_unstable();
         now.dedup();
@@ -170,8 +175,8 @@ impl<K: Clone + Ord + Hash + Send + Sync> KeyChanges<K> {
         *before = now;
     }
 
-    /// Makes the changes; gives the keys that are new and those that nobody has any more. *Cost*: the names behind each key
-    /// that changes.
+    /// Makes the changes; gives the keys that are new and those that nobody has any more. *Cost*:
+    /// the names behind each key that changes.
     fn apply(self, links: &NamesByKey<K>) -> (Vec<K>, Vec<K>) {
         let links = links.pin();
         let (mut come, mut gone) = (Vec::new(), Vec::new());

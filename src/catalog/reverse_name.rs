@@ -1,4 +1,5 @@
-//! Reverse names: what stands for an address below `in-addr.arpa` (RFC 1035 section 3.5) and `ip6.arpa` (RFC 3596 section 2.5).
+//! Reverse names: what stands for an address below `in-addr.arpa` (RFC 1035 section 3.5) and
+//! `ip6.arpa` (RFC 3596 section 2.5).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -37,12 +38,14 @@ pub(super) fn zone(network: &Network, serial: u32) -> Option<Zone> {
     })
 }
 
-/// The name that all reverse names of a network are at or below; its length must end at a label's border.
+/// The name that all reverse names of a network are at or below; its length must end at a label's
+/// border.
 pub(super) fn apex(network: &Network) -> Option<Name> {
     network.reverse_name()
 }
 
-/// Reads a name (wire format, lower case) at or below a reverse zone's apex; `None` if no address has such a name.
+/// Reads a name (wire format, lower case) at or below a reverse zone's apex; `None` if no address
+/// has such a name.
 pub(super) fn read(name: &[u8]) -> Option<Reversed> {
     match name.strip_suffix(V4) {
         Some(labels) => read_v4(labels),

@@ -9,8 +9,9 @@ use crate::config::Near;
 
 /// The number of a cursor that turns one list of records, such as the A records of one service.
 ///
-/// A and AAAA and each SRV list have one each: else a client that always asks for both would see every second instance.
-/// The cursors themselves belong to whoever answers; only their numbers are here, and they survive recompiling.
+/// A and AAAA and each SRV list have one each: else a client that always asks for both would see
+/// every second instance. The cursors themselves belong to whoever answers; only their numbers are
+/// here, and they survive recompiling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RotationId(u32);
 
@@ -21,7 +22,8 @@ impl RotationId {
     }
 }
 
-/// Hands out cursor numbers and takes back those of services that are gone, so that they stay small and dense.
+/// Hands out cursor numbers and takes back those of services that are gone, so that they stay small
+/// and dense.
 #[derive(Debug, Default)]
 pub struct RotationIds {
     next: u32,
@@ -88,7 +90,8 @@ pub enum RecordList<P> {
 /// The cursor numbers of one service.
 #[derive(Debug, Default)]
 pub(super) struct ServiceRotations {
-    /// Those of the service's three plain lists, which nearly all services have: A, AAAA and SRV for everybody.
+    /// Those of the service's three plain lists, which nearly all services have: A, AAAA and SRV
+    /// for everybody.
     plain: [Option<RotationId>; 3],
     others: HashMap<ListKey, RotationId>,
     /// Whose lists the last compile still had.

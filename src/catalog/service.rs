@@ -1,4 +1,5 @@
-//! One service as it is answered: everything that any question about it needs, in a few compact arrays.
+//! One service as it is answered: everything that any question about it needs, in a few compact
+//! arrays.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
@@ -29,12 +30,13 @@ pub struct Service {
     pub all_synced: bool,
     /// What is answered.
     pub answers: Answers,
-    /// The names of its ports, `_port._proto` as wire labels without an end, sorted. They exist whatever the health of who
-    /// has them, as the service's own does.
+    /// The names of its ports, `_port._proto` as wire labels without an end, sorted. They exist
+    /// whatever the health of who has them, as the service's own does.
     pub ports: Box<[Box<[u8]>]>,
     /// Every instance, whatever its health.
     pub instances: PackedInstances,
-    /// For each named port the instances that are answered to anybody, sorted; empty where nobody can browse.
+    /// For each named port the instances that are answered to anybody, sorted; empty where nobody
+    /// can browse.
     pub browsed: Box<[Box<[InstanceId]>]>,
 }
 
@@ -65,7 +67,8 @@ pub enum Position<'s> {
 }
 
 impl Service {
-    /// What the name is that has these labels in front of the service's: wire format without an end.
+    /// What the name is that has these labels in front of the service's: wire format without an
+    /// end.
     #[inline]
     pub fn position(&self, below: &[u8]) -> Position<'_> {
         if below.is_empty() {
@@ -110,13 +113,15 @@ impl Service {
     }
 }
 
-/// The instances of one service: labels and addresses packed into one array each, since there may be a million.
+/// The instances of one service: labels and addresses packed into one array each, since there may
+/// be a million.
 #[derive(Debug, Default)]
 pub struct PackedInstances {
-    /// Sorted by label (aliases are rows of their own), so that a question's label can be searched for.
+    /// Sorted by label (aliases are rows of their own), so that a question's label can be searched
+    /// for.
     rows: Box<[Row]>,
-    /// Wire labels (length, then octets), one behind the other; each with its TXT data behind it (two octets that are its
-    /// length, then the data) where `has_txt`.
+    /// Wire labels (length, then octets), one behind the other; each with its TXT data behind it
+    /// (two octets that are its length, then the data) where `has_txt`.
     labels: Box<[u8]>,
     has_txt: bool,
     v4: Box<[Ipv4Addr]>,
@@ -170,7 +175,8 @@ impl PackedInstances {
         self.rows.get(id.0 as usize).map(|row| self.answer(row))
     }
 
-    /// The TXT data of the instance with this label in wire format; `None` if the service's instances have none.
+    /// The TXT data of the instance with this label in wire format; `None` if the service's
+    /// instances have none.
     pub fn txt(&self, label: &[u8]) -> Option<&[u8]> {
         let row = self.row(label).filter(|_| self.has_txt)?;
         let behind = self.labels.get(row.label as usize + label.len()..)?;
@@ -232,8 +238,8 @@ impl PackedInstancesBuilder {
         Self { has_txt, ..Self::default() }
     }
 
-    /// Adds an instance under several labels, each at most 63 octets; a label that is taken already is left out. `text` is
-    /// its TXT data, if there is any.
+    /// Adds an instance under several labels, each at most 63 octets; a label that is taken already
+    /// is left out. `text` is its TXT data, if there is any.
     pub(super) fn add<'a>(
         &mut self,
         labels: impl IntoIterator<Item = &'a str>,

@@ -1,8 +1,9 @@
 //! The snapshot: what answers are read from.
 //!
-//! One table maps service names to compiled [`Service`]s. All that one answer needs is within one service, reached by one
-//! look-up, so an answer never mixes two states. Reading never waits: the table's readers are lock-free, and a [`View`]
-//! keeps what it has found alive without counting references.
+//! One table maps service names to compiled [`Service`]s. All that one answer needs is within one
+//! service, reached by one look-up, so an answer never mixes two states. Reading never waits: the
+//! table's readers are lock-free, and a [`View`] keeps what it has found alive without counting
+//! references.
 
 use std::{
     collections::HashMap,
@@ -26,7 +27,8 @@ use crate::{
     policy::Localities,
 };
 
-/// The cell that holds the current snapshot; replaced as a whole only when the configuration changes.
+/// The cell that holds the current snapshot; replaced as a whole only when the configuration
+/// changes.
 pub type SnapshotCell = arc_swap::ArcSwap<Snapshot>;
 
 type ByName<V> = papaya::HashMap<Name, V, NameHasher>;
@@ -46,7 +48,8 @@ pub struct Snapshot {
 pub(super) struct Tables {
     /// By full name, over all zones.
     services: ByName<Service>,
-    /// How many services (or inner apexes) stand below a name that is itself none, such as `_tcp` below an apex.
+    /// How many services (or inner apexes) stand below a name that is itself none, such as `_tcp`
+    /// below an apex.
     empty_non_terminals: ByName<usize>,
     /// What is known of who asks, by address; empty where no answer depends on it.
     clients: papaya::HashMap<IpAddr, Arc<ClientProfile>, NameHasher>,
@@ -107,7 +110,8 @@ impl Snapshot {
         for zone in snapshot.zones.values() {
             let unsynced = zone.unsynced_imports.load(Ordering::Relaxed);
             snapshot.tables.unsynced_imports.fetch_add(unsynced, Ordering::Relaxed);
-            // Names between an inner zone's apex and the outer one's exist, since the inner apex does.
+            // Names between an inner zone's apex and the outer one's exist, since the inner apex
+            // does.
             let outer =
                 zone.apex.parent().and_then(|above| Some(snapshot.zone(above.as_wire())?.0.apex.clone()));
             if let Some(outer) = outer {
@@ -128,8 +132,9 @@ impl Snapshot {
         View { snapshot: self, services: self.tables.services.pin(), was_unsynced, links }
     }
 
-    /// Finds the zone with the longest apex that `name` (wire format, lower case) is at or below, and how many bytes of it
-    /// stand before the apex. *Cost*: one hash look-up for each label of the name.
+    /// Finds the zone with the longest apex that `name` (wire format, lower case) is at or below,
+    /// and how many bytes of it stand before the apex. *Cost*: one hash look-up for each label of
+    /// the name.
     pub(super) fn zone(&self, name: &[u8]) -> Option<(&Arc<Zone>, usize)> {
         let mut at = 0;
         loop {
@@ -144,7 +149,8 @@ impl Snapshot {
         }
     }
 
-    /// Notes that an import of `zone` has been heard. The names that it brought must have been put before.
+    /// Notes that an import of `zone` has been heard. The names that it brought must have been put
+    /// before.
     pub(super) fn import_synced(&self, zone: &Zone) {
         zone.unsynced_imports.fetch_sub(1, Ordering::Release);
         self.tables.unsynced_imports.fetch_sub(1, Ordering::Release);
@@ -207,9 +213,11 @@ impl View<'_> {
     /// Most labels that a service's name has below the apex: `_svc._proto`.
     const SERVICE_LABELS: usize = 2;
 
-    /// Looks up `name` (wire format, lower case): the longest service name that is `name` or above it, or what else it is.
+    /// Looks up `name` (wire format, lower case): the longest service name that is `name` or above
+    /// it, or what else it is.
     ///
-    /// *Cost*: one hash look-up for a service's own name; for others one for each label and service name tried.
+    /// *Cost*: one hash look-up for a service's own name; for others one for each label and service
+    /// name tried.
     pub fn lookup(&self, name: &[u8]) -> Lookup<'_> {
         if let Some(service) = self.services.get(name) {
             return Lookup::Service(service, 0);
@@ -233,7 +241,8 @@ impl View<'_> {
         if zone.unsynced_imports.load(Ordering::Acquire) > 0 {
             return Lookup::NotSynced(zone);
         }
-        // A list that was heard since reading began may have put the name behind our back: then look again.
+        // A list that was heard since reading began may have put the name behind our back: then
+        // look again.
         self.was_unsynced
             .then(|| self.service_at_or_above(name, apex_at))
             .flatten()
@@ -286,7 +295,8 @@ impl View<'_> {
 
     /// Tries the names above `name` that a service can have, the longest first.
     fn service_above(&self, name: &[u8], apex_at: usize) -> Option<Lookup<'_>> {
-        // Where the last labels before the apex begin; names may have 127 labels, services never more than two.
+        // Where the last labels before the apex begin; names may have 127 labels, services never
+        // more than two.
         let mut starts = [0; View::SERVICE_LABELS];
         let mut at = 0;
         while at < apex_at {
@@ -302,9 +312,11 @@ impl View<'_> {
         })
     }
 
-    /// Finds out who asks from `network`, which is one address unless a forwarder says no more than a part of it.
+    /// Finds out who asks from `network`, which is one address unless a forwarder says no more than
+    /// a part of it.
     ///
-    /// *Cost*: one hash look-up, one reference count, and the configured localities one after the other.
+    /// *Cost*: one hash look-up, one reference count, and the configured localities one after the
+    /// other.
     pub fn client(&self, network: Network) -> Client {
         let clients = &self.snapshot.tables.clients;
         let localities = &self.snapshot.localities;

@@ -304,7 +304,8 @@ impl Catalog {
         self.touched.insert(name.clone());
     }
 
-    /// Lets `change` change what a member said; an update of a member that is not followed (any more) is dropped.
+    /// Lets `change` change what a member said; an update of a member that is not followed (any
+    /// more) is dropped.
     fn change_member(
         &mut self,
         member: &Member,

@@ -5,11 +5,11 @@ use crate::model::Labels;
 /// Most octets of TXT data: with names and headers around it, it must fit into one message.
 const MOST: usize = 60_000;
 
-/// One character-string `key=value` for each label, in the order of their keys; a single empty one if there is none, since a
-/// TXT record has at least one (RFC 6763 section 6.1).
+/// One character-string `key=value` for each label, in the order of their keys; a single empty one
+/// if there is none, since a TXT record has at least one (RFC 6763 section 6.1).
 ///
-/// Left out is what a client could not read: more than 255 octets with the key, and keys that are empty or have other
-/// characters than printable ASCII, or "=" (section 6.4).
+/// Left out is what a client could not read: more than 255 octets with the key, and keys that are
+/// empty or have other characters than printable ASCII, or "=" (section 6.4).
 pub(super) fn data(labels: &Labels) -> Vec<u8> {
     let mut data = Vec::new();
     for (key, value) in labels.iter().filter(|(key, _)| is_key(key)) {

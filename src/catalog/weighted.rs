@@ -1,14 +1,17 @@
 //! Shares: whose turn it is when some have more than others.
 
-/// Divides turns among some in proportion to their weights, exactly: of any run of [`total`](Self::total) turns each has its
-/// weight's number, and they are spread out evenly in between.
+/// Divides turns among some in proportion to their weights, exactly: of any run of
+/// [`total`](Self::total) turns each has its weight's number, and they are spread out evenly in
+/// between.
 ///
-/// Turn *n* goes to the owner of the point *n* × stride on a circle whose length is the sum of the weights, on which each
-/// owns an arc of its weight. With a stride that has no factor in common with the length every point is met once a round. With one as long
-/// as an arc that arc is met as evenly as can be, so of two owners each has its share of any run of turns but for less than one; of more,
-/// one near the golden section of the circle lets no part of it wait long. So a turn needs no state but its number,
-/// no table however large the weights are, and no dice. Nginx' smooth weighted round-robin, which spreads as well, keeps a number for each
-/// owner and looks at all of them at every turn.
+/// Turn *n* goes to the owner of the point *n* × stride on a circle whose length is the sum of the
+/// weights, on which each owns an arc of its weight. With a stride that has no factor in common
+/// with the length every point is met once a round. With one as long as an arc that arc is met as
+/// evenly as can be, so of two owners each has its share of any run of turns but for less than one;
+/// of more, one near the golden section of the circle lets no part of it wait long. So a turn needs
+/// no state but its number, no table however large the weights are, and no dice. Nginx' smooth
+/// weighted round-robin, which spreads as well, keeps a number for each owner and looks at all of
+/// them at every turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shares {
     /// Where each one's arc ends, ascending; an arc of no length is nobody's turn.
@@ -17,7 +20,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Divides turns by these weights; `None` if all are 0. Weights whose sum is over 32 bits are taken down in proportion.
+    /// Divides turns by these weights; `None` if all are 0. Weights whose sum is over 32 bits are
+    /// taken down in proportion.
     pub(super) fn new(weights: &[u32]) -> Option<Self> {
         let divisor = weights.iter().copied().fold(0, gcd);
         if divisor == 0 {
@@ -71,7 +75,8 @@ fn stride(ends: &[u32]) -> u32 {
     }
 }
 
-/// Of the numbers near the golden section of `total` that have no factor in common with it the one that spreads turns best.
+/// Of the numbers near the golden section of `total` that have no factor in common with it the one
+/// that spreads turns best.
 fn golden(total: u32) -> u32 {
     const TRIED: usize = 16;
     let golden = u32::try_from(u64::from(total) * 618_034 / 1_000_000).unwrap_or(0);
@@ -83,8 +88,9 @@ fn golden(total: u32) -> u32 {
         .unwrap_or(1)
 }
 
-/// The greatest partial quotient of the continued fraction of `part` / `whole`, which has no common factor: the smaller it is, the more
-/// evenly the multiples of `part` lie on a circle as long as `whole`.
+/// The greatest partial quotient of the continued fraction of `part` / `whole`, which has no common
+/// factor: the smaller it is, the more evenly the multiples of `part` lie on a circle as long as
+/// `whole`.
 fn greatest_quotient(part: u32, whole: u32) -> u32 {
     let (mut whole, mut part, mut greatest) = (whole, part, 0);
     while part > 1 {
@@ -169,7 +175,8 @@ mod tests {
         let shares = Shares::new(weights).unwrap();
         let last = weights.len() - 1;
         let due = f64::from(shares.turns_of(last)) / f64::from(shares.total());
-        // How far the turns up to each are ahead of what is due; a run's difference is that of its two ends.
+        // How far the turns up to each are ahead of what is due; a run's difference is that of its
+        // two ends.
         let (mut ahead, mut least, mut most) = (0.0_f64, 0.0_f64, 0.0_f64);
         for turn in 0..shares.total() {
             ahead += f64::from(u8::from(shares.pick(turn) == last)) - due;

@@ -11,7 +11,8 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Most updates that are taken in before what they change is published: enough to gather the flood of a first sync.
+/// Most updates that are taken in before what they change is published: enough to gather the flood
+/// of a first sync.
 const BATCH: usize = 1024;
 
 /// What else the catalog is asked to do.
@@ -52,8 +53,8 @@ impl fmt::Debug for CatalogQuery {
 
 /// Runs the catalog until every source's end of the channel is gone.
 ///
-/// *Cost*: whatever is waiting is applied together, so that a service that many updates touch is compiled once; a single
-/// update is published at once.
+/// *Cost*: whatever is waiting is applied together, so that a service that many updates touch is
+/// compiled once; a single update is published at once.
 pub async fn run(
     mut catalog: Catalog,
     mut inbox: mpsc::Receiver<Update>,
@@ -153,7 +154,8 @@ mod tests {
         config.namespaces[0].services[0].members().map(|(member, _)| member).collect()
     }
 
-    /// After the members have changed places, the second one's last word must not count as the first one's.
+    /// After the members have changed places, the second one's last word must not count as the
+    /// first one's.
     #[tokio::test]
     async fn what_was_sent_before_a_request_is_about_what_members_meant_before_it() {
         for _ in 0..20 {

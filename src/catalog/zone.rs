@@ -17,7 +17,8 @@ pub struct Zone {
     pub serial: u32,
     /// Name servers, at least one.
     pub ns: Vec<Name>,
-    /// Whether the only name server is the built-in one below the apex, which has the address that was asked.
+    /// Whether the only name server is the built-in one below the apex, which has the address that
+    /// was asked.
     pub built_in_ns: bool,
     /// The SOA's mailbox.
     pub hostmaster: Name,
@@ -27,7 +28,8 @@ pub struct Zone {
     pub(super) kind: ZoneKind,
     /// Imports whose list has not been heard: until then any name may exist.
     pub(super) unsynced_imports: AtomicUsize,
-    /// Services of which a member has not been heard, where they can be browsed: until then they may have any kind of port.
+    /// Services of which a member has not been heard, where they can be browsed: until then they
+    /// may have any kind of port.
     pub(super) unsynced_services: AtomicUsize,
 }
 

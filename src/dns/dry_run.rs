@@ -83,7 +83,9 @@ fn why(exchange: &Exchange<'_>, query: &Query<'_>, answer: &Answer<'_>) -> Optio
         (Content::Special(_), _) => {
             Some("a special name (RFC 6761, RFC 6303): answered here, never forwarded".to_owned())
         }
-        (_, Lookup::NxDomain(zone) | Lookup::NotSynced(zone)) if is_built_in_ns(zone, query.question.name) => {
+        (_, Lookup::NxDomain(zone) | Lookup::NotSynced(zone))
+            if is_built_in_ns(zone, query.question.name) =>
+        {
             Some("its address is the one that a query is sent to, so it is left out here".to_owned())
         }
         _ => None,

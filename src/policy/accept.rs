@@ -63,8 +63,8 @@ pub(super) fn accept<'a>(
     (counting.filter(is_eligible).collect(), false)
 }
 
-/// Returns the candidates that are answered when none is eligible: all that are not draining, without
-/// those of weight 0 while others have more. Empty if `when_all_unhealthy` asks for it.
+/// Returns the candidates that are answered when none is eligible: all that are not draining,
+/// without those of weight 0 while others have more. Empty if `when_all_unhealthy` asks for it.
 ///
 /// Sources: "If all records are unhealthy, Route 53 … considers all the records … to be healthy",
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-how-route-53-chooses-records.html>;

@@ -23,7 +23,8 @@ impl TierState {
         Self { tier, recovered: Vec::new() }
     }
 
-    /// When the hold-down of the first recovered tier ends; `None` if no earlier tier has recovered.
+    /// When the hold-down of the first recovered tier ends; `None` if no earlier tier has
+    /// recovered.
     pub fn held_until(&self, failover: &Failover) -> Option<Instant> {
         self.recovered.iter().filter_map(|(_, since)| since.checked_add(failover.hold_down)).min()
     }
@@ -50,10 +51,10 @@ pub fn tier_of(failover: &Failover, candidate: &Candidate) -> Option<usize> {
 
 /// Chooses the tier to answer from, and returns what to remember of the choice.
 ///
-/// The first tier that has `min_healthy` eligible candidates and is not in panic is best; if there is
-/// none, the first with any eligible candidate; then the first with any candidate. The choice moves to
-/// a later tier at once. It returns to an earlier one when that has been as good for `hold_down`, or at
-/// once if the later tier gets worse.
+/// The first tier that has `min_healthy` eligible candidates and is not in panic is best; if there
+/// is none, the first with any eligible candidate; then the first with any candidate. The choice
+/// moves to a later tier at once. It returns to an earlier one when that has been as good for
+/// `hold_down`, or at once if the later tier gets worse.
 ///
 /// The order in which sources deliver their first state is not a failover: until all are synced, a
 /// later tier is remembered only if an earlier one was in use before.
@@ -258,8 +259,8 @@ mod tests {
         assert_eq!(run.choose([&[U], &[U], &[H]]), (2, None));
         assert_eq!(run.choose([&[U], &[H], &[H]]), (2, Some(30)));
         run.wait(29);
-        // The first tier recovers for a moment only: muster neither returns to it nor waits longer for
-        // the second.
+        // The first tier recovers for a moment only: muster neither returns to it nor waits longer
+        // for the second.
         assert_eq!(run.choose([&[H], &[H], &[H]]), (2, Some(1)));
         run.wait(1);
         assert_eq!(run.choose([&[H], &[H], &[H]]), (1, Some(29)));

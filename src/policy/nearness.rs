@@ -43,7 +43,8 @@ impl Localities {
         self.networks.iter().find(|(outer, _)| outer.covers(network)).map(|(_, locality)| locality)
     }
 
-    /// The locality of an availability zone; a region that is not configured is taken from its name.
+    /// The locality of an availability zone; a region that is not configured is taken from its
+    /// name.
     pub fn of_zone(&self, zone: &Arc<str>) -> Locality {
         let region = self.regions.get(zone).cloned();
         let region = region.unwrap_or_else(|| region_of(zone).into());
@@ -77,7 +78,8 @@ pub fn nearest_ring<'r, T>(
     of_zone.or_else(|| ring(regions, region).map(|ring| (Near::Region, ring)))
 }
 
-/// Divides a group into rings: `members` are its candidates, `answered` those that clients far away get.
+/// Divides a group into rings: `members` are its candidates, `answered` those that clients far away
+/// get.
 pub(super) fn rings<'a>(
     nearness: Nearness,
     members: &[&'a Candidate],

@@ -46,7 +46,8 @@ impl Policy {
         }
     }
 
-    /// The policy of one of the service's subset names. It has no routes: those divide the whole service.
+    /// The policy of one of the service's subset names. It has no routes: those divide the whole
+    /// service.
     pub fn of_subset(service: &ServiceDefinition, subset: &SubsetName) -> Self {
         Self {
             filter: subset.filter.clone(),
@@ -140,8 +141,8 @@ pub struct GroupPlan<'a> {
 /// Plans a service's answers, and returns what to remember for the next plan.
 ///
 /// Each group of each route goes through these steps: its filter, the failover tier, health (with
-/// weight 0 and the panic threshold), fail-open if no group of the route has an eligible candidate, and
-/// nearness. `all_synced`: every member of the service is synced.
+/// weight 0 and the panic threshold), fail-open if no group of the route has an eligible candidate,
+/// and nearness. `all_synced`: every member of the service is synced.
 pub fn plan<'a>(
     policy: &'a Policy,
     candidates: &'a [Candidate],
@@ -200,8 +201,8 @@ fn plan_route<'a>(
 }
 
 impl<'a> GroupPlan<'a> {
-    /// The candidates that a client at `locality` gets, and the kind of ring they are; `None`: they are
-    /// the whole group.
+    /// The candidates that a client at `locality` gets, and the kind of ring they are; `None`: they
+    /// are the whole group.
     pub fn nearest(&self, locality: Option<&Locality>) -> (&[&'a Candidate], Option<Near>) {
         match nearest_ring(&self.rings.zones, &self.rings.regions, locality) {
             Some((near, candidates)) => (candidates, Some(near)),
@@ -216,10 +217,11 @@ impl<'a> GroupPlan<'a> {
 }
 
 impl RoutePlan<'_> {
-    /// The weight of each group in the split of lookups, given which groups have records to answer with.
+    /// The weight of each group in the split of lookups, given which groups have records to answer
+    /// with.
     ///
-    /// A group without records leaves its share to the others unless it is `strict`. A group of weight 0
-    /// gets nothing while another has more. Source:
+    /// A group without records leaves its share to the others unless it is `strict`. A group of
+    /// weight 0 gets nothing while another has more. Source:
     /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/resource-record-sets-values-weighted.html>
     pub fn weights(&self, has_records: impl Fn(usize) -> bool) -> Vec<u32> {
         let weight = |(at, plan): (usize, &GroupPlan<'_>)| {

@@ -59,7 +59,8 @@ fn import() -> Import {
     Import { apex: "shop".parse().unwrap(), source, place: 0 }
 }
 
-/// What readers can tell about a service, without what may differ between two catalogs (cursor numbers).
+/// What readers can tell about a service, without what may differ between two catalogs (cursor
+/// numbers).
 fn view(service: &Service) -> String {
     let records = |pool: &Pool| {
         let of_ports: Vec<_> = pool.ports.iter().map(|list| &list.records).collect();
