@@ -1,17 +1,18 @@
-//! Answers that are kept.
+//! The cache of upstreams' answers.
 //!
-//! A hit is answered on the UDP worker: one look-up in a lock-free table, and the answer summary from the entry while the
-//! table's guard holds it. Nothing is locked, allocated or counted by reference. Only tasks that bring answers write; they share
-//! one lock, which also holds the order in which entries are thrown out: the oldest first, but an entry that was asked for
-//! since it was last looked at gets another round (CLOCK).
+//! A hit is answered on the DNS worker: one lookup in a lock-free table, and the answer is written
+//! from the entry while the table's guard holds it. No lock, no allocation, no reference count.
+//! Only the engine's tasks store answers. They share one lock, which also guards the order of
+//! eviction: oldest first, but an entry that had a hit since its last turn gets another one
+//! (CLOCK).
 //!
-//! Rejected: moka, which copies a counted reference for each hit and does its housekeeping on the reader's thread, and
-//! quick_cache, whose shards are locked for reading.
+//! Rejected: moka, which clones an `Arc` for each hit and does its housekeeping on the reader's
+//! thread, and quick_cache, whose shards are locked for reading.
 
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
@@ -29,75 +30,75 @@ use crate::config;
 
 type KeyHasher = foldhash::fast::RandomState;
 
-/// How long nobody is asked again, after nobody could answer, while there is a stale answer (the failure recheck timer:
-/// "RECOMMENDED … no more than 30 seconds", RFC 8767 section 5).
+/// How long a stale answer is given without querying upstreams again after they failed, in
+/// milliseconds (the failure recheck timer: "RECOMMENDED … no more than 30 seconds", RFC 8767
+/// section 5).
 const RECHECK: u64 = 30_000;
 
-/// An answer that was asked for so often while it was kept is fetched anew before its time is over.
+/// An answer with this many hits is prefetched shortly before it expires.
 const POPULAR: u32 = 3;
 
-/// What an entry takes beside its image and its key, which is there twice, in bytes.
+/// Memory that an entry takes in addition to its answer and two copies of its key, in bytes.
 const OVERHEAD: usize = 256;
 
-/// The share of the cache that one answer may take.
+/// One answer may take one part in this many of the cache.
 const LARGEST: usize = 8;
 
 /// The cache.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(super) struct AnswerCache {
     settings: ArcSwap<config::CacheSettings>,
     table: papaya::HashMap<Box<[u8]>, CacheEntry, KeyHasher>,
     order: Mutex<EvictionQueue>,
-    /// How often everything was forgotten.
+    /// How often the cache was cleared.
     epoch: AtomicU64,
     began: Instant,
 }
 
+/// A stored answer. Times are in milliseconds since the cache began.
 #[derive(Debug)]
 struct CacheEntry {
     answer: StoredAnswer,
-    /// Milliseconds of the cache's own clock, as are the following.
-    kept_at: u64,
+    stored_at: u64,
     fresh_until: u64,
     stale_until: u64,
-    /// No TTL in an answer exceeds it.
+    /// No TTL that a client sees exceeds this, in seconds.
     max_ttl: u32,
     is_failure: bool,
-    /// Whether it may be fetched anew before its time is over.
+    /// Whether it may be prefetched.
     prefetch: bool,
     hits: AtomicU32,
-    /// Whether it was asked for since it was last looked at for throwing out.
+    /// Whether it had a hit since its last turn in the eviction queue.
     visited: AtomicBool,
     fetching: AtomicBool,
-    /// When no upstream could give a newer answer; 0: never.
+    /// When upstreams last failed to give a newer answer; 0: never.
     failed_at: AtomicU64,
 }
 
-/// Every key, in the order in which entries are looked at, and the sum of their sizes.
+/// The key of every entry, in the order of eviction, and the sum of the entries' sizes in bytes.
 #[derive(Debug, Default)]
 struct EvictionQueue {
     keys: VecDeque<Box<[u8]>>,
     bytes: usize,
 }
 
-/// What a look-up gave.
+/// A hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CacheHit {
     pub(super) summary: AnswerSummary,
-    /// Whether the answer is past its time.
     pub(super) stale: bool,
-    /// Whether it should be fetched anew; said once for each answer kept.
+    /// Whether to prefetch the answer; true once for each stored answer.
     pub(super) prefetch: bool,
 }
 
-/// What the cache holds.
+/// How full the cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CacheUsage {
     pub(super) entries: usize,
     pub(super) bytes: usize,
 }
 
-impl Cache {
+impl AnswerCache {
     pub(super) fn new(settings: config::CacheSettings) -> Self {
         Self {
             settings: ArcSwap::from_pointee(settings),
@@ -108,8 +109,8 @@ impl Cache {
         }
     }
 
-    /// Writes the answer to `query` that is kept under `key`, if it is fresh, or if it is stale and nobody could give a
-    /// newer one a moment ago.
+    /// Writes the answer stored under `key`, if it is fresh, or if it is stale and upstreams failed
+    /// to give a newer one less than [`RECHECK`] ago.
     pub(super) fn answer(
         &self,
         query: &ClientQuery<'_>,
@@ -124,10 +125,11 @@ impl Cache {
             let serves = failed_at > 0 && now < failed_at + RECHECK && now < entry.stale_until;
             return serves.then(|| entry.write_stale(query, out));
         }
-        let seconds = u32::try_from((now - entry.kept_at) / 1000).unwrap_or(u32::MAX);
-        let summary = entry.answer.write(query, Age::Stored { seconds, max_ttl: entry.max_ttl }, out);
+        let seconds = u32::try_from((now - entry.stored_at) / 1000).unwrap_or(u32::MAX);
+        let age = Age::Stored { seconds, max_ttl: entry.max_ttl };
+        let summary = entry.answer.write(query, age, out);
         let hits = entry.visit();
-        let lifetime = entry.fresh_until - entry.kept_at;
+        let lifetime = entry.fresh_until - entry.stored_at;
         let failed_at = entry.failed_at.load(Ordering::Relaxed);
         let prefetch = entry.prefetch
             && entry.fresh_until - now <= lifetime / 10
@@ -137,7 +139,7 @@ impl Cache {
         Some(CacheHit { summary, stale: false, prefetch })
     }
 
-    /// Writes the answer to `query` although it is past its time, if it may still be given.
+    /// Writes the answer stored under `key` as a stale one, unless it is too old.
     pub(super) fn stale_answer(
         &self,
         query: &ClientQuery<'_>,
@@ -145,18 +147,16 @@ impl Cache {
         out: &mut Vec<u8>,
     ) -> Option<CacheHit> {
         let table = self.table.pin();
-        let entry =
-            table.get(key.as_bytes()).filter(|entry| self.now() < entry.stale_until && !entry.is_failure)?;
+        let entry = table.get(key.as_bytes()).filter(|entry| entry.may_be_stale(self.now()))?;
         Some(entry.write_stale(query, out))
     }
 
-    /// Notes that nobody could give a newer answer; tells whether there is one that may be given still.
+    /// Notes that upstreams failed to give a newer answer. Returns whether there is one that may be
+    /// given as a stale one.
     pub(super) fn mark_failed(&self, key: &CacheKey) -> bool {
         let table = self.table.pin();
         let now = self.now();
-        let Some(entry) =
-            table.get(key.as_bytes()).filter(|entry| now < entry.stale_until && !entry.is_failure)
-        else {
+        let Some(entry) = table.get(key.as_bytes()).filter(|entry| entry.may_be_stale(now)) else {
             return false;
         };
         entry.failed_at.store(now.max(1), Ordering::Relaxed);
@@ -164,81 +164,93 @@ impl Cache {
         true
     }
 
-    /// How often everything was forgotten: an answer that was asked for before the last time is not kept.
+    /// How often the cache was cleared. An answer to a query from before the last time is not
+    /// stored.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
-    /// Keeps an answer for as long as it may be, if nothing was forgotten since `epoch`; returns how many others had to go for it.
+    /// Stores an answer for its lifetime, unless the cache was cleared since `epoch`. Returns how
+    /// many others were evicted for it.
     ///
-    /// A failure does not take the place of an answer that may still be given.
+    /// A failure does not replace an answer that may still be given as a stale one.
     pub(super) fn store(&self, key: &CacheKey, answer: StoredAnswer, epoch: u64) -> usize {
         let settings = self.settings.load();
         let Some(entry) = self.entry(answer, &settings) else { return 0 };
         if entry.is_failure && epoch == self.epoch() && self.mark_failed(key) {
             return 0;
         }
-        let size = entry.size(key.as_bytes());
-        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = key.as_bytes();
+        let size = entry.size(key);
+        let mut order = self.order();
         let most = self.settings.load().size;
         if size > most / LARGEST || epoch != self.epoch() {
             return 0;
         }
         let table = self.table.pin();
-        let old = table.get(key.as_bytes()).map(|old| old.size(key.as_bytes()));
+        let old = table.get(key).map(|old| old.size(key));
         match old {
             Some(old) => order.bytes = order.bytes.saturating_sub(old),
-            None => order.keys.push_back(key.as_bytes().into()),
+            None => order.keys.push_back(key.into()),
         }
         order.bytes += size;
-        table.insert(key.as_bytes().into(), entry);
+        table.insert(key.into(), entry);
         self.evict(&mut order, most)
     }
 
-    /// Throws out until what is left takes no more than `size`; returns how many.
+    /// Evicts until the rest takes no more than `size` bytes. Returns how many entries it evicted.
     fn evict(&self, order: &mut EvictionQueue, size: usize) -> usize {
         let table = self.table.pin();
-        let mut gone = 0;
-        // One round: those that are asked for all the while cannot hold the lock for ever.
+        let mut evicted = 0;
+        // One round: entries with constant hits cannot hold the lock forever.
         let mut spared = order.keys.len();
         while order.bytes > size {
             let Some(oldest) = order.keys.pop_front() else { break };
-            let Some(entry) = table.get(&oldest) else { continue };
+            let entry = table.get(&oldest);
+            debug_assert!(entry.is_some(), "queue and table have the same keys, and change under one lock");
+            let Some(entry) = entry else { continue };
             if entry.visited.swap(false, Ordering::Relaxed) && spared > 0 {
                 spared -= 1;
                 order.keys.push_back(oldest);
                 continue;
             }
-            order.bytes = order.bytes.saturating_sub(entry.size(&oldest));
+            let size = entry.size(&oldest);
+            debug_assert!(size <= order.bytes, "the sum has every entry's size");
+            order.bytes = order.bytes.saturating_sub(size);
             table.remove(&oldest);
-            gone += 1;
+            evicted += 1;
         }
-        gone
+        evicted
     }
 
-    /// Takes other settings: the size at once, the others for what is kept from now on. Returns how many had to go.
+    /// Switches to other settings: the size takes effect at once, the rest for answers stored from
+    /// now on. Returns how many entries were evicted.
     pub(super) fn configure(&self, settings: config::CacheSettings) -> usize {
-        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut order = self.order();
         let size = settings.size;
         self.settings.store(Arc::new(settings));
         self.evict(&mut order, size)
     }
 
-    /// Forgets everything.
+    /// Drops all answers.
     pub(super) fn clear(&self) {
-        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut order = self.order();
         *order = EvictionQueue::default();
         self.epoch.fetch_add(1, Ordering::Release);
         self.table.pin().clear();
     }
 
-    /// What it holds now.
+    /// How full it is.
     pub(super) fn usage(&self) -> CacheUsage {
-        let order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let order = self.order();
         CacheUsage { entries: order.keys.len(), bytes: order.bytes }
     }
 
-    /// An entry that begins now; `None` for what must not be kept.
+    fn order(&self) -> MutexGuard<'_, EvictionQueue> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An entry that begins now. `None` if the answer must not be stored.
     fn entry(&self, answer: StoredAnswer, settings: &config::CacheSettings) -> Option<CacheEntry> {
         let (lifetime, stale, is_failure) = match answer.lifetime()? {
             // "if the TTL is zero … should not be cached" (RFC 1035 section 3.2.1)
@@ -255,7 +267,7 @@ impl Cache {
         let stale = if stale { milliseconds(settings.serve_stale) } else { 0 };
         (lifetime > 0).then(|| CacheEntry {
             answer,
-            kept_at: now,
+            stored_at: now,
             fresh_until,
             stale_until: fresh_until + stale,
             max_ttl: lifetime,
@@ -278,11 +290,18 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 impl CacheEntry {
+    /// Memory that it takes, in bytes.
     fn size(&self, key: &[u8]) -> usize {
         OVERHEAD + self.answer.size() + 2 * key.len()
     }
 
-    /// Notes that it was asked for. Stores only what changes, so that workers do not fight for the cache line for ever.
+    /// Whether it may be given as a stale answer.
+    fn may_be_stale(&self, now: u64) -> bool {
+        now < self.stale_until && !self.is_failure
+    }
+
+    /// Notes a hit; returns how many there were before, at most [`POPULAR`]. Stores only changes,
+    /// so that workers do not contend for the cache line forever.
     fn visit(&self) -> u32 {
         if !self.visited.load(Ordering::Relaxed) {
             self.visited.store(true, Ordering::Relaxed);

@@ -1,37 +1,33 @@
-//! The key that an answer is stored under: name, type, DO and CD.
+//! The key that an answer is stored under.
 
 use arrayvec::ArrayVec;
 
-/// Longest key: a name of 255 bytes, the type and the flags.
-const MAX_LENGTH: usize = 258;
+use crate::wire::WireName;
 
-/// Length of what follows the name: the type and the flags.
+/// Length of what follows the name: two bytes of type and one byte of flags.
 const TAIL: usize = 3;
 
 /// Bits of the key's last byte.
 const DNSSEC_OK: u8 = 0x01;
 const CHECKING_DISABLED: u8 = 0x02;
 
-/// What distinguishes one answer from another: the name in lower case, the type, and the two flags that change what an
-/// upstream sends. The class is always IN.
+/// Everything that distinguishes one answer from another: the name, the type, and the two flags (DO
+/// and CD) that change what an upstream sends. The class is always IN.
 ///
-/// *Shape*: the name in wire format, two bytes of type, one byte of flags.
+/// *Shape*: the name in wire format, lower case; two bytes of type; one byte of flags.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct CacheKey(ArrayVec<u8, MAX_LENGTH>);
+pub(super) struct CacheKey(ArrayVec<u8, { WireName::MAX + TAIL }>);
 
 impl CacheKey {
-    /// Makes the key of a query for `name` (wire format, lower case). *Cost*: a copy of the name.
-    pub(super) fn new(name: &[u8], qtype: u16, dnssec_ok: bool, checking_disabled: bool) -> Self {
-        debug_assert!(
-            name.len() + TAIL <= MAX_LENGTH,
-            "a name has at most 255 bytes (RFC 1035 section 2.3.4)"
-        );
+    /// Makes the key of a query for `name`, which is lower case. *Cost*: a copy of the name.
+    pub(super) fn new(name: WireName<'_>, qtype: u16, dnssec_ok: bool, checking_disabled: bool) -> Self {
         let flags =
             if dnssec_ok { DNSSEC_OK } else { 0 } | if checking_disabled { CHECKING_DISABLED } else { 0 };
         let [type0, type1] = qtype.to_be_bytes();
         let mut key = ArrayVec::new();
-        let _ = key.try_extend_from_slice(name);
-        let _ = key.try_extend_from_slice(&[type0, type1, flags]);
+        let is_whole = key.try_extend_from_slice(name.as_bytes()).is_ok()
+            && key.try_extend_from_slice(&[type0, type1, flags]).is_ok();
+        debug_assert!(is_whole, "a name has at most 255 bytes (RFC 1035 section 2.3.4)");
         Self(key)
     }
 
@@ -40,30 +36,35 @@ impl CacheKey {
         &self.0
     }
 
-    /// The name in wire format, lower case.
-    pub(super) fn name(&self) -> &[u8] {
-        debug_assert!(self.0.len() > TAIL, "a name has at least its root label");
-        self.0.get(..self.0.len().saturating_sub(TAIL)).unwrap_or_default()
+    /// The name, lower case.
+    pub(super) fn name(&self) -> WireName<'_> {
+        WireName::trusted(self.split().0)
     }
 
-    /// The question section of a message that asks for it, of class IN.
+    /// The question section of a query, of class IN.
     pub(super) fn question(&self) -> Vec<u8> {
-        let name = self.name();
-        let qtype = self.0.get(name.len()..name.len() + 2).unwrap_or_default();
-        [name, qtype, &[0, 1]].concat()
+        let (name, [type0, type1, _]) = self.split();
+        [name, &[*type0, *type1, 0, 1]].concat()
     }
 
-    /// The DO bit (RFC 3225).
+    /// DO (RFC 3225).
     pub(super) fn dnssec_ok(&self) -> bool {
-        self.has(DNSSEC_OK)
+        self.flags() & DNSSEC_OK != 0
     }
 
-    /// The CD bit (RFC 4035 section 3.2.2).
+    /// CD (RFC 4035 section 3.2.2).
     pub(super) fn checking_disabled(&self) -> bool {
-        self.has(CHECKING_DISABLED)
+        self.flags() & CHECKING_DISABLED != 0
     }
 
-    fn has(&self, bit: u8) -> bool {
-        self.0.last().is_some_and(|flags| flags & bit != 0)
+    fn flags(&self) -> u8 {
+        let (_, [_, _, flags]) = self.split();
+        *flags
+    }
+
+    fn split(&self) -> (&[u8], &[u8; TAIL]) {
+        let split = self.0.split_last_chunk();
+        debug_assert!(split.is_some(), "a key is a name, a type and a byte of flags");
+        split.unwrap_or((&[0][..], &[0; TAIL]))
     }
 }

@@ -1,8 +1,9 @@
-//! A client's query, reduced to what forwarding needs of it.
+//! A client's query, reduced to the parts that forwarding needs.
 
 use super::cache_key::CacheKey;
+use crate::wire::WireName;
 
-/// A client's query for an external name; borrows from the request.
+/// A client's query for an external name. Borrows from the request.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientQuery<'a> {
     /// The request's ID.
@@ -15,13 +16,13 @@ pub struct ClientQuery<'a> {
     pub qtype: u16,
     /// RD: whether upstreams may be queried.
     pub recursion_desired: bool,
-    /// AD: whether the client understands the AD bit in answers (RFC 6840 section 5.7).
+    /// AD: whether the client understands AD in answers (RFC 6840 section 5.7).
     pub authentic_data: bool,
-    /// CD: whether upstreams shall leave signatures unchecked.
+    /// CD: whether upstreams are to skip validation.
     pub checking_disabled: bool,
     /// The DO bit of the OPT record; `None`: the request has no OPT record.
     pub edns: Option<bool>,
-    /// Whether the OPT record has an option that is forwarded: the answer could depend on it.
+    /// Whether the OPT record has an option that is passed on: the answer could depend on it.
     pub has_options: bool,
     /// muster's own options for the answer's OPT record, in wire format: a cookie.
     pub own_options: &'a [u8],
@@ -32,6 +33,7 @@ pub struct ClientQuery<'a> {
 impl ClientQuery<'_> {
     /// The key that its answer is stored under. *Cost*: a copy of the name.
     pub(super) fn key(&self) -> CacheKey {
-        CacheKey::new(self.name, self.qtype, self.edns == Some(true), self.checking_disabled)
+        let name = WireName::trusted(self.name);
+        CacheKey::new(name, self.qtype, self.edns == Some(true), self.checking_disabled)
     }
 }

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::telemetry::Forwarded;
 
-/// How long a client waits before it gets a stale answer, if there is one, while upstreams are still queried (the client
-/// response timer: "RECOMMENDED … 1.8 seconds", RFC 8767 section 5).
+/// How long a client waits before it gets a stale answer, if there is one, while upstreams are
+/// still queried (the client response timer: "RECOMMENDED … 1.8 seconds", RFC 8767 section 5).
 const CLIENT_PATIENCE: Duration = Duration::from_millis(1800);
 
 /// A query to resolve.
@@ -28,7 +28,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Replies without querying an upstream, because there is no room: a stale answer is better than none.
+    /// Replies without querying an upstream, because there is no room: a stale answer is better
+    /// than none.
     pub(super) fn reject(self, shared: &Shared) {
         let key = self.query.is_plain().then(|| self.query.key());
         shared.reply_stale(self.client, key, Forwarded::Dropped);
@@ -69,7 +70,8 @@ impl Engine {
     }
 }
 
-/// Admits a job: returns the fetch to start, unless the client has its answer or waits for an equal fetch.
+/// Admits a job. Returns the fetch to start, unless the client has been answered or waits for an
+/// equal fetch.
 pub(super) fn admit(shared: &Shared, job: Job) -> Option<Fetch> {
     let Job { query, mut client } = job;
     // While the job was queued, an equal one may have been answered.
@@ -84,7 +86,8 @@ pub(super) fn admit(shared: &Shared, job: Job) -> Option<Fetch> {
         }
         client = Some(waiting);
     }
-    // Before the rule is found: its upstreams are then the configured ones at least until the epoch changes.
+    // Before the rule is found: its upstreams are then the configured ones at least until the epoch
+    // changes.
     let epoch = shared.cache.epoch();
     let Some(rule) = shared.rules.load().find(query.name()).cloned() else {
         shared.reply_stale(client, None, Forwarded::Failed);
@@ -127,7 +130,8 @@ pub(super) async fn fetch(shared: Arc<Shared>, fetch: Fetch) {
     }
 }
 
-/// Queries upstreams. When they take long, waiting clients get a stale answer if there is one, and the query goes on.
+/// Queries upstreams. If they take long, waiting clients get a stale answer if there is one, and
+/// the query goes on.
 async fn resolve_or_serve_stale(shared: &Shared, fetch: &Fetch) -> Option<StoredAnswer> {
     let Fetch { query, rule, .. } = fetch;
     let resolving = resolve(rule, query);

@@ -9,13 +9,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::{
-    cache::Cache,
+    cache::AnswerCache,
     cache_key::CacheKey,
     client_query::ClientQuery,
     engine::{Engine, Job},
     in_flight::InFlight,
     probe::LoopProbes,
-    rules::Rules,
+    rules::RuleTable,
     shared::Shared,
     stored_answer::AnswerSummary,
     upstream::SetupError,
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     config::Config,
     telemetry::{CacheLookup, Forwarded, Metrics},
+    wire::WireName,
 };
 
 /// Queries that may wait for the engine to take them.
@@ -54,15 +55,16 @@ impl Forwarder {
     /// Makes a forwarder from `[forward]` and `[cache]`.
     ///
     /// # Errors
-    /// When an upstream cannot be set up, such as for a missing `ca_file`. No upstream is contacted.
+    /// When an upstream cannot be set up, such as for a missing `ca_file`. No upstream is
+    /// contacted.
     pub fn new(config: &Config, metrics: &Arc<Metrics>) -> Result<(Arc<Self>, Engine), SetupError> {
         let (queue, inbox) = mpsc::channel(QUEUE);
         let own = config.listen.dns.clone();
-        let rules = Rules::new(&config.forward, &Rules::default(), &own, metrics)?;
+        let rules = RuleTable::new(&config.forward, &RuleTable::default(), &own, metrics)?;
         let active = AtomicBool::new(!rules.is_empty());
         let shared = Arc::new(Shared {
             rules: ArcSwap::from_pointee(rules),
-            cache: Cache::new(config.cache.clone()),
+            cache: AnswerCache::new(config.cache.clone()),
             in_flight: InFlight::new(metrics),
             probes: LoopProbes::new(),
             own,
@@ -72,8 +74,9 @@ impl Forwarder {
         Ok((Arc::new(Self { active, queue, shared }), engine))
     }
 
-    /// Switches to another `[forward]` and `[cache]`. Suffixes whose settings are unchanged keep their connections and what
-    /// they have learned; if any setting of `[forward]` differs, the cache is cleared.
+    /// Switches to another `[forward]` and `[cache]`. Suffixes whose settings are unchanged keep
+    /// their connections and what they have learned. If any setting of `[forward]` differs, the
+    /// cache is cleared.
     ///
     /// # Errors
     /// As [`new`](Self::new); then nothing changes.
@@ -81,7 +84,7 @@ impl Forwarder {
         let shared = &*self.shared;
         let before = shared.rules.load_full();
         if !before.are(&config.forward) {
-            let rules = Rules::new(&config.forward, &before, &shared.own, &shared.metrics)?;
+            let rules = RuleTable::new(&config.forward, &before, &shared.own, &shared.metrics)?;
             self.active.store(!rules.is_empty(), Ordering::Relaxed);
             shared.rules.store(Arc::new(rules));
             shared.clear_cache();
@@ -96,25 +99,28 @@ impl Forwarder {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// Whether a rule covers `name` (wire format, lower case). *Cost*: one hash lookup for each label.
+    /// Whether a rule covers `name` (wire format, lower case). *Cost*: one hash lookup for each
+    /// label.
     pub fn covers(&self, name: &[u8]) -> bool {
-        self.shared.rules.load().find(name).is_some()
+        self.shared.rules.load().find(WireName::trusted(name)).is_some()
     }
 
-    /// The upstreams for `name` (wire format, lower case), as text: the suffix of their rule, and their labels.
+    /// The rule for `name` (wire format, lower case) as text: its suffix, and its upstreams.
     pub fn upstreams_for(&self, name: &[u8]) -> Option<(String, Vec<String>)> {
         let rules = self.shared.rules.load();
-        let settings = &rules.find(name)?.settings;
+        let settings = &rules.find(WireName::trusted(name))?.settings;
         Some((settings.suffix.to_string(), settings.upstreams.iter().map(ToString::to_string).collect()))
     }
 
     /// Answers `query` from the cache into `out`, or returns what to do instead.
     ///
-    /// A client that does not want recursion (RD clear) gets a stored answer, otherwise REFUSED. *Cost*: one lookup and a copy
-    /// of the message. Never waits; allocates only to prefetch an answer.
+    /// A client that does not want recursion (RD clear) gets a stored answer or REFUSED. *Cost*:
+    /// one lookup and a copy of the message. Never waits; allocates only to prefetch an answer.
     pub fn answer(&self, query: &ClientQuery<'_>, out: &mut Vec<u8>) -> Forwarding {
         let Shared { cache, metrics, .. } = &*self.shared;
-        // Options could change the answer, so those queries always go to an upstream. Stored answers belong to some rule.
+        // Options could change the answer, so queries with options always go to an upstream. A
+        // stored answer was covered by a rule when it was stored; the cache is cleared when rules
+        // change.
         if !query.has_options {
             let key = query.key();
             if let Some(hit) = cache.answer(query, &key, out) {
@@ -143,12 +149,12 @@ impl Forwarder {
     }
 
     /// Forwards a query for which [`answer`](Self::answer) returned [`Forwarding::QueryUpstream`];
-    /// `options` are the request's EDNS options that pass to upstreams, in wire format.
+    /// `options` are the request's EDNS options that are passed on, in wire format.
     ///
     /// Never waits. If the queue is full, the client gets a stale answer or SERVFAIL at once.
     pub fn forward(&self, query: &ClientQuery<'_>, options: &[u8], reply: Reply) {
         let client = WaitingClient::new(query, reply);
-        if let Some(number) = self.shared.probes.recognize(query.name) {
+        if let Some(number) = self.shared.probes.recognize(WireName::trusted(query.name)) {
             self.note_loop(number);
             return client.fail();
         }
@@ -159,7 +165,7 @@ impl Forwarder {
         }
     }
 
-    /// Marks the upstream that one of our probes was sent to as part of a forwarding loop: the probe has come back.
+    /// Marks the upstream of a probe that came back as part of a forwarding loop.
     fn note_loop(&self, number: u64) {
         self.shared.metrics.forward().question(Forwarded::Loop);
         for rule in self.shared.rules.load().all() {

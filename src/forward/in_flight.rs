@@ -17,7 +17,8 @@ const MAX_FETCHES: usize = 4096;
 /// Clients that may wait, for all fetches together.
 const MAX_WAITING: usize = 16_384;
 
-/// One rule may take one part in this many of both limits, since all of its upstreams could be dead.
+/// One rule may take one part in this many of both limits, since all of its upstreams could be
+/// dead.
 const RULE_SHARE: usize = 2;
 
 /// One upstream query being resolved.
@@ -25,12 +26,12 @@ const RULE_SHARE: usize = 2;
 pub(super) struct Fetch {
     pub(super) query: UpstreamQuery,
     pub(super) rule: Arc<Rule>,
-    /// The cache's epoch from before the rule was found. If it has changed when the answer arrives, the answer may come from
-    /// an upstream that is no longer configured.
+    /// The cache's epoch from before the rule was found. If it has changed when the answer arrives,
+    /// the answer may come from an upstream that is no longer configured.
     pub(super) epoch: u64,
 }
 
-/// By query and epoch: no client waits for an upstream that is no longer configured.
+/// The epoch is part of it so that no client waits for an upstream that is no longer configured.
 type FetchKey = (UpstreamQuery, u64);
 
 impl Fetch {
@@ -156,7 +157,8 @@ pub(super) struct FetchGuard<'f> {
 }
 
 impl FetchGuard<'_> {
-    /// Ends the fetch and returns the clients that still wait. From then on an equal query starts a fetch of its own.
+    /// Ends the fetch and returns the clients that still wait. From then on an equal query starts a
+    /// fetch of its own.
     pub(super) fn finish(&mut self) -> Vec<WaitingClient> {
         if std::mem::replace(&mut self.finished, true) {
             return Vec::new();
@@ -179,7 +181,9 @@ mod tests {
     use super::*;
     use crate::{
         config,
-        forward::{cache_key::CacheKey, rules::Rules},
+        forward::{cache_key::CacheKey, rules::RuleTable},
+        model::Name,
+        wire::WireName,
     };
 
     #[tokio::test]
@@ -187,10 +191,11 @@ mod tests {
         let text = "[forward]\ndead = \"192.0.2.1\"\ngood = \"192.0.2.2\"\n".to_owned();
         let config = config::load_from(&[("muster.toml".into(), text)]).unwrap().config;
         let metrics = Arc::new(Metrics::new().unwrap());
-        let rules = Rules::new(&config.forward, &Rules::default(), &[], &metrics).unwrap();
+        let rules = RuleTable::new(&config.forward, &RuleTable::default(), &[], &metrics).unwrap();
         let fetch = |suffix: &[u8], at: usize| {
-            let rule = Arc::clone(rules.find(suffix).unwrap());
-            let key = CacheKey::new(&at.to_be_bytes(), 1, false, false);
+            let rule = Arc::clone(rules.find(WireName::trusted(suffix)).unwrap());
+            let name: Name = format!("n{at}.example").parse().unwrap();
+            let key = CacheKey::new(name.wire(), 1, false, false);
             Fetch { query: UpstreamQuery::new(key, &[]), rule, epoch: 0 }
         };
         let (dead, good) = (|at| fetch(b"\x04dead\x00", at), |at| fetch(b"\x04good\x00", at));

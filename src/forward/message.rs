@@ -1,172 +1,103 @@
-//! Messages as bytes: what forwarding must know of them, and no more.
+//! The parts of a message that forwarding reads.
 //!
-//! Records are found, not read: their data passes through as it is, so that types nobody here has heard of, and signatures over
-//! records, stay intact. Only TTLs are written over, and the OPT record, which is between two neighbours (RFC 6891 section
-//! 6.2.6), is taken off.
+//! Records are stepped over, not decoded: their data passes through unchanged, so unknown types and
+//! signatures stay intact. Only the TTLs are rewritten, and the OPT record is removed, since it is
+//! between two neighbors (RFC 6891 section 6.2.6).
 
-use hickory_proto::rr::RecordType;
+use crate::wire::{
+    self, HEADER_LEN,
+    header::{TRUNCATED, rcode},
+    opt::{self, Opt},
+    record::{self, Record, Records},
+    u16_at, u32_at,
+};
 
-/// Length of the header (RFC 1035 section 4.1.1).
-pub(super) const HEADER: usize = 12;
-
-/// Largest datagram that is asked for: fits an unfragmented packet (DNS flag day 2020).
-pub(super) const UDP_SIZE: u16 = 1232;
-
-/// Bits of the header's two bytes of flags.
-pub(super) mod flag {
-    pub(in super::super) const RESPONSE: u8 = 0x80;
-    pub(in super::super) const AUTHORITATIVE: u8 = 0x04;
-    pub(in super::super) const TRUNCATED: u8 = 0x02;
-    pub(in super::super) const RECURSION_DESIRED: u8 = 0x01;
-    pub(in super::super) const RECURSION_AVAILABLE: u8 = 0x80;
-    pub(in super::super) const AUTHENTIC_DATA: u8 = 0x20;
-    pub(in super::super) const CHECKING_DISABLED: u8 = 0x10;
+/// Whether the message has TC set.
+pub(super) fn is_truncated(message: &[u8]) -> bool {
+    message.get(2).is_some_and(|flags| flags & TRUNCATED != 0)
 }
 
-/// Codes of the header's last four bits that are told apart here.
-pub(super) mod code {
-    pub(in super::super) const NO_ERROR: u16 = 0;
-    pub(in super::super) const FORMAT_ERROR: u16 = 1;
-    pub(in super::super) const SERVER_FAILURE: u16 = 2;
-    pub(in super::super) const NO_NAME: u16 = 3;
-    pub(in super::super) const NOT_IMPLEMENTED: u16 = 4;
-    pub(in super::super) const NAME_EXISTS: u16 = 6;
+/// The response code of the header, without the part that an OPT record adds.
+fn header_rcode(message: &[u8]) -> Option<u16> {
+    message.get(3).map(|flags| u16::from(flags & 0x0f))
 }
 
-/// Options of one hop only, which never pass: NSID (RFC 5001), EXPIRE (RFC 7314), COOKIE (RFC 7873), keepalive (RFC 7828),
-/// padding (RFC 7830), CHAIN (RFC 7901).
-const OF_ONE_HOP: [u16; 6] = [3, 9, 10, 11, 12, 13];
-
-/// Tells whether an EDNS option may pass from a client to an upstream and back.
-pub fn may_pass(option: u16) -> bool {
-    !OF_ONE_HOP.contains(&option)
-}
-
-/// Where the name at `at` ends; compression is stepped over, not followed.
-fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        match *message.get(at)? {
-            0 => return Some(at + 1),
-            length @ 1..=63 => at += usize::from(length) + 1,
-            0xc0.. => return Some(at + 2),
-            _ => return None,
-        }
-    }
-}
-
-fn u16_at(message: &[u8], at: usize) -> Option<u16> {
-    message.get(at..)?.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
-}
-
-pub(super) fn u32_at(message: &[u8], at: usize) -> Option<u32> {
-    message.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
-}
-
-/// Where the message's only question is, its name first; `None` where there is not exactly one.
-pub(super) fn question(message: &[u8]) -> Option<&[u8]> {
-    if u16_at(message, 4)? != 1 {
-        return None;
-    }
-    let end = skip_name(message, HEADER)? + 4;
-    message.get(HEADER..end)
-}
-
-/// Whether an answer says that the server does not know EDNS (RFC 6891 section 7): an error, without an OPT record.
+/// Whether an answer shows that the server does not know EDNS (RFC 6891 section 7): an error
+/// without an OPT record.
 pub(super) fn knows_no_edns(answer: &[u8]) -> bool {
-    let code = answer.get(3).map_or(0, |flags| u16::from(flags & 0x0f));
-    matches!(code, code::FORMAT_ERROR | code::NOT_IMPLEMENTED) && answer.get(6..HEADER) == Some(&[0; 6])
+    matches!(header_rcode(answer), Some(rcode::FORM_ERR | rcode::NOT_IMP))
+        && answer.get(6..HEADER_LEN) == Some(&[0; 6])
 }
 
-/// A record's place.
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    rtype: u16,
-    /// Where its TTL is; its data begins six bytes later.
-    ttl_at: usize,
-    end: usize,
-}
-
-fn record(message: &[u8], at: usize) -> Option<Record> {
-    let fixed = skip_name(message, at)?;
-    let rtype = u16_at(message, fixed)?;
-    let end = fixed + 10 + usize::from(u16_at(message, fixed + 8)?);
-    (end <= message.len()).then_some(Record { rtype, ttl_at: fixed + 4, end })
-}
-
-/// What a message is made of.
+/// The result of [`parts`].
 #[derive(Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct MessageParts {
     /// Where each record's TTL is, without the OPT record.
     pub(super) ttls: Vec<u16>,
     /// Records in the answer, authority and additional section, without the OPT record.
     pub(super) counts: [u16; 3],
     /// Where the last record ends that is kept.
     pub(super) end: usize,
-    /// The response code, with what the OPT record adds to it.
-    pub(super) code: u16,
+    /// The response code, with the part that the OPT record adds.
+    pub(super) rcode: u16,
     /// Whether there is an OPT record.
     pub(super) has_opt: bool,
-    /// The OPT record's options that may pass, as they are on the wire.
+    /// The options that may be passed on, in wire format.
     pub(super) options: Vec<u8>,
-    /// The least TTL of the answer section; `None`: there is none.
+    /// The lowest TTL of the answer section, in seconds; `None`: the section is empty.
     pub(super) answer_ttl: Option<u32>,
-    /// Whether the answer section has the type that was asked for.
+    /// Whether the answer section has a record of the queried type.
     pub(super) has_type: bool,
-    /// How long a negative answer counts (RFC 2308 section 5); `None`: the authority section has no SOA record.
+    /// How long a negative answer holds, in seconds (RFC 2308 section 5); `None`: the authority
+    /// section has no SOA record.
     pub(super) negative_ttl: Option<u32>,
 }
 
-/// Takes a message apart; `None` if it is not well formed.
-pub(super) fn parts(message: &[u8]) -> Option<Parts> {
-    let question = question(message)?;
-    let qtype = u16_at(question, question.len() - 4)?;
-    let counts = [u16_at(message, 6)?, u16_at(message, 8)?, u16_at(message, 10)?];
-    let mut at = HEADER + question.len();
-    let mut parts = Parts { end: at, code: u16::from(message.get(3)? & 0x0f), ..Parts::default() };
-    for (section, count) in counts.into_iter().enumerate() {
-        for _ in 0..count {
-            let record = record(message, at)?;
-            at = record.end;
-            if section == 2 && record.rtype == u16::from(RecordType::OPT) {
-                parts.take_opt(message, &record)?;
-                continue;
-            }
-            // What stands behind the OPT record could point to names by their distance, which taking it off changes. Nothing
-            // but a transaction signature belongs there.
-            if parts.has_opt {
-                continue;
-            }
-            parts.take(message, section, qtype, &record)?;
+/// Takes a message apart. `None` if it is malformed.
+pub(super) fn parts(message: &[u8]) -> Option<MessageParts> {
+    let question = wire::question(message)?;
+    let qtype = u16_at(question, question.len().checked_sub(4)?)?;
+    let rcode = header_rcode(message)?;
+    let mut parts = MessageParts { end: HEADER_LEN + question.len(), rcode, ..MessageParts::default() };
+    for record in Records::new(message)? {
+        let record = record.ok()?;
+        if record.section == 2 && record.rtype == record::OPT {
+            parts.take_opt(Opt::at(message, record)?)?;
+        } else if !parts.has_opt {
+            parts.take(message, qtype, record)?;
         }
+        // Records after the OPT record are dropped: they could point to names by their position,
+        // which changes when it is removed. Only a transaction signature belongs there.
     }
-    // TTLs are further ahead than 64 KiB only in what no transport carries.
     Some(parts)
 }
 
-impl Parts {
-    fn take(&mut self, message: &[u8], section: usize, qtype: u16, record: &Record) -> Option<()> {
+impl MessageParts {
+    /// `None` if the record is malformed, or its TTL is beyond 64 KiB, which no transport carries.
+    fn take(&mut self, message: &[u8], qtype: u16, record: Record) -> Option<()> {
         self.ttls.push(u16::try_from(record.ttl_at).ok()?);
-        *self.counts.get_mut(section)? += 1;
+        *self.counts.get_mut(record.section)? += 1;
         self.end = record.end;
         let ttl = ttl(u32_at(message, record.ttl_at)?);
-        if section == 0 {
+        if record.section == 0 {
             self.answer_ttl = Some(self.answer_ttl.map_or(ttl, |least| least.min(ttl)));
-            self.has_type |= record.rtype == qtype || qtype == u16::from(RecordType::ANY);
+            self.has_type |= record.rtype == qtype || qtype == record::ANY;
         }
-        if section == 1 && record.rtype == u16::from(RecordType::SOA) {
+        if record.section == 1 && record.rtype == record::SOA {
             let minimum = u32_at(message, record.end.checked_sub(4)?)?;
             self.negative_ttl = Some(ttl.min(minimum));
         }
         Some(())
     }
 
-    fn take_opt(&mut self, message: &[u8], record: &Record) -> Option<()> {
+    /// `None` for a second OPT record: "FORMERR" (RFC 6891 section 6.1.1).
+    fn take_opt(&mut self, opt: Opt<'_>) -> Option<()> {
         if self.has_opt {
-            return None; // "FORMERR" (RFC 6891 section 6.1.1)
+            return None;
         }
         self.has_opt = true;
-        self.code |= u16::from(*message.get(record.ttl_at)?) << 4;
-        self.options = passing(message.get(record.ttl_at + 6..record.end)?)?;
+        self.rcode |= u16::from(opt.extended_rcode) << 4;
+        self.options = passing(opt);
         Some(())
     }
 }
@@ -176,17 +107,10 @@ fn ttl(wire: u32) -> u32 {
     if wire > 0x7fff_ffff { 0 } else { wire }
 }
 
-/// The options that may pass, as they are on the wire.
-fn passing(mut options: &[u8]) -> Option<Vec<u8>> {
-    let mut passing = Vec::new();
-    while let Some((&[code0, code1, length0, length1], rest)) = options.split_first_chunk() {
-        let end = 4 + usize::from(u16::from_be_bytes([length0, length1]));
-        if may_pass(u16::from_be_bytes([code0, code1])) {
-            passing.extend_from_slice(options.get(..end)?);
-        }
-        options = rest.get(end - 4..)?;
-    }
-    options.is_empty().then_some(passing)
+/// The options that may be passed on, in wire format.
+fn passing(opt: Opt<'_>) -> Vec<u8> {
+    let passing = opt.options().filter(|option| opt::may_pass(option.code));
+    passing.flat_map(|option| option.wire).copied().collect()
 }
 
 #[cfg(test)]
@@ -195,17 +119,17 @@ mod tests {
     use crate::forward::testing::{a, answer, soa, with_opt};
 
     #[test]
-    fn records_are_found_and_the_opt_record_is_taken_off() {
+    fn records_are_found_and_the_opt_record_is_removed() {
         let plain = answer("web.example.", 1, 0x8180, &[a("web.example.", 300), a("web.example.", 60)], &[]);
         let parts = parts(&with_opt(&plain, 0x80, &[0, 15, 0, 2, 0, 3, 0, 10, 0, 1, 9])).unwrap();
         assert_eq!((parts.counts, parts.ttls.len(), parts.end), ([2, 0, 0], 2, plain.len()));
         assert_eq!((parts.answer_ttl, parts.has_type, parts.negative_ttl), (Some(60), true, None));
-        assert_eq!((parts.has_opt, parts.code), (true, 0x800));
+        assert_eq!((parts.has_opt, parts.rcode), (true, 0x800));
         assert_eq!(parts.options, [0, 15, 0, 2, 0, 3], "the extended error passes, the cookie does not");
     }
 
     #[test]
-    fn the_negative_ttl_is_the_lesser_of_the_soa_records_two() {
+    fn the_negative_ttl_is_the_lower_of_the_two_in_the_soa() {
         for (ttl, minimum) in [(30, 600), (600, 30)] {
             let message = answer("no.example.", 1, 0x8183, &[], &[soa("example.", ttl, minimum)]);
             assert_eq!(parts(&message).unwrap().negative_ttl, Some(30));
@@ -213,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_short_is_refused_at_every_length() {
+    fn a_message_cut_at_any_byte_is_refused() {
         let whole =
             with_opt(&answer("web.example.", 1, 0x8180, &[a("web.example.", 300)], &[]), 0, &[0, 15, 0, 0]);
         for length in 0..whole.len() {

@@ -1,4 +1,4 @@
-//! LoopProbes: whether an upstream that is down answers again, and whether it leads back to us.
+//! Probes: does an upstream that is down answer again, and does any send our queries back to us?
 
 use std::{
     sync::{
@@ -11,22 +11,24 @@ use std::{
 use hickory_proto::rr::RecordType;
 
 use super::{cache_key::CacheKey, rules::Rule, upstream::UpstreamClient, upstream_query::UpstreamQuery};
-use crate::model::Name;
+use crate::{model::Name, wire::WireName};
 
 /// How long a probe's answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Rounds after which an upstream in a forwarding loop is probed again.
+/// Rounds after which an upstream in a forwarding loop is probed again: 30 seconds.
 const LOOP_ROUNDS: u64 = 30;
 
-/// The start of the first label of a probe's name; a number of this process and one of the upstream follow.
+/// The start of the first label of a probe's name; a number of this process and one of the upstream
+/// follow.
 const PREFIX: &[u8] = b"muster-loop-";
 
-/// The probes of one server.
+/// The names of this process's probes.
 ///
-/// A probe asks for a name that no other client asks for, so a probe that arrives here has come back: the upstream it was
-/// sent to leads to us. This finds loops through any number of other servers, for one query an upstream at the start.
-/// Rejected: an EDNS option of our own in every query. Most forwarders drop it, so it would find no loop.
+/// A probe queries a name that no other client queries, so a probe that arrives here has come back:
+/// the upstream that it was sent to leads to us. This finds loops through any number of other
+/// servers, for one query an upstream at the start. Rejected: an EDNS option of our own in every
+/// query. Most forwarders drop it, so it would find no loop.
 #[derive(Debug)]
 pub(super) struct LoopProbes {
     nonce: u64,
@@ -39,7 +41,7 @@ impl LoopProbes {
     }
 
     /// The number of a new upstream.
-    pub(super) fn number(&self) -> u64 {
+    fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
@@ -47,10 +49,10 @@ impl LoopProbes {
         [PREFIX, format!("{:016x}-{number:x}", self.nonce).as_bytes()].concat()
     }
 
-    /// The number of the upstream that was probed with `name` (wire format, lower case), if it is a probe of ours.
-    pub(super) fn recognize(&self, name: &[u8]) -> Option<u64> {
-        let (length, rest) = name.split_first()?;
-        let label = rest.get(..usize::from(*length))?;
+    /// The number of the upstream that was probed with `name`, which is lower case. `None` if it is
+    /// not a probe of ours.
+    pub(super) fn recognize(&self, name: WireName<'_>) -> Option<u64> {
+        let label = name.labels().next()?;
         if !label.starts_with(PREFIX) {
             return None;
         }
@@ -59,10 +61,10 @@ impl LoopProbes {
         (label == self.label(number)).then_some(number)
     }
 
-    /// The query that probes an upstream; `None`: its name would be too long.
+    /// The query that probes an upstream. `None` if its name would be too long.
     fn query(&self, number: u64, suffix: &Name) -> Option<UpstreamQuery> {
         let name = suffix.child(&self.label(number)).ok()?;
-        let key = CacheKey::new(name.as_wire(), RecordType::TXT.into(), false, false);
+        let key = CacheKey::new(name.wire(), RecordType::TXT.into(), false, false);
         Some(UpstreamQuery::new(key, &[]))
     }
 }
@@ -75,18 +77,20 @@ pub(super) fn is_due(upstream: &UpstreamClient, round: u64) -> bool {
     upstream.health.is_down() || upstream.is_new()
 }
 
-/// Starts a probe of `upstream`, unless one is in flight. Any answer shows that it works; if the probe does not come back to
-/// us, it leads elsewhere.
+/// Probes `upstream`, unless a probe is in flight. Any answer shows that it works. If the probe
+/// does not arrive here, the upstream does not lead to us.
 pub(super) fn probe(
     rule: &Rule,
     upstream: &Arc<UpstreamClient>,
     probes: &LoopProbes,
 ) -> Option<impl Future<Output = ()> + use<>> {
     let number = upstream.begin_probe(|| probes.number())?;
-    let query = probes.query(number, &rule.settings.suffix)?;
+    let query = probes.query(number, &rule.settings.suffix);
     let upstream = Arc::clone(upstream);
     Some(async move {
-        let _ = upstream.ask(&query, PATIENCE).await;
+        if let Some(query) = query {
+            let _ = upstream.query(&query, PATIENCE).await;
+        }
         upstream.end_probe();
     })
 }
@@ -102,9 +106,8 @@ mod tests {
         let query = ours.query(0x2a, &suffix).unwrap();
         assert_eq!(ours.recognize(query.name()), Some(0x2a));
         assert_eq!(others.recognize(query.name()), None);
-        assert_eq!(ours.recognize(suffix.as_wire()), None);
-        assert_eq!(ours.recognize(b"\x0cmuster-loop-\x00"), None);
-        assert_eq!(ours.recognize(b"\x00"), None);
-        assert_eq!(ours.recognize(b""), None);
+        assert_eq!(ours.recognize(suffix.wire()), None);
+        assert_eq!(ours.recognize(WireName::trusted(b"\x0cmuster-loop-\x00")), None);
+        assert_eq!(ours.recognize(WireName::trusted(b"\x00")), None);
     }
 }

@@ -1,4 +1,4 @@
-//! resolv.conf: who the machine asks.
+//! resolv.conf: the name servers that the machine uses.
 
 use std::{
     fs::File,
@@ -9,26 +9,27 @@ use std::{
 
 use tracing::debug;
 
-/// Port of plain DNS; resolv.conf knows no other.
+/// Port of plain DNS. resolv.conf cannot name another one.
 const DNS_PORT: u16 = 53;
 
-/// Longest file such as resolv.conf that is read, in bytes.
+/// Longest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 10;
 
-/// Reads a file such as resolv.conf; `None` if it cannot be read. Such files are short and local.
+/// Reads a file such as resolv.conf. `None` if it cannot be read.
 pub(super) fn read(path: &Path) -> Option<String> {
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
     match read {
         Ok(_) => Some(String::from_utf8_lossy(&text).into_owned()),
         Err(error) => {
-            debug!(file = %path.display(), "cannot read it: {error}");
+            debug!(file = %path.display(), "cannot be read: {error}");
             None
         }
     }
 }
 
-/// The name servers that a text such as resolv.conf's names (resolv.conf(5)), without those that cannot be read.
+/// The name servers in a file such as resolv.conf (resolv.conf(5)), in order, without duplicates.
+/// Entries that are not an address are ignored.
 pub(super) fn nameservers(text: &str) -> Vec<SocketAddr> {
     let mut found = Vec::new();
     for line in text.lines() {
@@ -45,7 +46,7 @@ pub(super) fn nameservers(text: &str) -> Vec<SocketAddr> {
     found
 }
 
-/// Reads an address; of a link-local one with its interface, by number or by name.
+/// Parses an address; a link-local one may have its interface after a `%`, as a number or a name.
 fn address(word: &str) -> Option<SocketAddr> {
     let Some((address, scope)) = word.split_once('%') else {
         return word.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, DNS_PORT));
@@ -55,10 +56,11 @@ fn address(word: &str) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(ip, DNS_PORT, 0, scope).into())
 }
 
-/// Whether what is sent to `address` would come to a socket on one of `own`.
+/// Whether a datagram to `address` would arrive at a socket on one of `own`.
 pub(super) fn is_own(own: &[SocketAddr], address: SocketAddr) -> bool {
     own.iter().filter(|own| own.port() == address.port()).any(|own| {
-        // A wildcard socket gets what is sent to any address of the machine: those are what can be bound to.
+        // A wildcard socket receives datagrams to all of the machine's addresses: those that can be
+        // bound.
         own.ip() == address.ip() || (own.ip().is_unspecified() && UdpSocket::bind((address.ip(), 0)).is_ok())
     })
 }
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_servers_are_read_and_nothing_else() {
+    fn only_nameserver_lines_are_read() {
         let text = "# nameserver 10.0.0.1\nsearch example.com\nnameserver 10.0.0.2\n  nameserver\t10.0.0.2 # again\n\
                     nameserver fd00::2\nnameserver fe80::1%1\nnameserver resolver\nnameservers 10.0.0.9\noptions ndots:5\n";
         let found: Vec<_> = nameservers(text).iter().map(ToString::to_string).collect();
@@ -76,12 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_socket_is_every_address_of_the_machine() {
-        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let wildcard = [at("0.0.0.0:53")];
-        assert!(is_own(&wildcard, at("127.0.0.53:53")));
-        assert!(!is_own(&wildcard, at("127.0.0.53:5353")));
-        assert!(!is_own(&wildcard, at("192.0.2.1:53")));
-        assert!(is_own(&[at("192.0.2.1:53")], at("192.0.2.1:53")));
+    fn a_wildcard_socket_has_every_address_of_the_machine() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let wildcard = [address("0.0.0.0:53")];
+        assert!(is_own(&wildcard, address("127.0.0.53:53")));
+        assert!(!is_own(&wildcard, address("127.0.0.53:5353")));
+        assert!(!is_own(&wildcard, address("192.0.2.1:53")));
+        assert!(is_own(&[address("192.0.2.1:53")], address("192.0.2.1:53")));
     }
 }

@@ -1,4 +1,4 @@
-//! Asking for one question until somebody answers.
+//! Resolving one query: trying the upstreams of a rule until one answers.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,86 +12,45 @@ use super::{
     upstream_query::UpstreamQuery,
 };
 
-/// One try.
-struct Try {
-    upstream: Arc<UpstreamClient>,
-    /// When its answer is later than usual.
-    late: Instant,
-    state: TryState,
-}
-
-/// What became of a try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TryState {
-    Open,
-    Answered,
-    Failed,
-}
-
-/// Every try of one query, as long as it is worked on. Those that are late when it ends count as not answered: what they ask is
-/// given up with it.
-#[derive(Default)]
-struct Tries(Vec<Try>);
-
-/// Asks the rule's upstreams until one answers.
+/// Queries the rule's upstreams until one gives a conclusive answer.
 ///
-/// The first in order is asked, and when its answer takes longer than usual the next one as well, while the first may
-/// still answer; with a failure the next is asked at once. After all of them the first gets another try, each round with twice the
-/// patience. `None`: nobody answered within the rule's time. An answer that settles nothing, such as SERVFAIL or one that was cut,
-/// is only given when nobody had a better one.
+/// The first in order is queried. If its answer takes longer than usual, the next one is queried as
+/// well, while the first may still answer; if it fails, the next one is queried at once. After the
+/// last one the first gets another try; in each round, every upstream gets twice the time. An
+/// inconclusive answer (such as SERVFAIL) or a truncated one is returned only if there is no better
+/// one. `None`: no upstream answered within the rule's timeout.
 pub(super) async fn resolve(rule: &Rule, query: &UpstreamQuery) -> Option<StoredAnswer> {
     let upstreams = rule.order();
     let deadline = Instant::now() + rule.settings.timeout;
-    let Tries(tries) = &mut Tries::default();
-    let mut running = FuturesUnordered::new();
-    let mut best: Option<StoredAnswer> = None;
-    let mut unsettled = 0;
     let most = if upstreams.is_empty() { 0 } else { rule.settings.tries };
     let mut next = upstreams.iter().cycle().take(most);
+    let mut running = FuturesUnordered::new();
+    let mut resolution = Resolution::new(upstreams.len(), most);
     loop {
-        let number = tries.len();
         let late = match next.next() {
             Some(upstream) => {
                 let now = Instant::now();
-                let round = number.checked_div(upstreams.len()).unwrap_or(0);
-                let wait = upstream.health.wait() * (1 << round.min(6));
-                let late = (now + wait).min(deadline);
-                tries.push(Try { upstream: Arc::clone(upstream), late, state: TryState::Open });
+                let number = resolution.tries.len();
+                let late = resolution.begin(upstream, now, deadline);
                 running.push(attempt(number, upstream, query, deadline.saturating_duration_since(now)));
                 late
             }
-            None if running.is_empty() => return best,
+            None if running.is_empty() => return resolution.best.take(),
             None => deadline,
         };
-        // Whoever has failed in this round may be better in a moment, not at once.
-        let round_is_over = tries.len().is_multiple_of(upstreams.len());
         loop {
             let (number, result) = tokio::select! {
                 Some(done) = running.next() => done,
                 () = sleep_until(late) => break,
             };
-            if let Some(one) = tries.get_mut(number) {
-                one.state = if result.is_ok() { TryState::Answered } else { TryState::Failed };
-            }
-            match result {
-                Ok(answer) if settles(&answer) => return Some(answer),
-                Ok(answer) => {
-                    // Of one that was cut something can be used.
-                    if best.as_ref().is_none_or(|best| !best.is_truncated()) {
-                        best = Some(answer);
-                    }
-                    unsettled += 1;
-                    if unsettled >= upstreams.len() {
-                        return best;
-                    }
-                    break;
-                }
-                Err(_) if round_is_over && (tries.len() < most || !running.is_empty()) => {}
-                Err(_) => break,
+            match resolution.end(number, result, running.is_empty()) {
+                Step::Finish(answer) => return answer,
+                Step::TryNext => break,
+                Step::Wait => {}
             }
         }
         if Instant::now() >= deadline {
-            return best;
+            return resolution.best.take();
         }
     }
 }
@@ -102,24 +61,97 @@ async fn attempt(
     query: &UpstreamQuery,
     limit: Duration,
 ) -> (usize, Result<StoredAnswer, UpstreamError>) {
-    (number, upstream.ask(query, limit).await)
+    (number, upstream.query(query, limit).await)
 }
 
-/// Whether an answer says what is, and all of it, and not only that the upstream cannot: NOERROR, NXDOMAIN, YXDOMAIN (RFC 6672).
-fn settles(answer: &StoredAnswer) -> bool {
-    answer.is_conclusive() && !answer.is_truncated()
+/// All tries of one query, and the best answer so far.
+///
+/// Tries that are late when it is dropped count as unanswered: their queries are given up with it.
+struct Resolution {
+    /// How many upstreams a round has.
+    upstreams: usize,
+    /// How many tries are made at most.
+    most: usize,
+    tries: Vec<Try>,
+    /// An answer that is inconclusive or truncated.
+    best: Option<StoredAnswer>,
+    /// How many such answers there were.
+    inconclusive: usize,
 }
 
-impl Drop for Tries {
+/// One query to one upstream.
+struct Try {
+    upstream: Arc<UpstreamClient>,
+    /// When its answer is later than usual.
+    late: Instant,
+    state: TryState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TryState {
+    InFlight,
+    Answered,
+    Failed,
+}
+
+/// What to do after a try has ended.
+enum Step {
+    /// Return this.
+    Finish(Option<StoredAnswer>),
+    /// Start the next try now.
+    TryNext,
+    /// Start the next try when the last one is late, unless another one ends before.
+    Wait,
+}
+
+impl Resolution {
+    fn new(upstreams: usize, most: usize) -> Self {
+        Self { upstreams, most, tries: Vec::new(), best: None, inconclusive: 0 }
+    }
+
+    /// Notes that a try starts. Returns when the next one is due.
+    fn begin(&mut self, upstream: &Arc<UpstreamClient>, now: Instant, deadline: Instant) -> Instant {
+        debug_assert!(self.upstreams > 0, "a try has an upstream");
+        let round = self.tries.len().checked_div(self.upstreams).unwrap_or(0);
+        let wait = upstream.health.wait() * (1 << round.min(6));
+        let late = (now + wait).min(deadline);
+        self.tries.push(Try { upstream: Arc::clone(upstream), late, state: TryState::InFlight });
+        late
+    }
+
+    /// Notes how a try ended. `was_last`: no other try is in flight.
+    fn end(&mut self, number: usize, result: Result<StoredAnswer, UpstreamError>, was_last: bool) -> Step {
+        debug_assert!(number < self.tries.len(), "a try is noted when it starts");
+        if let Some(ended) = self.tries.get_mut(number) {
+            ended.state = if result.is_ok() { TryState::Answered } else { TryState::Failed };
+        }
+        let Ok(answer) = result else {
+            // After a whole round, all upstreams get a moment to recover.
+            let round_is_over = self.tries.len().is_multiple_of(self.upstreams);
+            let may_wait = self.tries.len() < self.most || !was_last;
+            return if round_is_over && may_wait { Step::Wait } else { Step::TryNext };
+        };
+        if answer.is_conclusive() && !answer.is_truncated() {
+            return Step::Finish(Some(answer));
+        }
+        // A client can use part of a truncated answer.
+        if self.best.as_ref().is_none_or(|best| !best.is_truncated()) {
+            self.best = Some(answer);
+        }
+        self.inconclusive += 1;
+        if self.inconclusive < self.upstreams { Step::TryNext } else { Step::Finish(self.best.take()) }
+    }
+}
+
+impl Drop for Resolution {
     fn drop(&mut self) {
         let now = Instant::now();
-        for late in self.0.iter().filter(|one| one.state == TryState::Open && one.late <= now) {
+        for late in self.tries.iter().filter(|one| one.state == TryState::InFlight && one.late <= now) {
             late.upstream.overtaken();
-            let answered =
+            let has_answered =
                 |one: &Try| one.state == TryState::Answered && Arc::ptr_eq(&one.upstream, &late.upstream);
-            if !self.0.iter().any(answered) {
-                late.upstream
-                    .missed(&"it did not answer in its usual time, nor until the question was given up");
+            if !self.tries.iter().any(has_answered) {
+                late.upstream.missed(&"no answer in its usual time, nor until the query was given up");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Which upstreams a name is asked of, and in which order.
+//! The rules of `[forward]`: which upstreams a name goes to, and in which order.
 
 use std::{
     collections::HashMap,
@@ -22,14 +22,16 @@ use crate::{
     config::{self, ForwardPolicy},
     model::Name,
     telemetry::Metrics,
+    wire::WireName,
 };
 
-/// Every so many questions `fastest` asks another upstream first, so that it learns when that has become faster.
+/// With `fastest`, one query in this many goes to another upstream first, to learn whether that has
+/// become faster.
 const EXPLORE: usize = 50;
 
-/// Every suffix.
+/// All rules.
 #[derive(Debug, Default)]
-pub(super) struct Rules {
+pub(super) struct RuleTable {
     by_suffix: HashMap<Name, Arc<Rule>, foldhash::fast::RandomState>,
 }
 
@@ -39,26 +41,31 @@ pub(super) struct Rule {
     pub(super) settings: config::ForwardRule,
     pub(super) load: RuleLoad,
     upstreams: ArcSwap<Vec<Arc<UpstreamClient>>>,
-    /// Places for the upstreams' sockets.
-    places: Arc<Semaphore>,
-    /// What its files said last, in their order.
+    /// Permits for the upstreams' sockets.
+    sockets: Arc<Semaphore>,
+    /// The last contents of its files, in their order.
     texts: Mutex<Vec<String>>,
+    /// How many queries there were.
     turn: AtomicUsize,
 }
 
-/// What a rule has in flight. Changed only under the lock of [`InFlight`](super::in_flight::InFlight).
+/// What a rule has in flight. Changed only under the lock of
+/// [`InFlight`](super::in_flight::InFlight).
 #[derive(Debug, Default)]
 pub(super) struct RuleLoad {
+    /// Distinct upstream queries.
     pub(super) fetches: AtomicUsize,
+    /// Clients that wait for them.
     pub(super) waiting: AtomicUsize,
 }
 
-impl Rules {
-    /// Sets up every upstream; a rule that `before` has with the same settings stays, with all that it has learnt. `own` are the
-    /// addresses that DNS is answered on, which files such as resolv.conf may name.
+impl RuleTable {
+    /// Sets up every upstream. A rule that `before` has with the same settings stays, with
+    /// everything that it has learned. Files such as resolv.conf may name an address in `own`,
+    /// which muster answers DNS on.
     ///
     /// # Errors
-    /// When TLS of an upstream cannot be set up. Nothing is contacted.
+    /// When TLS of an upstream cannot be set up. No upstream is contacted.
     pub(super) fn new(
         settings: &[config::ForwardRule],
         before: &Self,
@@ -77,12 +84,12 @@ impl Rules {
         Ok(Self { by_suffix })
     }
 
-    /// Whether there is no suffix.
+    /// Whether there is no rule.
     pub(super) fn is_empty(&self) -> bool {
         self.by_suffix.is_empty()
     }
 
-    /// Whether these are the rules for `settings`.
+    /// Whether these are the rules of `settings`.
     pub(super) fn are(&self, settings: &[config::ForwardRule]) -> bool {
         let same = |one: &config::ForwardRule| {
             self.by_suffix.get(&one.suffix).is_some_and(|rule| rule.settings == *one)
@@ -90,36 +97,16 @@ impl Rules {
         settings.len() == self.by_suffix.len() && settings.iter().all(same)
     }
 
-    /// Finds the rule with the longest suffix that `name` (wire format, lower case) is at or below. *Cost*: one hash look-up
-    /// for each label.
-    pub(super) fn find(&self, name: &[u8]) -> Option<&Arc<Rule>> {
-        let mut at = 0;
-        loop {
-            let rest = name.get(at..)?;
-            if let Some(rule) = self.by_suffix.get(rest) {
-                return Some(rule);
-            }
-            match rest.first()? {
-                0 => return None,
-                length => at += usize::from(*length) + 1,
-            }
-        }
+    /// Finds the rule with the longest suffix that `name`, which is lower case, is at or below.
+    /// *Cost*: one hash lookup for each label.
+    pub(super) fn find(&self, name: WireName<'_>) -> Option<&Arc<Rule>> {
+        name.suffixes().find_map(|(_, suffix)| self.by_suffix.get(suffix.as_bytes()))
     }
 
-    /// Every rule, in any order.
+    /// All rules, in any order.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.by_suffix.values()
     }
-}
-
-fn new_upstream(
-    upstream: &config::UpstreamSpec,
-    rule: &config::ForwardRule,
-    places: &Arc<Semaphore>,
-    metrics: &Metrics,
-) -> Result<Option<Arc<UpstreamClient>>, SetupError> {
-    let made = UpstreamClient::new(upstream, rule, places, |label| metrics.forward().upstream(label))?;
-    Ok(made.map(Arc::new))
 }
 
 impl Rule {
@@ -129,15 +116,15 @@ impl Rule {
         metrics: &Metrics,
     ) -> Result<Self, SetupError> {
         let mut upstreams = Vec::new();
-        let places = Arc::new(Semaphore::new(MAX_RULE_SOCKETS));
+        let sockets = Arc::new(Semaphore::new(MAX_RULE_SOCKETS));
         for upstream in &settings.upstreams {
-            upstreams.extend(new_upstream(upstream, settings, &places, metrics)?);
+            upstreams.extend(new_upstream(upstream, settings, &sockets, metrics)?);
         }
         let rule = Self {
             settings: settings.clone(),
             load: RuleLoad::default(),
             upstreams: ArcSwap::from_pointee(upstreams),
-            places,
+            sockets,
             texts: Mutex::default(),
             turn: AtomicUsize::new(0),
         };
@@ -150,24 +137,20 @@ impl Rule {
         Ok(rule)
     }
 
-    /// The upstreams, the one to ask first in front: by the policy, but those that were put aside behind the others, and those
-    /// that lead back to us not at all.
+    /// The upstreams in the order to query them: by the policy, with those that are down last.
+    /// Upstreams in a forwarding loop are left out.
     pub(super) fn order(&self) -> Vec<Arc<UpstreamClient>> {
         let mut order: Vec<_> =
             self.upstreams.load().iter().filter(|upstream| !upstream.is_loop()).cloned().collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         match self.settings.policy {
             ForwardPolicy::Sequential => {}
-            ForwardPolicy::RoundRobin => {
-                let by = turn.checked_rem(order.len()).unwrap_or(0);
-                order.rotate_left(by);
-            }
+            ForwardPolicy::RoundRobin => rotate(&mut order, turn),
             ForwardPolicy::Fastest => {
-                // Those that were never heard come first: they have no figure yet.
+                // Upstreams that have never answered come first: their time is unknown.
                 order.sort_by_cached_key(|upstream| upstream.health.usual());
                 if turn % EXPLORE == EXPLORE - 1 {
-                    let by = (turn / EXPLORE).checked_rem(order.len()).unwrap_or(0);
-                    order.rotate_left(by);
+                    rotate(&mut order, turn / EXPLORE);
                 }
             }
         }
@@ -181,14 +164,14 @@ impl Rule {
     }
 
     /// The files that name upstreams.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+    fn files(&self) -> impl Iterator<Item = &Path> {
         self.settings.upstreams.iter().filter_map(|upstream| match upstream {
             config::UpstreamSpec::ResolvConf(path) => Some(path.as_path()),
             _ => None,
         })
     }
 
-    /// Reads the files again and follows their changes; returns whether the upstreams have changed.
+    /// Reads the files again and follows their changes. Returns whether the upstreams have changed.
     pub(super) async fn reread_files(self: &Arc<Self>, own: &[SocketAddr], metrics: &Metrics) -> bool {
         if self.files().next().is_none() {
             return false;
@@ -199,11 +182,11 @@ impl Rule {
         texts.is_ok_and(|texts| self.refresh(&texts, own, metrics))
     }
 
-    /// Takes what the files say now, in their order; of one that cannot be read (`None`) the last text counts, since a file that
-    /// is being replaced is there again in a moment.
+    /// Takes the files' contents, in their order. For a file that cannot be read (`None`) the last
+    /// contents count, since a file that is being replaced exists again in a moment.
     ///
-    /// Where that is something else than before, the upstreams are put together anew; what stays is the same one as before. Tells
-    /// whether they are others now.
+    /// If the contents have changed, the list of upstreams is built again; upstreams that stay keep
+    /// their client. Returns whether the upstreams have changed.
     pub(super) fn refresh(&self, texts: &[Option<String>], own: &[SocketAddr], metrics: &Metrics) -> bool {
         let mut last = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         let text = |(at, text): (usize, &Option<String>)| text.clone().or_else(|| last.get(at).cloned());
@@ -213,49 +196,74 @@ impl Rule {
         }
         let before = self.upstreams();
         let mut now: Vec<Arc<UpstreamClient>> = Vec::new();
-        let mut add = |upstream: &config::UpstreamSpec| {
+        for upstream in self.resolved(&texts, own) {
             let label = upstream.to_string();
             if now.iter().any(|one| one.label() == label) {
-                return;
+                continue;
             }
             match before.iter().find(|one| one.label() == label) {
                 Some(one) => now.push(Arc::clone(one)),
-                // What cannot be set up was said when the rule was made; plain addresses always can.
+                // The rule was made only because its upstreams could be set up; plain addresses
+                // always can.
                 None => {
-                    now.extend(new_upstream(upstream, &self.settings, &self.places, metrics).ok().flatten())
-                }
-            }
-        };
-        let mut unread = texts.iter();
-        for upstream in &self.settings.upstreams {
-            let config::UpstreamSpec::ResolvConf(path) = upstream else {
-                add(upstream);
-                continue;
-            };
-            for address in resolv_conf::nameservers(unread.next().map_or("", String::as_str)) {
-                if resolv_conf::is_own(own, address) {
-                    info!(file = %path.display(), %address, "left out: it is an address of this server");
-                } else {
-                    add(&config::UpstreamSpec::Plain(address));
+                    now.extend(new_upstream(&upstream, &self.settings, &self.sockets, metrics).ok().flatten())
                 }
             }
         }
         *last = texts;
-        let is_other = !now.iter().map(|one| one.label()).eq(before.iter().map(|one| one.label()));
+        let has_changed = !now.iter().map(|one| one.label()).eq(before.iter().map(|one| one.label()));
         self.upstreams.store(Arc::new(now));
         self.log();
-        is_other
+        has_changed
     }
 
-    /// Says who is asked from now on.
+    /// The configured upstreams, each file replaced by the name servers in its contents. Addresses
+    /// in `own` are left out.
+    fn resolved(&self, texts: &[String], own: &[SocketAddr]) -> Vec<config::UpstreamSpec> {
+        let mut resolved = Vec::new();
+        let mut unread = texts.iter();
+        for upstream in &self.settings.upstreams {
+            let config::UpstreamSpec::ResolvConf(path) = upstream else {
+                resolved.push(upstream.clone());
+                continue;
+            };
+            let text = unread.next();
+            debug_assert!(text.is_some(), "there is a text for each file");
+            for address in resolv_conf::nameservers(text.map_or("", String::as_str)) {
+                if resolv_conf::is_own(own, address) {
+                    info!(file = %path.display(), %address, "ignored: muster itself listens on this address");
+                } else {
+                    resolved.push(config::UpstreamSpec::Plain(address));
+                }
+            }
+        }
+        resolved
+    }
+
     fn log(&self) {
         let now = self.upstreams();
         let suffix = &self.settings.suffix;
         let labels: Vec<_> = now.iter().map(|upstream| upstream.label()).collect();
         if labels.is_empty() {
-            warn!(%suffix, "there is no upstream to forward to: its files name none");
+            warn!(%suffix, "no upstream to forward to: its files name none");
         } else {
             info!(%suffix, upstreams = labels.join(", "), "forwarding");
         }
     }
+}
+
+fn new_upstream(
+    upstream: &config::UpstreamSpec,
+    rule: &config::ForwardRule,
+    sockets: &Arc<Semaphore>,
+    metrics: &Metrics,
+) -> Result<Option<Arc<UpstreamClient>>, SetupError> {
+    let made = UpstreamClient::new(upstream, rule, sockets, |label| metrics.forward().upstream(label))?;
+    Ok(made.map(Arc::new))
+}
+
+/// Rotates a list so that the entry at `turn`, counted round and round, is first.
+fn rotate<T>(list: &mut [T], turn: usize) {
+    let by = turn.checked_rem(list.len()).unwrap_or(0);
+    list.rotate_left(by);
 }

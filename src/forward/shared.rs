@@ -5,11 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 
 use super::{
-    cache::{Cache, CacheUsage},
+    cache::{AnswerCache, CacheUsage},
     cache_key::CacheKey,
     in_flight::InFlight,
     probe::LoopProbes,
-    rules::Rules,
+    rules::RuleTable,
     waiting_client::WaitingClient,
 };
 use crate::telemetry::{Forwarded, Metrics};
@@ -17,8 +17,8 @@ use crate::telemetry::{Forwarded, Metrics};
 /// Everything that both sides of the queue use.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) rules: ArcSwap<Rules>,
-    pub(super) cache: Cache,
+    pub(super) rules: ArcSwap<RuleTable>,
+    pub(super) cache: AnswerCache,
     pub(super) in_flight: InFlight,
     pub(super) probes: LoopProbes,
     /// The addresses that muster answers DNS on.
@@ -27,19 +27,20 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Drops all stored answers, and those in flight when they arrive: their upstreams are no longer the configured ones.
+    /// Drops all stored answers. Answers to queries now in flight are not stored when they arrive.
     pub(super) fn clear_cache(&self) {
         self.cache.clear();
         self.report_cache(0);
     }
 
-    /// Updates the metrics of the cache, after `evicted` answers were dropped for others.
+    /// Updates the cache's metrics, after `evicted` answers were evicted.
     pub(super) fn report_cache(&self, evicted: usize) {
         let CacheUsage { entries, bytes } = self.cache.usage();
         self.metrics.forward().cache_holds(entries, bytes, evicted);
     }
 
-    /// Sends each client the stale answer stored under `key`, or SERVFAIL, which counts as `otherwise`.
+    /// Sends each client the stale answer stored under `key`, or if there is none SERVFAIL, which
+    /// counts as `otherwise`.
     pub(super) fn reply_stale(
         &self,
         clients: impl IntoIterator<Item = WaitingClient>,

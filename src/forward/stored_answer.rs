@@ -1,22 +1,28 @@
-//! An upstream's answer as it is kept, and how a client's answer is written from it.
+//! An upstream's answer as the cache stores it, and writing it for a client.
 
 use super::{
     client_query::ClientQuery,
-    message::{HEADER, Parts, UDP_SIZE, code, flag, parts, u32_at},
+    message::{MessageParts, is_truncated, parts},
+};
+use crate::wire::{
+    self, HEADER_LEN,
+    header::{
+        self, AUTHENTIC_DATA, AUTHORITATIVE, CHECKING_DISABLED, RECURSION_AVAILABLE, RECURSION_DESIRED,
+        RESPONSE, TRUNCATED, bit, rcode,
+    },
+    opt::{self, EXTENDED_ERROR, OPT_LEN},
+    u16_at, u32_at,
 };
 
-/// Length of an OPT record without options.
-const OPT: usize = 11;
-
-/// TTL of answers that are past their time ("RECOMMENDED value is 30 seconds", RFC 8767 section 4).
+/// TTL of stale answers ("RECOMMENDED value is 30 seconds", RFC 8767 section 4).
 const STALE_TTL: u32 = 30;
 
-/// The options that say that an answer is past its time: "Stale Answer" and, where there is no such name, "Stale NXDOMAIN Answer"
-/// (RFC 8914 sections 4.4 and 4.20).
-const STALE_OPTION: [u8; 6] = [0, 15, 0, 2, 0, 3];
-const STALE_NO_NAME_OPTION: [u8; 6] = [0, 15, 0, 2, 0, 19];
+/// The extended errors of stale answers: "Stale Answer" and "Stale NXDOMAIN Answer" (RFC 8914
+/// sections 4.4 and 4.20).
+const STALE_OPTION: [u8; 6] = extended_error(3);
+const STALE_NX_DOMAIN_OPTION: [u8; 6] = extended_error(19);
 
-/// How long the news that upstreams fail is kept, in seconds (RFC 9520 section 3.2 wants at least one).
+/// How long a failure is stored, in seconds (RFC 9520 section 3.2 requires at least one).
 pub(super) const FAILURE_TTL: u32 = 2;
 
 /// An upstream's answer without its OPT record.
@@ -26,101 +32,102 @@ pub(super) struct StoredAnswer {
     message: Box<[u8]>,
     /// Where each record's TTL is.
     ttls: Box<[u16]>,
+    /// Records in the answer, authority and additional section.
     counts: [u16; 3],
     /// The response code with its extended part.
-    code: u16,
-    /// EDNS options for the client.
+    rcode: u16,
+    /// EDNS options for the client, in wire format.
     options: Box<[u8]>,
-    /// How long it may be kept by its own word, in seconds; `None`: not at all.
+    /// How long the answer itself allows it to be stored; `None`: not at all.
     lifetime: Option<Lifetime>,
 }
 
-/// How long an answer may be kept, in seconds, and which limits hold for it.
+/// How long an answer may be stored, in seconds, and which limits apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lifetime {
-    /// There are records.
+    /// There are records of the queried type.
     Positive(u32),
-    /// There is no such name, or no such type (RFC 2308).
+    /// The name, or its type, does not exist (RFC 2308).
     Negative(u32),
-    /// The upstream could not find out.
+    /// SERVFAIL.
     Failure,
 }
 
 /// How old an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Age {
-    /// It came just now.
+    /// It has just arrived.
     New,
-    /// It was stored for so many `seconds`; no TTL exceeds `max_ttl` less those.
+    /// It was stored `seconds` ago. No TTL exceeds `max_ttl` less those.
     Stored { seconds: u32, max_ttl: u32 },
-    /// Past its time.
+    /// Its TTL is over.
     Stale,
 }
 
-/// What became of an answer that was written.
+/// The header fields of an answer that was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerSummary {
     /// The response code, without its extended part.
     pub code: u8,
-    /// Whether records were left out and TC set.
+    /// Whether records were left out and TC is set.
     pub truncated: bool,
 }
 
 impl StoredAnswer {
-    /// Takes an upstream's answer; `None` if it is not well formed.
+    /// Takes an upstream's message. `None` if it is malformed.
     pub(super) fn new(mut message: Vec<u8>) -> Option<Self> {
-        let Parts { ttls, counts, end, code, options, answer_ttl, has_type, negative_ttl, .. } =
+        let MessageParts { ttls, counts, end, rcode, options, answer_ttl, has_type, negative_ttl, .. } =
             parts(&message)?;
         message.truncate(end);
-        let lifetime = match code {
-            code::NO_ERROR if has_type => answer_ttl.map(Lifetime::Positive),
-            // The chain of aliases, if there is one, counts as well.
-            code::NO_ERROR | code::NO_NAME => {
+        let lifetime = match rcode {
+            rcode::NO_ERROR if has_type => answer_ttl.map(Lifetime::Positive),
+            // A chain of aliases, if there is one, limits the lifetime as well.
+            rcode::NO_ERROR | rcode::NX_DOMAIN => {
                 negative_ttl.map(|ttl| Lifetime::Negative(answer_ttl.map_or(ttl, |answer| answer.min(ttl))))
             }
-            code::SERVER_FAILURE => Some(Lifetime::Failure),
+            rcode::SERV_FAIL => Some(Lifetime::Failure),
             _ => None,
         };
-        let is_cut = message.get(2).is_some_and(|flags| flags & flag::TRUNCATED != 0);
+        let lifetime = lifetime.filter(|_| !is_truncated(&message));
         Some(Self {
             message: message.into(),
             ttls: ttls.into(),
             counts,
-            code,
+            rcode,
             options: options.into(),
-            lifetime: lifetime.filter(|_| !is_cut),
+            lifetime,
         })
     }
 
-    /// The answer where no upstream gave one.
+    /// SERVFAIL, where no upstream answered.
     pub(super) fn failure(question: &[u8]) -> Self {
-        let low = code::SERVER_FAILURE.to_be_bytes()[1];
-        let mut message = vec![0, 0, flag::RESPONSE, low, 0, 1, 0, 0, 0, 0, 0, 0];
+        let [_, code] = rcode::SERV_FAIL.to_be_bytes();
+        let mut message = header::bytes([0; 2], [RESPONSE, code], [1, 0, 0, 0]).to_vec();
         message.extend_from_slice(question);
         Self {
             message: message.into(),
             ttls: [].into(),
             counts: [0; 3],
-            code: code::SERVER_FAILURE,
+            rcode: rcode::SERV_FAIL,
             options: [].into(),
             lifetime: Some(Lifetime::Failure),
         }
     }
 
-    /// Whether the answer settles the question, instead of only saying that the upstream cannot: NOERROR, NXDOMAIN, YXDOMAIN
-    /// (RFC 6672 section 2.4).
+    /// Whether the answer settles the question, rather than only say that the upstream cannot:
+    /// NOERROR, NXDOMAIN, YXDOMAIN.
     pub(super) fn is_conclusive(&self) -> bool {
-        matches!(self.code, code::NO_ERROR | code::NO_NAME | code::NAME_EXISTS)
+        matches!(self.rcode, rcode::NO_ERROR | rcode::NX_DOMAIN | rcode::YX_DOMAIN)
     }
 
-    /// How long it may be kept by its own word.
+    /// How long the answer itself allows it to be stored.
     pub(super) fn lifetime(&self) -> Option<Lifetime> {
         self.lifetime
     }
 
-    /// Whether the upstream left something out.
+    /// Whether the upstream left records out.
     pub(super) fn is_truncated(&self) -> bool {
-        self.message.get(2).is_some_and(|flags| flags & flag::TRUNCATED != 0)
+        is_truncated(&self.message)
     }
 
     /// Memory that it takes, in bytes.
@@ -128,58 +135,68 @@ impl StoredAnswer {
         size_of::<Self>() + self.message.len() + size_of_val(&*self.ttls) + self.options.len()
     }
 
-    /// Writes the answer to `query` into `out`, whose old content is dropped: the records as they came, but the id, the
-    /// question's letter case, RD and CD as they were asked, TTLs less the time they were kept, and an OPT record if there was
-    /// one. *Cost*: a copy of the message and a step for each record; allocates only where `out` is too small.
+    /// Writes the answer to `query` into `out`, whose old content is dropped: the records
+    /// unchanged, but the ID, the question's letter case, RD and CD as in the query, TTLs reduced
+    /// by the age, and an OPT record if the query had one. *Cost*: a copy of the message and a step
+    /// for each record; allocates only if `out` is too small.
     ///
-    /// What does not fit is left out: the upstream's options first, then records from behind; TC says so unless those are only of the
-    /// additional section (RFC 2181 section 9).
+    /// If the answer does not fit, the upstream's options are left out first, then records from the
+    /// end. TC is set if one of them is not in the additional section (RFC 2181 section 9).
     pub(super) fn write(&self, query: &ClientQuery<'_>, age: Age, out: &mut Vec<u8>) -> AnswerSummary {
-        let bare_opt = if query.edns.is_some() { OPT + query.own_options.len() } else { 0 };
-        let options: &[u8] = match age {
-            Age::Stale if self.code == code::NO_NAME => &STALE_NO_NAME_OPTION,
-            Age::Stale => &STALE_OPTION,
-            Age::New | Age::Stored { .. } => &self.options,
-        };
+        let bare_opt = if query.edns.is_some() { OPT_LEN + query.own_options.len() } else { 0 };
+        let options = self.options(age);
         let fit = self.message.len() + bare_opt + options.len() <= query.limit;
         let options = if fit { options } else { &[] };
         let opt = bare_opt + if query.edns.is_some() { options.len() } else { 0 };
         let (records, end, counts) = self.fitting(query.limit.saturating_sub(opt));
         let truncated =
             self.is_truncated() || counts.iter().zip(&self.counts).take(2).any(|(kept, all)| kept < all);
+        debug_assert!(end <= self.message.len(), "records end within their message");
         out.clear();
         out.extend_from_slice(self.message.get(..end).unwrap_or_default());
         self.write_head(query, age, truncated, counts, out);
         for at in self.ttls.iter().take(records) {
             let at = usize::from(*at);
+            debug_assert!(at + 4 <= end, "a TTL is within its record");
             let ttl = u32_at(&self.message, at).unwrap_or(0);
             if let Some(place) = out.get_mut(at..at + 4) {
-                place.copy_from_slice(&at_age(ttl, age).to_be_bytes());
+                place.copy_from_slice(&ttl_at(ttl, age).to_be_bytes());
             }
         }
         if let Some(dnssec_ok) = query.edns {
-            let [size0, size1] = UDP_SIZE.to_be_bytes();
-            let extended = u8::try_from(self.code >> 4).unwrap_or(0);
-            let dnssec_ok = if dnssec_ok { 0x80 } else { 0 };
-            let [length0, length1] =
-                u16::try_from(options.len() + query.own_options.len()).unwrap_or(0).to_be_bytes();
-            out.extend_from_slice(&[0, 0, 41, size0, size1, extended, 0, dnssec_ok, 0, length0, length1]);
+            let [_, extended] = (self.rcode >> 4).to_be_bytes();
+            out.extend(opt::head(extended, dnssec_ok, options.len() + query.own_options.len()));
             out.extend_from_slice(options);
             out.extend_from_slice(query.own_options);
         }
-        AnswerSummary { code: self.code.to_be_bytes()[1] & 0x0f, truncated }
+        AnswerSummary { code: self.header_rcode(), truncated }
     }
 
-    /// How many records fit into `limit` bytes, where the last of them ends, and how many that is by section.
+    /// The response code without its extended part.
+    fn header_rcode(&self) -> u8 {
+        let [_, low] = self.rcode.to_be_bytes();
+        low & 0x0f
+    }
+
+    /// The options for a client: the upstream's, or that the answer is stale.
+    fn options(&self, age: Age) -> &[u8] {
+        match age {
+            Age::Stale if self.rcode == rcode::NX_DOMAIN => &STALE_NX_DOMAIN_OPTION,
+            Age::Stale => &STALE_OPTION,
+            Age::New | Age::Stored { .. } => &self.options,
+        }
+    }
+
+    /// The records that fit into `limit` bytes: how many, where the last of them ends, and how many
+    /// by section.
     fn fitting(&self, limit: usize) -> (usize, usize, [u16; 3]) {
         if self.message.len() <= limit {
             return (self.ttls.len(), self.message.len(), self.counts);
         }
-        let head = HEADER + super::message::question(&self.message).map_or(0, <[u8]>::len);
+        let head = HEADER_LEN + wire::question(&self.message).map_or(0, <[u8]>::len);
         let ends = self.ttls.iter().map(|at| {
             let at = usize::from(*at);
-            let length = self.message.get(at + 4..at + 6).and_then(|bytes| bytes.first_chunk());
-            at + 6 + length.map_or(0, |length| usize::from(u16::from_be_bytes(*length)))
+            at + 6 + u16_at(&self.message, at + 4).map_or(0, usize::from)
         });
         let (records, end) =
             ends.take_while(|end| *end <= limit).fold((0, head), |(count, _), end| (count + 1, end));
@@ -201,33 +218,36 @@ impl StoredAnswer {
         counts: [u16; 3],
         out: &mut [u8],
     ) {
-        let bit = |set: bool, mask: u8| if set { mask } else { 0 };
         // Bit 0x40 of the second byte is reserved, and passes.
         let [flags0, flags1] = [2, 3].map(|at| self.message.get(at).copied().unwrap_or(0));
-        let first = flag::RESPONSE
-            | bit(age == Age::New, flags0 & flag::AUTHORITATIVE)
-            | bit(truncated, flag::TRUNCATED)
-            | bit(query.recursion_desired, flag::RECURSION_DESIRED);
+        let first = RESPONSE
+            | bit(age == Age::New, flags0 & AUTHORITATIVE)
+            | bit(truncated, TRUNCATED)
+            | bit(query.recursion_desired, RECURSION_DESIRED);
         // "MUST ignore … unless … set the DO bit or the AD bit" (RFC 6840 section 5.8)
         let wants_ad = query.authentic_data || query.edns == Some(true);
-        let second = flag::RECURSION_AVAILABLE
+        let second = RECURSION_AVAILABLE
             | flags1 & 0x4f
-            | bit(wants_ad, flags1 & flag::AUTHENTIC_DATA)
-            | bit(query.checking_disabled, flag::CHECKING_DISABLED);
+            | bit(wants_ad, flags1 & AUTHENTIC_DATA)
+            | bit(query.checking_disabled, CHECKING_DISABLED);
         let [answers, authority, additional] = counts;
-        let additional = additional + u16::from(query.edns.is_some());
-        let [an, ns, ar] = [answers, authority, additional].map(u16::to_be_bytes);
-        let head = [query.id[0], query.id[1], first, second, 0, 1, an[0], an[1], ns[0], ns[1], ar[0], ar[1]];
-        if let Some(place) = out.first_chunk_mut() {
-            *place = head;
-        }
-        if let Some(place) = out.get_mut(HEADER..HEADER + query.question.len()) {
+        let counts = [1, answers, authority, additional + u16::from(query.edns.is_some())];
+        header::overwrite(out, header::bytes(query.id, [first, second], counts));
+        let question = out.get_mut(HEADER_LEN..HEADER_LEN + query.question.len());
+        debug_assert!(question.is_some(), "an upstream's answer repeats the question");
+        if let Some(place) = question {
             place.copy_from_slice(query.question);
         }
     }
 }
 
-fn at_age(ttl: u32, age: Age) -> u32 {
+/// An extended error without text (RFC 8914 section 2).
+const fn extended_error(code: u8) -> [u8; 6] {
+    let [option0, option1] = EXTENDED_ERROR.to_be_bytes();
+    [option0, option1, 0, 2, 0, code]
+}
+
+fn ttl_at(ttl: u32, age: Age) -> u32 {
     match age {
         Age::New => ttl,
         Age::Stored { seconds, max_ttl } => ttl.min(max_ttl).saturating_sub(seconds),
@@ -244,9 +264,9 @@ mod tests {
     use crate::forward::testing::{a, answer, soa, with_opt};
 
     proptest! {
-        /// Whatever an upstream says, and whatever the limit is.
+        /// For any upstream message and any limit.
         #[test]
-        fn answers_are_within_their_limit_and_can_be_read(
+        fn answers_fit_their_limit_and_can_be_read(
             change in prop::collection::vec((0_usize..400, any::<u8>()), 0..4),
             records in 0_usize..20,
             options in prop::collection::vec(any::<u8>(), 0..600),
@@ -266,7 +286,7 @@ mod tests {
                     *byte = to;
                 }
             }
-            let Some(answer) = StoredAnswer::new(message) else { return Ok(()) };
+            let Some(stored) = StoredAnswer::new(message) else { return Ok(()) };
             let question = b"\x03WEB\x07example\x00\x00\x01\x00\x01";
             let query = ClientQuery {
                 id: [1, 2],
@@ -282,12 +302,12 @@ mod tests {
                 limit,
             };
             let mut out = Vec::new();
-            let written = answer.write(&query, age, &mut out);
+            let written = stored.write(&query, age, &mut out);
             prop_assert!(out.len() <= limit, "{} bytes", out.len());
             prop_assert_eq!(&out[12..12 + question.len()], question);
             if !is_changed {
                 let stale = age == Age::Stale;
-                let all = whole.len() + OPT + 12 + if stale { STALE_OPTION.len() } else { options.len() };
+                let all = whole.len() + OPT_LEN + 12 + if stale { STALE_OPTION.len() } else { options.len() };
                 let has_options = out.windows(4).any(|four| four == &options[..4]) && edns.is_some();
                 if edns.is_some() && !stale && options.len() > 4 {
                     prop_assert_eq!(has_options, all <= limit, "whole or not at all, and before any record");
@@ -301,10 +321,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_answer_says_of_which_kind_it_is() {
+    fn a_stale_answer_has_the_extended_error_of_its_kind() {
         for (flags, expected) in [(0x8180, 3), (0x8183, 19)] {
             let message = answer("web.example.", 1, flags, &[], &[soa("example.", 60, 60)]);
-            let answer = StoredAnswer::new(message).unwrap();
+            let stored = StoredAnswer::new(message).unwrap();
             let query = ClientQuery {
                 id: [1, 2],
                 question: b"\x03web\x07example\x00\x00\x01\x00\x01",
@@ -319,7 +339,7 @@ mod tests {
                 limit: 512,
             };
             let mut out = Vec::new();
-            answer.write(&query, Age::Stale, &mut out);
+            stored.write(&query, Age::Stale, &mut out);
             assert!(out.ends_with(&[0, 6, 0, 15, 0, 2, 0, expected]), "{out:02x?}");
         }
     }

@@ -1,4 +1,4 @@
-//! Messages and upstreams for tests.
+//! Messages for tests.
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query},
@@ -21,7 +21,7 @@ pub(super) fn soa(apex: &str, ttl: u32, minimum: u32) -> Record {
     Record::from_rdata(name(apex), ttl, RData::SOA(soa))
 }
 
-/// A query as a stub resolver sends it.
+/// A query as stub resolvers send it.
 pub(super) fn query(owner: &str, qtype: u16, edns: Option<bool>) -> Vec<u8> {
     let mut message = Message::new(77, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
@@ -56,7 +56,7 @@ pub(super) fn answer(
     bytes
 }
 
-/// The message with an OPT record behind it.
+/// The message with an OPT record at its end.
 pub(super) fn with_opt(message: &[u8], extended_code: u8, options: &[u8]) -> Vec<u8> {
     let length = u16::try_from(options.len()).unwrap().to_be_bytes();
     let opt = [0, 0, 41, 0x04, 0xd0, extended_code, 0, 0x80, 0, length[0], length[1]];

@@ -1,4 +1,4 @@
-//! A forwarder as a whole, against upstreams on loopback.
+//! The whole forwarder, against upstreams on loopback.
 
 mod caching;
 mod changing;
@@ -25,35 +25,38 @@ use super::{
     ClientQuery, Forwarder, Forwarding,
     engine::{Job, admit, fetch},
     forwarder::QUEUE,
-    message::question,
-    rules::Rules,
+    rules::{Rule, RuleTable},
     testing::query,
     upstream_query::UpstreamQuery,
     waiting_client::{Reply, WaitingClient},
 };
-use crate::{config::Config, telemetry::Metrics};
+use crate::{
+    config::Config,
+    telemetry::Metrics,
+    wire::{WireName, question},
+};
 
-/// Long enough for a busy machine; nothing here waits for it unless something is wrong.
+/// Long enough for a busy machine; no test waits this long unless it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Types by number.
+/// The type A.
 const A: u16 = 1;
 
 /// An upstream on loopback, UDP and TCP.
 struct Fake {
     address: SocketAddr,
-    /// What it was asked, our own probes left out.
-    asked: Arc<Mutex<Vec<Asked>>>,
+    /// The queries that it received, without our own probes.
+    received: Arc<Mutex<Vec<Received>>>,
     tasks: Vec<AbortHandle>,
 }
 
 #[derive(Clone, Debug)]
-struct Asked {
+struct Received {
     query: Vec<u8>,
     tcp: bool,
 }
 
-impl Asked {
+impl Received {
     /// The name with its type and class.
     fn question(&self) -> &[u8] {
         question(&self.query).unwrap()
@@ -61,8 +64,8 @@ impl Asked {
 }
 
 impl Fake {
-    /// Answers each query with all messages that `handler` makes of it.
-    async fn start(handler: impl Fn(&Asked) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
+    /// Answers each query with all messages that `handler` returns.
+    async fn start(handler: impl Fn(&Received) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
         let (socket, listener) = loop {
             let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             if let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()).await {
@@ -70,33 +73,33 @@ impl Fake {
             }
         };
         let address = socket.local_addr().unwrap();
-        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let note = Arc::clone(&asked);
+        let received: Arc<Mutex<Vec<Received>>> = Arc::default();
+        let note = Arc::clone(&received);
         let handle = Arc::new(move |query: &[u8], tcp: bool| {
-            let one = Asked { query: query.to_vec(), tcp };
+            let received = Received { query: query.to_vec(), tcp };
             if query.windows(12).any(|part| part.eq_ignore_ascii_case(b"muster-loop-")) {
                 return vec![reply_to(query, 0x8183)];
             }
-            note.lock().unwrap().push(one.clone());
-            handler(&one)
+            note.lock().unwrap().push(received.clone());
+            handler(&received)
         });
         let udp = tokio::spawn(serve_udp(socket, Arc::clone(&handle)));
         let tcp = tokio::spawn(serve_tcp(listener, handle));
-        Self { address, asked, tasks: vec![udp.abort_handle(), tcp.abort_handle()] }
+        Self { address, received, tasks: vec![udp.abort_handle(), tcp.abort_handle()] }
     }
 
     /// Answers every query with one A record with this TTL.
     async fn with_ttl(ttl: u32) -> Self {
-        Self::start(move |asked| vec![answer_to(&asked.query, ttl)]).await
+        Self::start(move |received| vec![answer_to(&received.query, ttl)]).await
     }
 
-    /// Answers nothing.
+    /// Receives queries and never answers.
     async fn silent() -> Self {
         Self::start(|_| Vec::new()).await
     }
 
     fn count(&self) -> usize {
-        self.asked.lock().unwrap().len()
+        self.received.lock().unwrap().len()
     }
 
     fn stop(&self) {
@@ -154,7 +157,7 @@ fn reply_to(query: &[u8], flags: u16) -> Vec<u8> {
     answer
 }
 
-/// An answer with one record more, whose owner is the question's name.
+/// The answer with one more record, whose owner is the queried name.
 fn with_record(mut answer: Vec<u8>, rtype: u16, ttl: u32, data: &[u8]) -> Vec<u8> {
     answer[7] += 1;
     answer.extend([0xc0, 12]);
@@ -171,7 +174,7 @@ fn answer_to(query: &[u8], ttl: u32) -> Vec<u8> {
     with_record(reply_to(query, 0x8180), A, ttl, &[192, 0, 2, 1])
 }
 
-/// A forwarder that runs.
+/// A running forwarder.
 struct Bed {
     forwarder: Arc<Forwarder>,
     metrics: Arc<Metrics>,
@@ -185,12 +188,12 @@ impl Drop for Bed {
 }
 
 impl Bed {
-    /// Forwards everything to these.
+    /// Forwards everything to these upstreams.
     fn to(upstreams: &[&Fake]) -> Self {
         Self::with(upstreams, "", "")
     }
 
-    /// The same, with more keys of the suffix and of `[cache]`.
+    /// The same, with more keys in the rule and in `[cache]`.
     fn with(upstreams: &[&Fake], keys: &str, cache: &str) -> Self {
         let to: Vec<_> = upstreams.iter().map(|fake| fake.address.to_string()).collect();
         Self::new(&format!("\".\" = {{ to = {to:?}, {keys} }}"), cache)
@@ -203,7 +206,7 @@ impl Bed {
         Self { forwarder, metrics, engine: tokio::spawn(engine.run()) }
     }
 
-    /// Asks as over TCP; `None`: REFUSED.
+    /// Queries as over TCP; `None`: REFUSED.
     async fn ask(&self, packet: &[u8]) -> Option<Vec<u8>> {
         self.ask_within(packet, 65_535).await
     }
@@ -230,11 +233,20 @@ impl Bed {
         Message::from_vec(&self.ask(packet).await.expect("not refused")).unwrap()
     }
 
+    fn rule(&self, name: &[u8]) -> Arc<Rule> {
+        rule(&self.forwarder, name)
+    }
+
     /// A metric's value.
     fn metric(&self, line: &str) -> Option<f64> {
         let text = self.metrics.render(&[]).unwrap();
-        text.lines().find_map(|one| one.strip_prefix(line)?.trim().parse().ok())
+        text.lines().find_map(|text| text.strip_prefix(line)?.trim().parse().ok())
     }
+}
+
+/// The rule for a name.
+fn rule(forwarder: &Forwarder, name: &[u8]) -> Arc<Rule> {
+    Arc::clone(forwarder.shared.rules.load().find(WireName::trusted(name)).unwrap())
 }
 
 fn settings(forward: &str, cache: &str) -> Config {
@@ -248,7 +260,7 @@ fn lower_name(packet: &[u8]) -> Vec<u8> {
     question[..question.len() - 4].to_ascii_lowercase()
 }
 
-/// Reads a query that [`query`] has made.
+/// Parses a query made by [`query`].
 fn read<'a>(packet: &'a [u8], name: &'a [u8], limit: usize) -> ClientQuery<'a> {
     let question = question(packet).unwrap();
     let opt = packet.get(12 + question.len()..).filter(|opt| !opt.is_empty());
@@ -267,7 +279,7 @@ fn read<'a>(packet: &'a [u8], name: &'a [u8], limit: usize) -> ClientQuery<'a> {
     }
 }
 
-/// Lets time pass at once.
+/// Advances the clock.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
@@ -280,5 +292,5 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    assert!(timeout(PATIENCE, waiting).await.is_ok(), "waited in vain: {what}");
+    assert!(timeout(PATIENCE, waiting).await.is_ok(), "no such state in time: {what}");
 }

@@ -1,11 +1,11 @@
-//! The work between queries, once a second: reread files such as resolv.conf, probe upstreams, and drop the metrics of
-//! upstreams that are gone.
+//! The work that no query causes, once a second: reread files such as resolv.conf, probe upstreams,
+//! and drop the metrics of upstreams that are gone.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::{probe, rules::Rules, shared::Shared};
+use super::{probe, rules::RuleTable, shared::Shared};
 
 /// How often upstreams and files are looked at.
 const ROUND: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub(super) async fn run(shared: &Shared) {
 }
 
 /// The labels of all upstreams in metrics.
-fn labels(rules: &Rules) -> BTreeSet<String> {
+fn labels(rules: &RuleTable) -> BTreeSet<String> {
     let upstreams = rules.all().map(|rule| rule.upstreams());
     upstreams.flat_map(|all| all.iter().map(|one| one.label().to_owned()).collect::<Vec<_>>()).collect()
 }

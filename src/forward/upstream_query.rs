@@ -1,8 +1,10 @@
 //! The query that muster sends to an upstream.
 
-use super::{
-    cache_key::CacheKey,
-    message::{UDP_SIZE, flag},
+use super::cache_key::CacheKey;
+use crate::wire::{
+    HEADER_LEN, WireName,
+    header::{self, AUTHENTIC_DATA, CHECKING_DISABLED, RECURSION_DESIRED, bit},
+    opt,
 };
 
 /// How a query to an upstream is written.
@@ -14,16 +16,16 @@ pub(super) struct QueryForm {
     pub(super) edns: bool,
 }
 
-/// Everything that an upstream is queried for, except the ID: equal for all clients that ask the same.
+/// Everything in a query to an upstream except its ID: equal for all clients that ask the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct UpstreamQuery {
     key: CacheKey,
-    /// The client's options that are forwarded, in wire format. Answers to queries with options are not stored.
+    /// The client's options that are passed on, in wire format.
     options: Box<[u8]>,
 }
 
 impl UpstreamQuery {
-    /// Makes a query from the key of its answer and the options to forward.
+    /// Makes a query from the key of its answer and the options to pass on.
     pub(super) fn new(key: CacheKey, options: &[u8]) -> Self {
         Self { key, options: options.into() }
     }
@@ -38,40 +40,36 @@ impl UpstreamQuery {
         self.options.is_empty()
     }
 
-    /// The name in wire format, lower case.
-    pub(super) fn name(&self) -> &[u8] {
+    /// The name, lower case.
+    pub(super) fn name(&self) -> WireName<'_> {
         self.key.name()
     }
 
-    /// Writes the message: with an OPT record of our own, and AD, so that the answer's AD tells whether it was validated
-    /// (RFC 6840 section 5.7). Clients that did not ask for AD do not get it.
+    /// Writes the message: with an OPT record of our own, and with AD, so that the answer's AD
+    /// tells whether it was validated (RFC 6840 section 5.7). Clients that did not ask for AD do
+    /// not get it.
     pub(super) fn encode(&self, id: u16, form: QueryForm) -> Vec<u8> {
         let question = self.key.question();
-        let mut query = Vec::with_capacity(question.len() + self.options.len() + 32);
-        query.extend(id.to_be_bytes());
-        let disabled = if self.key.checking_disabled() { flag::CHECKING_DISABLED } else { 0 };
-        query.extend([flag::RECURSION_DESIRED, flag::AUTHENTIC_DATA | disabled]);
-        query.extend([0, 1, 0, 0, 0, 0, 0, u8::from(form.edns)]);
-        let start = query.len();
+        let mut query = Vec::with_capacity(HEADER_LEN + question.len() + opt::OPT_LEN + self.options.len());
+        let flags =
+            [RECURSION_DESIRED, AUTHENTIC_DATA | bit(self.key.checking_disabled(), CHECKING_DISABLED)];
+        query.extend(header::bytes(id.to_be_bytes(), flags, [1, 0, 0, form.edns.into()]));
         query.extend_from_slice(&question);
         if form.mixed_case {
-            mix_case(query.get_mut(start..start + self.name().len()).unwrap_or_default());
+            mix_case(query.iter_mut().skip(HEADER_LEN).take(self.name().as_bytes().len()));
         }
-        if !form.edns {
-            return query;
+        if form.edns {
+            query.extend(opt::head(0, self.key.dnssec_ok(), self.options.len()));
+            query.extend_from_slice(&self.options);
         }
-        let [size0, size1] = UDP_SIZE.to_be_bytes();
-        let dnssec_ok = if self.key.dnssec_ok() { 0x80 } else { 0 };
-        let [length0, length1] = u16::try_from(self.options.len()).unwrap_or(0).to_be_bytes();
-        query.extend([0, 0, 41, size0, size1, 0, 0, dnssec_ok, 0, length0, length1]);
-        query.extend_from_slice(&self.options);
         query
     }
 }
 
-/// Turns random letters of a name into upper case. Length bytes are at most 63, so none of them is a letter.
-fn mix_case(name: &mut [u8]) {
-    for letter in name.iter_mut().filter(|byte| byte.is_ascii_lowercase()) {
+/// Turns random letters of a name into upper case. Length bytes are at most 63, so none is a
+/// letter.
+fn mix_case<'n>(name: impl Iterator<Item = &'n mut u8>) {
+    for letter in name.filter(|byte| byte.is_ascii_lowercase()) {
         if rand::random() {
             letter.make_ascii_uppercase();
         }

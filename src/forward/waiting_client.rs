@@ -8,12 +8,11 @@ use super::{
 /// Sends an answer to its client. Called once, from any thread; must not wait.
 pub type Reply = Box<dyn FnOnce(&[u8], AnswerSummary) + Send>;
 
-/// A client that waits: everything of its [`ClientQuery`] that decides how the answer is written, and how to send it.
+/// A client that waits: the parts of its [`ClientQuery`] that decide how the answer is written, and
+/// how to send it.
 pub(super) struct WaitingClient {
     id: [u8; 2],
     question: Box<[u8]>,
-    /// How many bytes of the question are the name.
-    name_length: usize,
     qtype: u16,
     authentic_data: bool,
     checking_disabled: bool,
@@ -39,7 +38,6 @@ impl WaitingClient {
         Self {
             id: query.id,
             question: query.question.into(),
-            name_length: query.name.len(),
             qtype: query.qtype,
             authentic_data: query.authentic_data,
             checking_disabled: query.checking_disabled,
@@ -50,12 +48,13 @@ impl WaitingClient {
         }
     }
 
-    /// The query, with the name's letters as the client wrote them: it has its answer's key no longer.
+    /// The client's query, for writing its answer. The name is in the client's letter case, so the
+    /// query does not give the answer's key.
     pub(super) fn query(&self) -> ClientQuery<'_> {
         ClientQuery {
             id: self.id,
             question: &self.question,
-            name: self.question.get(..self.name_length).unwrap_or_default(),
+            name: self.question.split_last_chunk::<4>().map(|(name, _)| name).unwrap_or_default(),
             qtype: self.qtype,
             recursion_desired: true,
             authentic_data: self.authentic_data,
@@ -72,7 +71,7 @@ impl WaitingClient {
         (self.reply)(message, summary);
     }
 
-    /// Sends an upstream's answer, which has just arrived.
+    /// Sends an upstream's answer that has just arrived.
     pub(super) fn answer(self, answer: &StoredAnswer) {
         let mut message = Vec::with_capacity(512);
         let summary = answer.write(&self.query(), Age::New, &mut message);

@@ -1,4 +1,4 @@
-//! What is kept, and for how long.
+//! Which answers are stored, and for how long.
 
 use super::*;
 use crate::forward::testing::{answer, soa};
@@ -9,7 +9,7 @@ async fn first_ttl(bed: &Bed, packet: &[u8]) -> u32 {
 }
 
 #[tokio::test]
-async fn ttls_count_down_and_then_the_upstream_is_asked_again() {
+async fn ttls_count_down_until_the_upstream_is_queried_again() {
     let fake = Fake::with_ttl(60).await;
     let bed = Bed::with(&[&fake], "", "prefetch = false");
     let packet = query("web.example.", A, None);
@@ -23,7 +23,7 @@ async fn ttls_count_down_and_then_the_upstream_is_asked_again() {
 }
 
 #[tokio::test]
-async fn dnssec_and_checking_have_answers_of_their_own() {
+async fn do_and_cd_have_stored_answers_of_their_own() {
     let fake = Fake::with_ttl(60).await;
     let bed = Bed::to(&[&fake]);
     let mut unchecked = query("web.example.", A, Some(true));
@@ -38,14 +38,14 @@ async fn dnssec_and_checking_have_answers_of_their_own() {
 }
 
 #[tokio::test]
-async fn negative_answers_are_kept_as_the_soa_says_and_only_with_one() {
+async fn negative_answers_are_stored_for_the_ttl_of_the_soa() {
     for flags in [0x8180, 0x8183] {
-        let fake = Fake::start(move |asked| {
+        let fake = Fake::start(move |received| {
             let name =
-                if asked.question().starts_with(b"\x04with") { "with.example." } else { "less.example." };
+                if received.question().starts_with(b"\x04with") { "with.example." } else { "less.example." };
             let authority = if name.starts_with("with") { vec![soa("example.", 900, 30)] } else { vec![] };
             let mut answer = answer(name, A, flags, &[], &authority);
-            answer[..2].copy_from_slice(&asked.query[..2]);
+            answer[..2].copy_from_slice(&received.query[..2]);
             vec![answer]
         })
         .await;
@@ -69,24 +69,24 @@ async fn negative_answers_are_kept_as_the_soa_says_and_only_with_one() {
 }
 
 #[tokio::test]
-async fn limits_hold_and_ttl_zero_is_not_kept() {
+async fn ttl_limits_apply_and_ttl_zero_is_not_stored() {
     let cases = [(0, 2, None), (1000, 1, Some(100)), (3, 1, Some(3))];
-    for (ttl, asked, kept) in cases {
+    for (ttl, received, kept) in cases {
         let fake = Fake::with_ttl(ttl).await;
         let bed = Bed::with(&[&fake], "", "max_ttl = 100\nmin_ttl = 10");
         let packet = query("web.example.", A, None);
         assert_eq!(first_ttl(&bed, &packet).await, ttl);
         let second = first_ttl(&bed, &packet).await;
-        assert_eq!((fake.count(), kept.unwrap_or(ttl)), (asked, second));
+        assert_eq!((fake.count(), kept.unwrap_or(ttl)), (received, second));
         if ttl == 3 {
             pass(Duration::from_secs(9)).await;
-            assert_eq!((first_ttl(&bed, &packet).await, fake.count()), (0, 1), "kept for \"min_ttl\"");
+            assert_eq!((first_ttl(&bed, &packet).await, fake.count()), (0, 1), "stored for \"min_ttl\"");
         }
     }
 }
 
 #[tokio::test]
-async fn nothing_is_kept_without_a_cache() {
+async fn nothing_is_stored_without_a_cache() {
     let fake = Fake::with_ttl(60).await;
     let bed = Bed::with(&[&fake], "", "size = 0");
     for _ in 0..2 {
@@ -96,13 +96,13 @@ async fn nothing_is_kept_without_a_cache() {
 }
 
 #[tokio::test]
-async fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
+async fn the_cache_is_bounded_and_keeps_entries_with_hits() {
     const SIZE: usize = 64 << 10;
     let fake = Fake::with_ttl(3600).await;
     let bed = Bed::with(&[&fake], "", &format!("size = {SIZE}"));
-    let favourite = query("favourite.example.", A, None);
+    let favorite = query("favorite.example.", A, None);
     for at in 0..1000 {
-        bed.ask(&favourite).await.unwrap();
+        bed.ask(&favorite).await.unwrap();
         bed.ask(&query(&format!("n{at}.example."), A, None)).await.unwrap();
     }
     let bytes = bed.metric("muster_cache_bytes ").unwrap();
@@ -110,7 +110,7 @@ async fn the_cache_is_bounded_and_keeps_what_is_asked_for() {
     let evicted = bed.metric("muster_cache_evictions_total ").unwrap();
     assert!(bytes <= 65_536.0 && bytes > 60_000.0, "{bytes}");
     assert!(entries > 100.0 && (entries + evicted - 1001.0).abs() < 0.5, "{entries} {evicted}");
-    assert_eq!(fake.count(), 1001, "the favourite was asked for once");
+    assert_eq!(fake.count(), 1001, "the favorite was fetched once");
 }
 
 #[tokio::test]
@@ -133,12 +133,12 @@ async fn stale_answers_are_given_while_upstreams_fail() {
 }
 
 #[tokio::test]
-async fn a_slow_upstream_does_not_keep_a_client_from_a_stale_answer() {
+async fn a_slow_upstream_does_not_delay_a_stale_answer() {
     let (is_slow, quick) = (Arc::new(Mutex::new(false)), Arc::new(Mutex::new(0)));
     let (slow, count) = (Arc::clone(&is_slow), Arc::clone(&quick));
-    let fake = Fake::start(move |asked| {
+    let fake = Fake::start(move |received| {
         *count.lock().unwrap() += 1;
-        if *slow.lock().unwrap() { Vec::new() } else { vec![answer_to(&asked.query, 60)] }
+        if *slow.lock().unwrap() { Vec::new() } else { vec![answer_to(&received.query, 60)] }
     })
     .await;
     let bed = Bed::with(&[&fake], "timeout = \"30s\"", "prefetch = false");
@@ -148,11 +148,11 @@ async fn a_slow_upstream_does_not_keep_a_client_from_a_stale_answer() {
     pass(Duration::from_secs(61)).await;
     let answer = bed.message(&packet).await;
     assert_eq!(answer.answers[0].ttl, 30);
-    assert_eq!(bed.metric("muster_forward_in_flight "), Some(1.0), "it is asked still");
+    assert_eq!(bed.metric("muster_forward_in_flight "), Some(1.0), "it is still in flight");
 }
 
 #[tokio::test]
-async fn what_is_popular_is_fetched_before_its_time_is_over() {
+async fn popular_answers_are_prefetched_before_they_expire() {
     let fake = Fake::with_ttl(100).await;
     let bed = Bed::to(&[&fake]);
     let (popular, other) = (query("popular.example.", A, None), query("other.example.", A, None));
@@ -167,38 +167,38 @@ async fn what_is_popular_is_fetched_before_its_time_is_over() {
     for packet in [&popular, &popular, &other] {
         assert_eq!(first_ttl(&bed, packet).await, 9);
     }
-    until("it is fetched", || fake.count() == 3).await;
+    until("it is prefetched", || fake.count() == 3).await;
     until("it is kept", || bed.metric("muster_forward_in_flight ") == Some(0.0)).await;
     assert_eq!(first_ttl(&bed, &popular).await, 100);
     assert_eq!((fake.count(), bed.metric("muster_cache_prefetches_total ")), (3, Some(1.0)));
 }
 
 #[tokio::test]
-async fn fetching_anew_is_not_tried_again_at_once_after_it_failed() {
+async fn a_failed_prefetch_is_not_repeated_at_once() {
     let fake = Fake::with_ttl(1000).await;
     let bed = Bed::with(&[&fake], "timeout = \"100ms\", tries = 1", "");
     let packet = query("web.example.", A, None);
-    let ask_often = async || {
+    let query_often = async || {
         for _ in 0..10 {
             bed.ask(&packet).await.unwrap();
-            until("nothing is asked", || bed.metric("muster_forward_in_flight ") == Some(0.0)).await;
+            until("nothing is in flight", || bed.metric("muster_forward_in_flight ") == Some(0.0)).await;
         }
         bed.metric("muster_cache_prefetches_total ").unwrap()
     };
-    ask_often().await;
+    query_often().await;
     fake.stop();
     pass(Duration::from_secs(901)).await;
     let failed =
         format!("muster_forward_upstream_queries_total{{result=\"error\",upstream=\"{}\"}}", fake.address);
     bed.ask(&packet).await.unwrap();
     until("it is tried", || bed.metric(&failed).is_some_and(|count| count > 0.0)).await;
-    assert_eq!(ask_often().await, 1.0);
+    assert_eq!(query_often().await, 1.0);
     pass(Duration::from_secs(31)).await;
-    assert_eq!(ask_often().await, 2.0);
+    assert_eq!(query_often().await, 2.0);
 }
 
 #[tokio::test]
-async fn a_smaller_cache_throws_out_at_once() {
+async fn a_smaller_cache_evicts_at_once() {
     let fake = Fake::with_ttl(3600).await;
     let bed = Bed::with(&[&fake], "", "size = \"1MiB\"");
     for at in 0..500 {
@@ -219,8 +219,8 @@ async fn a_smaller_cache_throws_out_at_once() {
 }
 
 #[tokio::test]
-async fn failures_are_kept_for_a_moment_only() {
-    let fake = Fake::start(|asked| vec![reply_to(&asked.query, 0x8182)]).await;
+async fn failures_are_stored_for_a_moment_only() {
+    let fake = Fake::start(|received| vec![reply_to(&received.query, 0x8182)]).await;
     let bed = Bed::to(&[&fake]);
     let packet = query("web.example.", A, None);
     for _ in 0..3 {

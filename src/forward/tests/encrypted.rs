@@ -12,7 +12,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::*;
 
-/// Names that clients have said (SNI), in the order of connections.
+/// Server names that clients sent (SNI), in the order of connections.
 type Names = Arc<Mutex<Vec<Option<String>>>>;
 
 /// A listener with a certificate for `dns.example`, and a file with its authority.
@@ -38,7 +38,7 @@ async fn listen() -> (TcpListener, TlsAcceptor, tempfile::NamedTempFile) {
     (TcpListener::bind("127.0.0.1:0").await.unwrap(), TlsAcceptor::from(Arc::new(config)), file)
 }
 
-/// Accepts for ever, and has each connection served.
+/// Accepts connections until the test ends, and calls `serve` for each.
 fn accept<F: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
     acceptor: TlsAcceptor,
@@ -66,7 +66,7 @@ fn bed(upstream: &str, authority: &Path) -> Bed {
 }
 
 #[tokio::test]
-async fn tls_says_the_name_and_uses_one_connection_for_many_queries() {
+async fn tls_sends_sni_and_reuses_one_connection() {
     let (listener, acceptor, authority) = listen().await;
     let address = listener.local_addr().unwrap();
     let handle = Arc::new(|query: &[u8], _| vec![answer_to(query, 60)]);
@@ -79,7 +79,7 @@ async fn tls_says_the_name_and_uses_one_connection_for_many_queries() {
 }
 
 #[tokio::test]
-async fn answers_of_one_connection_may_come_in_any_order() {
+async fn answers_on_one_connection_may_come_in_any_order() {
     let (listener, acceptor, authority) = listen().await;
     let address = listener.local_addr().unwrap();
     let serve = |mut stream: TlsStream<TcpStream>| async move {
@@ -110,10 +110,10 @@ async fn answers_of_one_connection_may_come_in_any_order() {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_is_made_anew() {
+async fn a_closed_connection_is_replaced() {
     let (listener, acceptor, authority) = listen().await;
     let address = listener.local_addr().unwrap();
-    // Answers one query a connection, and closes it.
+    // Answers one query on each connection, and closes it.
     let serve = |mut stream: TlsStream<TcpStream>| async move {
         let mut query = vec![0; stream.read_u16().await.unwrap().into()];
         stream.read_exact(&mut query).await.unwrap();
@@ -131,7 +131,7 @@ async fn a_connection_that_was_closed_is_made_anew() {
 }
 
 #[tokio::test]
-async fn another_name_than_the_certificates_is_not_trusted() {
+async fn a_certificate_for_another_name_is_not_trusted() {
     let (listener, acceptor, authority) = listen().await;
     let address = listener.local_addr().unwrap();
     let handle = Arc::new(|query: &[u8], _| vec![answer_to(query, 60)]);
@@ -158,7 +158,7 @@ async fn https_posts_queries_with_id_zero() {
     assert_eq!(names.lock().unwrap()[0].as_deref(), Some("dns.example"));
 }
 
-/// Answers requests over HTTP/1.1; a query with another id than 0 gets nothing.
+/// Answers requests over HTTP/1.1. The ID of each query must be 0.
 async fn serve_http(mut stream: TlsStream<TcpStream>, seen: Arc<Mutex<Vec<String>>>) {
     let mut received = Vec::new();
     while stream.read_buf(&mut received).await.is_ok_and(|read| read > 0) {
@@ -181,10 +181,10 @@ async fn serve_http(mut stream: TlsStream<TcpStream>, seen: Arc<Mutex<Vec<String
 }
 
 #[test]
-fn a_file_of_authorities_that_cannot_be_used_is_said_at_the_start() {
+fn an_unusable_ca_file_is_an_error_at_startup() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     for (path, words) in
-        [(empty.path(), "there is no certificate in it"), (Path::new("/nowhere.pem"), "No such file")]
+        [(empty.path(), "it has no certificate"), (Path::new("/nowhere.pem"), "No such file")]
     {
         for upstream in ["tls://127.0.0.1#dns.example", "https://dns.example/#127.0.0.1"] {
             let settings = settings(&format!("\".\" = {{ to = \"{upstream}\", ca_file = {path:?} }}"), "");

@@ -1,8 +1,8 @@
-//! Upstreams that fail, are slow, or lead back.
+//! Upstreams that fail, are slow, or are in a forwarding loop.
 
 use super::*;
 
-/// An address where nobody listens.
+/// An address that no socket listens on.
 async fn dead() -> SocketAddr {
     let fake = Fake::silent().await;
     fake.stop();
@@ -10,11 +10,11 @@ async fn dead() -> SocketAddr {
 }
 
 #[tokio::test]
-async fn the_next_upstream_is_asked_when_the_first_is_gone_or_silent_or_unable() {
-    let unable = Fake::start(|asked| vec![reply_to(&asked.query, 0x8182)]).await;
-    let refusing = Fake::start(|asked| vec![reply_to(&asked.query, 0x8185)]).await;
+async fn the_next_upstream_is_queried_when_one_does_not_answer() {
+    let unable = Fake::start(|received| vec![reply_to(&received.query, 0x8182)]).await;
+    let refusing = Fake::start(|received| vec![reply_to(&received.query, 0x8185)]).await;
     let garbled =
-        Fake::start(|asked| vec![[answer_to(&asked.query, 60), vec![0]].concat()[..20].to_vec()]).await;
+        Fake::start(|received| vec![[answer_to(&received.query, 60), vec![0]].concat()[..20].to_vec()]).await;
     let silent = Fake::silent().await;
     for first in [dead().await, silent.address, unable.address, refusing.address, garbled.address] {
         let second = Fake::with_ttl(60).await;
@@ -26,7 +26,7 @@ async fn the_next_upstream_is_asked_when_the_first_is_gone_or_silent_or_unable()
 }
 
 #[tokio::test]
-async fn an_upstream_that_fails_is_put_aside_and_brought_back_by_a_probe() {
+async fn a_failing_upstream_is_marked_down_and_up_by_a_probe() {
     let (first, second) = (Fake::silent().await, Fake::with_ttl(0).await);
     first.stop();
     let bed = Bed::with(&[&first, &second], "", "");
@@ -34,19 +34,19 @@ async fn an_upstream_that_fails_is_put_aside_and_brought_back_by_a_probe() {
     for at in 0..4 {
         assert!(bed.ask(&query(&format!("n{at}.example."), A, None)).await.is_some());
     }
-    until("it is put aside", || bed.metric(&up) == Some(0.0)).await;
+    until("it is marked down", || bed.metric(&up) == Some(0.0)).await;
     let socket = UdpSocket::bind(first.address).await.unwrap();
     let back = tokio::spawn(serve_udp(socket, Arc::new(|query: &[u8], _| vec![answer_to(query, 0)])));
-    until("it is brought back", || bed.metric(&up) == Some(1.0)).await;
+    until("it is marked up", || bed.metric(&up) == Some(1.0)).await;
     let before = second.count();
     bed.ask(&query("again.example.", A, None)).await.unwrap();
-    assert_eq!(second.count(), before, "the first is asked first again");
+    assert_eq!(second.count(), before, "the first is queried first again");
     back.abort();
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_silent_is_overtaken_and_put_aside() {
-    // Not even probes are answered by this one.
+async fn a_silent_upstream_is_overtaken_and_marked_down() {
+    // This one does not even answer probes.
     let mute = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (first, second) = (mute.local_addr().unwrap(), Fake::with_ttl(0).await);
     let bed = Bed::new(&format!("\".\" = [\"{first}\", \"{}\"]", second.address), "");
@@ -54,11 +54,11 @@ async fn an_upstream_that_is_silent_is_overtaken_and_put_aside() {
     for at in 0..3 {
         assert!(bed.ask(&query(&format!("n{at}.example."), A, None)).await.is_some());
     }
-    until("it is put aside", || bed.metric(&up) == Some(0.0)).await;
+    until("it is marked down", || bed.metric(&up) == Some(0.0)).await;
 }
 
 #[tokio::test]
-async fn what_is_given_up_counts_as_not_answered() {
+async fn a_query_given_up_counts_as_a_timeout() {
     let (silent, second) = (Fake::silent().await, Fake::with_ttl(0).await);
     let bed = Bed::with(&[&silent, &second], "", "");
     let metric = |fake: &Fake, result: &str| {
@@ -68,7 +68,6 @@ async fn what_is_given_up_counts_as_not_answered() {
         );
         bed.metric(&line)
     };
-    // Its probe's answer.
     until("both were probed", || [&silent, &second].iter().all(|fake| metric(fake, "answered") == Some(1.0)))
         .await;
     for at in 1..3 {
@@ -78,7 +77,7 @@ async fn what_is_given_up_counts_as_not_answered() {
     assert_eq!(metric(&second, "timeout"), Some(0.0));
 }
 
-/// Answers over UDP with what was cut; over TCP it takes connections and says nothing.
+/// Answers over UDP with TC; over TCP it accepts connections and never answers.
 async fn with_dead_tcp() -> (SocketAddr, TcpListener, AbortHandle) {
     let (socket, listener) = loop {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -93,11 +92,11 @@ async fn with_dead_tcp() -> (SocketAddr, TcpListener, AbortHandle) {
 }
 
 #[tokio::test]
-async fn a_cut_answer_is_better_than_none_and_a_whole_one_better_than_that() {
+async fn a_truncated_answer_is_used_if_there_is_no_whole_one() {
     let (address, _listener, serving) = with_dead_tcp().await;
-    let whole = Fake::start(|asked| {
-        let flags = if asked.tcp { 0x8180 } else { 0x8380 };
-        vec![with_record(reply_to(&asked.query, flags), A, 60, &[192, 0, 2, 1])]
+    let whole = Fake::start(|received| {
+        let flags = if received.tcp { 0x8180 } else { 0x8380 };
+        vec![with_record(reply_to(&received.query, flags), A, 60, &[192, 0, 2, 1])]
     })
     .await;
     let bed = Bed::new(&format!("\".\" = {{ to = \"{address}\", timeout = \"600ms\" }}"), "");
@@ -113,7 +112,7 @@ async fn a_cut_answer_is_better_than_none_and_a_whole_one_better_than_that() {
 }
 
 #[tokio::test]
-async fn when_nobody_answers_it_is_a_failure_within_the_time() {
+async fn without_any_answer_it_is_servfail_within_the_timeout() {
     let silent = Fake::silent().await;
     let bed = Bed::with(&[&silent], "timeout = \"200ms\"", "");
     let answer = bed.ask(&query("web.example.", A, Some(false))).await.unwrap();
@@ -122,7 +121,7 @@ async fn when_nobody_answers_it_is_a_failure_within_the_time() {
 }
 
 #[tokio::test]
-async fn no_more_than_the_tries_are_made() {
+async fn at_most_the_configured_tries_are_made() {
     let silent = Fake::silent().await;
     let bed = Bed::with(&[&silent], "timeout = \"3s\", tries = 2", "");
     bed.ask(&query("web.example.", A, None)).await.unwrap();
@@ -130,7 +129,7 @@ async fn no_more_than_the_tries_are_made() {
 }
 
 #[tokio::test]
-async fn round_robin_asks_each_in_turn() {
+async fn round_robin_queries_each_in_turn() {
     let (first, second) = (Fake::with_ttl(0).await, Fake::with_ttl(0).await);
     let bed = Bed::with(&[&first, &second], "policy = \"round_robin\"", "");
     for _ in 0..10 {
@@ -140,11 +139,12 @@ async fn round_robin_asks_each_in_turn() {
 }
 
 #[tokio::test]
-async fn the_fastest_is_the_one_whose_answers_came_soonest() {
+async fn fastest_orders_by_time_and_tries_others_at_times() {
     let settings =
         settings("\".\" = { to = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\"], policy = \"fastest\" }", "");
-    let rules = Rules::new(&settings.forward, &Rules::default(), &[], &Metrics::new().unwrap()).unwrap();
-    let rule = rules.find(b"\x00").unwrap();
+    let rules =
+        RuleTable::new(&settings.forward, &RuleTable::default(), &[], &Metrics::new().unwrap()).unwrap();
+    let rule = rules.find(WireName::trusted(b"\x00")).unwrap();
     let upstreams = rule.upstreams();
     for (upstream, millis) in upstreams.iter().zip([30, 10, 20]) {
         upstream.health.answered(Duration::from_millis(millis));
@@ -154,13 +154,13 @@ async fn the_fastest_is_the_one_whose_answers_came_soonest() {
     for _ in 0..3 {
         upstreams[1].health.missed();
     }
-    assert_eq!(order(), ["192.0.2.3:53", "192.0.2.1:53", "192.0.2.2:53"], "put aside");
+    assert_eq!(order(), ["192.0.2.3:53", "192.0.2.1:53", "192.0.2.2:53"], "marked down");
     let firsts: std::collections::BTreeSet<_> = (0..300).map(|_| order().swap_remove(0)).collect();
-    assert_eq!(firsts.len(), 2, "others are tried now and then: {firsts:?}");
+    assert_eq!(firsts.len(), 2, "others are tried at times: {firsts:?}");
 }
 
 #[tokio::test]
-async fn what_finds_no_room_in_the_queue_fails_at_once() {
+async fn a_full_queue_means_servfail_at_once() {
     let metrics = Arc::new(Metrics::new().unwrap());
     let (forwarder, _engine) = Forwarder::new(&settings("\".\" = \"192.0.2.1\"", ""), &metrics).unwrap();
     let packet = query("web.example.", A, None);
@@ -175,12 +175,12 @@ async fn what_finds_no_room_in_the_queue_fails_at_once() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_leads_back_is_found_and_no_longer_asked() {
+async fn an_upstream_in_a_forwarding_loop_is_disabled() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let good = Fake::with_ttl(0).await;
     let upstreams = [socket.local_addr().unwrap(), good.address];
     let bed = Bed::new(&format!("\".\" = {:?}", upstreams.map(|one| one.to_string())), "");
-    // A relay that asks us.
+    // A relay that forwards to us.
     let (forwarder, count) = (Arc::clone(&bed.forwarder), Arc::new(Mutex::new(0)));
     let seen = Arc::clone(&count);
     let relay = tokio::spawn(async move {
@@ -209,7 +209,7 @@ async fn an_upstream_that_leads_back_is_found_and_no_longer_asked() {
 }
 
 #[tokio::test]
-async fn a_question_that_comes_back_waits_for_itself_and_goes_no_further() {
+async fn a_query_that_comes_back_waits_for_itself() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let to = socket.local_addr().unwrap();
     let bed = Bed::new(&format!("\".\" = {{ to = \"{to}\", timeout = \"1s\", tries = 2 }}"), "");
@@ -221,7 +221,7 @@ async fn a_question_that_comes_back_waits_for_itself_and_goes_no_further() {
             let (length, _) = socket.recv_from(&mut room).await.unwrap();
             let packet = room[..length].to_vec();
             let name = lower_name(&packet);
-            // Probes are lost on the way, so that the loop is not found.
+            // Probes are dropped, so that the loop is not found.
             if !name.starts_with(b"\x1emuster") && !name.get(1..).unwrap().starts_with(b"muster-loop") {
                 *seen.lock().unwrap() += 1;
                 forwarder.forward(&read(&packet, &name, 512), &[], Box::new(|_, _| ()));
@@ -230,12 +230,12 @@ async fn a_question_that_comes_back_waits_for_itself_and_goes_no_further() {
     });
     let answer = bed.ask(&query("web.example.", A, None)).await.unwrap();
     assert_eq!(answer[3] & 0x0f, 2);
-    assert_eq!(*count.lock().unwrap(), 2, "one query a try");
+    assert_eq!(*count.lock().unwrap(), 2, "one query for each try");
     relay.abort();
 }
 
 #[tokio::test]
-async fn where_there_is_no_room_an_answer_past_its_time_is_given() {
+async fn a_rejected_query_gets_a_stale_answer_if_there_is_one() {
     let fake = Fake::with_ttl(60).await;
     let bed = Bed::to(&[&fake]);
     let packet = query("web.example.", A, None);
@@ -257,13 +257,13 @@ async fn where_there_is_no_room_an_answer_past_its_time_is_given() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_know_edns_is_asked_without() {
+async fn a_server_without_edns_is_queried_again_without_opt() {
     for bare in [false, true] {
-        let fake = Fake::start(move |asked| {
-            let has_opt = asked.query[11] == 1;
-            let error = reply_to(&asked.query, 0x8181);
+        let fake = Fake::start(move |received| {
+            let has_opt = received.query[11] == 1;
+            let error = reply_to(&received.query, 0x8181);
             vec![match (has_opt, bare) {
-                (false, _) => answer_to(&asked.query, 60),
+                (false, _) => answer_to(&received.query, 60),
                 (true, false) => error,
                 (true, true) => [&error[..4], &[0; 8]].concat(),
             }]
@@ -276,7 +276,7 @@ async fn a_server_that_does_not_know_edns_is_asked_without() {
 }
 
 #[tokio::test]
-async fn a_flight_that_ends_early_leaves_nobody_waiting() {
+async fn a_fetch_that_is_aborted_leaves_no_client_waiting() {
     let silent = Fake::silent().await;
     let bed = Bed::with(&[&silent], "timeout = \"30s\"", "");
     let packet = query("web.example.", A, None);
@@ -289,8 +289,8 @@ async fn a_flight_that_ends_early_leaves_nobody_waiting() {
     let started = admit(shared, Job { query: query.clone(), client }).unwrap();
     assert_eq!(started.query, query);
     let running = tokio::spawn(fetch(Arc::clone(shared), started));
-    until("it is asked", || silent.count() > 0).await;
+    until("it is queried", || silent.count() > 0).await;
     running.abort();
-    assert!(timeout(PATIENCE, receiver).await.expect("in time").is_err(), "whoever waited is let go");
+    assert!(timeout(PATIENCE, receiver).await.expect("in time").is_err(), "the waiting client is dropped");
     assert_eq!(shared.in_flight.len(), 0);
 }

@@ -1,4 +1,4 @@
-//! What passes through, and what does not.
+//! Which parts of queries and answers pass through.
 
 use super::*;
 use crate::forward::testing::with_opt;
@@ -6,8 +6,8 @@ use crate::forward::testing::with_opt;
 #[tokio::test]
 async fn records_of_unknown_types_pass_byte_for_byte() {
     let data = [0xc0, 0x0c, 0xff, 0x00, 0x80];
-    let fake = Fake::start(move |asked| {
-        let answer = with_record(reply_to(&asked.query, 0x8180), 65_280, 0x7fff_0001, &data);
+    let fake = Fake::start(move |received| {
+        let answer = with_record(reply_to(&received.query, 0x8180), 65_280, 0x7fff_0001, &data);
         vec![with_opt(&answer, 0, &[])]
     })
     .await;
@@ -19,15 +19,15 @@ async fn records_of_unknown_types_pass_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn flags_and_the_extended_code_pass_to_whom_they_belong() {
-    let fake = Fake::start(|asked| {
-        let answer = with_record(reply_to(&asked.query, 0x85e0), A, 60, &[192, 0, 2, 1]);
+async fn flags_and_options_pass_to_clients_that_want_them() {
+    let fake = Fake::start(|received| {
+        let answer = with_record(reply_to(&received.query, 0x85e0), A, 60, &[192, 0, 2, 1]);
         vec![with_opt(&answer, 0, &[0, 15, 0, 2, 0, 9, 0, 10, 0, 1, 7])]
     })
     .await;
     let bed = Bed::to(&[&fake]);
     let plain = bed.ask(&query("web.example.", A, None)).await.unwrap();
-    assert_eq!(plain[2..4], [0x85, 0xc0], "AA as it came, no AD for who did not ask, Z as it came");
+    assert_eq!(plain[2..4], [0x85, 0xc0], "AA and Z unchanged; no AD, since the client did not ask for it");
     let mut with_ad = query("ad.example.", A, None);
     with_ad[3] |= 0x20;
     assert_eq!(bed.ask(&with_ad).await.unwrap()[3], 0xe0);
@@ -36,28 +36,28 @@ async fn flags_and_the_extended_code_pass_to_whom_they_belong() {
     let opt = [0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 6, 0, 15, 0, 2, 0, 9];
     assert!(with_do.ends_with(&opt), "the extended error passes, the cookie does not: {with_do:02x?}");
     let again = bed.ask(&query("do.example.", A, Some(true))).await.unwrap();
-    assert_eq!(again[2..4], [0x81, 0xe0], "what was kept is not authoritative");
+    assert_eq!(again[2..4], [0x81, 0xe0], "a stored answer is not authoritative");
     assert!(again.ends_with(&opt));
 }
 
 #[tokio::test]
-async fn what_is_asked_upstream_is_our_own_query() {
+async fn the_upstream_query_is_our_own() {
     let fake = Fake::with_ttl(60).await;
     let bed = Bed::to(&[&fake]);
     let mut packet = query("Web.Example.", A, Some(true));
     packet[3] |= 0x10;
     let answer = bed.ask(&packet).await.unwrap();
     assert_eq!(answer[..2], packet[..2]);
-    assert_eq!(question(&answer), question(&packet), "the letter case in which it was asked");
+    assert_eq!(question(&answer), question(&packet), "the letter case of the query");
     assert_eq!(answer[3] & 0x10, 0x10, "CD");
-    let asked = fake.asked.lock().unwrap()[0].clone();
-    assert_eq!(asked.query[2..4], [0x01, 0x30], "RD, AD and CD");
-    assert_eq!(asked.question(), b"\x03web\x07example\x00\x00\x01\x00\x01");
-    assert!(asked.query.ends_with(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 0]));
+    let received = fake.received.lock().unwrap()[0].clone();
+    assert_eq!(received.query[2..4], [0x01, 0x30], "RD, AD and CD");
+    assert_eq!(received.question(), b"\x03web\x07example\x00\x00\x01\x00\x01");
+    assert!(received.query.ends_with(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 0]));
 }
 
 #[tokio::test]
-async fn options_pass_and_their_answers_are_not_kept() {
+async fn options_pass_and_their_answers_are_not_stored() {
     let fake = Fake::with_ttl(60).await;
     let bed = Bed::to(&[&fake]);
     let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2];
@@ -67,20 +67,20 @@ async fn options_pass_and_their_answers_are_not_kept() {
         bed.ask(&packet).await.unwrap();
     }
     assert_eq!(fake.count(), 2);
-    assert!(fake.asked.lock().unwrap()[0].query.ends_with(&[&[0, 11][..], &subnet].concat()));
+    assert!(fake.received.lock().unwrap()[0].query.ends_with(&[&[0, 11][..], &subnet].concat()));
 }
 
 #[tokio::test]
-async fn answers_that_do_not_match_are_dropped_and_the_right_one_is_waited_for() {
-    let fake = Fake::start(|asked| {
-        let right = answer_to(&asked.query, 60);
+async fn answers_that_do_not_match_the_query_are_dropped() {
+    let fake = Fake::start(|received| {
+        let right = answer_to(&received.query, 60);
         let change = |at: usize, by: u8| {
             let mut wrong = right.clone();
             wrong[at] ^= by;
             *wrong.last_mut().unwrap() = 66;
             wrong
         };
-        // The id, that it is a response, the operation, the count of questions, the name, the type, the letter case.
+        // ID, QR, OPCODE, QDCOUNT, name, type, letter case.
         let mut wrong: Vec<_> = [(0, 1), (1, 1), (2, 0x80), (2, 0x08), (5, 3), (14, 1), (26, 3)]
             .map(|(at, by)| change(at, by))
             .into();
@@ -97,27 +97,30 @@ async fn answers_that_do_not_match_are_dropped_and_the_right_one_is_waited_for()
 }
 
 #[tokio::test]
-async fn names_are_asked_in_mixed_case_where_that_is_wanted() {
+async fn mixed_case_randomizes_letters_and_ids() {
     let fake = Fake::with_ttl(0).await;
     let bed = Bed::with(&[&fake], "mixed_case = true", "");
     for _ in 0..4 {
         bed.ask(&query("a-long-name-in-lower-case.example.", A, None)).await.unwrap();
     }
-    let asked = fake.asked.lock().unwrap();
-    assert!(asked.iter().any(|one| one.question().iter().any(u8::is_ascii_uppercase)));
-    assert!(asked.iter().any(|one| one.question() != asked[0].question()), "another case each time");
-    let ids: std::collections::BTreeSet<_> = asked.iter().map(|one| one.query[..2].to_vec()).collect();
-    assert!(ids.len() > 1, "another id each time");
+    let received = fake.received.lock().unwrap();
+    assert!(received.iter().any(|one| one.question().iter().any(u8::is_ascii_uppercase)));
+    assert!(
+        received.iter().any(|one| one.question() != received[0].question()),
+        "a new letter case each time"
+    );
+    let ids: std::collections::BTreeSet<_> = received.iter().map(|one| one.query[..2].to_vec()).collect();
+    assert!(ids.len() > 1, "a new ID each time");
 }
 
 #[tokio::test]
-async fn what_is_cut_over_udp_is_asked_over_tcp_on_one_connection() {
-    let fake = Fake::start(|asked| {
-        if !asked.tcp {
-            return vec![reply_to(&asked.query, 0x8380)];
+async fn truncated_answers_are_queried_again_over_tcp() {
+    let fake = Fake::start(|received| {
+        if !received.tcp {
+            return vec![reply_to(&received.query, 0x8380)];
         }
         let whole = (0..100)
-            .fold(reply_to(&asked.query, 0x8180), |answer, at| with_record(answer, 65_280, 60, &[at; 40]));
+            .fold(reply_to(&received.query, 0x8180), |answer, at| with_record(answer, 65_280, 60, &[at; 40]));
         vec![with_opt(&whole, 0, &[])]
     })
     .await;
@@ -125,7 +128,7 @@ async fn what_is_cut_over_udp_is_asked_over_tcp_on_one_connection() {
     let packet = query("big.example.", 65_280, Some(false));
     let whole = bed.message(&packet).await;
     assert_eq!((whole.answers.len(), whole.metadata.truncation), (100, false));
-    assert_eq!(fake.asked.lock().unwrap().iter().map(|one| one.tcp).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(fake.received.lock().unwrap().iter().map(|one| one.tcp).collect::<Vec<_>>(), [false, true]);
 
     let cut = bed.ask_within(&packet, 1232).await.unwrap();
     let message = Message::from_vec(&cut).unwrap();
@@ -135,9 +138,9 @@ async fn what_is_cut_over_udp_is_asked_over_tcp_on_one_connection() {
 }
 
 #[tokio::test]
-async fn additional_records_are_left_out_first_and_silently() {
-    let fake = Fake::start(|asked| {
-        let mut answer = answer_to(&asked.query, 60);
+async fn additional_records_are_left_out_first_without_tc() {
+    let fake = Fake::start(|received| {
+        let mut answer = answer_to(&received.query, 60);
         answer.extend([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0x02, 0x00]);
         answer.extend([1; 512]);
         answer[11] += 1;
@@ -156,7 +159,7 @@ async fn additional_records_are_left_out_first_and_silently() {
 }
 
 #[tokio::test]
-async fn the_longest_suffix_wins_and_other_names_are_refused() {
+async fn the_longest_suffix_wins_and_uncovered_names_are_refused() {
     let (inner, outer) = (Fake::with_ttl(0).await, Fake::with_ttl(0).await);
     let rules = format!("\"a.b\" = \"{}\"\nb = \"{}\"", inner.address, outer.address);
     let bed = Bed::new(&rules, "");
@@ -168,7 +171,7 @@ async fn the_longest_suffix_wins_and_other_names_are_refused() {
 }
 
 #[tokio::test]
-async fn a_client_that_wants_no_recursion_gets_what_is_kept_or_nothing() {
+async fn without_recursion_desired_only_the_cache_answers() {
     let fake = Fake::with_ttl(60).await;
     let bed = Bed::to(&[&fake]);
     let mut packet = query("web.example.", A, None);
@@ -181,7 +184,7 @@ async fn a_client_that_wants_no_recursion_gets_what_is_kept_or_nothing() {
 }
 
 #[tokio::test]
-async fn equal_questions_on_their_way_are_one_question() {
+async fn equal_queries_in_flight_are_coalesced() {
     let fake = Fake::silent().await;
     let bed = Bed::with(&[&fake], "tries = 1, timeout = \"30s\"", "");
     let mut answers = Vec::new();
@@ -195,12 +198,12 @@ async fn equal_questions_on_their_way_are_one_question() {
     }
     until("nine wait for the first", || bed.metric("muster_forward_shared_total ") == Some(9.0)).await;
     assert_eq!(bed.metric("muster_forward_in_flight "), Some(1.0));
-    until("it is asked", || fake.count() == 1).await;
+    until("it is queried", || fake.count() == 1).await;
     drop(answers);
 }
 
 #[tokio::test]
-async fn every_one_of_equal_questions_is_answered_with_its_own_id_and_case() {
+async fn coalesced_clients_get_their_own_id_and_letter_case() {
     let fake = Fake::with_ttl(60).await;
     let bed = Bed::to(&[&fake]);
     let ask = |name: &'static str, id: u8| {
@@ -216,9 +219,9 @@ async fn every_one_of_equal_questions_is_answered_with_its_own_id_and_case() {
     assert_eq!(fake.count(), 1);
 }
 
-/// Forged answers with the right id and question, from every other place: another port, and another address.
+/// Forged answers with the right ID and question, from another port and from another address.
 #[tokio::test]
-async fn answers_from_elsewhere_are_not_heard() {
+async fn answers_from_other_sockets_are_ignored() {
     let (port, address) = (
         std::net::UdpSocket::bind("127.0.0.1:0").unwrap(),
         std::net::UdpSocket::bind("127.0.0.2:0").unwrap(),

@@ -1,6 +1,7 @@
-//! Upstreams: one resolver each, how it is asked and how it does.
+//! One upstream: how to query it, and what queries have taught about it.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +19,7 @@ use tracing::{error, info, warn};
 
 use super::{
     super::{
-        message::{flag, knows_no_edns},
+        message::{is_truncated, knows_no_edns},
         stored_answer::StoredAnswer,
         upstream_query::{QueryForm, UpstreamQuery},
     },
@@ -31,45 +32,47 @@ use super::{
 };
 use crate::{config, telemetry::UpstreamMetrics};
 
-/// How long the whole of an answer that was cut may take over TCP, beside a third of what is left: an upstream whose TCP is
-/// dropped on the way must not take the answer that is there already.
+/// The longest time for the whole of a truncated answer over TCP; a third of the remaining time is
+/// the other limit. An upstream whose TCP is filtered must not cost the answer that has arrived.
 const WHOLE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// One resolver.
+/// The client of one resolver. Its transport, health, and metrics.
 #[derive(Debug)]
-pub(in super::super) struct UpstreamClient {
-    /// As it is written in the configuration, or in resolv.conf.
+pub(in crate::forward) struct UpstreamClient {
+    /// Its name as in the configuration, or its address in resolv.conf.
     label: String,
     transport: UpstreamTransport,
     mixed_case: bool,
-    pub(in super::super) health: UpstreamHealth,
+    pub(in crate::forward) health: UpstreamHealth,
     metrics: UpstreamMetrics,
-    /// Places for sockets, which all upstreams of a rule share.
-    places: Arc<Semaphore>,
-    /// By which its probes are known, once there was one.
+    /// Permits for UDP sockets, which all upstreams of a rule share.
+    sockets: Arc<Semaphore>,
+    /// Identifies its probes; set by the first one.
     number: OnceLock<u64>,
     probing: AtomicBool,
-    leads_back: AtomicBool,
+    /// Whether its last probe came back to us.
+    in_loop: AtomicBool,
 }
 
 #[derive(Debug)]
 enum UpstreamTransport {
-    /// UDP, and TCP for what does not fit.
-    Plain(std::net::SocketAddr, StreamClient),
+    /// UDP, and TCP for truncated answers.
+    Plain(SocketAddr, StreamClient),
     /// TCP or TLS.
     Stream(StreamClient),
     Https(HttpsClient),
 }
 
 impl UpstreamClient {
-    /// Makes an upstream; `None` for a file such as resolv.conf, which stands for others.
+    /// Makes the client of an upstream. `None` for a file such as resolv.conf, which stands for
+    /// others.
     ///
     /// # Errors
-    /// When TLS cannot be set up, such as for want of the file of authorities. Nothing is contacted.
-    pub(in super::super) fn new(
+    /// When TLS cannot be set up, such as for a missing `ca_file`. The upstream is not contacted.
+    pub(in crate::forward) fn new(
         upstream: &config::UpstreamSpec,
         rule: &config::ForwardRule,
-        places: &Arc<Semaphore>,
+        sockets: &Arc<Semaphore>,
         metrics: impl FnOnce(&str) -> UpstreamMetrics,
     ) -> Result<Option<Self>, SetupError> {
         let stream = |address, tls| StreamClient::new(StreamEndpoint { address, tls });
@@ -98,146 +101,147 @@ impl UpstreamClient {
             mixed_case: rule.mixed_case,
             health: UpstreamHealth::default(),
             metrics,
-            places: Arc::clone(places),
+            sockets: Arc::clone(sockets),
             number: OnceLock::new(),
             probing: AtomicBool::new(false),
-            leads_back: AtomicBool::new(false),
+            in_loop: AtomicBool::new(false),
         }))
     }
 
     /// Its name in logs and metrics.
-    pub(in super::super) fn label(&self) -> &str {
+    pub(in crate::forward) fn label(&self) -> &str {
         &self.label
     }
 
-    /// Whether it leads back to us, so that asking it is no use.
-    pub(in super::super) fn is_loop(&self) -> bool {
-        self.leads_back.load(Ordering::Relaxed)
+    /// Whether it sends our own queries back to us.
+    pub(in crate::forward) fn is_loop(&self) -> bool {
+        self.in_loop.load(Ordering::Relaxed)
     }
 
     /// Whether it was never probed.
-    pub(in super::super) fn is_new(&self) -> bool {
+    pub(in crate::forward) fn is_new(&self) -> bool {
         self.number.get().is_none()
     }
 
-    /// The number by which its probes are known, if it was ever probed.
-    pub(in super::super) fn number(&self) -> Option<u64> {
+    /// The number that identifies its probes. `None` if it was never probed.
+    pub(in crate::forward) fn number(&self) -> Option<u64> {
         self.number.get().copied()
     }
 
-    /// Begins a probe, unless one is on its way; [`end_probe`](Self::end_probe) must follow.
-    pub(in super::super) fn begin_probe(&self, number: impl FnOnce() -> u64) -> Option<u64> {
+    /// Begins a probe, unless one is in flight. [`end_probe`](Self::end_probe) must follow.
+    pub(in crate::forward) fn begin_probe(&self, number: impl FnOnce() -> u64) -> Option<u64> {
         let number = *self.number.get_or_init(number);
-        // It no longer leads back until the probe is seen, which is before its answer.
+        // If the probe comes back, that is noted before the probe's answer arrives.
         (!self.probing.swap(true, Ordering::Relaxed)).then(|| {
-            self.leads_back.store(false, Ordering::Relaxed);
+            self.in_loop.store(false, Ordering::Relaxed);
             number
         })
     }
 
-    pub(in super::super) fn end_probe(&self) {
+    pub(in crate::forward) fn end_probe(&self) {
         self.probing.store(false, Ordering::Relaxed);
     }
 
     /// Notes that its probe came back to us.
-    pub(in super::super) fn mark_loop(&self) {
-        if !self.leads_back.swap(true, Ordering::Relaxed) {
+    pub(in crate::forward) fn mark_loop(&self) {
+        if !self.in_loop.swap(true, Ordering::Relaxed) {
             error!(
                 upstream = self.label,
-                "a loop: what is sent to it comes back to this server, so it is not asked; it is tried again now and then"
+                "forwarding loop: this upstream sends our queries back to us; disabled, rechecked every 30 s"
             );
             self.metrics.set_up(false);
         }
     }
 
-    /// Asks it, within `limit`; notes how it does.
+    /// Queries it, and learns from the result.
     ///
     /// # Errors
-    /// When there is no answer, or none that can be read.
-    pub(in super::super) async fn ask(
+    /// When there is no answer within `limit`, or the answer is malformed.
+    pub(in crate::forward) async fn query(
         &self,
         query: &UpstreamQuery,
         limit: Duration,
     ) -> Result<StoredAnswer, UpstreamError> {
         let began = Instant::now();
-        let asked = match timeout(limit, self.exchange(query, began + limit)).await {
-            Ok(Ok(answer)) => StoredAnswer::new(answer).ok_or(UpstreamError::Malformed),
-            Ok(Err(failure)) => Err(failure),
+        let result = match timeout(limit, self.exchange(query, began + limit)).await {
+            Ok(Ok(message)) => StoredAnswer::new(message).ok_or(UpstreamError::Malformed),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(UpstreamError::Timeout(limit)),
         };
-        match &asked {
+        match &result {
             Ok(_) => self.answered(began.elapsed()),
-            Err(failure) => self.failed(failure),
+            Err(error) => self.failed(error),
         }
-        asked
+        result
     }
 
-    /// Asks it, and without an OPT record if it does not know that.
+    /// Queries it, and again without an OPT record if it does not know EDNS.
     async fn exchange(&self, query: &UpstreamQuery, deadline: Instant) -> Result<Vec<u8>, UpstreamError> {
         let form = QueryForm { mixed_case: self.mixed_case, edns: true };
-        let answer = self.exchange_in(query, form, deadline).await?;
+        let answer = self.exchange_as(form, query, deadline).await?;
         if knows_no_edns(&answer) {
-            return self.exchange_in(query, QueryForm { edns: false, ..form }, deadline).await;
+            return self.exchange_as(QueryForm { edns: false, ..form }, query, deadline).await;
         }
         Ok(answer)
     }
 
-    async fn exchange_in(
+    async fn exchange_as(
         &self,
-        query: &UpstreamQuery,
         form: QueryForm,
+        query: &UpstreamQuery,
         deadline: Instant,
     ) -> Result<Vec<u8>, UpstreamError> {
-        Ok(match &self.transport {
+        match &self.transport {
             UpstreamTransport::Plain(address, stream) => {
                 let mismatch = || self.metrics.mismatch();
-                let socket = datagram::socket(*address, &self.places).await.map_err(UpstreamError::Local)?;
+                let socket = datagram::socket(*address, &self.sockets).await.map_err(UpstreamError::Local)?;
                 let answer = datagram::exchange(&socket, *address, query, form, mismatch).await?;
-                if answer.get(2).is_none_or(|flags| flags & flag::TRUNCATED == 0) {
+                if !is_truncated(&answer) {
                     return Ok(answer);
                 }
                 drop(socket);
                 let now = Instant::now();
                 let until = now + (deadline.saturating_duration_since(now) / 3).min(WHOLE_PATIENCE);
-                // What fits is better than nothing: the client sees TC and may try itself.
-                match timeout_at(until, stream.exchange(query, form)).await {
+                // A truncated answer is better than none: the client sees TC and may try TCP
+                // itself.
+                Ok(match timeout_at(until, stream.exchange(query, form)).await {
                     Ok(Ok(whole)) => whole,
                     Ok(Err(_)) | Err(_) => answer,
-                }
+                })
             }
-            UpstreamTransport::Stream(stream) => stream.exchange(query, form).await?,
-            UpstreamTransport::Https(https) => https.exchange(query, form).await?,
-        })
+            UpstreamTransport::Stream(stream) => Ok(stream.exchange(query, form).await?),
+            UpstreamTransport::Https(https) => Ok(https.exchange(query, form).await?),
+        }
     }
 
     fn answered(&self, took: Duration) {
         self.metrics.answered(took);
         if self.health.answered(took) {
-            info!(upstream = self.label, "the upstream answers again");
+            info!(upstream = self.label, "the upstream answers again; marked up");
             self.metrics.set_up(true);
         }
     }
 
-    fn failed(&self, failure: &UpstreamError) {
-        match failure {
+    fn failed(&self, error: &UpstreamError) {
+        match error {
             UpstreamError::Timeout(_) => self.metrics.timed_out(),
             _ => self.metrics.failed(),
         }
-        // Out of sockets is our own fault.
-        if !matches!(failure, UpstreamError::Local(_)) {
-            self.missed(&failure);
+        // Being out of sockets is our own fault.
+        if !matches!(error, UpstreamError::Local(_)) {
+            self.missed(error);
         }
     }
 
-    /// Counts a query whose answer is no longer waited for, since it is later than usual.
-    pub(in super::super) fn overtaken(&self) {
+    /// Counts a query that was given up unanswered, after its usual time.
+    pub(in crate::forward) fn overtaken(&self) {
         self.metrics.timed_out();
     }
 
-    /// Notes that it did not answer, for this reason.
-    pub(in super::super) fn missed(&self, why: &dyn std::fmt::Display) {
+    /// Notes that it did not answer a query, and why.
+    pub(in crate::forward) fn missed(&self, why: &dyn std::fmt::Display) {
         if self.health.missed() {
-            warn!(upstream = self.label, "put aside, and asked only where no other answers: {why}");
+            warn!(upstream = self.label, "marked down, and queried only if no other upstream answers: {why}");
             self.metrics.set_up(false);
         }
     }

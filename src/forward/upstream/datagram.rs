@@ -1,8 +1,9 @@
-//! Asking over UDP: a fresh socket for each query.
+//! DNS over UDP: a new socket for each query.
 //!
-//! A fresh socket has a random port of the kernel's choice, is connected, so that the kernel drops what others send, and knows
-//! one id only: three things that whoever forges an answer has to guess, for this one query (RFC 5452). A small pool of shared
-//! sockets was rejected: it saves some microseconds of a miss, and gives forgers a port that stays.
+//! A new socket has a random port that the kernel chooses, is connected, so the kernel drops
+//! datagrams from other senders, and expects one ID only: three things that a forged answer must
+//! match, for this one query (RFC 5452). Rejected: a small pool of shared sockets. It saves some
+//! microseconds of a cache miss, and leaves the same port open to attackers.
 
 use std::{
     io,
@@ -21,69 +22,72 @@ use super::{
     matching::is_answer,
 };
 
-/// Longest datagram that is read whole.
-const ROOM: usize = 4096;
+/// Longest datagram that is read whole, in bytes.
+const BUFFER: usize = 4096;
 
-/// Sockets of the whole process at one time, at most: a question that is asked again has one for each try.
-const MOST: usize = 8192;
+/// Sockets of the whole process at once. A query that is retried has one for each try.
+const MAX_SOCKETS: usize = 8192;
 
-/// Sockets of one rule's upstreams at one time: if those are dead, there are as many for the others.
-pub(in super::super) const MAX_RULE_SOCKETS: usize = MOST / 2;
+/// Sockets of one rule's upstreams at once: if those are all dead, half are left for other rules.
+pub(in crate::forward) const MAX_RULE_SOCKETS: usize = MAX_SOCKETS / 2;
 
-/// Places for sockets: no more than half of what the process may open, as clients and sources need some too.
-static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let files =
-        getrlimit(Resource::RLIMIT_NOFILE).map_or(MOST, |(now, _)| usize::try_from(now).unwrap_or(MOST));
-    Arc::new(Semaphore::new((files / 2).min(MOST)))
+/// Permits for all sockets: at most half of the files that the process may open, since clients and
+/// sources need some too.
+static SOCKETS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let files = getrlimit(Resource::RLIMIT_NOFILE)
+        .map_or(MAX_SOCKETS, |(now, _)| usize::try_from(now).unwrap_or(MAX_SOCKETS));
+    Arc::new(Semaphore::new((files / 2).min(MAX_SOCKETS)))
 });
 
-/// A socket for one query, and its places among all of them.
+/// A socket for one query, with its permits.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct QuerySocket {
     udp: UdpSocket,
-    _places: [OwnedSemaphorePermit; 2],
+    _permits: [OwnedSemaphorePermit; 2],
 }
 
-/// A socket for one query to `address`, if there is a place among those of its rule and those of all. Never waits: where there is
-/// none, many questions wait for answers that do not come.
+/// Opens a socket for one query to `address`. Never waits for a permit: if there is none, thousands
+/// of queries wait for answers already.
 ///
 /// # Errors
-/// When there is no place, or the system has no more of them.
-pub(super) async fn socket(address: SocketAddr, of_rule: &Arc<Semaphore>) -> io::Result<Socket> {
-    let place = |places: &Arc<Semaphore>| {
-        let full = |_| io::Error::other("too many questions are on their way");
-        Arc::clone(places).try_acquire_owned().map_err(full)
+/// When the rule or the process has too many sockets, or the system has no more.
+pub(super) async fn socket(address: SocketAddr, of_rule: &Arc<Semaphore>) -> io::Result<QuerySocket> {
+    let permit = |sockets: &Arc<Semaphore>| {
+        let full = |_| io::Error::other("too many queries are in flight");
+        Arc::clone(sockets).try_acquire_owned().map_err(full)
     };
-    let places = [place(of_rule)?, place(&PLACES)?];
+    let permits = [permit(of_rule)?, permit(&SOCKETS)?];
     let any: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    Ok(Socket { udp: UdpSocket::bind((any, 0)).await?, _places: places })
+    Ok(QuerySocket { udp: UdpSocket::bind((any, 0)).await?, _permits: permits })
 }
 
-/// Sends a query and returns the first datagram that answers it; `mismatch` is told of each one that does not.
+/// Sends a query and returns the first datagram that answers it; calls `mismatch` for each that
+/// does not.
 ///
-/// Waits for ever: the caller has a limit.
+/// Waits without a limit: the caller has one.
 ///
 /// # Errors
-/// Those of the system's calls, such as the news that nobody listens there.
+/// Those of the system calls, such as for a port that no socket listens on.
 pub(super) async fn exchange(
-    Socket { udp: socket, .. }: &Socket,
+    QuerySocket { udp, .. }: &QuerySocket,
     address: SocketAddr,
     query: &UpstreamQuery,
     form: QueryForm,
     mismatch: impl Fn(),
 ) -> io::Result<Vec<u8>> {
-    socket.connect(address).await?;
-    let message = query.encode(rand::random(), form);
-    socket.send(&message).await?;
-    let mut room = vec![0; ROOM];
+    udp.connect(address).await?;
+    let sent = query.encode(rand::random(), form);
+    udp.send(&sent).await?;
+    let mut buffer = vec![0; BUFFER];
     loop {
-        let length = socket.recv(&mut room).await?;
-        if is_answer(&message, room.get(..length).unwrap_or_default(), form) {
-            room.truncate(length);
-            return Ok(room);
+        let length = udp.recv(&mut buffer).await?;
+        debug_assert!(length <= buffer.len(), "a datagram is received into the buffer");
+        if is_answer(&sent, buffer.get(..length).unwrap_or_default(), form) {
+            buffer.truncate(length);
+            return Ok(buffer);
         }
         mismatch();
     }
@@ -94,12 +98,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn there_are_only_so_many_sockets_at_one_time() {
-        let (address, places) = (SocketAddr::from(([127, 0, 0, 1], 53)), Arc::new(Semaphore::new(2)));
+    async fn a_rule_has_a_limited_number_of_sockets() {
+        let (address, sockets) = (SocketAddr::from(([127, 0, 0, 1], 53)), Arc::new(Semaphore::new(2)));
         let (first, _second) =
-            (socket(address, &places).await.unwrap(), socket(address, &places).await.unwrap());
-        assert!(socket(address, &places).await.is_err());
+            (socket(address, &sockets).await.unwrap(), socket(address, &sockets).await.unwrap());
+        assert!(socket(address, &sockets).await.is_err());
         drop(first);
-        assert!(socket(address, &places).await.is_ok());
+        assert!(socket(address, &sockets).await.is_ok());
     }
 }

@@ -1,38 +1,38 @@
-//! Why an upstream gives no answer, and why one cannot be set up.
+//! Errors of upstreams: of a query, and of their setup.
 
 use std::{io, path::PathBuf, time::Duration};
 
 /// Why an upstream gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub(in super::super) enum UpstreamError {
-    #[error("no answer in {0:?}")]
+pub(in crate::forward) enum UpstreamError {
+    #[error("no answer within {0:?}")]
     Timeout(Duration),
-    #[error("cannot be asked")]
+    #[error("cannot be reached")]
     Io(#[from] io::Error),
-    #[error("this machine has no socket for it")]
+    #[error("no local socket is available")]
     Local(#[source] io::Error),
-    #[error("cannot be asked over HTTPS")]
+    #[error("the HTTPS request failed")]
     Https(#[from] reqwest::Error),
-    #[error("its answer cannot be read")]
+    #[error("malformed answer")]
     Malformed,
 }
 
 /// Why an upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The file of authorities cannot be read.
+    /// The `ca_file` cannot be read.
     #[error("cannot read the authorities in {0:?}: {1}")]
     Authorities(PathBuf, String),
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
-    /// The HTTPS client cannot be made.
+    /// The HTTPS client cannot be set up.
     #[error("cannot set up HTTPS")]
     Https(#[from] reqwest::Error),
-    /// The URL cannot be read.
-    #[error("cannot read the URL: {0}")]
+    /// The URL is invalid.
+    #[error("invalid URL: {0}")]
     Url(String),
-    /// The name cannot be in a certificate.
-    #[error("{0:?} cannot be in a certificate")]
+    /// The server name is invalid.
+    #[error("{0:?} cannot be the name in a certificate")]
     Name(String),
 }

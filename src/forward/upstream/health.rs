@@ -1,34 +1,36 @@
-//! How an upstream does, learnt from what it is asked anyway.
+//! The health and speed of an upstream, learned from the queries that clients cause.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::Duration,
 };
 
-/// Questions in a row without an answer that put an upstream aside.
+/// Unanswered queries in a row that mark an upstream down.
 const FALL: u32 = 3;
 
-/// How long the answer of an upstream that was never heard may take before another one is asked as well.
+/// How long to wait for an upstream that has never answered before the next one is queried as well.
 const FIRST_WAIT: Duration = Duration::from_millis(400);
 
-/// Bounds of that time for those that were heard: a resolver that has to ask around itself takes longer than usual.
+/// Bounds of that time for upstreams that have answered: a resolver that has to query others itself
+/// takes longer than usual.
 const WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// UpstreamHealth and speed of one upstream. Every figure is its own atomic: a lost update costs a little precision.
+/// Health and speed of one upstream. Every figure is its own atomic: a lost update costs a little
+/// precision.
 #[derive(Debug, Default)]
-pub(in super::super) struct UpstreamHealth {
-    /// Questions without an answer since the last answer.
+pub(in crate::forward) struct UpstreamHealth {
+    /// Unanswered queries since the last answer.
     misses: AtomicU32,
-    /// Whether it is to be asked only when there is no other.
     down: AtomicBool,
-    /// Smoothed round-trip time and its deviation in microseconds (RFC 6298 section 2); 0: never heard.
+    /// Smoothed round-trip time and its deviation in microseconds (RFC 6298 section 2); 0: it has
+    /// never answered.
     smoothed: AtomicU32,
     deviation: AtomicU32,
 }
 
 impl UpstreamHealth {
-    /// Notes an answer; tells whether it had been put aside.
-    pub(in super::super) fn answered(&self, took: Duration) -> bool {
+    /// Notes an answer. Returns whether the upstream was down.
+    pub(in crate::forward) fn answered(&self, took: Duration) -> bool {
         self.misses.store(0, Ordering::Relaxed);
         let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
         let smoothed = self.smoothed.load(Ordering::Relaxed);
@@ -44,24 +46,24 @@ impl UpstreamHealth {
         self.down.swap(false, Ordering::Relaxed)
     }
 
-    /// Notes a question without an answer; tells whether that puts it aside now.
-    pub(in super::super) fn missed(&self) -> bool {
+    /// Notes an unanswered query. Returns whether the upstream is down from now on.
+    pub(in crate::forward) fn missed(&self) -> bool {
         let misses = self.misses.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         misses >= FALL && !self.down.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether it is to be asked only when there is no other.
-    pub(in super::super) fn is_down(&self) -> bool {
+    /// Whether it is to be queried only after all others.
+    pub(in crate::forward) fn is_down(&self) -> bool {
         self.down.load(Ordering::Relaxed)
     }
 
-    /// Its usual round-trip time; zero where it was never heard.
-    pub(in super::super) fn usual(&self) -> Duration {
+    /// Its usual round-trip time; zero if it has never answered.
+    pub(in crate::forward) fn usual(&self) -> Duration {
         Duration::from_micros(self.smoothed.load(Ordering::Relaxed).into())
     }
 
-    /// How long to wait for an answer before another upstream is asked as well.
-    pub(in super::super) fn wait(&self) -> Duration {
+    /// How long to wait for its answer before the next upstream is queried as well.
+    pub(in crate::forward) fn wait(&self) -> Duration {
         match self.smoothed.load(Ordering::Relaxed) {
             0 => FIRST_WAIT,
             smoothed => {
@@ -75,8 +77,9 @@ impl UpstreamHealth {
 
 /// Moves `old` towards `new` by one part of `parts`.
 fn blend(old: u32, new: u32, parts: u64) -> u32 {
-    let blended = (u64::from(old) * (parts - 1) + u64::from(new)) / parts;
-    u32::try_from(blended).unwrap_or(u32::MAX).max(1)
+    let blended = u32::try_from((u64::from(old) * (parts - 1) + u64::from(new)) / parts);
+    debug_assert!(blended.is_ok(), "a mean is no more than its greatest part");
+    blended.unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -84,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_misses_in_a_row_put_it_aside_once_and_an_answer_brings_it_back() {
+    fn three_misses_mark_it_down_and_an_answer_marks_it_up() {
         let health = UpstreamHealth::default();
         assert_eq!([health.missed(), health.missed()], [false; 2]);
         assert!(!health.answered(Duration::from_millis(1)));
@@ -100,14 +103,14 @@ mod tests {
     #[test]
     fn the_wait_follows_the_usual_time_within_bounds() {
         let health = UpstreamHealth::default();
-        let hear = |took| (0..100).for_each(|_| assert!(!health.answered(took)));
+        let answer = |took| (0..100).for_each(|_| assert!(!health.answered(took)));
         assert_eq!(health.wait(), FIRST_WAIT);
-        hear(Duration::from_micros(50));
+        answer(Duration::from_micros(50));
         assert_eq!(health.wait(), WAIT.0);
-        hear(Duration::from_millis(300));
+        answer(Duration::from_millis(300));
         let wait = health.wait();
         assert!((Duration::from_millis(290)..Duration::from_millis(400)).contains(&wait), "{wait:?}");
-        hear(Duration::from_secs(9));
+        answer(Duration::from_secs(9));
         assert_eq!(health.wait(), WAIT.1);
     }
 }

@@ -1,28 +1,28 @@
-//! Asking over HTTPS (RFC 8484): POST over HTTP/2, by the HTTP client that Consul is asked with.
+//! DNS over HTTPS (RFC 8484): POST over HTTP/2, with the HTTP client that also queries Consul.
 
 use std::{net::SocketAddr, time::Duration};
 
-use reqwest::{Certificate, Client, Url, header};
+use http_body_util::{BodyExt as _, Limited};
+use reqwest::{Body, Certificate, Client, Url, header};
 
 use super::{
     super::upstream_query::{QueryForm, UpstreamQuery},
-    error::SetupError,
+    error::{SetupError, UpstreamError},
     matching::is_answer,
 };
+use crate::wire::TCP_LIMIT;
 
 const MEDIA_TYPE: &str = "application/dns-message";
 
-/// Largest message (RFC 1035 section 4.2.2).
-const MAX: usize = 65_535;
-
-/// How long making a connection may take.
+/// How long it may take to connect.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long a peer that was asked may send nothing, until it is asked for a sign of life, and how long that may take: what
-/// goes between us has forgotten connections, and a new one must be had within a client's patience.
+/// How long a peer may send nothing before it is pinged, and how long its answer to the ping may
+/// take: a firewall in between may have dropped the connection, and a new one must exist while
+/// clients wait.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// An upstream's client; it keeps a connection.
+/// The client of an upstream over HTTPS. It keeps a connection.
 #[derive(Debug)]
 pub(super) struct HttpsClient {
     client: Client,
@@ -30,17 +30,18 @@ pub(super) struct HttpsClient {
 }
 
 impl HttpsClient {
-    /// Makes a client that trusts `authorities`, or without any the system's, and finds the host at `address`.
+    /// Makes a client that trusts `authorities`, or without any the system's, and finds the URL's
+    /// host at `address`, or without one by the system's resolver.
     ///
     /// # Errors
-    /// When the URL cannot be read or TLS cannot be set up.
+    /// When the URL is invalid or TLS cannot be set up.
     pub(super) fn new(
         url: &str,
         address: Option<SocketAddr>,
         authorities: Option<&[Vec<u8>]>,
     ) -> Result<Self, SetupError> {
         let url = Url::parse(url).map_err(|error| SetupError::Url(error.to_string()))?;
-        // Redirects and proxies would lead to where nobody said.
+        // Redirects and proxies would lead away from the configured host.
         let mut builder = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -59,35 +60,34 @@ impl HttpsClient {
         Ok(Self { client: builder.build()?, url })
     }
 
-    /// Asks once.
+    /// Queries once.
     ///
     /// # Errors
-    /// When the server cannot be reached, or what it sends is no answer.
+    /// When the server cannot be reached, or its response is not an answer to the query.
     pub(super) async fn exchange(
         &self,
         query: &UpstreamQuery,
         form: QueryForm,
-    ) -> Result<Vec<u8>, reqwest::Error> {
-        // "SHOULD use a DNS ID of 0" (RFC 8484 section 4.1): equal requests can be cached on their way.
-        let message = query.encode(0, form);
+    ) -> Result<Vec<u8>, UpstreamError> {
+        // "SHOULD use a DNS ID of 0" (RFC 8484 section 4.1), so that equal requests can be cached.
+        let sent = query.encode(0, form);
         let request = self
             .client
             .post(self.url.clone())
             .header(header::CONTENT_TYPE, MEDIA_TYPE)
             .header(header::ACCEPT, MEDIA_TYPE)
-            .body(message.clone());
-        let mut response = request.send().await?.error_for_status()?;
-        let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            answer.extend_from_slice(&chunk);
-            if answer.len() > MAX {
-                break;
-            }
+            .body(sent.clone());
+        let response = request.send().await?.error_for_status()?;
+        let body = Limited::new(Body::from(response), TCP_LIMIT).collect().await;
+        let answer = body.map_err(body_error)?.to_bytes();
+        if !is_answer(&sent, &answer, form) {
+            return Err(UpstreamError::Malformed);
         }
-        // What does not answer the question is as good as nothing; the caller finds it malformed.
-        if answer.len() > MAX || !is_answer(&message, &answer, form) {
-            answer.clear();
-        }
-        Ok(answer)
+        Ok(answer.into())
     }
+}
+
+/// The error of a body that could not be read, or is longer than a message can be.
+fn body_error(error: Box<dyn std::error::Error + Send + Sync>) -> UpstreamError {
+    error.downcast::<reqwest::Error>().map_or(UpstreamError::Malformed, |error| UpstreamError::Https(*error))
 }

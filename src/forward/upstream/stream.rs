@@ -1,5 +1,5 @@
-//! Asking over TCP and TLS: one connection, used again, with many queries on their way at once (RFC 7766 sections 6.2.1.1 and
-//! 6.2.2).
+//! DNS over TCP and TLS: one connection, reused, with many queries in flight at once (RFC 7766
+//! sections 6.2.1.1 and 6.2.2).
 
 use std::{
     collections::HashMap,
@@ -14,33 +14,35 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::{mpsc, oneshot, watch},
-    task::AbortHandle,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     super::upstream_query::{QueryForm, UpstreamQuery},
     matching::is_answer,
 };
+use crate::wire::u16_at;
 
-/// How long a connection without a query is kept (RFC 7766 section 6.2.3 wants the client to close it).
+/// How long a connection without a query is kept (RFC 7766 section 6.2.3 wants the client to close
+/// it).
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How long a peer that was asked may send nothing at all, until a new connection is tried as well: what goes between us may have
-/// forgotten this one, and then nobody says so.
-const DOUBT: Duration = Duration::from_millis(1500);
+/// How long a peer that owes answers may send nothing before a new connection is tried as well: a
+/// firewall in between may have dropped this one without telling either side.
+const STALLED_AFTER: Duration = Duration::from_millis(1500);
 
-/// How long it may send nothing until the connection counts as dead.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How long it may send nothing before the connection counts as dead.
+const DEAD_AFTER: Duration = Duration::from_secs(5);
 
-/// How long making a connection may take.
+/// How long it may take to connect.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// Queries on their way on one connection; with more, another one is opened.
-const MOST: usize = 1000;
+/// Queries in flight on one connection. With more, another one is opened.
+const MAX_PENDING: usize = 1000;
 
-/// How connections are made.
+/// How to connect.
 pub(super) struct StreamEndpoint {
     pub(super) address: SocketAddr,
     /// For TLS: the settings, and the name that the certificate must have.
@@ -53,32 +55,23 @@ impl std::fmt::Debug for StreamEndpoint {
     }
 }
 
-/// An upstream's current connection, if there is one.
+/// The client of an upstream over TCP or TLS, with its current connection, if there is one.
 #[derive(Debug)]
 pub(super) struct StreamClient {
     endpoint: Arc<StreamEndpoint>,
     current: Mutex<Option<SharedConnection>>,
 }
 
-/// A way to the task that serves a connection; the connection is closed when the last one is gone and nobody waits.
+/// A connection, which a task serves. It is closed when the last clone is dropped.
 #[derive(Clone, Debug)]
 struct SharedConnection {
     queries: mpsc::Sender<PendingQuery>,
-    /// Whether its peer sends nothing although it was asked.
-    doubtful: watch::Receiver<bool>,
-    task: Arc<AbortOnDrop>,
+    /// Whether its peer owes answers and sends nothing.
+    stalled: watch::Receiver<bool>,
+    task: Arc<AbortOnDropHandle<io::Result<()>>>,
 }
 
-#[derive(Debug)]
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// A query to be sent, and who waits for its answer.
+/// A query to send, and the way back for its answer.
 #[derive(Debug)]
 struct PendingQuery {
     query: UpstreamQuery,
@@ -86,14 +79,18 @@ struct PendingQuery {
     answer: oneshot::Sender<Vec<u8>>,
 }
 
+/// Queries that were sent, by ID, each with its message.
+type Unanswered = HashMap<u16, (Vec<u8>, PendingQuery)>;
+
 impl StreamClient {
     pub(super) fn new(endpoint: StreamEndpoint) -> Self {
         Self { endpoint: Arc::new(endpoint), current: Mutex::default() }
     }
 
-    /// Asks on the current connection, or on a new one if there is none or it ends first; on both if nothing comes on it.
+    /// Queries on the current connection; on a new one if there is none or it ends first; on both
+    /// if it stalls.
     ///
-    /// Waits for ever: the caller has a limit.
+    /// Waits without a limit: the caller has one.
     ///
     /// # Errors
     /// When a new connection cannot be made, or ends without an answer.
@@ -101,9 +98,9 @@ impl StreamClient {
         let ended = || io::Error::new(io::ErrorKind::ConnectionAborted, "the connection ended");
         let kept = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(kept) = kept else {
-            return self.instead_of(None).ask(query, form).await.ok_or_else(ended);
+            return self.replacement_for(None).query(query, form).await.ok_or_else(ended);
         };
-        let first = kept.ask(query, form);
+        let first = kept.query(query, form);
         tokio::pin!(first);
         tokio::select! {
             biased;
@@ -111,22 +108,23 @@ impl StreamClient {
                 if let Some(answer) = answer {
                     return Ok(answer);
                 }
-                // "clients … MUST … retry" (RFC 7766 section 6.2.4): servers close idle connections at any time.
-                return self.instead_of(Some(&kept)).ask(query, form).await.ok_or_else(ended);
+                // "clients … MUST … retry" (RFC 7766 section 6.2.4): servers close idle connections
+                // at any time.
+                return self.replacement_for(Some(&kept)).query(query, form).await.ok_or_else(ended);
             }
-            () = kept.falls_silent() => {}
+            () = kept.stalls() => {}
         }
-        let newer = self.instead_of(Some(&kept));
+        let newer = self.replacement_for(Some(&kept));
         tokio::select! {
             Some(answer) = first => Ok(answer),
-            Some(answer) = newer.ask(query, form) => Ok(answer),
+            Some(answer) = newer.query(query, form) => Ok(answer),
             else => Err(ended()),
         }
     }
 
-    /// The current connection, unless that is still the one that is of no use: then a new one, which all who waited on the old
-    /// one share.
-    fn instead_of(&self, old: Option<&SharedConnection>) -> SharedConnection {
+    /// The current connection if it is not `old`, otherwise a new one. All queries that waited on
+    /// the old one share it.
+    fn replacement_for(&self, old: Option<&SharedConnection>) -> SharedConnection {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(current) = &*current
             && old.is_none_or(|old| !Arc::ptr_eq(&old.task, &current.task))
@@ -138,110 +136,114 @@ impl StreamClient {
         connection
     }
 
-    /// Begins a connection. Those that wait on it learn by its end that it could not be made.
+    /// Starts a connection. If it cannot be made it ends, which its queries see.
     fn connect(&self) -> SharedConnection {
-        let (queries, inbox) = mpsc::channel(MOST);
-        let (doubt, doubtful) = watch::channel(false);
+        let (queries, inbox) = mpsc::channel(MAX_PENDING);
+        let (stall, stalled) = watch::channel(false);
         let endpoint = Arc::clone(&self.endpoint);
         let task = tokio::spawn(async move {
             let tcp = timeout(CONNECT, TcpStream::connect(endpoint.address)).await??;
             tcp.set_nodelay(true)?;
             match &endpoint.tls {
-                None => serve(tcp, inbox, &doubt).await,
+                None => serve(tcp, inbox, &stall).await,
                 Some((connector, name)) => {
                     let tls = timeout(CONNECT, connector.connect(name.clone(), tcp)).await??;
-                    serve(tls, inbox, &doubt).await
+                    serve(tls, inbox, &stall).await
                 }
             }
         });
-        SharedConnection { queries, doubtful, task: Arc::new(AbortOnDrop(task.abort_handle())) }
+        SharedConnection { queries, stalled, task: Arc::new(AbortOnDropHandle::new(task)) }
     }
 }
 
 impl SharedConnection {
-    /// `None`: the connection has ended, or has too much to do.
-    async fn ask(&self, query: &UpstreamQuery, form: QueryForm) -> Option<Vec<u8>> {
+    /// `None` if the connection has ended, or has [`MAX_PENDING`] queries in its queue.
+    async fn query(&self, query: &UpstreamQuery, form: QueryForm) -> Option<Vec<u8>> {
         let (answer, answered) = oneshot::channel();
         let pending = PendingQuery { query: query.clone(), form, answer };
         self.queries.try_send(pending).ok()?;
         answered.await.ok()
     }
 
-    /// Returns when its peer sends nothing although it was asked; never, where the connection ends first.
-    async fn falls_silent(&self) {
-        if self.doubtful.clone().wait_for(|doubtful| *doubtful).await.is_err() {
+    /// Returns when its peer stalls; never, if the connection ends first.
+    async fn stalls(&self) {
+        if self.stalled.clone().wait_for(|stalled| *stalled).await.is_err() {
             std::future::pending().await
         }
     }
 }
 
-/// Sends queries and hands answers to those who wait, until the peer closes, talks nonsense, or nothing is asked.
+/// Sends queries and delivers their answers, until the peer closes, sends nothing for too long, or
+/// there is no query for too long.
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     mut inbox: mpsc::Receiver<PendingQuery>,
-    doubt: &watch::Sender<bool>,
+    stall: &watch::Sender<bool>,
 ) -> io::Result<()> {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let mut waiting: HashMap<u16, (Vec<u8>, PendingQuery)> = HashMap::new();
+    let mut unanswered = Unanswered::new();
     let mut received = Vec::with_capacity(4096);
-    // Since when the peer has not sent what it was asked for, or has nothing to send.
+    // When the peer last sent something, or began to owe an answer.
     let mut since = Instant::now();
     loop {
-        let is_doubtful = *doubt.borrow();
-        let patience = if waiting.is_empty() { IDLE } else { SILENCE };
+        let is_stalled = *stall.borrow();
+        let patience = if unanswered.is_empty() { IDLE } else { DEAD_AFTER };
         tokio::select! {
-            pending = inbox.recv(), if waiting.len() < MOST => {
+            pending = inbox.recv(), if unanswered.len() < MAX_PENDING => {
                 let Some(pending) = pending else { return Ok(()) };
-                let id = free_id(&waiting);
+                let id = free_id(&unanswered);
                 let message = pending.query.encode(id, pending.form);
-                // In one piece: length and message in two segments are a round trip more to some servers.
+                // In one piece: length and message in two segments cost a round trip with some
+                // servers.
                 let length = u16::try_from(message.len()).map_err(io::Error::other)?;
                 let framed = [&length.to_be_bytes(), message.as_slice()].concat();
-                timeout(SILENCE, async { writer.write_all(&framed).await?; writer.flush().await }).await??;
-                if waiting.is_empty() {
+                timeout(DEAD_AFTER, async { writer.write_all(&framed).await?; writer.flush().await }).await??;
+                if unanswered.is_empty() {
                     since = Instant::now();
                 }
-                waiting.insert(id, (message, pending));
+                unanswered.insert(id, (message, pending));
             }
-            () = sleep_until(since + DOUBT), if !waiting.is_empty() && !is_doubtful => {
-                doubt.send_replace(true);
+            () = sleep_until(since + STALLED_AFTER), if !unanswered.is_empty() && !is_stalled => {
+                stall.send_replace(true);
             }
             read = timeout_at(since + patience, reader.read_buf(&mut received)) => {
                 if read?? == 0 {
                     return Ok(());
                 }
-                let used = hand_out(&received, &mut waiting);
+                let used = deliver(&received, &mut unanswered);
                 received.drain(..used);
-                // Those who went away are no reason to think that the peer is silent.
-                waiting.retain(|_, (_, pending)| !pending.answer.is_closed());
+                // Queries that were given up do not make the peer look stalled.
+                unanswered.retain(|_, (_, pending)| !pending.answer.is_closed());
                 since = Instant::now();
-                doubt.send_replace(false);
+                stall.send_replace(false);
             }
         }
     }
 }
 
-/// A random id that nobody waits for.
-fn free_id(waiting: &HashMap<u16, (Vec<u8>, PendingQuery)>) -> u16 {
+/// A random ID that no query in flight has.
+fn free_id(unanswered: &Unanswered) -> u16 {
+    debug_assert!(unanswered.len() <= MAX_PENDING, "most IDs are free, so one is found soon");
     loop {
         let id = rand::random();
-        if !waiting.contains_key(&id) {
+        if !unanswered.contains_key(&id) {
             return id;
         }
     }
 }
 
-/// Hands whole messages to those who wait for them; returns how many bytes those took.
-fn hand_out(received: &[u8], waiting: &mut HashMap<u16, (Vec<u8>, PendingQuery)>) -> usize {
+/// Delivers whole messages to the queries that they answer. Returns how many bytes those messages
+/// took.
+fn deliver(received: &[u8], unanswered: &mut Unanswered) -> usize {
     let mut rest = received;
-    while let Some((length, behind)) = rest.split_first_chunk()
-        && let Some((message, next)) = behind.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+    while let Some((length, after)) = rest.split_first_chunk()
+        && let Some((message, next)) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))
     {
         rest = next;
-        let Some(id) = message.first_chunk().map(|id| u16::from_be_bytes(*id)) else { continue };
+        let Some(id) = u16_at(message, 0) else { continue };
         let matches = |(sent, pending): &(Vec<u8>, PendingQuery)| is_answer(sent, message, pending.form);
-        if waiting.get(&id).is_some_and(matches)
-            && let Some((_, pending)) = waiting.remove(&id)
+        if unanswered.get(&id).is_some_and(matches)
+            && let Some((_, pending)) = unanswered.remove(&id)
         {
             let _ = pending.answer.send(message.to_vec());
         }
@@ -257,13 +259,13 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::forward::cache_key::CacheKey;
+    use crate::{forward::cache_key::CacheKey, wire::WireName};
 
-    /// Whoever waits longer waits for ever.
+    /// Long enough for a busy machine.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// A server that answers one query on its first connection, and closes it after `ends_after` more, and all on later ones;
-    /// counts its connections. The first has been used.
+    /// A client of a server that counts its connections. On the first one, which has been used, the
+    /// server answers one query and closes after `ends_after` more; on later ones it answers all.
     async fn start(ends_after: usize) -> (StreamClient, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = StreamEndpoint { address: listener.local_addr().unwrap(), tls: None };
@@ -291,35 +293,35 @@ mod tests {
             }
         });
         let stream = StreamClient::new(endpoint);
-        ask(&stream, 25).await.unwrap();
+        query(&stream, 25).await.unwrap();
         (stream, count)
     }
 
-    async fn ask(stream: &StreamClient, at: u8) -> io::Result<Vec<u8>> {
-        let key = CacheKey::new(&[1, b'a' + at, 0], 1, false, false);
-        let query = UpstreamQuery::new(key, &[]);
+    async fn query(stream: &StreamClient, at: u8) -> io::Result<Vec<u8>> {
+        let name = [1, b'a' + at, 0];
+        let query = UpstreamQuery::new(CacheKey::new(WireName::trusted(&name), 1, false, false), &[]);
         let form = QueryForm { mixed_case: false, edns: true };
         timeout(PATIENCE, stream.exchange(&query, form)).await.unwrap()
     }
 
     #[tokio::test]
-    async fn one_connection_takes_the_place_of_one_that_ends() {
+    async fn one_connection_replaces_one_that_ends() {
         let (stream, count) = start(20).await;
-        for answer in join_all((0..20).map(|at| ask(&stream, at))).await {
+        for answer in join_all((0..20).map(|at| query(&stream, at))).await {
             answer.unwrap();
         }
-        assert_eq!(count.load(Ordering::Relaxed), 2, "not one for each query on it");
+        assert_eq!(count.load(Ordering::Relaxed), 2, "not one for each query");
     }
 
     #[tokio::test]
-    async fn a_connection_on_which_nothing_comes_is_left_within_a_clients_patience() {
+    async fn a_stalled_connection_is_replaced_while_clients_wait() {
         let (stream, count) = start(usize::MAX).await;
         let began = Instant::now();
-        for answer in join_all((0..20).map(|at| ask(&stream, at))).await {
+        for answer in join_all((0..20).map(|at| query(&stream, at))).await {
             answer.unwrap();
         }
-        assert!(began.elapsed() < SILENCE, "answered before the first connection counts as dead");
-        ask(&stream, 20).await.unwrap();
+        assert!(began.elapsed() < DEAD_AFTER, "answered before the first connection counts as dead");
+        query(&stream, 20).await.unwrap();
         assert_eq!(count.load(Ordering::Relaxed), 2);
     }
 }

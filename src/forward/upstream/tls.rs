@@ -9,7 +9,10 @@ use rustls::{
 
 use super::error::SetupError;
 
-/// TLS settings that trust the authorities in a file, or the system's.
+/// TLS settings that trust the authorities in `ca_file`, or without one the system's.
+///
+/// # Errors
+/// When the file cannot be read, or the system has no authorities.
 pub(super) fn settings(ca_file: Option<&Path>) -> Result<ClientConfig, SetupError> {
     use rustls_platform_verifier::BuilderVerifierExt as _;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -29,13 +32,16 @@ pub(super) fn settings(ca_file: Option<&Path>) -> Result<ClientConfig, SetupErro
 }
 
 /// The certificates in a PEM file, at least one.
+///
+/// # Errors
+/// When the file cannot be read, or has no certificate.
 pub(super) fn authorities(path: &Path) -> Result<Vec<Vec<u8>>, SetupError> {
     let unreadable = |why: String| SetupError::Authorities(path.to_owned(), why);
     let certificates: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = certificates.map_err(|error| unreadable(error.to_string()))?;
     if certificates.is_empty() {
-        return Err(unreadable("there is no certificate in it".to_owned()));
+        return Err(unreadable("it has no certificate".to_owned()));
     }
     Ok(certificates.into_iter().map(|certificate| certificate.to_vec()).collect())
 }
