@@ -5,17 +5,17 @@ use crate::{
     model::{Instance, Member, NamedPort},
 };
 
-/// One member of a service with what the configuration says about it: what a source is given to follow.
+/// One member of a service and its settings: what a source is given to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowedMember {
-    /// Whose instances they are.
+    /// The member that reports the instances.
     pub member: Member,
-    /// What to ask for and what to add.
+    /// What to query the source for, and what to add to each instance.
     pub rule: MemberRule,
 }
 
 impl FollowedMember {
-    /// Adds what the configuration gives every instance of the member: labels (which win) and the main port's name.
+    /// Adds the member's labels and the name of the main port to an instance. The member's labels win.
     #[must_use]
     pub fn apply_rule(&self, mut instance: Instance) -> Instance {
         instance.labels = instance.labels.overlaid(&self.rule.labels);

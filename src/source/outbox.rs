@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 use super::watch_error::WatchError;
 use crate::model::Update;
 
-/// Where a source sends updates: bounded, so that a slow catalog slows sources down instead of filling memory.
+/// One source's way to the catalog: a bounded channel, so that a slow catalog slows sources down instead of filling
+/// memory.
 ///
-/// Clones share one gate. Once it is [shut](Self::shut) nothing goes through any more, whichever task still runs: aborting a
-/// task does not wait for those that it had started, and what one of them says too late could be about something that
-/// has another meaning by then.
+/// Clones share one gate. After it is [shut](Self::shut), no clone can send. Aborting a task does not wait for the
+/// tasks that it spawned, and a late update of one of them could name a member that means something else by then.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     updates: mpsc::Sender<Update>,
@@ -19,12 +19,12 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Makes an outbox with a gate of its own.
+    /// Makes an outbox with its own gate, open.
     pub fn new(updates: mpsc::Sender<Update>) -> Self {
         Self { updates, is_open: Arc::new(Mutex::new(true)) }
     }
 
-    /// Sends one update; waits while the catalog is behind.
+    /// Sends one update; waits while the channel is full.
     ///
     /// # Errors
     /// [`WatchError::Closed`] when the source or the program is stopping.
@@ -38,10 +38,10 @@ impl Outbox {
         Ok(())
     }
 
-    /// Sends several updates at once if, when there is room for them, `holds` still does; tells whether it did.
+    /// Waits for room, then sends all `updates` if `holds` still returns true. Returns whether they were sent.
     ///
     /// # Errors
-    /// As [`send`](Self::send), and where there are more of them than the channel ever has room for.
+    /// As [`send`](Self::send), and when there are more updates than the channel has room for.
     pub async fn send_if(
         &self,
         updates: Vec<Update>,
@@ -61,17 +61,17 @@ impl Outbox {
         Ok(true)
     }
 
-    /// Shuts the gate: what has been sent is in the channel when this returns, and nothing more will be.
+    /// Shuts the gate. When this returns, every sent update is in the channel and no more can follow.
     pub fn shut(&self) {
         *self.lock() = false;
     }
 
-    /// Waits until nobody takes updates any more.
+    /// Waits until the catalog stops taking updates.
     pub async fn closed(&self) {
         self.updates.closed().await;
     }
 
-    /// Held only while something is put into a channel that has room for it.
+    /// Held only while an update goes into a channel that has room for it.
     fn lock(&self) -> MutexGuard<'_, bool> {
         self.is_open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_goes_through_a_gate_that_is_shut_not_even_what_waited_for_room() {
+    async fn a_shut_gate_stops_even_senders_that_wait_for_room() {
         let (updates, mut inbox) = mpsc::channel(1);
         let (old, new) = (Outbox::new(updates.clone()), Outbox::new(updates));
         old.send(update()).await.unwrap();
@@ -96,18 +96,18 @@ mod tests {
             let old = old.clone();
             async move { (old.send(update()).await, old.send_if(vec![update()], || true).await) }
         });
-        tokio::task::yield_now().await; // it waits for room now
+        tokio::task::yield_now().await; // the task now waits for room
         old.shut();
-        assert_eq!(inbox.recv().await, Some(update()), "sent before");
-        let (one, many) = task.await.unwrap();
-        assert!(matches!((one, many), (Err(WatchError::Closed), Err(WatchError::Closed))));
+        assert_eq!(inbox.recv().await, Some(update()), "sent before the gate was shut");
+        let (single, several) = task.await.unwrap();
+        assert!(matches!((single, several), (Err(WatchError::Closed), Err(WatchError::Closed))));
         assert!(inbox.try_recv().is_err());
         new.send(update()).await.unwrap();
         assert_eq!(inbox.recv().await, Some(update()), "the other gate is open");
     }
 
     #[tokio::test]
-    async fn what_no_longer_holds_is_not_sent() {
+    async fn send_if_sends_nothing_if_the_condition_fails() {
         let (updates, mut inbox) = mpsc::channel(1);
         let outbox = Outbox::new(updates);
         assert!(!outbox.send_if(vec![update()], || false).await.unwrap());

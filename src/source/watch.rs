@@ -1,4 +1,4 @@
-//! A watch, and the way of its updates.
+//! A watch and its way to the catalog.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -6,23 +6,21 @@ use tokio::{sync::watch, time::Instant};
 use tracing::info;
 
 use super::{outbox::Outbox, watch_error::WatchError};
-use crate::model::Update;
-use crate::telemetry::WatchHandle;
+use crate::{model::Update, telemetry::WatchHandle};
 
-/// One connection's worth of following something at a source.
+/// One stream of changes from a source, such as one Consul service or the pods of one selector.
 ///
-/// A watch is asked to run again after it failed, a panic included; whatever it keeps in `self` (an index, a client)
-/// lives on.
+/// After a failure, a panic included, the watch is run again. Whatever it keeps in `self` (an index, a client) stays.
 pub trait Watch: Send {
-    /// Follows the source until that fails. The first thing sent after every (re)connection is a
-    /// [`Update::Reset`] or [`Update::Imported`].
+    /// Follows the source until that fails. The first update after every connection is an [`Update::Reset`] or an
+    /// [`Update::Imported`].
     ///
     /// # Errors
-    /// Whatever ends the connection; never a change that can be told by an update.
+    /// The reason why the connection ended. A change that an update can carry is never an error.
     fn run(&mut self, out: &mut WatchOutbox) -> impl Future<Output = Result<Infallible, WatchError>> + Send;
 }
 
-/// Where a watch's updates go; notes that it is synced with the first one of each connection.
+/// One watch's way to the catalog: sends updates, counts them, and notes when the watch has synced.
 #[derive(Debug)]
 pub struct WatchOutbox {
     pub(super) outbox: Outbox,
@@ -30,19 +28,19 @@ pub struct WatchOutbox {
     pub(super) freshness: watch::Sender<Freshness>,
 }
 
-/// How good the last word of a watch is.
+/// How current the state is that a watch has delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Freshness {
-    /// There is none: it has never synced, or what it said has expired.
+    /// There is no state: the watch never synced, or its state has expired.
     Unsynced,
-    /// It hears every change, since this time.
+    /// The watch has followed every change since this time.
     Synced(Instant),
-    /// It has lost the source at this time; what it said still counts.
+    /// The watch lost the source at this time; its last state is still served.
     Stale(Instant),
 }
 
 impl WatchOutbox {
-    /// Sends one update; waits while the catalog is behind.
+    /// Sends one update; waits while the channel is full.
     ///
     /// # Errors
     /// [`WatchError::Closed`] when the program is stopping.
@@ -53,16 +51,16 @@ impl WatchOutbox {
         Ok(())
     }
 
-    /// Notes that the watch hears every change now, also where nothing had to be sent.
+    /// Notes that the watch follows every change now, also when there was nothing to send.
     pub fn synced(&mut self) {
-        let changed = self.freshness.send_if_modified(|freshness| {
-            let is_news = !matches!(freshness, Freshness::Synced(_));
-            if is_news {
+        let has_changed = self.freshness.send_if_modified(|freshness| {
+            let was_synced = matches!(freshness, Freshness::Synced(_));
+            if !was_synced {
                 *freshness = Freshness::Synced(Instant::now());
             }
-            is_news
+            !was_synced
         });
-        if changed {
+        if has_changed {
             self.handle.synced();
             info!(source = %self.handle.source(), watch = self.handle.name(), "synced");
         }

@@ -12,31 +12,31 @@ pub enum WatchError {
     /// The source could not be reached, or the connection broke.
     #[error("cannot reach the source")]
     Connect(#[source] anyhow::Error),
-    /// It did not answer in time.
-    #[error("no answer within {0:?}")]
+    /// The source did not respond in time.
+    #[error("no response within {0:?}")]
     Timeout(Duration),
-    /// It refused us: token, certificate or permissions.
+    /// The source denied access: wrong token, certificate or permissions.
     #[error("permission denied: {0}")]
     Denied(String),
-    /// It answered with an error.
-    #[error("the source says: {0}")]
+    /// The source responded with an error, or with more than muster takes.
+    #[error("source returned {0}")]
     Refused(String),
-    /// It answered something that cannot be understood.
-    #[error("cannot understand the answer: {0}")]
+    /// The source responded with something that muster cannot parse.
+    #[error("cannot parse the response: {0}")]
     Malformed(String),
     /// Something that the configuration names cannot be used, such as a token file.
     #[error("{0}")]
     Setup(String),
     /// The watch panicked.
-    #[error("a bug in muster: panicked: {0}")]
+    #[error("internal error (panic): {0}")]
     Panic(String),
-    /// The program is stopping: nobody takes updates any more.
+    /// The source or the program is stopping.
     #[error("stopping")]
     Closed,
 }
 
 impl WatchError {
-    /// The error's kind as metrics and logs count it.
+    /// The error's kind, as metrics and logs name it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Connect(_) => "connect",
@@ -50,7 +50,7 @@ impl WatchError {
         }
     }
 
-    /// Makes a `Connect` of any error.
+    /// Makes a [`Connect`](Self::Connect) of any error.
     pub fn connect(error: impl Into<anyhow::Error>) -> Self {
         Self::Connect(error.into())
     }
@@ -68,28 +68,28 @@ impl WatchError {
     }
 }
 
-/// Runs a watch; a panic in it is a failure as any other. Left alone it would end the watch's task for good, and what
-/// the watch said last would be answered for ever.
+/// Runs a watch and turns a panic in it into an error. Uncaught, a panic would end the watch's task for good, and the
+/// watch's last state would be answered forever.
 ///
-/// What the watch keeps between runs may be half changed then. It says everything anew in the next run, as after any
-/// failure.
+/// The panic may leave the watch's fields half changed. That is harmless: the next run starts with the full state, as
+/// after any failure.
 ///
 /// # Errors
-/// As the watch, and [`WatchError::Panic`].
-pub(super) async fn caught(
+/// The watch's own errors, and [`WatchError::Panic`].
+pub(super) async fn catch_panic(
     run: impl Future<Output = Result<Infallible, WatchError>>,
 ) -> Result<Infallible, WatchError> {
-    AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)))
+    AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| Err(panic_error(&*panic)))
 }
 
-/// The error of a panic; its message may hold a piece of what the source sent.
-fn panicked(panic: &(dyn Any + Send)) -> WatchError {
+/// The error of a panic. The panic's message may hold a piece of what the source sent.
+fn panic_error(panic: &(dyn Any + Send)) -> WatchError {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
     WatchError::Panic(excerpt(text))
 }
 
-/// The beginning of a text that a source sent, on one line: what fits into a log line.
+/// The beginning of a text that a source sent, on one line and short enough for a log line.
 pub(super) fn excerpt(text: &str) -> String {
     const LIMIT: usize = 300;
     one_line(text, LIMIT)
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_message_of_a_panic_is_kept_and_cut() {
-        let message = async |run| match caught(run).await {
+    async fn a_panics_message_is_kept_and_cut() {
+        let message = async |run| match catch_panic(run).await {
             Err(WatchError::Panic(message)) => message,
             other => panic!("{other:?}"),
         };

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::SourceId,
-    source::{Backoff, WatchError, watch_error::caught},
+    source::{Backoff, WatchError, watch_error::catch_panic},
 };
 
 /// The zone of each node that has one.
@@ -76,7 +76,7 @@ impl NodeWatch {
         let mut said = None;
         loop {
             let mut listed = None;
-            let Err(error) = caught(self.follow(&mut listed)).await;
+            let Err(error) = catch_panic(self.follow(&mut listed)).await;
             let kind = error.kind();
             if listed.is_some_and(|listed: Instant| backoff.lost_after(listed.elapsed())) {
                 said = None;

@@ -31,7 +31,7 @@ const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
 struct Source {
     inbox: mpsc::Receiver<Update>,
     status: Arc<SourceStatus>,
-    task: AbortOnDropHandle<()>,
+    _task: AbortOnDropHandle<()>,
     folder: TempDir,
 }
 
@@ -71,7 +71,7 @@ impl Source {
         };
         let settings = KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients };
         let task = AbortOnDropHandle::new(tokio::spawn(follow(settings, members, context, timing)));
-        Self { inbox, status, task, folder }
+        Self { inbox, status, _task: task, folder }
     }
 
     fn kubeconfig(&self) -> PathBuf {

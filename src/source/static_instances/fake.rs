@@ -1,4 +1,4 @@
-//! Little servers on loopback for the tests of probes.
+//! Small loopback servers for the tests of probes.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -17,20 +17,20 @@ use tokio::{
     time::timeout,
 };
 
-/// Longest wait for something that must happen; only a broken test gets there.
+/// Longest wait for something that must happen; only a broken test waits that long.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A server that is gone when it is dropped, and keeps the heads of the requests that it got.
-pub(super) struct Server {
-    /// Where it listens.
+/// A server that stops when dropped, and keeps the heads of its requests.
+pub(super) struct FakeServer {
+    /// The listening address.
     pub(super) address: SocketAddr,
     heads: mpsc::UnboundedReceiver<String>,
     connections: Arc<AtomicUsize>,
     _task: JoinSet<()>,
 }
 
-impl Server {
-    /// Answers each connection by `answer`, which gets the stream after the request's head was read.
+impl FakeServer {
+    /// Answers each connection with `answer`, called with the stream once the request's head has been read.
     pub(super) async fn new<A, F>(answer: A) -> Self
     where
         A: Fn(TcpStream) -> F + Clone + Send + 'static,
@@ -59,7 +59,7 @@ impl Server {
         Self { address, heads, connections, _task: task }
     }
 
-    /// Accepts and never says anything.
+    /// Accepts connections and never responds.
     pub(super) async fn silent() -> Self {
         Self::new(async |stream| {
             std::future::pending::<()>().await;
@@ -68,7 +68,7 @@ impl Server {
         .await
     }
 
-    /// Answers with these pieces and closes the connection.
+    /// Responds with these pieces and closes the connection.
     pub(super) async fn raw<const N: usize>(pieces: [&str; N]) -> Self {
         let pieces = Arc::new(pieces.map(str::to_owned));
         Self::new(move |mut stream| {
@@ -84,12 +84,12 @@ impl Server {
         .await
     }
 
-    /// Answers with a status and a body.
+    /// Responds with a status and a body.
     pub(super) async fn http(status: u16, body: &str) -> Self {
         Self::raw([&format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len())]).await
     }
 
-    /// Answers with the status that `status` has at that time.
+    /// Responds with the current value of `status`.
     pub(super) async fn switched(status: Arc<AtomicU16>) -> Self {
         Self::new(move |mut stream| {
             let status = status.load(Ordering::Relaxed);
@@ -101,7 +101,7 @@ impl Server {
         .await
     }
 
-    /// Answers 200 and leaves the connection open for the next request.
+    /// Responds with 200 and keeps the connection open for the next request.
     pub(super) async fn keeping_alive() -> Self {
         Self::new(async |mut stream| {
             loop {
@@ -114,7 +114,7 @@ impl Server {
         .await
     }
 
-    /// Answers 200 and a body that goes on until the client has had enough.
+    /// Responds with 200 and a body that goes on until the client closes the connection.
     pub(super) async fn endless() -> Self {
         Self::new(async |mut stream| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
@@ -123,12 +123,13 @@ impl Server {
         .await
     }
 
-    /// An address where a connection is refused: the same port, which nobody else is given, at another loopback address.
+    /// An address that refuses connections: the server's port, which no other process gets, at another loopback
+    /// address.
     pub(super) fn refused(&self) -> SocketAddr {
         SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), self.address.port())
     }
 
-    /// Connections so far.
+    /// Number of connections so far.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -147,13 +148,13 @@ impl Server {
         found.collect::<Vec<_>>().join(" and ")
     }
 
-    /// Tells whether no request is left that was not looked at.
+    /// Whether every request has been looked at.
     pub(super) fn no_more_requests(&mut self) -> bool {
         self.heads.try_recv().is_err()
     }
 }
 
-/// Reads up to the empty line; `None` when the client has gone before.
+/// Reads up to the empty line; `None` when the client closes the connection before.
 async fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,12 +1,20 @@
-//! The static source: instances that the configuration itself lists, and the probes that say how they are.
+//! The static source: instances that the configuration lists, and probes that check their health.
 //!
-//! What exists never changes while it runs, only health does: one `Reset` a member at the start, then one `Upsert` for
-//! each change of health. A change of the configuration stops it and starts it anew with what is known: an instance that
-//! was there before keeps its health, so that an edit does not bring dead ones back until they are probed. A member cannot fail, so [`supervise`](super::supervise()) with its tries and its staleness was
-//! not taken: a watch's handle is all that status needs. One task that goes round all instances was rejected too: a
-//! dead instance would hold up the others for its whole timeout.
+//! ```text
+//! settings ─▶ run ─── one Reset for each member ────────────────────────▶ Outbox ─▶ catalog
+//!              └─▶ ProbeLoop, one for each instance ─ Upsert on a turn ─▶ Outbox
+//!                    ├─▶ Prober ─▶ tcp_probe, http_probe ─▶ ProbeResult
+//!                    └─▶ RiseFall: results in, health out
+//! ```
 //!
-//! Imports [`crate::model`], the settings in [`crate::config`], and [`super`].
+//! While the source runs, its instances stay the same and only their health changes. A reload that changes them
+//! restarts the source, and an instance that was there before keeps its health ([`Retained`](crate::model::Retained)):
+//! an edit does not bring dead instances back until the next probe.
+//!
+//! Imports [`crate::model`], [`crate::telemetry`], the settings in [`crate::config`], and what all sources share.
+//!
+//! Rejected: [`supervise`](super::supervise()), since a static member cannot fail and never gets stale. Rejected: one task
+//! that probes all instances in turn, since a dead one would delay the others by its whole timeout.
 
 mod http_probe;
 mod probe_loop;
@@ -23,7 +31,7 @@ mod tests;
 use std::sync::Arc;
 
 use tokio::{sync::oneshot, task::JoinSet};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use self::{probe_loop::ProbeLoop, prober::Prober};
 use super::{FollowedMember, SourceContext};
@@ -33,10 +41,12 @@ use crate::{
     telemetry::WatchHandle,
 };
 
-/// Reports the instances of `members` and probes those that have a check; ends when nobody takes updates any more.
+/// Reports the instances of `members` and probes those that have a health check, until the catalog takes no more
+/// updates.
 ///
-/// Every member is synced as soon as its one `Reset` is sent, and `said` is told when all are. Dropping the future stops every probe.
-pub async fn run(members: Vec<FollowedMember>, context: SourceContext, said: oneshot::Sender<()>) {
+/// A member is synced once its one `Reset` is sent; `synced` is notified when all are. Dropping the future stops every
+/// probe.
+pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: oneshot::Sender<()>) {
     let watched: Vec<(FollowedMember, Arc<WatchHandle>)> = members
         .into_iter()
         .map(|followed| {
@@ -48,14 +58,14 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, said: one
     let mut probes = JoinSet::new();
     for (followed, handle) in &watched {
         let SourceQuery::Static(query) = &followed.rule.query else {
-            warn!(service = %followed.member.service, "not a static member: left out");
+            debug_assert!(false, "a member of the static source has a static query");
             continue;
         };
         let retained = context.retained().instances.remove(&followed.member).unwrap_or_default();
         let instances: Vec<Instance> = query
             .instances
             .iter()
-            .map(|instance| at_start(followed.apply_rule(instance.clone()), query.check.as_ref(), &retained))
+            .map(|instance| initial(followed.apply_rule(instance.clone()), query.check.as_ref(), &retained))
             .collect();
         let reset = Update::Reset { member: followed.member.clone(), instances: instances.clone() };
         if context.outbox.send(reset).await.is_err() {
@@ -74,20 +84,20 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, said: one
             probes.spawn(probe_loop.run(Arc::clone(&prober)));
         }
     }
-    let _ = said.send(());
+    let _ = synced.send(());
     info!(source = %context.status.id(), members = watched.len(), probed = probes.len(), "synced");
     loop {
         tokio::select! {
             () = context.outbox.closed() => return,
             Some(ended) = probes.join_next() => if let Err(failure) = ended {
-                error!("an instance is no longer probed, its health stays as it is: {failure}");
+                error!("probe task failed; instance health is frozen: {failure}");
             }
         }
     }
 }
 
-/// The instance as it is reported before any probe; `retained` are those of a run before.
-fn at_start(mut instance: Instance, check: Option<&HealthCheck>, retained: &[Instance]) -> Instance {
+/// The instance as it is reported before its first probe. `retained` holds the instances of the run before.
+fn initial(mut instance: Instance, check: Option<&HealthCheck>, retained: &[Instance]) -> Instance {
     let before =
         retained.iter().find(|before| before.target == instance.target && before.port == instance.port);
     (instance.health, instance.reason) = match (check, before) {

@@ -1,4 +1,4 @@
-//! One instance's probes over time: when they start and what is said of their results.
+//! One instance's probes over time: when they start, and the updates that follow from their results.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,49 +13,49 @@ use crate::{
     telemetry::WatchHandle,
 };
 
-/// One instance that is probed, and where changes of its health go.
+/// One probed instance, and the way of its updates.
 #[derive(Debug)]
 pub(super) struct ProbeLoop {
-    /// Whose instance it is.
+    /// The member that the instance belongs to.
     pub(super) member: Member,
-    /// The instance as it was last reported.
+    /// The instance as last reported.
     pub(super) instance: Instance,
-    /// How it is probed.
+    /// The health check.
     pub(super) check: HealthCheck,
-    /// Where updates go.
+    /// The source's way to the catalog.
     pub(super) outbox: Outbox,
     /// Counts the updates.
     pub(super) handle: Arc<WatchHandle>,
 }
 
 impl ProbeLoop {
-    /// Latest start of the first probe: newcomers are judged soon, and many of them still not in step.
+    /// Latest start of the first probe: soon, but many new instances are not probed all at once.
     const SPREAD: Duration = Duration::from_millis(200);
-    /// How far from `interval` the time between two starts may be, as a share of it.
+    /// How far the time between two starts may be from `interval`, as a share of it.
     const JITTER: f64 = 0.05;
 
     /// Probes again and again; returns when the program is stopping.
     pub(super) async fn run(mut self, prober: Arc<Prober>) {
         let spread = Self::SPREAD.min(self.check.interval / 10);
         sleep(spread.mul_f64(rand::random_range(0.0..=1.0))).await;
-        let mut verdict = RiseFall::new(self.check.rise, self.check.fall).knowing(self.instance.health);
+        let mut health = RiseFall::new(self.check.rise, self.check.fall).starting_at(self.instance.health);
         let mut could_try = true;
         loop {
             let jitter = rand::random_range(1.0 - Self::JITTER..=1.0 + Self::JITTER);
             let next = Instant::now() + self.check.interval.mul_f64(jitter);
-            let finding = prober.probe(&self.instance, &self.check).await;
-            if let ProbeResult::Untried(why) = &finding
+            let result = prober.probe(&self.instance, &self.check).await;
+            if let ProbeResult::Untried(reason) = &result
                 && could_try
             {
                 warn!(
                     service = %self.member.service, instance = %self.instance.id,
-                    "cannot probe, health stays {}: {why}", self.instance.health,
+                    "cannot probe; health stays {}: {reason}", self.instance.health,
                 );
             }
-            could_try = !matches!(finding, ProbeResult::Untried(_));
-            let change = match finding {
-                ProbeResult::Passed(reason) => verdict.hear(true).map(|health| (health, reason)),
-                ProbeResult::Failed(reason) => verdict.hear(false).map(|health| (health, reason)),
+            could_try = !matches!(result, ProbeResult::Untried(_));
+            let change = match result {
+                ProbeResult::Passed(reason) => health.record(true).map(|health| (health, reason)),
+                ProbeResult::Failed(reason) => health.record(false).map(|health| (health, reason)),
                 ProbeResult::Untried(_) => None,
             };
             if let Some((health, reason)) = change
@@ -67,7 +67,7 @@ impl ProbeLoop {
         }
     }
 
-    /// Tells the catalog of a change of health; returns false when the program is stopping.
+    /// Sends a change of health to the catalog; returns false when the program is stopping.
     async fn report(&mut self, health: Health, reason: String) -> bool {
         info!(
             service = %self.member.service, instance = %self.instance.id,

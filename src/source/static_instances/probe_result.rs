@@ -1,26 +1,26 @@
-//! What one probe has found.
+//! The result of one probe.
 
 use std::{io, net::IpAddr};
 
 use nix::errno::Errno;
 
-/// What one probe has found, each with its reason in words.
+/// The result of one probe, with the reason in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ProbeResult {
-    /// It answers as expected.
+    /// The instance responded as expected.
     Passed(String),
-    /// It does not.
+    /// The instance did not respond, or not as expected.
     Failed(String),
-    /// Nothing about the instance: this machine could not even try, for want of sockets or memory.
+    /// The probe could not start, since this machine lacks sockets or memory. This tells nothing about the instance.
     Untried(String),
 }
 
 impl ProbeResult {
-    /// What an error of the operating system says about the instance.
-    pub(super) fn of(error: &io::Error) -> Self {
-        let ours = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM].map(|errno| errno as i32);
-        if error.raw_os_error().is_some_and(|code| ours.contains(&code)) {
-            return Self::Untried(format!("{error}; raise the limit of open files, or probe less often"));
+    /// Makes a result of an error of the operating system: a local lack of resources is not the instance's failure.
+    pub(super) fn from_io_error(error: &io::Error) -> Self {
+        let local = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM].map(|errno| errno as i32);
+        if error.raw_os_error().is_some_and(|code| local.contains(&code)) {
+            return Self::Untried(format!("{error}; raise the open files limit, or probe less often"));
         }
         Self::Failed(match error.kind() {
             kind @ (io::ErrorKind::ConnectionRefused
@@ -31,8 +31,8 @@ impl ProbeResult {
         })
     }
 
-    /// Puts the address in front of a reason, where there are several that it could be about.
-    pub(super) fn at(self, address: IpAddr) -> Self {
+    /// Puts the address in front of the reason, for instances that have several.
+    pub(super) fn with_address(self, address: IpAddr) -> Self {
         match self {
             Self::Passed(reason) => Self::Passed(format!("{address}: {reason}")),
             Self::Failed(reason) => Self::Failed(format!("{address}: {reason}")),
@@ -47,9 +47,9 @@ mod tests {
 
     #[test]
     fn lack_of_sockets_is_not_the_instances_fault() {
-        let result = ProbeResult::of(&io::Error::from_raw_os_error(Errno::EMFILE as i32));
+        let result = ProbeResult::from_io_error(&io::Error::from_raw_os_error(Errno::EMFILE as i32));
         assert!(matches!(result, ProbeResult::Untried(_)), "{result:?}");
-        let result = ProbeResult::of(&io::Error::from_raw_os_error(Errno::EHOSTUNREACH as i32));
+        let result = ProbeResult::from_io_error(&io::Error::from_raw_os_error(Errno::EHOSTUNREACH as i32));
         assert_eq!(result, ProbeResult::Failed("host unreachable".into()));
     }
 }

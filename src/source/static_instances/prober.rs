@@ -1,4 +1,8 @@
-//! The prober: probes instances, of all of them only so many at one time.
+//! The prober: probes single instances, a limited number of them concurrently.
+//!
+//! All addresses of an instance are probed at once, within one deadline.
+//!
+//! Rejected: one address after the other, since a first one that drops packets would leave no time for the second.
 
 use std::{
     io,
@@ -18,16 +22,16 @@ use crate::{
     model::{Instance, Name, Target},
 };
 
-/// How the findings of several addresses become one.
+/// Which of an instance's addresses must pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judgement {
-    /// All must pass: clients are given each of an instance's own addresses.
-    Worst,
-    /// One is enough: who is given a host name tries its addresses until one answers.
-    Best,
+enum Required {
+    /// All: clients are given each address of the instance.
+    All,
+    /// One: a client that is given a host name tries its addresses until one responds.
+    Any,
 }
 
-/// Probes instances, of all of them only so many at one time.
+/// Probes instances, a limited number of them concurrently.
 #[derive(Debug)]
 pub(super) struct Prober {
     http: Result<reqwest::Client, String>,
@@ -36,28 +40,28 @@ pub(super) struct Prober {
 }
 
 impl Prober {
-    /// Instances that are probed at one time; the others wait for their turn, in order.
-    const AT_ONCE: usize = 256;
-    /// Host names that are looked up at one time. Each takes a thread of the runtime until the system's resolver gives
-    /// up, which may be long after the probe did.
-    const LOOKUPS_AT_ONCE: usize = 32;
-    /// Addresses of one host name that are tried.
-    const ADDRESSES: usize = 8;
+    /// Concurrent probes. Further instances wait, first come, first served.
+    const MAX_PROBES: usize = 256;
+    /// Concurrent lookups of host names. Each holds a thread of the runtime until the system's resolver gives up, which
+    /// may be long after the probe did.
+    const MAX_LOOKUPS: usize = 32;
+    /// Addresses of one host name that are probed.
+    const MAX_ADDRESSES: usize = 8;
 
-    /// Makes a prober.
+    /// Makes a prober with the default limits.
     pub(super) fn new() -> Self {
-        Self::with_limit(Self::AT_ONCE)
+        Self::with_limit(Self::MAX_PROBES)
     }
 
-    fn with_limit(at_once: usize) -> Self {
+    fn with_limit(max_probes: usize) -> Self {
         Self {
             http: http_probe::client().map_err(|error| format!("cannot set up HTTP: {error}")),
-            permits: Semaphore::new(at_once),
-            lookups: Arc::new(Semaphore::new(Self::LOOKUPS_AT_ONCE)),
+            permits: Semaphore::new(max_probes),
+            lookups: Arc::new(Semaphore::new(Self::MAX_LOOKUPS)),
         }
     }
 
-    /// Probes `instance` once. Takes up to `check.timeout` from when it is its turn.
+    /// Probes `instance` once. Takes at most `check.timeout`, counted from when the probe may start.
     pub(super) async fn probe(&self, instance: &Instance, check: &HealthCheck) -> ProbeResult {
         let port = check.port.unwrap_or(instance.port);
         if port == 0 {
@@ -70,22 +74,22 @@ impl Prober {
         match &instance.target {
             Target::Addresses(addresses) => {
                 let host = check_host(check);
-                self.probe_all(addresses, port, check, host, deadline, Judgement::Worst).await
+                self.probe_all(addresses, port, check, host, deadline, Required::All).await
             }
             Target::Host(name) => {
                 let looked_up = timeout_at(deadline, self.look_up(name, port)).await;
-                match looked_up.unwrap_or_else(|_| Err(late(check))) {
+                match looked_up.unwrap_or_else(|_| Err(timeout_reason(check))) {
                     Ok(addresses) => {
                         let host = check_host(check).unwrap_or_else(|| authority(name, port));
-                        self.probe_all(&addresses, port, check, Some(host), deadline, Judgement::Best).await
+                        self.probe_all(&addresses, port, check, Some(host), deadline, Required::Any).await
                     }
-                    Err(why) => ProbeResult::Failed(format!("cannot resolve {name}: {why}")),
+                    Err(reason) => ProbeResult::Failed(format!("cannot resolve {name}: {reason}")),
                 }
             }
         }
     }
 
-    /// Probes every address at the same time, until the judgement is clear.
+    /// Probes all addresses at once, until the outcome is certain.
     async fn probe_all(
         &self,
         addresses: &[IpAddr],
@@ -93,55 +97,55 @@ impl Prober {
         check: &HealthCheck,
         host: Option<String>,
         deadline: Instant,
-        judgement: Judgement,
+        required: Required,
     ) -> ProbeResult {
         let host = host.as_deref();
-        let mut findings: FuturesUnordered<_> = addresses
+        let mut results: FuturesUnordered<_> = addresses
             .iter()
             .map(async |&address| {
-                let attempt = self.attempt(SocketAddr::new(address, port), check, host);
-                let finding = timeout_at(deadline, attempt).await;
-                let finding = finding.unwrap_or_else(|_| ProbeResult::Failed(late(check)));
-                if addresses.len() > 1 { finding.at(address) } else { finding }
+                let probe = self.probe_one(SocketAddr::new(address, port), check, host);
+                let result = timeout_at(deadline, probe).await;
+                let result = result.unwrap_or_else(|_| ProbeResult::Failed(timeout_reason(check)));
+                if addresses.len() > 1 { result.with_address(address) } else { result }
             })
             .collect();
-        let mut open = None;
-        while let Some(finding) = findings.next().await {
-            match (&finding, judgement) {
-                (ProbeResult::Passed(_), Judgement::Best) | (ProbeResult::Failed(_), Judgement::Worst) => {
-                    return finding;
+        let mut undecided = None;
+        while let Some(result) = results.next().await {
+            match (&result, required) {
+                (ProbeResult::Passed(_), Required::Any) | (ProbeResult::Failed(_), Required::All) => {
+                    return result;
                 }
-                (ProbeResult::Untried(_), _) => open = Some(finding),
-                _ => open = open.or(Some(finding)),
+                (ProbeResult::Untried(_), _) => undecided = Some(result),
+                _ => undecided = undecided.or(Some(result)),
             }
         }
-        open.unwrap_or_else(|| ProbeResult::Failed("it has no address".into()))
+        undecided.unwrap_or_else(|| ProbeResult::Failed("no address to probe".into()))
     }
 
-    async fn attempt(&self, address: SocketAddr, check: &HealthCheck, host: Option<&str>) -> ProbeResult {
+    async fn probe_one(&self, address: SocketAddr, check: &HealthCheck, host: Option<&str>) -> ProbeResult {
         match (&check.kind, &self.http) {
             (CheckKind::Tcp, _) => tcp_probe::probe(address).await,
             (CheckKind::Http(check), Ok(client)) => http_probe::probe(client, address, host, check).await,
-            (CheckKind::Http(_), Err(why)) => ProbeResult::Untried(why.clone()),
+            (CheckKind::Http(_), Err(reason)) => ProbeResult::Untried(reason.clone()),
         }
     }
 
-    /// Asks the system's resolver for a host's addresses.
+    /// Resolves a host name with the system's resolver.
     async fn look_up(&self, name: &Name, port: u16) -> Result<Vec<IpAddr>, String> {
         let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(|error| error.to_string())?;
         let host = name.to_string();
-        // In a task of its own, so that the permit is held for as long as the resolver's thread is, which a probe that
-        // has run out of time does not end.
+        // A separate task holds the permit for as long as the resolver's thread runs: the thread outlives a probe
+        // that has timed out.
         let lookup = tokio::spawn(async move {
             let _permit = permit;
-            let found = tokio::net::lookup_host((host, port)).await?;
-            Ok::<_, io::Error>(found.map(|address| address.ip()).take(Self::ADDRESSES).collect())
+            let addresses = tokio::net::lookup_host((host, port)).await?;
+            Ok::<_, io::Error>(addresses.map(|address| address.ip()).take(Self::MAX_ADDRESSES).collect())
         });
         lookup.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 }
 
-/// The `Host` header that the check asks for.
+/// The `Host` header that the check sets.
 fn check_host(check: &HealthCheck) -> Option<String> {
     match &check.kind {
         CheckKind::Http(http) => http.host.clone(),
@@ -149,7 +153,7 @@ fn check_host(check: &HealthCheck) -> Option<String> {
     }
 }
 
-/// What a browser would put into `Host` (RFC 9110 section 7.2): the port only where it is not the scheme's own.
+/// The `Host` header for a name (RFC 9110 section 7.2): with the port unless it is the scheme's default.
 fn authority(name: &Name, port: u16) -> String {
     match port {
         80 => name.to_string(),
@@ -157,7 +161,7 @@ fn authority(name: &Name, port: u16) -> String {
     }
 }
 
-fn late(check: &HealthCheck) -> String {
+fn timeout_reason(check: &HealthCheck) -> String {
     format!("timeout after {:?}", check.timeout)
 }
 

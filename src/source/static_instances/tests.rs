@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    fake::{DEADLINE, Server},
+    fake::{DEADLINE, FakeServer},
     *,
 };
 use crate::{
@@ -37,7 +37,7 @@ fn check(rise: u32, fall: u32) -> HealthCheck {
     HealthCheck { kind: CheckKind::Http(http), interval, timeout: DEADLINE, rise, fall, port: None }
 }
 
-fn at(address: SocketAddr) -> Instance {
+fn instance_at(address: SocketAddr) -> Instance {
     Instance::at("one", address.ip(), address.port())
 }
 
@@ -90,7 +90,7 @@ impl Running {
     }
 }
 
-async fn more_requests(server: &mut Server, count: usize) {
+async fn more_requests(server: &mut FakeServer, count: usize) {
     while !server.no_more_requests() {}
     for _ in 0..count {
         server.request().await;
@@ -98,7 +98,7 @@ async fn more_requests(server: &mut Server, count: usize) {
 }
 
 #[tokio::test]
-async fn without_a_check_instances_are_healthy_at_once_and_the_source_is_ready() {
+async fn without_a_check_instances_are_healthy_at_once() {
     let one = Instance::at("one", Ipv4Addr::LOCALHOST.into(), 80);
     let members = ["a.test", "b.test"].map(|service| followed(service, vec![one.clone()], None));
     let mut running = Running::new(members.into());
@@ -120,14 +120,15 @@ async fn without_a_check_instances_are_healthy_at_once_and_the_source_is_ready()
 }
 
 #[tokio::test]
-async fn with_a_check_health_is_unknown_until_the_first_probe_which_comes_soon_and_decides() {
-    let up = Server::http(204, "").await;
-    let down = Server::http(503, "").await;
+async fn the_first_probe_comes_soon_and_decides() {
+    let up = FakeServer::http(204, "").await;
+    let down = FakeServer::http(503, "").await;
     for (server, health, reason) in
         [(&up, Health::Healthy, "http 204"), (&down, Health::Unhealthy, "http 503, expected 200-399")]
     {
         let rare = HealthCheck { interval: Duration::from_secs(3600), ..check(9, 9) };
-        let mut running = Running::new(vec![followed("a.test", vec![at(server.address)], Some(rare))]);
+        let mut running =
+            Running::new(vec![followed("a.test", vec![instance_at(server.address)], Some(rare))]);
         let first = running.reset().await.remove(0);
         assert_eq!(first.health, Health::Unknown);
         assert_eq!(first.reason.as_deref(), Some("not probed yet"));
@@ -136,10 +137,11 @@ async fn with_a_check_health_is_unknown_until_the_first_probe_which_comes_soon_a
 }
 
 #[tokio::test]
-async fn health_flips_after_fall_and_rise_and_only_flips_are_told() {
+async fn only_turns_of_health_are_reported() {
     let status = Arc::new(AtomicU16::new(200));
-    let mut server = Server::switched(Arc::clone(&status)).await;
-    let mut running = Running::new(vec![followed("a.test", vec![at(server.address)], Some(check(2, 3)))]);
+    let mut server = FakeServer::switched(Arc::clone(&status)).await;
+    let mut running =
+        Running::new(vec![followed("a.test", vec![instance_at(server.address)], Some(check(2, 3)))]);
     running.reset().await;
     assert_eq!(running.upsert().await.0, Health::Healthy);
     for (code, health, reason) in
@@ -157,9 +159,9 @@ async fn health_flips_after_fall_and_rise_and_only_flips_are_told() {
 }
 
 #[tokio::test]
-async fn every_instance_has_a_verdict_of_its_own() {
-    let (up, down) = (Server::http(200, "").await, Server::http(500, "").await);
-    let mut instances = vec![at(up.address), at(down.address)];
+async fn every_instance_has_its_own_health() {
+    let (up, down) = (FakeServer::http(200, "").await, FakeServer::http(500, "").await);
+    let mut instances = vec![instance_at(up.address), instance_at(down.address)];
     instances[1].id = "two".into();
     let mut running = Running::new(vec![followed("a.test", instances, Some(check(1, 1)))]);
     assert_eq!(running.reset().await.len(), 2);
@@ -173,9 +175,9 @@ async fn every_instance_has_a_verdict_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_the_member_adds_is_on_every_update() {
-    let server = Server::http(200, "").await;
-    let mut member = followed("a.test", vec![at(server.address)], Some(check(1, 1)));
+async fn labels_and_port_name_are_on_every_update() {
+    let server = FakeServer::http(200, "").await;
+    let mut member = followed("a.test", vec![instance_at(server.address)], Some(check(1, 1)));
     member.rule.labels = [("version", "v1")].into_iter().collect();
     member.rule.port_name = Some(("http".into(), Protocol::Tcp));
     let mut running = Running::new(vec![member]);
@@ -188,9 +190,10 @@ async fn what_the_member_adds_is_on_every_update() {
 }
 
 #[tokio::test]
-async fn dropping_it_stops_every_probe() {
-    let server = Server::silent().await;
-    let mut running = Running::new(vec![followed("a.test", vec![at(server.address)], Some(check(1, 1)))]);
+async fn dropping_the_source_stops_every_probe() {
+    let server = FakeServer::silent().await;
+    let mut running =
+        Running::new(vec![followed("a.test", vec![instance_at(server.address)], Some(check(1, 1)))]);
     running.reset().await;
     running.task.shutdown().await;
     // Every probe holds a sender: the channel ends when the last of them is gone.
@@ -199,16 +202,17 @@ async fn dropping_it_stops_every_probe() {
 }
 
 #[tokio::test]
-async fn it_ends_when_nobody_takes_updates_any_more() {
-    let server = Server::silent().await;
-    let mut running = Running::new(vec![followed("a.test", vec![at(server.address)], Some(check(1, 1)))]);
+async fn the_source_ends_when_the_catalog_stops() {
+    let server = FakeServer::silent().await;
+    let mut running =
+        Running::new(vec![followed("a.test", vec![instance_at(server.address)], Some(check(1, 1)))]);
     running.reset().await;
     drop(running.inbox);
     timeout(DEADLINE, running.task.join_next()).await.expect("it ends").unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn an_instance_that_is_known_keeps_its_health_and_others_wait_for_their_first_probe() {
+async fn a_retained_instance_keeps_its_health() {
     let [one, other] = ["one", "other"].map(|id| Instance::at(id, Ipv4Addr::LOCALHOST.into(), 9));
     let other = Instance { port: 10, ..other };
     let slow = HealthCheck { interval: Duration::from_secs(3600), ..check(3, 3) };
@@ -218,7 +222,7 @@ async fn an_instance_that_is_known_keeps_its_health_and_others_wait_for_their_fi
     let retained =
         Retained { instances: [(members[0].member.clone(), vec![before])].into(), ..Retained::default() };
     let mut running = Running::retaining(retained, members);
-    let said: Vec<_> = running.reset().await.into_iter().map(|i| (i.health, i.reason.unwrap())).collect();
-    assert_eq!(said[0], (Health::Unhealthy, "connection refused".into()));
-    assert_eq!(said[1], (Health::Unknown, "not probed yet".into()));
+    let states: Vec<_> = running.reset().await.into_iter().map(|i| (i.health, i.reason.unwrap())).collect();
+    assert_eq!(states[0], (Health::Unhealthy, "connection refused".into()));
+    assert_eq!(states[1], (Health::Unknown, "not probed yet".into()));
 }

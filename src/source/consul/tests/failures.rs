@@ -9,7 +9,7 @@ async fn an_error_is_no_answer_whatever_its_index_and_the_next_answer_is_a_reset
     let mut source = Source::of_web(&consul);
     source.reset().await;
     consul.mood(Mood::Error(500, "rpc error:\n leader lost"));
-    assert_eq!(source.error("refused").await, "the source says: 500: rpc error: leader lost");
+    assert_eq!(source.error("refused").await, "source returned 500: rpc error: leader lost");
     source.assert_silent();
     consul.mood(Mood::Normal);
     assert_eq!(source.reset().await.len(), 2);
@@ -84,7 +84,7 @@ async fn a_server_that_hangs_is_given_up_after_wait_and_slack() {
     let mut source = start_with(settings, timing, vec![followed(query("web"))], Vec::new());
     source.reset().await;
     consul.mood(Mood::Hang);
-    assert_eq!(source.error("timeout").await, "no answer within 5.17s");
+    assert_eq!(source.error("timeout").await, "no response within 5.17s");
     consul.mood(Mood::Normal);
     assert_eq!(source.reset().await, ["w0"]);
 }

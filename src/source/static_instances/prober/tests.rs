@@ -7,7 +7,7 @@ use std::{
 use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::Barrier};
 
 use super::{
-    super::fake::{DEADLINE, Server},
+    super::fake::{DEADLINE, FakeServer},
     *,
 };
 use crate::config::HttpCheck;
@@ -36,68 +36,65 @@ async fn probe(instance: &Instance, check: &HealthCheck) -> ProbeResult {
 }
 
 #[tokio::test]
-async fn the_checks_port_comes_before_the_instances() {
-    let server = Server::silent().await;
+async fn the_checks_port_overrides_the_instances() {
+    let server = FakeServer::silent().await;
     let instance = instance(&[server.refused().ip()], server.address.port());
     assert_eq!(probe(&instance, &tcp()).await, ProbeResult::Failed("connection refused".into()));
-    let other = Server::silent().await;
+    let other = FakeServer::silent().await;
     let elsewhere = self::instance(&[other.address.ip()], 1);
     let check = HealthCheck { port: Some(other.address.port()), ..tcp() };
     assert!(matches!(probe(&elsewhere, &check).await, ProbeResult::Passed(_)));
 }
 
 #[tokio::test]
-async fn without_any_port_it_fails_and_says_so() {
-    let finding = probe(&instance(&[Ipv4Addr::LOCALHOST.into()], 0), &tcp()).await;
-    assert_eq!(
-        finding,
-        ProbeResult::Failed("no port to probe; give the instance or its check a port".into())
-    );
+async fn a_probe_without_a_port_fails_with_advice() {
+    let result = probe(&instance(&[Ipv4Addr::LOCALHOST.into()], 0), &tcp()).await;
+    assert_eq!(result, ProbeResult::Failed("no port to probe; give the instance or its check a port".into()));
 }
 
 #[tokio::test]
-async fn without_any_address_it_fails_and_says_so() {
+async fn a_probe_without_an_address_fails() {
     let mut nowhere = Instance::at("i", Ipv4Addr::LOCALHOST.into(), 1);
     nowhere.target = Target::Addresses(Box::default());
-    assert_eq!(probe(&nowhere, &tcp()).await, ProbeResult::Failed("it has no address".into()));
+    assert_eq!(probe(&nowhere, &tcp()).await, ProbeResult::Failed("no address to probe".into()));
 }
 
 #[tokio::test]
-async fn every_address_must_pass_and_the_one_that_does_not_is_named() {
-    let server = Server::silent().await;
+async fn every_address_must_pass_and_a_failed_one_is_named() {
+    let server = FakeServer::silent().await;
     let (good, other) = (server.address, server.refused());
     let both = instance(&[good.ip(), other.ip()], good.port());
-    let finding = probe(&both, &tcp()).await;
-    assert_eq!(finding, ProbeResult::Failed("127.0.0.2: connection refused".into()));
+    let result = probe(&both, &tcp()).await;
+    assert_eq!(result, ProbeResult::Failed("127.0.0.2: connection refused".into()));
     let _also = TcpListener::bind(other).await.unwrap();
     assert!(matches!(probe(&both, &tcp()).await, ProbeResult::Passed(_)));
 }
 
 #[tokio::test]
-async fn a_silent_server_is_given_up_on_after_the_timeout() {
-    let server = Server::silent().await;
+async fn a_silent_server_fails_after_the_timeout() {
+    let server = FakeServer::silent().await;
     let check = HealthCheck { timeout: Duration::from_millis(50), ..http() };
-    let finding = probe(&instance(&[server.address.ip()], server.address.port()), &check).await;
-    assert_eq!(finding, ProbeResult::Failed("timeout after 50ms".into()));
+    let result = probe(&instance(&[server.address.ip()], server.address.port()), &check).await;
+    assert_eq!(result, ProbeResult::Failed("timeout after 50ms".into()));
 }
 
 #[tokio::test]
-async fn of_a_host_one_address_that_passes_is_enough() {
-    let server = Server::silent().await;
+async fn one_passing_address_of_a_host_is_enough() {
+    let server = FakeServer::silent().await;
     let prober = Prober::new();
     let addresses = [server.refused().ip(), server.address.ip()];
     let deadline = Instant::now() + DEADLINE;
     let port = server.address.port();
-    let finding = prober.probe_all(&addresses, port, &tcp(), None, deadline, Judgement::Best).await;
-    assert_eq!(finding, ProbeResult::Passed("127.0.0.1: connection opened".into()));
+    let result = prober.probe_all(&addresses, port, &tcp(), None, deadline, Required::Any).await;
+    assert_eq!(result, ProbeResult::Passed("127.0.0.1: connection opened".into()));
     let refused = &addresses[..1];
-    let finding = prober.probe_all(refused, port, &tcp(), None, deadline, Judgement::Best).await;
-    assert_eq!(finding, ProbeResult::Failed("connection refused".into()));
+    let result = prober.probe_all(refused, port, &tcp(), None, deadline, Required::Any).await;
+    assert_eq!(result, ProbeResult::Failed("connection refused".into()));
 }
 
 #[tokio::test]
-async fn a_host_is_resolved_and_named_in_the_request() {
-    let mut server = Server::http(200, "").await;
+async fn a_host_is_resolved_and_sent_as_host_header() {
+    let mut server = FakeServer::http(200, "").await;
     let port = server.address.port();
     assert!(matches!(probe(&localhost(port), &http()).await, ProbeResult::Passed(_)));
     assert_eq!(server.header("host").await, format!("localhost:{port}"));
@@ -111,12 +108,12 @@ fn host_leaves_out_the_port_of_the_scheme() {
 }
 
 #[tokio::test]
-async fn no_more_probes_than_allowed_run_at_one_time() {
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (counted, noted) = (Arc::clone(&now), Arc::clone(&most));
-    // Each is answered only together with another: that two run at one time is not left to chance.
+async fn concurrent_probes_are_limited() {
+    let (running, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, noted) = (Arc::clone(&running), Arc::clone(&peak));
+    // Each request is answered only together with another, so that two probes do run at once.
     let pairs = Arc::new(Barrier::new(2));
-    let server = Server::new(move |mut stream| {
+    let server = FakeServer::new(move |mut stream| {
         let (now, most, pairs) = (Arc::clone(&counted), Arc::clone(&noted), Arc::clone(&pairs));
         async move {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -129,7 +126,7 @@ async fn no_more_probes_than_allowed_run_at_one_time() {
     .await;
     let prober = Prober::with_limit(2);
     let (check, instance) = (http(), instance(&[server.address.ip()], server.address.port()));
-    let findings = futures_util::future::join_all((0..8).map(|_| prober.probe(&instance, &check))).await;
-    assert_eq!(findings, vec![ProbeResult::Passed("http 200".into()); 8]);
-    assert_eq!(most.load(Ordering::SeqCst), 2);
+    let results = futures_util::future::join_all((0..8).map(|_| prober.probe(&instance, &check))).await;
+    assert_eq!(results, vec![ProbeResult::Passed("http 200".into()); 8]);
+    assert_eq!(peak.load(Ordering::SeqCst), 2);
 }
