@@ -22,6 +22,7 @@ use oracle::{Expected, Oracle};
 use questions::{Asked, Questions};
 use verdict::{Kind, compare};
 
+mod authority;
 mod oracle;
 mod questions;
 mod records;

@@ -16,11 +16,15 @@ pub struct Running {
 impl Running {
     /// Starts with this `muster.toml` and this zone file; returns when every service is synced.
     pub fn of(server: &str, zone: &str) -> Self {
-        let files = [
+        Self::with_files(&[
             (PathBuf::from("muster.toml"), server.to_owned()),
             (PathBuf::from("zones/zone.toml"), zone.to_owned()),
-        ];
-        let loaded = config::load_from(&files).unwrap_or_else(|report| panic!("{}", report.render(false)));
+        ])
+    }
+
+    /// Starts with these files, `muster.toml` first.
+    pub fn with_files(files: &[(PathBuf, String)]) -> Self {
+        let loaded = config::load_from(files).unwrap_or_else(|report| panic!("{}", report.render(false)));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let server = runtime.block_on(Server::start(&loaded.config)).unwrap();
