@@ -127,7 +127,7 @@ fn follow<'a, T: Trace>(
         Lookup::External => {
             let wants_target = query.header.recursion_desired
                 && !matches!(qtype, RecordType::CNAME | RecordType::ANY)
-                && finder.settings.active_forwarder().is_some_and(|to| to.covers(target.as_bytes()));
+                && finder.settings.active_forwarder().is_some_and(|to| to.covers(target));
             let ask = if wants_target { forwardable() } else { None };
             ask.map_or(Decision::Answer(answer), |ask| {
                 Decision::Forward(Forward { ask, alias: Some(alias), otherwise: Otherwise::Answer(answer) })

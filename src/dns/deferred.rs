@@ -105,7 +105,7 @@ impl PendingReply {
         let ask = forward::ClientQuery {
             id: self.header.id,
             question: &question,
-            name: &name,
+            name: WireName::trusted(&name),
             qtype: self.qtype,
             recursion_desired: self.header.recursion_desired,
             authentic_data: self.header.authentic_data,
@@ -126,7 +126,7 @@ impl PendingReply {
         let of_target = [target, &self.qtype.to_be_bytes(), &self.class.to_be_bytes()].concat();
         let ask = forward::ClientQuery {
             question: &of_target,
-            name: target,
+            name: alias.target.wire(),
             limit: TCP_LIMIT,
             own_options: &[],
             ..ask

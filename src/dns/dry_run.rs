@@ -111,7 +111,7 @@ fn why_refused(refusal: Refusal) -> Option<String> {
 
 /// The upstreams for an external name, in words.
 fn upstreams(settings: &Settings, name: WireName<'_>) -> Option<String> {
-    let (suffix, upstreams) = settings.active_forwarder()?.upstreams_for(name.as_bytes())?;
+    let (suffix, upstreams) = settings.active_forwarder()?.upstreams_for(name)?;
     let suffix = if suffix.is_empty() || suffix == "." { "\".\"".to_owned() } else { suffix };
     Some(format!("{} (for {suffix})", upstreams.join(", ")))
 }

@@ -136,7 +136,7 @@ pub(super) fn forwardable<'a>(
     passes.then(|| ClientQuery {
         id: header.id,
         question: question.wire,
-        name: question.name.as_bytes(),
+        name: question.name,
         qtype: question.qtype,
         recursion_desired: header.recursion_desired,
         authentic_data: header.authentic_data,

@@ -10,8 +10,8 @@ pub struct ClientQuery<'a> {
     pub id: [u8; 2],
     /// The question section as received, letter case included.
     pub question: &'a [u8],
-    /// The name in wire format, lower case.
-    pub name: &'a [u8],
+    /// The name, lower case.
+    pub name: WireName<'a>,
     /// The type.
     pub qtype: u16,
     /// RD: whether upstreams may be queried.
@@ -33,7 +33,6 @@ pub struct ClientQuery<'a> {
 impl ClientQuery<'_> {
     /// The key that its answer is stored under. *Cost*: a copy of the name.
     pub(super) fn key(&self) -> CacheKey {
-        let name = WireName::trusted(self.name);
-        CacheKey::new(name, self.qtype, self.edns == Some(true), self.checking_disabled)
+        CacheKey::new(self.name, self.qtype, self.edns == Some(true), self.checking_disabled)
     }
 }

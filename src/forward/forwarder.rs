@@ -99,16 +99,16 @@ impl Forwarder {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// Whether a rule covers `name` (wire format, lower case). *Cost*: one hash lookup for each
+    /// Whether a rule covers `name` (lower case). *Cost*: one hash lookup for each
     /// label.
-    pub fn covers(&self, name: &[u8]) -> bool {
-        self.shared.rules.load().find(WireName::trusted(name)).is_some()
+    pub fn covers(&self, name: WireName<'_>) -> bool {
+        self.shared.rules.load().find(name).is_some()
     }
 
-    /// The rule for `name` (wire format, lower case) as text: its suffix, and its upstreams.
-    pub fn upstreams_for(&self, name: &[u8]) -> Option<(String, Vec<String>)> {
+    /// The rule for `name` (lower case) as text: its suffix, and its upstreams.
+    pub fn upstreams_for(&self, name: WireName<'_>) -> Option<(String, Vec<String>)> {
         let rules = self.shared.rules.load();
-        let settings = &rules.find(WireName::trusted(name))?.settings;
+        let settings = &rules.find(name)?.settings;
         Some((settings.suffix.to_string(), settings.upstreams.iter().map(ToString::to_string).collect()))
     }
 
@@ -154,7 +154,7 @@ impl Forwarder {
     /// Never waits. If the queue is full, the client gets a stale answer or SERVFAIL at once.
     pub fn forward(&self, query: &ClientQuery<'_>, options: &[u8], reply: Reply) {
         let client = WaitingClient::new(query, reply);
-        if let Some(number) = self.shared.probes.recognize(WireName::trusted(query.name)) {
+        if let Some(number) = self.shared.probes.recognize(query.name) {
             self.note_loop(number);
             return client.fail();
         }

@@ -261,7 +261,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::forward::testing::{a, answer, soa, with_opt};
+    use crate::{
+        forward::testing::{a, answer, soa, with_opt},
+        wire::WireName,
+    };
 
     proptest! {
         /// For any upstream message and any limit.
@@ -291,7 +294,7 @@ mod tests {
             let query = ClientQuery {
                 id: [1, 2],
                 question,
-                name: b"\x03web\x07example\x00",
+                name: WireName::trusted(b"\x03web\x07example\x00"),
                 qtype: 1,
                 recursion_desired: true,
                 authentic_data: false,
@@ -328,7 +331,7 @@ mod tests {
             let query = ClientQuery {
                 id: [1, 2],
                 question: b"\x03web\x07example\x00\x00\x01\x00\x01",
-                name: b"\x03web\x07example\x00",
+                name: WireName::trusted(b"\x03web\x07example\x00"),
                 qtype: 1,
                 recursion_desired: true,
                 authentic_data: false,

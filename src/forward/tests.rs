@@ -267,7 +267,7 @@ fn read<'a>(packet: &'a [u8], name: &'a [u8], limit: usize) -> ClientQuery<'a> {
     ClientQuery {
         id: [packet[0], packet[1]],
         question,
-        name,
+        name: WireName::trusted(name),
         qtype: u16::from_be_bytes([question[name.len()], question[name.len() + 1]]),
         recursion_desired: packet[2] & 1 != 0,
         authentic_data: packet[3] & 0x20 != 0,

@@ -4,6 +4,7 @@ use super::{
     client_query::ClientQuery,
     stored_answer::{Age, AnswerSummary, StoredAnswer},
 };
+use crate::wire::WireName;
 
 /// Sends an answer to its client. Called once, from any thread; must not wait.
 pub type Reply = Box<dyn FnOnce(&[u8], AnswerSummary) + Send>;
@@ -31,7 +32,7 @@ impl std::fmt::Debug for WaitingClient {
 impl WaitingClient {
     pub(super) fn new(query: &ClientQuery<'_>, reply: Reply) -> Self {
         debug_assert_eq!(
-            query.name.len() + 4,
+            query.name.as_bytes().len() + 4,
             query.question.len(),
             "a question is a name, a type and a class"
         );
@@ -54,7 +55,7 @@ impl WaitingClient {
         ClientQuery {
             id: self.id,
             question: &self.question,
-            name: self.question.split_last_chunk::<4>().map(|(name, _)| name).unwrap_or_default(),
+            name: WireName::trusted(self.name()),
             qtype: self.qtype,
             recursion_desired: true,
             authentic_data: self.authentic_data,
@@ -64,6 +65,11 @@ impl WaitingClient {
             own_options: &self.own_options,
             limit: self.limit,
         }
+    }
+
+    /// The name in the client's letter case.
+    fn name(&self) -> &[u8] {
+        self.question.split_last_chunk::<4>().map_or(&[0], |(name, _)| name)
     }
 
     /// Sends a finished message.
