@@ -1,5 +1,7 @@
 //! Rotation: the cursors, the only thing that a query changes.
 
+use num_integer::gcd;
+
 use crate::catalog::RotationId;
 
 /// The cursors of one answerer, one for each list of records that rotates.
@@ -71,14 +73,6 @@ impl Rotation {
         }
         self.cursors.get_mut(at)
     }
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    let (mut a, mut b) = (a, b);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 /// In which order a list is answered.

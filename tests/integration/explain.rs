@@ -260,10 +260,6 @@ fn records_of(instance: &ExplainedInstance, qtype: RecordType, port: bool, is_ow
     instance.addresses.iter().filter(is_of).map(ToString::to_string).chain(alias).collect()
 }
 
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -284,7 +280,7 @@ proptest! {
         // One round of the groups: each has its share of it.
         let weights: Vec<u32> =
             groups.iter().map(|group| if group.share > 0.0 { group.weight.max(1).into() } else { 0 }).collect();
-        let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
+        let divisor = weights.iter().copied().fold(0, num_integer::gcd).max(1);
         let round = weights.iter().sum::<u32>() / divisor;
         let mut counts: BTreeMap<Option<usize>, u32> = BTreeMap::new();
         let mut union = BTreeSet::new();
