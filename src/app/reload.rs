@@ -264,14 +264,14 @@ fn outcome(result: ReloadResult, report: &Diagnostics, notes: Vec<String>) -> Re
 }
 
 fn plain(diagnostic: &Diagnostic) -> ReloadDiagnostic {
-    let place = diagnostic.place();
+    let place = diagnostic.position();
     ReloadDiagnostic {
         severity: diagnostic.severity().to_string(),
         file: place.file.display().to_string(),
         line: place.line,
         column: place.column,
         message: diagnostic.message().to_owned(),
-        found: diagnostic.found().to_owned(),
+        found: diagnostic.label().to_owned(),
         help: diagnostic.help().map(str::to_owned),
     }
 }

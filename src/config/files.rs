@@ -1,26 +1,27 @@
-//! Which files are read, and their texts.
+//! The files of a configuration, and their texts.
 
 use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
+    string::FromUtf8Error,
     sync::Arc,
 };
 
 use super::{
     read::ZonePaths,
-    toml::{Cause, DiagnosticSink, PathBase, Scope, SourceFile, Span},
+    toml::{Cause, DiagnosticSink, Scope, SourceFile, Span, values::PathBase},
 };
 
-/// The folder of zone files where nothing is said.
-const ZONES: &str = "zones";
+/// The folder of zone files if `zones` is left out.
+const DEFAULT_ZONES: &str = "zones";
 
 /// Longest file that is read, in bytes.
 const MAX_FILE: u64 = 64 << 20;
 
-/// The files and folders that zone files are looked for in.
+/// The files and folders where the zone files are.
 pub(super) fn zone_paths(zones: &ZonePaths<'_>, base: &PathBase) -> Vec<PathBuf> {
     match zones {
-        ZonePaths::Default => vec![base.folder.join(ZONES)],
+        ZonePaths::Default => vec![base.folder.join(DEFAULT_ZONES)],
         ZonePaths::Given(given) => given.iter().map(|(path, _)| path.clone()).collect(),
     }
 }
@@ -29,7 +30,7 @@ pub(super) fn zone_paths(zones: &ZonePaths<'_>, base: &PathBase) -> Vec<PathBuf>
 pub(super) fn zone_files(zones: ZonePaths<'_>, base: &PathBase, scope: Scope<'_>) -> Vec<Arc<SourceFile>> {
     let mut paths: Vec<(PathBuf, Span)> = Vec::new();
     let (wanted, is_given) = match zones {
-        ZonePaths::Default => (vec![(base.folder.join(ZONES), Span::default())], false),
+        ZonePaths::Default => (vec![(base.folder.join(DEFAULT_ZONES), Span::default())], false),
         ZonePaths::Given(given) => (given.into_iter().map(|(path, item)| (path, item.span)).collect(), true),
     };
     for (path, span) in wanted {
@@ -38,7 +39,7 @@ pub(super) fn zone_files(zones: ZonePaths<'_>, base: &PathBase, scope: Scope<'_>
             Err(error) if is_given || error.kind() != io::ErrorKind::NotFound => {
                 scope
                     .error(span, format!("cannot read {:?}: {error}", path.display().to_string()))
-                    .help("\"zones\" names a folder of zone files, or one such file, relative to muster.toml")
+                    .help("\"zones\" takes zone files and folders of them, relative to muster.toml")
                     .report();
             }
             Err(_) => {}
@@ -46,21 +47,21 @@ pub(super) fn zone_files(zones: ZonePaths<'_>, base: &PathBase, scope: Scope<'_>
     }
     if paths.is_empty() {
         scope
-            .warning(Span::default(), "there is no zone file, so every name is REFUSED")
-            .help("put a namespace into zones/NAME.toml beside muster.toml, or name its place with \"zones\"")
+            .warning(Span::default(), "no zone files, so every name is REFUSED")
+            .help("put a namespace into zones/NAME.toml next to muster.toml, or set \"zones\" to its path")
             .cause(Cause::Missing)
             .report();
     }
     let mut files: Vec<Arc<SourceFile>> = Vec::new();
     for (path, span) in paths {
         if files.iter().all(|file| file.path != path) {
-            files.push(read(&path, files.len() + 1, scope.log, Some((scope, span))));
+            files.push(read(&path, files.len() + 1, scope.sink, Some((scope, span))));
         }
     }
     files
 }
 
-/// The path itself if it is a file; of a folder its `*.toml`, without those that begin with a dot.
+/// The path itself if it is a file; for a folder, its `*.toml` files except hidden ones, sorted.
 pub(super) fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.metadata()?.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -77,52 +78,49 @@ pub(super) fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Reads a file; where that fails, gives an empty one and says so, at the place that names it or in the file itself.
+/// Reads a file. On failure reports an error at `named`, the place that names the file, or else in the
+/// file itself, and returns an empty file.
 pub(super) fn read(
     path: &Path,
     order: usize,
-    log: &DiagnosticSink,
+    sink: &DiagnosticSink,
     named: Option<(Scope<'_>, Span)>,
 ) -> Arc<SourceFile> {
     let mut bytes = Vec::new();
     let result = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    let refuse = |why: &str| read_error(path.to_owned(), order, why, named, log);
+    let refuse = |why: &str| unreadable(path.to_owned(), order, why, named, sink);
     match result {
         Err(error) => refuse(&error.to_string()),
-        Ok(length) if length as u64 > MAX_FILE => refuse("it is longer than 64 MiB"),
+        Ok(length) if length as u64 > MAX_FILE => refuse("longer than 64 MiB"),
         Ok(_) => match String::from_utf8(bytes) {
             Ok(text) => SourceFile::new(path.to_owned(), text, order),
-            Err(error) => not_utf8(path, order, &error, log),
+            Err(error) => not_utf8(path, order, &error, sink),
         },
     }
 }
 
-pub(super) fn read_error(
+/// Reports that a file cannot be read, and returns an empty one.
+pub(super) fn unreadable(
     path: PathBuf,
     order: usize,
     why: &str,
     named: Option<(Scope<'_>, Span)>,
-    log: &DiagnosticSink,
+    sink: &DiagnosticSink,
 ) -> Arc<SourceFile> {
     let message = format!("cannot read {:?}: {why}", path.display().to_string());
     let file = SourceFile::new(path, String::new(), order);
-    let (scope, span) = named.unwrap_or((Scope { file: &file, log }, Span::default()));
+    let (scope, span) = named.unwrap_or((Scope { file: &file, sink }, Span::default()));
     scope.error(span, message).report();
-    log.mark_broken(&file);
+    sink.mark_broken(&file);
     file
 }
 
-/// Shows the first byte that is not UTF-8, and gives a file with nothing in it to be read.
-fn not_utf8(
-    path: &Path,
-    order: usize,
-    error: &std::string::FromUtf8Error,
-    log: &DiagnosticSink,
-) -> Arc<SourceFile> {
+/// Reports the first byte that is not UTF-8, and returns an empty file.
+fn not_utf8(path: &Path, order: usize, error: &FromUtf8Error, sink: &DiagnosticSink) -> Arc<SourceFile> {
     let at = error.utf8_error().valid_up_to();
     let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
     let shown = SourceFile::new(path.to_owned(), text, order);
-    Scope { file: &shown, log }
+    Scope { file: &shown, sink }
         .error(Span { start: at, end: at + 1 }, "not TOML: the file must be UTF-8")
         .label("not UTF-8 from here on")
         .cause(Cause::Syntax)

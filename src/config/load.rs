@@ -1,4 +1,4 @@
-//! How the parts of all files become one configuration.
+//! Finds the configuration, and makes one of all of its files.
 
 use std::{
     collections::HashMap,
@@ -10,32 +10,33 @@ use std::{
 use toml::de::DeTable;
 
 use super::{
-    files::{self, read_error},
+    files,
     read::{self, ZoneFile, ZonePaths},
     schema::{Config, Namespace},
-    toml::{Cause, DiagnosticSink, Diagnostics, Item, PathBase, Scope, SourceFile, Span, TableReader},
+    toml::{
+        Cause, DiagnosticSink, Diagnostics, Item, Scope, SourceFile, Span, TableReader, values::PathBase,
+    },
 };
 use crate::model::Name;
 
-/// Where `muster.toml` is looked for, in this order.
-const PLACES: [&str; 2] = ["muster.toml", "/etc/muster/muster.toml"];
+/// The paths where `muster.toml` is looked for, in this order.
+const DEFAULT_PATHS: [&str; 2] = ["muster.toml", "/etc/muster/muster.toml"];
 
-/// Syntax errors shown of one file: behind so many there is no TOML.
+/// Most syntax errors that are shown of one file; a file with more is hardly TOML.
 const MAX_SYNTAX_ERRORS: usize = 20;
 
-/// The server's part of the bundled demo; its namespace is the file of that name.
+/// The `muster.toml` of the bundled demo, and its only zone file.
 const DEMO_SERVER: &str = "[listen]\ndns = [\"127.0.0.1:5300\"]\nadmin = \"127.0.0.1:5380\"\n";
-
 const DEMO_ZONE: &str = include_str!("../../zones/demo.toml");
 
-/// A configuration, and what else there is to say about it.
+/// A configuration that is accepted.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What to run with.
+    /// The configuration.
     pub config: Config,
     /// Warnings only.
     pub warnings: Diagnostics,
-    /// The files that were read, `muster.toml` first; none for the bundled demo.
+    /// The files that were read, `muster.toml` first; empty for the bundled demo.
     pub files: Vec<PathBuf>,
 }
 
@@ -49,7 +50,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Loads what is there.
+    /// Loads the configuration.
     ///
     /// # Errors
     /// As [`load`].
@@ -70,40 +71,42 @@ impl fmt::Display for Location {
     }
 }
 
-/// Finds the configuration: the given file, else `./muster.toml`, else `/etc/muster/muster.toml`, else the demo.
+/// Finds the configuration: the given file, else `./muster.toml`, else `/etc/muster/muster.toml`, else
+/// the demo.
 ///
-/// A given file need not exist: [`load`] then says so.
+/// A given file need not exist; [`load`] reports it.
 pub fn find(given: Option<&Path>) -> Location {
-    find_among(given, &PLACES.map(Path::new))
+    find_among(given, &DEFAULT_PATHS.map(Path::new))
 }
 
-/// As [`find`], among other places.
-pub(super) fn find_among(given: Option<&Path>, places: &[&Path]) -> Location {
-    // A file that is there but cannot be read is an error to show, not one to pass over.
-    let found = given.or_else(|| places.iter().copied().find(|path| path.symlink_metadata().is_ok()));
+/// As [`find`], with these default paths.
+pub(super) fn find_among(given: Option<&Path>, paths: &[&Path]) -> Location {
+    // A file that exists but cannot be read is an error to report, so it is not skipped.
+    let found = given.or_else(|| paths.iter().copied().find(|path| path.symlink_metadata().is_ok()));
     found.map_or(Location::Demo, |path| Location::File(path.to_owned()))
 }
 
 /// Loads `muster.toml` at `path` and the zone files that it names.
 ///
 /// # Errors
-/// Everything that is wrong in any of the files, warnings too. Warnings alone refuse nothing.
+/// Every error in any of the files, with the warnings. Warnings alone refuse nothing.
 pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
     let base = PathBase { folder: folder_of(path), home: home() };
-    let log = DiagnosticSink::default();
-    let main = files::read(path, 0, &log, None);
-    let read = assemble(&log, main, &base, |zones, scope| files::zone_files(zones, &base, scope));
-    conclude(log, read)
+    let sink = DiagnosticSink::default();
+    let main = files::read(path, 0, &sink, None);
+    let read = assemble(&sink, main, &base, |zones, scope| files::zone_files(zones, &base, scope));
+    conclude(sink, read)
 }
 
-/// As [`load`], from texts: the first is `muster.toml`, the others are its zone files, whatever its `zones` says.
+/// As [`load`], from texts: the first is `muster.toml`, the others are its zone files, whatever its
+/// `zones` says.
 ///
 /// # Errors
 /// As [`load`]; without any text, that there is none.
 pub fn load_from(files: &[(PathBuf, String)]) -> Result<Loaded, Diagnostics> {
-    let log = DiagnosticSink::default();
-    let read = read_texts(files, home(), &log);
-    conclude(log, read)
+    let sink = DiagnosticSink::default();
+    let read = read_texts(files, home(), &sink);
+    conclude(sink, read)
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -118,21 +121,22 @@ fn home() -> Option<PathBuf> {
 pub(super) fn read_texts(
     files: &[(PathBuf, String)],
     home: Option<PathBuf>,
-    log: &DiagnosticSink,
+    sink: &DiagnosticSink,
 ) -> (Config, Vec<PathBuf>) {
     let mut sources = files
         .iter()
         .enumerate()
         .map(|(order, (path, text))| SourceFile::new(path.clone(), text.clone(), order));
-    let main = sources.next().unwrap_or_else(|| read_error(PathBuf::new(), 0, "there is no file", None, log));
+    let main = sources.next().unwrap_or_else(|| files::unreadable(PathBuf::new(), 0, "no file", None, sink));
     let base = PathBase { folder: folder_of(&main.path), home };
-    assemble(log, main, &base, |_, _| sources.collect())
+    assemble(sink, main, &base, |_, _| sources.collect())
 }
 
-/// Loads the bundled demo: one namespace with two static instances, DNS on 127.0.0.1:5300, admin on 127.0.0.1:5380.
+/// Loads the bundled demo: one namespace with two static instances, DNS on 127.0.0.1:5300, admin on
+/// 127.0.0.1:5380.
 ///
 /// # Errors
-/// None that a test would not have found.
+/// None; a test loads the demo.
 pub fn demo() -> Result<Loaded, Diagnostics> {
     let files = [("demo.toml", DEMO_SERVER), ("zones/demo.toml", DEMO_ZONE)];
     let mut loaded = load_from(&files.map(|(path, text)| (path.into(), text.to_owned())))?;
@@ -141,38 +145,42 @@ pub fn demo() -> Result<Loaded, Diagnostics> {
     Ok(loaded)
 }
 
-/// Gives what was read, unless the log has an error.
-fn conclude(log: DiagnosticSink, (config, files): (Config, Vec<PathBuf>)) -> Result<Loaded, Diagnostics> {
-    let report = log.into_report();
-    if report.errors() > 0 {
-        return Err(report);
+/// The configuration, unless an error was reported.
+fn conclude(sink: DiagnosticSink, (config, files): (Config, Vec<PathBuf>)) -> Result<Loaded, Diagnostics> {
+    let diagnostics = sink.into_diagnostics();
+    if diagnostics.errors() > 0 {
+        return Err(diagnostics);
     }
-    Ok(Loaded { config, warnings: report, files })
+    Ok(Loaded { config, warnings: diagnostics, files })
 }
 
-/// Reads all files and puts their parts together, as far as they could be read; gives their paths too.
+/// Reads all files and puts their parts together, as far as they could be read; returns the files'
+/// paths too.
 fn assemble(
-    log: &DiagnosticSink,
+    sink: &DiagnosticSink,
     main: Arc<SourceFile>,
     base: &PathBase,
     zone_files: impl FnOnce(ZonePaths<'_>, Scope<'_>) -> Vec<Arc<SourceFile>>,
 ) -> (Config, Vec<PathBuf>) {
-    let scope = Scope { file: &main, log };
+    let scope = Scope { file: &main, sink };
     let document = parse(scope);
-    let mut server = read::server(TableReader::root("muster.toml", &document, scope), base);
-    server.sources.incomplete = log.is_broken(&main);
+    let server = read::server(TableReader::root("muster.toml", &document, scope), base);
     let zones = files::zone_paths(&server.zones, base);
     let files = zone_files(server.zones, scope);
-    let documents: Vec<_> = files.iter().map(|file| (file, parse(Scope { file, log }))).collect();
+    let documents: Vec<_> = files.iter().map(|file| (file, parse(Scope { file, sink }))).collect();
     let read = documents.iter().filter_map(|(file, document)| {
-        read::zone(TableReader::root("a zone file", document, Scope { file, log }), &server.sources)
+        let table = TableReader::root("a zone file", document, Scope { file, sink });
+        read::zone(table, &server.sources).ok()
     });
     let mut read: Vec<_> = read.collect();
-    // What could not be read may have what the others name.
-    if read.len() == files.len() && files.iter().all(|file| !log.is_broken(file)) {
-        read::resolve(&mut read, log);
+    // A file that could not be read may define what the others refer to.
+    if read.len() == files.len() && files.iter().all(|file| sink.check_unbroken(file).is_ok()) {
+        read::resolve(&mut read, sink);
     }
     let namespaces = unique(read);
+    warn_of_hidden_services(&namespaces);
+    let mut namespaces: Vec<_> = namespaces.into_iter().map(|(namespace, _)| namespace).collect();
+    namespaces.sort_by_cached_key(|namespace| namespace.apex.to_string());
     read::warn_of_own(&server.forward, &namespaces, &server.reverse);
     let config = Config {
         path: Some(main.path.clone()),
@@ -184,7 +192,7 @@ fn assemble(
         max_stale: server.max_stale,
         consul: server.sources.consul,
         kubernetes: server.sources.kubernetes,
-        forward: server.forward.into_iter().map(|(forward, _)| forward).collect(),
+        forward: server.forward.into_iter().map(|(rule, _)| rule).collect(),
         cache: server.cache,
         localities: server.localities,
         reverse: server.reverse,
@@ -194,7 +202,7 @@ fn assemble(
     (config, paths)
 }
 
-/// Parses a file as far as it goes; what is wrong with it goes into the log.
+/// Parses a file as far as possible, and reports its syntax errors.
 fn parse<'a>(scope: Scope<'a>) -> DeTable<'a> {
     let (document, errors) = DeTable::parse_recoverable(&scope.file.text);
     for error in errors.into_iter().take(MAX_SYNTAX_ERRORS) {
@@ -204,36 +212,40 @@ fn parse<'a>(scope: Scope<'a>) -> DeTable<'a> {
     document.into_inner()
 }
 
-/// Refuses a second namespace of one name; the others in the order of their names.
-fn unique(read: Vec<ZoneFile<'_>>) -> Vec<Namespace> {
+/// Refuses a second namespace of one name; returns the others with the places of their names.
+fn unique(read: Vec<ZoneFile<'_>>) -> Vec<(Namespace, Item<'_>)> {
     let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
     let mut namespaces = Vec::new();
     for ZoneFile { namespace, named: item, .. } in read {
         if let Some(first) = seen.get(&namespace.apex) {
-            item.error(format!("the namespace {:?} is there twice", namespace.apex.to_string()))
-                .also(first.place(), "first here")
-                .help("one namespace is one file: put all of its services there")
+            item.error(format!("duplicate namespace {:?}", namespace.apex.to_string()))
+                .also(first.place(), "first defined here")
+                .help("one namespace is one file: put all of its services into one")
                 .report();
             continue;
         }
         seen.insert(namespace.apex.clone(), item);
-        namespaces.push(namespace);
+        namespaces.push((namespace, item));
     }
-    for namespace in &namespaces {
-        let hidden = |other: &&Namespace| {
+    namespaces
+}
+
+/// Warns of namespaces that have the name of another namespace's service.
+fn warn_of_hidden_services(namespaces: &[(Namespace, Item<'_>)]) {
+    for (namespace, item) in namespaces {
+        let is_hidden = |name: &Name| *name == namespace.apex;
+        let hides = |(other, _): &&(Namespace, Item<'_>)| {
             other.services.iter().any(|service| {
-                service.name == namespace.apex || service.names.iter().any(|name| name.name == namespace.apex)
+                is_hidden(&service.name) || service.names.iter().any(|subset| is_hidden(&subset.name))
             })
         };
-        if let (Some(other), Some(item)) = (namespaces.iter().find(hidden), seen.get(&namespace.apex)) {
+        if let Some((other, _)) = namespaces.iter().find(hides) {
             let apex = namespace.apex.to_string();
             item.scope
-                .warning(item.span, format!("the namespace {apex:?} hides a service of that name"))
-                .label(format!("which is in the namespace {:?}", other.apex.to_string()))
-                .help("of two namespaces the longer one answers: move the service, or rename the namespace")
+                .warning(item.span, format!("the namespace {apex:?} hides the service of that name"))
+                .label(format!("the service is in the namespace {:?}", other.apex.to_string()))
+                .help("the longer namespace answers: move the service, or rename the namespace")
                 .report();
         }
     }
-    namespaces.sort_by_cached_key(|namespace| namespace.apex.to_string());
-    namespaces
 }

@@ -1,9 +1,9 @@
-//! What the configuration says, in words, and what somebody may have meant.
+//! Words of explanations: the configuration's own, and "did you mean".
 
 use crate::{
     catalog::{snapshot::View, zone::Zone},
     config::AnswerOrder,
-    model::Name,
+    model::{Name, nearest},
 };
 
 /// The order's name in the configuration.
@@ -15,26 +15,19 @@ pub(super) const fn order_in_words(order: AnswerOrder) -> &'static str {
     }
 }
 
-/// `; did you mean …` where a service, of `zone` or of any, has a name like `name`; else nothing.
+/// `; did you mean …?` if a service has a name like `name`, in `zone` or, without one, in any;
+/// else nothing. Without a zone, a service with the same first label comes first.
 ///
-/// *Cost*: a look at every service's name.
+/// *Cost*: a copy of every service's name.
 pub(super) fn suggest(view: &View<'_>, name: &Name, zone: Option<&Zone>) -> String {
-    const FAR: usize = 3;
-    let wanted = name.to_string();
-    let first = name.labels().next();
-    let distance = |service: &Name| {
-        let text = service.to_string();
-        let is_short_form = zone.is_none() && service.labels().next() == first;
-        if is_short_form {
-            return Some((0, text));
-        }
-        let is_near = text.len().abs_diff(wanted.len()) < FAR;
-        let distance = is_near.then(|| strsim::osa_distance(&wanted, &text))?;
-        (distance < FAR).then_some((distance, text))
-    };
     let of_zone = view.iter().filter(|service| zone.is_none_or(|zone| service.zone.apex == zone.apex));
-    match of_zone.filter_map(|service| distance(&service.name)).min() {
-        Some((_, text)) => format!("; did you mean {text}?"),
+    let mut services: Vec<_> = of_zone.map(|service| (service.name.to_string(), &service.name)).collect();
+    services.sort();
+    let is_short_form = |service: &Name| zone.is_none() && service.labels().next() == name.labels().next();
+    let short_form =
+        services.iter().find(|(_, service)| is_short_form(service)).map(|(text, _)| text.as_str());
+    match short_form.or_else(|| nearest(&name.to_string(), services.iter().map(|(text, _)| text.as_str()))) {
+        Some(text) => format!("; did you mean {text}?"),
         None => String::new(),
     }
 }

@@ -6,40 +6,38 @@ use toml::de::DeValue;
 
 use crate::config::{
     schema::CacheSettings,
-    toml::{Item, TableReader, duration, values},
+    toml::{Item, Read, TableReader, duration, values},
 };
 
+/// Longest `serve_stale`.
+const MAX_SERVE_STALE: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Reads `[cache]`.
-pub(super) fn cache(item: Item<'_>) -> Option<CacheSettings> {
+pub(super) fn cache(item: Item<'_>) -> Read<CacheSettings> {
     let default = CacheSettings::default();
     let mut table = TableReader::new("[cache]", &item)?;
-    let size = table.take("size").and_then(size);
-    let max_ttl = table.take("max_ttl").and_then(values::ttl);
-    let min_ttl_item = table.take("min_ttl");
-    let min_ttl = min_ttl_item.and_then(values::ttl);
-    let negative_ttl = table.take("negative_ttl").and_then(values::ttl);
-    let serve_stale = table
-        .take("serve_stale")
-        .and_then(|item| duration(item, Duration::ZERO, Duration::from_secs(7 * 24 * 3600)));
-    let prefetch = table.take("prefetch").and_then(|item| item.boolean());
-    table.finish();
+    let min_ttl_item = table.peek("min_ttl");
     let cache = CacheSettings {
-        size: size.unwrap_or(default.size),
-        max_ttl: max_ttl.unwrap_or(default.max_ttl),
-        min_ttl: min_ttl.unwrap_or(default.min_ttl),
-        negative_ttl: negative_ttl.unwrap_or(default.negative_ttl),
-        serve_stale: serve_stale.unwrap_or(default.serve_stale),
-        prefetch: prefetch.unwrap_or(default.prefetch),
+        size: table.read_or("size", default.size, size),
+        max_ttl: table.read_or("max_ttl", default.max_ttl, values::ttl),
+        min_ttl: table.read_or("min_ttl", default.min_ttl, values::ttl),
+        negative_ttl: table.read_or("negative_ttl", default.negative_ttl, values::ttl),
+        serve_stale: table.read_or("serve_stale", default.serve_stale, |item| {
+            duration(item, Duration::ZERO, MAX_SERVE_STALE)
+        }),
+        prefetch: table.read_or("prefetch", default.prefetch, |item| item.boolean()),
     };
-    if let Some(item) = min_ttl_item.filter(|_| cache.min_ttl > cache.max_ttl) {
-        return item.must_be(&format!("at most \"max_ttl\", which is {}", cache.max_ttl)).reject();
+    table.finish();
+    match min_ttl_item {
+        Some(item) if cache.min_ttl > cache.max_ttl => {
+            item.must_be(&format!("at most \"max_ttl\", which is {}", cache.max_ttl)).reject()
+        }
+        _ => Ok(cache),
     }
-    Some(cache)
 }
 
-/// Reads an amount of memory: bytes as a number, or a text with a unit.
-fn size(item: Item<'_>) -> Option<usize> {
-    const WHAT: &str = "an amount of memory up to 1TiB, such as \"64MiB\"";
+/// Reads an amount of memory: a number of bytes, or a string with a unit.
+fn size(item: Item<'_>) -> Read<usize> {
     const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
     let bytes = match item.value {
         DeValue::Integer(_) => item.integer().and_then(|number| u64::try_from(number).ok()),
@@ -48,6 +46,11 @@ fn size(item: Item<'_>) -> Option<usize> {
         }),
         _ => None,
     };
-    let bytes = bytes.filter(|bytes| *bytes <= 1 << 40).and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.or_else(|| item.must_be(WHAT).help("units are KiB, MiB, GiB and TiB; 0 keeps nothing").reject())
+    match bytes.filter(|bytes| *bytes <= 1 << 40).and_then(|bytes| usize::try_from(bytes).ok()) {
+        Some(bytes) => Ok(bytes),
+        None => item
+            .must_be("an amount of memory up to 1TiB, such as \"64MiB\"")
+            .help("units are KiB, MiB, GiB and TiB; 0 turns the cache off")
+            .reject(),
+    }
 }

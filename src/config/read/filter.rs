@@ -1,82 +1,71 @@
-//! Which of a service's instances are meant: keys that groups, failover tiers and further names share.
+//! Reads which of a service's instances are meant: keys that groups, failover tiers and subset names
+//! share.
 
 use super::context::NamespaceContext;
 use crate::{
     config::{
         schema::{InstanceFilter, MemberRule},
-        toml::{Item, TableReader, given, values},
+        toml::{Item, Read, TableReader, values},
     },
     model::{SourceId, SourceKind},
 };
 
-/// What the reference calls these keys.
+/// The heading of these keys in the reference.
 const KIND: &str = "a filter";
 
-/// Reads a filter's keys of `table`, for a service of these members; none: they could not be read.
+/// Reads a filter from the keys of `table`, for a service with the members `from`.
 pub(super) fn filter(
     table: &mut TableReader<'_>,
     from: &[MemberRule],
     context: &NamespaceContext<'_>,
-) -> Option<InstanceFilter> {
-    let labels = table.take_of(KIND, "labels").map(values::labels);
-    let selector = table
-        .take_of(KIND, "selector")
-        .map(|item| values::selector(item, "an empty one would take every instance: leave it out for that"));
+) -> Read<InstanceFilter> {
+    let empty = "an empty selector would match every instance: leave it out for that";
+    let labels = table.take_shared(KIND, "labels").map(values::labels).transpose();
+    let selector = table.take_shared(KIND, "selector").map(|item| values::selector(item, empty)).transpose();
     let source = source(table, from, context);
-    let datacenter = table.take_of(KIND, "datacenter").map(values::datacenter);
-    let locality = table.take_of(KIND, "locality").map(|item| item.text());
-    Some(InstanceFilter {
-        labels: given(labels)?.unwrap_or_default(),
-        selector: given(selector)?.unwrap_or_default(),
-        source: given(source)?,
-        datacenter: given(datacenter)?.map(Into::into),
-        locality: given(locality)?.map(Into::into),
+    let datacenter = table.take_shared(KIND, "datacenter").map(values::datacenter).transpose();
+    let locality = table.take_shared(KIND, "locality").map(|item| item.text()).transpose();
+    Ok(InstanceFilter {
+        labels: labels?.unwrap_or_default(),
+        selector: selector?.unwrap_or_default(),
+        source: source?,
+        datacenter: datacenter?.map(Into::into),
+        locality: locality?.map(Into::into),
     })
 }
 
-/// Tells whether every instance passes.
-pub(super) fn takes_all(filter: &InstanceFilter) -> bool {
-    *filter == InstanceFilter::default()
-}
-
-#[expect(clippy::option_option, reason = "left out, wrong and read are three things")]
 fn source(
     table: &mut TableReader<'_>,
     from: &[MemberRule],
     context: &NamespaceContext<'_>,
-) -> Option<Option<SourceId>> {
-    let items = ["source", "consul", "kubernetes"].map(|key| table.take_of(KIND, key));
+) -> Read<Option<SourceId>> {
+    let items = ["source", "consul", "kubernetes"].map(|key| table.take_shared(KIND, key));
     let mut items = items.into_iter().flatten();
-    let item = items.next()?;
+    let Some(item) = items.next() else { return Ok(None) };
     if let Some(other) = items.next() {
-        let draft =
-            other.error(format!("an instance has one source, not both {:?} and {:?}", item.name, other.name));
-        return Some(
-            draft
-                .at(other.key)
-                .also((item.scope.file, item.key), "the other one is here")
-                .help("\"source\" is for sources of every kind: one of the keys is enough")
-                .reject(),
-        );
+        return other
+            .error(format!("an instance has one source, not both {:?} and {:?}", item.name, other.name))
+            .at(other.key)
+            .also(item.key_place(), "the other one is here")
+            .help("use one of the keys; \"source\" takes sources of every kind")
+            .reject();
     }
     let source = match item.name {
-        "consul" => context.sources.named(item, SourceKind::Consul),
-        "kubernetes" => context.sources.named(item, SourceKind::Kubernetes),
-        _ => context.sources.of_any_kind(item),
-    };
-    if let Some(source) = &source {
-        warn_of_strangers(&item, source, from);
-    }
-    Some(source)
+        "consul" => context.sources.get(item, SourceKind::Consul),
+        "kubernetes" => context.sources.get(item, SourceKind::Kubernetes),
+        _ => context.sources.get_any(item),
+    }?;
+    warn_of_unused_source(&item, &source, from);
+    Ok(Some(source))
 }
 
-/// Warns of a source that none of the service's members is of.
-fn warn_of_strangers(item: &Item<'_>, source: &SourceId, from: &[MemberRule]) {
+/// Warns of a source that none of the service's members has.
+fn warn_of_unused_source(item: &Item<'_>, source: &SourceId, from: &[MemberRule]) {
     if !from.is_empty() && from.iter().all(|member| member.source != *source) {
         item.scope
-            .warning(item.span, format!("no instance of this service is from {source}"))
-            .label("so nothing passes here")
-            .help("its sources are those of \"from\"")
+            .warning(item.span, format!("this service has no instances from {source}"))
+            .label("matches nothing")
+            .help("use a source that \"from\" names")
             .report();
     }
 }

@@ -1,4 +1,4 @@
-//! Reads `[forward]`.
+//! Reads `[forward]`: which upstreams external names are forwarded to.
 
 use std::{
     collections::HashMap,
@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
+use rustls::pki_types::ServerName;
 use toml::de::DeValue;
 
 use crate::{
     config::{
         schema::{ForwardPolicy, ForwardRule, Listen, Namespace, UpstreamSpec},
         toml::{
-            Item, PathBase, TableReader, duration, shorten,
-            values::{self, bare_address},
+            Item, Read, TableReader, duration, shorten,
+            values::{self, PathBase, bare_address},
         },
     },
     model::{Name, Network},
@@ -25,114 +26,107 @@ const DNS_PORT: u16 = 53;
 /// Port of DNS over TLS (RFC 7858 section 3.1).
 const TLS_PORT: u16 = 853;
 
-/// What a value of `[forward]` must be.
-const WHAT: &str = "a resolver, such as \"10.0.0.2\", \"10.0.0.2:53\", \"tcp://10.0.0.2\", \
-                    \"tls://1.1.1.1#one.one.one.one\", \"https://1.1.1.1/dns-query\" or \"system\"";
+/// Limits of `timeout`.
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A suffix with the place where it stands.
+/// What an upstream must be.
+const EXPECTED: &str = "a resolver, such as \"10.0.0.2\", \"10.0.0.2:53\", \"tcp://10.0.0.2\", \
+                        \"tls://1.1.1.1#one.one.one.one\", \"https://1.1.1.1/dns-query\" or \"system\"";
+
+/// A rule with its place.
 pub(in crate::config) type PlacedRule<'a> = (ForwardRule, Item<'a>);
 
-/// Reads `[forward]`; an upstream that is one of our own addresses is refused, since questions would go round.
-///
-/// Each with its place.
-pub(super) fn forward<'a>(item: Item<'a>, listen: &Listen, base: &PathBase) -> Option<Vec<PlacedRule<'a>>> {
+/// Reads `[forward]`, sorted by suffix. Refuses upstreams that are this server itself, which would be
+/// a forwarding loop.
+pub(super) fn forward<'a>(item: Item<'a>, listen: &Listen, base: &PathBase) -> Read<Vec<PlacedRule<'a>>> {
     let entries = item.entries("a table of suffixes and their upstreams, such as \".\" = [\"10.0.0.2\"]")?;
     let mut seen: HashMap<Name, Item<'_>> = HashMap::new();
     let mut read = Vec::new();
     for entry in entries {
-        let suffix = match entry.name.parse::<Name>() {
-            Ok(suffix) => suffix,
-            Err(error) => {
-                entry
-                    .error(format!("{:?} is not a suffix to forward", shorten(entry.name)))
-                    .at(entry.key)
-                    .label(error.to_string())
-                    .help("a suffix is a domain name in quotes, such as \"consul\", or \".\" for all names")
-                    .report();
-                continue;
-            }
-        };
+        let Ok(suffix) = suffix(entry) else { continue };
         if let Some(first) = seen.insert(suffix.clone(), entry) {
             entry
-                .error(format!("the suffix {:?} is there twice", suffix.to_string()))
+                .error(format!("duplicate suffix {:?}", suffix.to_string()))
                 .at(entry.key)
-                .also((first.scope.file, first.key), "first here")
-                .help("names are the same in upper and lower case, and with or without a final dot")
+                .also(first.key_place(), "first defined here")
+                .help("names are the same in upper and lower case, with and without a final dot")
                 .report();
         }
-        read.extend(rule(entry, suffix, listen, base).map(|forward| (forward, entry)));
+        read.extend(rule(entry, suffix, listen, base).map(|rule| (rule, entry)));
     }
-    read.sort_by_cached_key(|(forward, _)| forward.suffix.to_string());
-    Some(read)
+    read.sort_by_cached_key(|(rule, _)| rule.suffix.to_string());
+    Ok(read)
 }
 
-/// Warns of suffixes that nobody is ever asked for, since all names below them are our own.
+fn suffix(entry: Item<'_>) -> Read<Name> {
+    entry.name.parse::<Name>().or_else(|error| {
+        entry
+            .error(format!("{:?} is not a suffix to forward", shorten(entry.name)))
+            .at(entry.key)
+            .label(error.to_string())
+            .help("a suffix is a domain name in quotes, such as \"consul\", or \".\" for all names")
+            .reject()
+    })
+}
+
+/// Warns of suffixes without effect: muster answers all names below them itself.
 pub(in crate::config) fn warn_of_own(
-    forwards: &[PlacedRule<'_>],
+    rules: &[PlacedRule<'_>],
     namespaces: &[Namespace],
     reverse: &[Network],
 ) {
-    for (ForwardRule { suffix, .. }, entry) in forwards {
+    for (ForwardRule { suffix, .. }, entry) in rules {
         let namespace = namespaces.iter().find(|namespace| suffix.is_at_or_below(&namespace.apex));
         let is_below =
             |network: &&Network| network.reverse_name().is_some_and(|apex| suffix.is_at_or_below(&apex));
         let (owner, help) = if let Some(namespace) = namespace {
-            let help =
-                "names of namespaces are never forwarded: take the suffix out, or rename the namespace";
+            let help = "names of a namespace are never forwarded: remove the suffix, or rename the namespace";
             (format!("the namespace {:?}", namespace.apex.to_string()), help)
         } else if let Some(network) = reverse.iter().find(is_below) {
             let help =
-                "reverse names of these networks are never forwarded: take the suffix out, or the network";
+                "reverse names of these networks are never forwarded: remove the suffix, or the network";
             (format!("the network \"{network}\" in \"reverse\""), help)
         } else {
             continue;
         };
         entry
             .scope
-            .warning(entry.key, format!("nobody is asked for names below {:?}", suffix.to_string()))
-            .label(format!("they all belong to {owner}"))
+            .warning(entry.key, format!("no name below {:?} is ever forwarded", suffix.to_string()))
+            .label(format!("all of them belong to {owner}"))
             .help(help)
             .report();
     }
 }
 
-/// Reads one suffix's value: a list of upstreams, or the long form.
-fn rule(entry: Item<'_>, suffix: Name, listen: &Listen, base: &PathBase) -> Option<ForwardRule> {
-    let upstreams = |item: Item<'_>| {
-        item.non_empty_list("upstream", |element| upstream(element, listen)).unwrap_or_default()
-    };
+/// Reads the value of a suffix: a list of upstreams, or the long form.
+fn rule(entry: Item<'_>, suffix: Name, listen: &Listen, base: &PathBase) -> Read<ForwardRule> {
+    let upstreams = |item: Item<'_>| item.non_empty_list("upstream", |element| upstream(element, listen));
     if !matches!(entry.value, DeValue::Table(_)) {
-        return Some(ForwardRule::new(suffix, upstreams(entry)));
+        return Ok(ForwardRule::new(suffix, upstreams(entry)?));
     }
-    let mut table = TableReader::new("a suffix to forward", &entry)?;
-    let to = table.require("to", "to = [\"10.0.0.2\", \"10.0.0.3\"]").map(upstreams);
     let words = [
         ("sequential", ForwardPolicy::Sequential),
         ("round_robin", ForwardPolicy::RoundRobin),
         ("fastest", ForwardPolicy::Fastest),
     ];
-    let policy = table.take("policy").and_then(|item| item.word(&words));
-    let timeout = table
-        .take("timeout")
-        .and_then(|item| duration(item, Duration::from_millis(100), Duration::from_secs(30)));
-    let tries =
-        table.take("tries").and_then(|item| item.number(1, 20)).and_then(|tries| usize::try_from(tries).ok());
-    let mixed_case = table.take("mixed_case").and_then(|item| item.boolean());
-    let ca_file = table.take("ca_file").and_then(|item| values::path(item, base));
-    table.finish();
-    let default = ForwardRule::new(suffix, to?);
-    Some(ForwardRule {
-        policy: policy.unwrap_or(default.policy),
-        timeout: timeout.unwrap_or(default.timeout),
-        tries: tries.unwrap_or(default.tries),
-        mixed_case: mixed_case.unwrap_or(default.mixed_case),
-        ca_file,
+    let mut table = TableReader::new("a suffix to forward", &entry)?;
+    let to = table.require("to", "to = [\"10.0.0.2\", \"10.0.0.3\"]").and_then(upstreams);
+    let default = ForwardRule::new(suffix, Vec::new());
+    let rule = ForwardRule {
+        policy: table.read_or("policy", default.policy, |item| item.word(&words)),
+        timeout: table.read_or("timeout", default.timeout, |item| duration(item, MIN_TIMEOUT, MAX_TIMEOUT)),
+        tries: table.read_or("tries", default.tries, |item| item.number(1, 20)),
+        mixed_case: table.read_or("mixed_case", default.mixed_case, |item| item.boolean()),
+        ca_file: table.read_or("ca_file", None, |item| values::path(item, base).map(Some)),
         ..default
-    })
+    };
+    table.finish();
+    Ok(ForwardRule { upstreams: to?, ..rule })
 }
 
-fn upstream(item: Item<'_>, listen: &Listen) -> Option<UpstreamSpec> {
-    let text = item.text_as(WHAT)?;
+fn upstream(item: Item<'_>, listen: &Listen) -> Read<UpstreamSpec> {
+    let text = item.text_as(EXPECTED)?;
     let read = match text.split_once("://") {
         None if text == "system" => Some(UpstreamSpec::ResolvConf(UpstreamSpec::SYSTEM.into())),
         None if text.starts_with('/') => Some(UpstreamSpec::ResolvConf(text.into())),
@@ -142,24 +136,24 @@ fn upstream(item: Item<'_>, listen: &Listen) -> Option<UpstreamSpec> {
         Some(("https", _)) => https(text),
         Some(_) => None,
     };
-    let Some(read) = read else { return item.must_be(WHAT).reject() };
-    let (UpstreamSpec::Plain(address) | UpstreamSpec::Tcp(address)) = &read else { return Some(read) };
+    let Some(read) = read else { return item.must_be(EXPECTED).reject() };
+    let (UpstreamSpec::Plain(address) | UpstreamSpec::Tcp(address)) = &read else { return Ok(read) };
     if listen.dns.iter().any(|own| is_own(*own, *address)) {
         return item
             .error(format!("{text:?} is an address that this server listens on"))
-            .help("questions would come back for ever: name the resolver that is to be asked")
+            .help("queries would loop: write the address of another resolver")
             .reject();
     }
-    Some(read)
+    Ok(read)
 }
 
-/// Whether who sends to `address` sends to a socket on `own`.
+/// Whether packets to `address` reach a socket that listens on `own`.
 fn is_own(own: SocketAddr, address: SocketAddr) -> bool {
     let reaches = address.ip().is_unspecified() || address.ip().is_loopback();
     own.port() == address.port() && (own.ip() == address.ip() || (own.ip().is_unspecified() && reaches))
 }
 
-/// Reads an IP address, with a port or without.
+/// Parses an IP address, with or without a port.
 fn address(text: &str, port: u16) -> Option<SocketAddr> {
     let read = match bare_address(text) {
         Some(ip) => SocketAddr::new(ip, port),
@@ -168,16 +162,16 @@ fn address(text: &str, port: u16) -> Option<SocketAddr> {
     (read.port() != 0).then_some(read)
 }
 
-/// Reads `ADDRESS[:PORT][#NAME]`; without a name the certificate must have the address.
+/// Parses `ADDRESS[:PORT][#NAME]`; without a name the certificate must be for the address.
 fn tls(text: &str) -> Option<UpstreamSpec> {
     let (place, name) = text.split_once('#').map_or((text, None), |(place, name)| (place, Some(name)));
     let address = address(place, TLS_PORT)?;
     let name = name.map_or_else(|| address.ip().to_string(), str::to_owned);
-    rustls::pki_types::ServerName::try_from(name.as_str()).ok()?;
+    ServerName::try_from(name.as_str()).ok()?;
     Some(UpstreamSpec::Tls { address, name })
 }
 
-/// Reads a URL, with the address of its host behind a `#` or without.
+/// Parses a URL, with or without the address of its host after a `#`.
 fn https(text: &str) -> Option<UpstreamSpec> {
     let (url, place) = text.split_once('#').map_or((text, None), |(url, place)| (url, Some(place)));
     let parsed = reqwest::Url::parse(url).ok()?;

@@ -5,74 +5,70 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use crate::config::{
     schema::Listen,
     toml::{
-        Item, TableReader, duration,
+        Item, Read, TableReader, duration,
         values::{self, listen_address},
     },
 };
 
+/// Limits of `tcp_idle`.
+const MIN_TCP_IDLE: Duration = Duration::from_millis(100);
+const MAX_TCP_IDLE: Duration = Duration::from_secs(3600);
+
 /// Reads `[listen]`.
-pub(super) fn listen(item: Item<'_>) -> Option<Listen> {
+pub(super) fn listen(item: Item<'_>) -> Read<Listen> {
     let default = Listen::default();
-    let mut table = TableReader::new("[listen]", &item)?;
     let mut seen = HashMap::new();
-    let dns = table.take("dns").and_then(|item| {
-        item.non_empty_list("address", |element| {
-            let address = listen_address(element)?;
-            unique(&mut seen, address, element)?;
-            Some(address)
-        })
-    });
-    let admin = table.take("admin").and_then(|item| {
+    let mut address = |item| {
         let address = listen_address(item)?;
+        check_unique(&mut seen, address, item)?;
+        Ok(address)
+    };
+    let mut table = TableReader::new("[listen]", &item)?;
+    let listen = Listen {
+        dns: table.read_or("dns", default.dns, |item| item.non_empty_list("address", &mut address)),
         // DNS is answered over TCP too, so the two cannot share a port.
-        unique(&mut seen, address, item)?;
-        Some(address)
-    });
-    let count = |item: Item<'_>, max| item.number(1, max).and_then(|count| usize::try_from(count).ok());
-    let workers = table.take("workers").and_then(|item| count(item, 1024));
-    let cpus = table
-        .take("cpus")
-        .map(|item| item.list(|element| element.number(0, 1023).and_then(|cpu| usize::try_from(cpu).ok())));
-    let idle = |item| duration(item, Duration::from_millis(100), Duration::from_secs(3600));
-    let tcp_idle = table.take("tcp_idle").and_then(idle);
-    let tcp_connections = table.take("tcp_connections").and_then(|item| count(item, 1_000_000));
-    let version = table.take("version").and_then(version);
-    let trusted_forwarders = table.take("trusted_forwarders").map(|item| item.list(values::network));
-    table.finish_with(|key| match key {
+        admin: table.read_or("admin", default.admin, |item| address(item).map(Some)),
+        workers: table.read_or("workers", default.workers, |item| item.number(1, 1024)),
+        cpus: table.read_or("cpus", default.cpus, |item| Ok(item.list(|element| element.number(0, 1023)))),
+        tcp_idle: table
+            .read_or("tcp_idle", default.tcp_idle, |item| duration(item, MIN_TCP_IDLE, MAX_TCP_IDLE)),
+        tcp_connections: table
+            .read_or("tcp_connections", default.tcp_connections, |item| item.number(1, 1_000_000)),
+        version: table.read_or("version", default.version, |item| version(item).map(Some)),
+        trusted_forwarders: table
+            .read_or("trusted_forwarders", default.trusted_forwarders, |item| Ok(item.list(values::network))),
+    };
+    // The rest of the section is good, and tells whether an upstream is this server itself.
+    let _: Read<()> = table.finish_with(|key| match key {
         "allow" | "deny" => Some(format!("{key:?} belongs in [access]")),
         _ => None,
     });
-    Some(Listen {
-        dns: dns.unwrap_or(default.dns),
-        admin,
-        workers: workers.unwrap_or(default.workers),
-        cpus: cpus.unwrap_or_default(),
-        tcp_idle: tcp_idle.unwrap_or(default.tcp_idle),
-        tcp_connections: tcp_connections.unwrap_or(default.tcp_connections),
-        version,
-        trusted_forwarders: trusted_forwarders.unwrap_or_default(),
-    })
+    Ok(listen)
 }
 
 /// Refuses a second socket on one address and port.
-fn unique<'a>(seen: &mut HashMap<SocketAddr, Item<'a>>, address: SocketAddr, item: Item<'a>) -> Option<()> {
+fn check_unique<'a>(
+    seen: &mut HashMap<SocketAddr, Item<'a>>,
+    address: SocketAddr,
+    item: Item<'a>,
+) -> Read<()> {
     if address.port() == 0 {
-        return Some(());
+        return Ok(());
     }
     match seen.insert(address, item) {
-        None => Some(()),
+        None => Ok(()),
         Some(first) => item
-            .error(format!("{:?} has an address that is taken already", item.name))
-            .also(first.place(), "it is taken here")
+            .error(format!("the address {:?} is already in use", address.to_string()))
+            .also(first.place(), "first used here")
             .reject(),
     }
 }
 
-/// Reads what must fit into one TXT character-string (RFC 1035 section 3.3).
-fn version(item: Item<'_>) -> Option<String> {
+/// Reads a text that fits into one TXT character-string (RFC 1035 section 3.3).
+fn version(item: Item<'_>) -> Read<String> {
     let text = item.text()?;
     if text.len() <= 255 {
-        return Some(text.to_owned());
+        return Ok(text.to_owned());
     }
-    item.must_be("a text of at most 255 bytes").label("longer than that").reject()
+    item.must_be("a string of at most 255 bytes").label(format!("has {} bytes", text.len())).reject()
 }

@@ -1,12 +1,14 @@
-//! One entry of a service's `from`: which source, and what to ask it for.
+//! Reads one entry of a service's `from`: which source, and which of its instances.
 
-use super::{context::NamespaceContext, static_member};
+use std::sync::Arc;
+
+use super::{context::NamespaceContext, static_member::static_member};
 use crate::{
     config::{
         schema::{ConsulQuery, KubernetesObjects, KubernetesQuery, MemberRule, PortRef, SourceQuery},
-        toml::{Item, TableReader, list, nearest, values},
+        toml::{Item, Read, TableReader, list, values},
     },
-    model::{Labels, SourceId, SourceKind},
+    model::{Labels, Protocol, SourceId, SourceKind, nearest},
 };
 
 const KINDS: [&str; 3] = ["consul", "kubernetes", "static"];
@@ -17,48 +19,48 @@ const FORMS: &str = "a member is one of\n\
     { static = [\"10.0.0.5:80\"] }";
 
 /// Reads a member.
-pub(super) fn member(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<MemberRule> {
-    if item.value.as_table().is_none() {
+pub(super) fn member(item: Item<'_>, context: &NamespaceContext<'_>) -> Read<MemberRule> {
+    let Some(entries) = item.value.as_table() else {
         return item.error("a member must be a table").label("not a table").help(FORMS).reject();
-    }
-    let table = TableReader::root("a member", item.value.as_table()?, item.scope);
+    };
+    let table = TableReader::root("a member", entries, item.scope);
     let mut kinds = KINDS.into_iter().filter_map(|kind| table.peek(kind));
     match (kinds.next(), kinds.next()) {
         (Some(only), None) => match only.name {
             "consul" => consul(item, context),
             "kubernetes" => kubernetes(item, context),
-            _ => fixed(item, context),
+            _ => in_file(item, context),
         },
         (Some(one), Some(other)) => other
             .error(format!("a member has one source, not both {:?} and {:?}", one.name, other.name))
             .at(other.key)
-            .also((one.scope.file, one.key), "the other one is here")
+            .also(one.key_place(), "the other one is here")
             .help(format!("make them two members; {FORMS}"))
             .reject(),
         (None, _) => {
             let near = table.keys().find_map(|key| Some((table.peek(key)?, nearest(key, KINDS)?)));
-            let message = format!("a member names its source: {}", list(&KINDS, "or"));
+            let message = format!("a member needs a source: {}", list(&KINDS, "or"));
             match near {
                 Some((key, near)) => {
                     item.error(message).at(key.key).help(format!("did you mean {near:?}?")).reject()
                 }
-                None => item.error(message).label("none of them is here").help(FORMS).reject(),
+                None => item.error(message).label("has none of them").help(FORMS).reject(),
             }
         }
     }
 }
 
-/// What every kind of member can have.
+/// Keys that every kind of member has.
 struct CommonKeys {
     labels: Labels,
-    port_name: Option<(std::sync::Arc<str>, crate::model::Protocol)>,
+    port_name: Option<(Arc<str>, Protocol)>,
 }
 
 impl CommonKeys {
     fn take(table: &mut TableReader<'_>) -> Self {
         Self {
-            labels: table.take("labels").and_then(values::labels).unwrap_or_default(),
-            port_name: table.take("port_name").and_then(values::port_name),
+            labels: table.read_or("labels", Labels::default(), values::labels),
+            port_name: table.read_or("port_name", None, |item| values::port_name(item).map(Some)),
         }
     }
 
@@ -67,77 +69,86 @@ impl CommonKeys {
     }
 }
 
-fn consul(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<MemberRule> {
+fn consul(item: Item<'_>, context: &NamespaceContext<'_>) -> Read<MemberRule> {
+    let text = |item: Item<'_>| item.text().map(str::to_owned);
     let mut table = TableReader::new("a consul member", &item)?;
-    let source = table.take("consul").and_then(|item| context.sources.named(item, SourceKind::Consul));
-    let service = table.require("service", "service = \"web\"").and_then(|item| item.text());
-    let tags = table.take("tags").map(|item| item.list(|tag| tag.text().map(str::to_owned)));
-    let filter = table.take("filter").and_then(|item| item.text()).map(str::to_owned);
-    let datacenter = table.take("datacenter").and_then(values::datacenter);
-    let port = table.take("port").and_then(values::port);
+    let source = table.require("consul", "consul = \"vms\"");
+    let source = source.and_then(|item| context.sources.get(item, SourceKind::Consul));
+    let service = table.require("service", "service = \"web\"").and_then(text);
+    let tags = table.take("tags").map(|item| item.list(text));
+    let filter = table.optional("filter", text);
+    let datacenter = table.optional("datacenter", values::datacenter);
+    let port = table.optional("port", values::port);
     let common = CommonKeys::take(&mut table);
     table.finish();
-    let tags = tags.unwrap_or_default();
-    let query = ConsulQuery { service: service?.to_owned(), tags, filter, datacenter, port };
-    Some(common.rule(source?, SourceQuery::Consul(query)))
+    let query = ConsulQuery {
+        service: service?,
+        tags: tags.unwrap_or_default(),
+        filter: filter?,
+        datacenter: datacenter?,
+        port: port?,
+    };
+    Ok(common.rule(source?, SourceQuery::Consul(query)))
 }
 
-fn kubernetes(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<MemberRule> {
+fn kubernetes(item: Item<'_>, context: &NamespaceContext<'_>) -> Read<MemberRule> {
     let mut table = TableReader::new("a kubernetes member", &item)?;
-    let source =
-        table.take("kubernetes").and_then(|item| context.sources.named(item, SourceKind::Kubernetes));
+    let source = table.require("kubernetes", "kubernetes = \"eks\"");
+    let source = source.and_then(|item| context.sources.get(item, SourceKind::Kubernetes));
     let namespace = table.require("namespace", "namespace = \"default\"").and_then(values::kubernetes_name);
     let objects = objects(&mut table);
-    let port = table.take("port").and_then(port_ref);
+    let port = table.optional("port", port_ref);
     let common = CommonKeys::take(&mut table);
     table.finish();
-    let query = KubernetesQuery { namespace: namespace?, objects: objects?, port };
-    Some(common.rule(source?, SourceQuery::Kubernetes(query)))
+    let query = KubernetesQuery { namespace: namespace?, objects: objects?, port: port? };
+    Ok(common.rule(source?, SourceQuery::Kubernetes(query)))
 }
 
-fn objects(table: &mut TableReader<'_>) -> Option<KubernetesObjects> {
+fn objects(table: &mut TableReader<'_>) -> Read<KubernetesObjects> {
     const FORMS: &str =
         "write selector = \"app=web\" for pods, or service = \"web\" for the endpoints of a Service";
     match (table.take("selector"), table.take("service")) {
-        (Some(item), None) => values::selector(item, "an empty one would take every pod of the namespace")
-            .map(KubernetesObjects::Pods),
+        (Some(item), None) => {
+            values::selector(item, "an empty selector would match every pod of the namespace")
+                .map(KubernetesObjects::Pods)
+        }
         (None, Some(item)) => values::kubernetes_name(item).map(KubernetesObjects::Service),
         (Some(selector), Some(service)) => service
             .error("a kubernetes member has either \"selector\" or \"service\"")
             .at(service.key)
-            .also((selector.scope.file, selector.key), "the other one is here")
+            .also(selector.key_place(), "the other one is here")
             .help(FORMS)
             .reject(),
         (None, None) => {
             let message = "a kubernetes member needs \"selector\" or \"service\"";
-            table.lacks(["selector", "service"], message, FORMS);
-            None
+            Err(table.is_missing(["selector", "service"], message, FORMS))
         }
     }
 }
 
-fn port_ref(item: Item<'_>) -> Option<PortRef> {
+fn port_ref(item: Item<'_>) -> Read<PortRef> {
+    const EXPECTED: &str = "a port number, such as 80, or a port name, such as \"http\"";
     let Some(text) = item.value.as_str() else {
         return values::port(item).map(PortRef::Number);
     };
-    const WHAT: &str = "a port's number, such as 80, or its name, such as \"http\"";
-    // A port's name has a letter in it, so that it is never taken for a number.
+    // A port name has at least one letter (RFC 6335 section 5.1), so it is never taken for a number.
     if text.parse::<u64>().is_ok() {
-        return item.must_be(WHAT).help("write the number without the quotes").reject();
+        return item.must_be(EXPECTED).help("write the number without the quotes").reject();
     }
     if !values::is_kubernetes_name(text) {
         return item
-            .must_be(WHAT)
-            .help("such names have at most 63 lower-case letters, digits and inner hyphens")
+            .must_be(EXPECTED)
+            .help("use at most 63 lower-case letters, digits and inner hyphens")
             .reject();
     }
-    Some(PortRef::Name(text.to_owned()))
+    Ok(PortRef::Name(text.to_owned()))
 }
 
-fn fixed(item: Item<'_>, context: &NamespaceContext<'_>) -> Option<MemberRule> {
+/// Reads a member whose instances stand in the file.
+fn in_file(item: Item<'_>, context: &NamespaceContext<'_>) -> Read<MemberRule> {
     let mut table = TableReader::new("a static member", &item)?;
-    let query = static_member::statics(&mut table, context.apex);
+    let query = static_member(&mut table, context.apex);
     let common = CommonKeys::take(&mut table);
     table.finish();
-    Some(common.rule(SourceId::static_source(), SourceQuery::Static(query?)))
+    Ok(common.rule(SourceId::static_source(), SourceQuery::Static(query?)))
 }

@@ -1,7 +1,24 @@
-//! Readers: from tables to the types of the schema, one file a section.
+//! Readers: from TOML tables to the types of the schema, one file a section.
+//!
+//! ```text
+//!  muster.toml ──▶ server ─┬─▶ listen, access, forward, cache, locality
+//!                          └─▶ sources ───────────────┐ names of sources
+//!                                                     ▼
+//!  zones/*.toml ─▶ zone ─┬─▶ import                context
+//!                        └─▶ service ─┬─▶ member ──▶ static_member ──▶ check
+//!                             ▲       ├─▶ route, failover, subset_names ──▶ filter
+//!                             │       └─▶ answer_settings (zone and import too)
+//!                             └── resolve: names of services in other files
+//! ```
+//!
+//! A reader takes an item and returns a type of the schema, or `Err` if it reported an error
+//! ([`Read`](super::toml::Read)). It reads all keys of its table before it gives up. What one file alone cannot
+//! tell, such as whether a service exists, goes into `context` and is checked by `resolve` at the end.
+//!
+//! Imports the [schema](super::schema), the [TOML toolkit](super::toml) and [`crate::model`].
 
 mod access;
-mod answer_defaults;
+mod answer_settings;
 mod cache;
 mod check;
 mod context;

@@ -1,4 +1,5 @@
-//! Names that zone files give of services, which may stand in another file: looked up when all are read.
+//! Resolves the names of services that zone files refer to, once all files are read: they may be
+//! defined in another file.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,42 +10,43 @@ use super::{
 use crate::{
     config::{
         schema::{Alias, ImportRule},
-        toml::{DiagnosticSink, nearest, shorten},
+        toml::{DiagnosticSink, Read, shorten},
     },
-    model::Name,
+    model::{Name, nearest},
 };
 
-/// Looks up what the zones name of each other; an alias by a full name becomes one of the service that it leads to.
-pub(in crate::config) fn resolve(zones: &mut [ZoneFile<'_>], log: &DiagnosticSink) {
-    let world = NamespaceIndex::of(zones);
-    let mut services = Vec::new();
+/// Checks the references of all namespaces; an alias to the full name of one of our services becomes
+/// an alias to that service.
+pub(in crate::config) fn resolve(zones: &mut [ZoneFile<'_>], sink: &DiagnosticSink) {
+    let index = NamespaceIndex::new(zones);
+    let mut resolved = Vec::new();
     for (at, zone) in zones.iter().enumerate() {
-        let mut further: HashMap<&Name, &Reference> = HashMap::new();
+        let mut subsets: HashMap<&Name, &Reference> = HashMap::new();
         for reference in &zone.references {
             match &reference.kind {
-                ReferenceKind::Client(name) => world.check_client(name, zone, reference, log),
+                ReferenceKind::Client(name) => index.check_client(name, zone, reference, sink),
                 ReferenceKind::Alias(service) => {
-                    services.extend(
-                        world.target(service, zone, reference, log).map(|name| (at, service.clone(), name)),
-                    );
+                    let target = index.alias_target(service, zone, reference, sink);
+                    resolved.extend(target.ok().flatten().map(|target| (at, service.clone(), target)));
                 }
-                ReferenceKind::Further(name) => {
-                    check_further(name, zone, reference, log, further.insert(name, reference))
+                ReferenceKind::Subset(name) => {
+                    check_subset(name, zone, reference, sink, subsets.insert(name, reference));
                 }
             }
         }
     }
-    for (at, service, target) in services {
-        let zone = zones
+    for (at, service, target) in resolved {
+        let service = zones
             .get_mut(at)
             .and_then(|zone| zone.namespace.services.iter_mut().find(|one| one.name == service));
-        if let Some(service) = zone {
+        debug_assert!(service.is_some(), "only services that were read have a target");
+        if let Some(service) = service {
             service.alias = Some(Alias::Service(target));
         }
     }
 }
 
-/// What all zones have.
+/// The services of all namespaces.
 struct NamespaceIndex {
     apexes: HashSet<Name>,
     declared: HashSet<Name>,
@@ -53,7 +55,7 @@ struct NamespaceIndex {
 }
 
 impl NamespaceIndex {
-    fn of(zones: &[ZoneFile<'_>]) -> Self {
+    fn new(zones: &[ZoneFile<'_>]) -> Self {
         let namespaces = || zones.iter().map(|zone| &zone.namespace);
         let services = namespaces().flat_map(|namespace| &namespace.services);
         Self {
@@ -70,92 +72,92 @@ impl NamespaceIndex {
         above.into_iter().find_map(|name| self.apexes.get(&name))
     }
 
-    /// Tells whether an import could bring the service.
-    fn could_import(&self, name: &Name) -> bool {
+    /// Whether an import can bring this service.
+    fn can_be_imported(&self, name: &Name) -> bool {
         let label = name.labels().next().map(String::from_utf8_lossy);
         let imports = name.parent().and_then(|apex| self.imports.get(&apex));
-        label.zip(imports).is_some_and(|(label, imports)| imports.iter().any(|one| one.could_bring(&label)))
+        label.zip(imports).is_some_and(|(label, imports)| imports.iter().any(|one| one.can_bring(&label)))
     }
 
-    fn check_client(&self, name: &Name, zone: &ZoneFile<'_>, reference: &Reference, log: &DiagnosticSink) {
-        if let Some(alias) = self.aliases.get(name) {
-            let (Alias::Service(to) | Alias::External(to)) = alias;
-            return reference
-                .error(
-                    log,
-                    format!(
-                        "the service {:?} is an alias, which has no instances of its own",
-                        name.to_string()
-                    ),
-                )
-                .help(format!("name what it stands for: {:?}", to.to_string()))
+    fn check_client(&self, name: &Name, zone: &ZoneFile<'_>, reference: &Reference, sink: &DiagnosticSink) {
+        if let Some(Alias::Service(target) | Alias::External(target)) = self.aliases.get(name) {
+            reference
+                .error(sink, format!("the service {:?} is an alias and has no instances", name.to_string()))
+                .help(format!("write the alias's target: {:?}", target.to_string()))
                 .report();
-        }
-        if !self.declared.contains(name) && !self.could_import(name) {
-            self.unknown(name, zone, reference, log);
+        } else if !self.declared.contains(name) && !self.can_be_imported(name) {
+            self.report_unknown(name, zone, reference, sink);
         }
     }
 
-    /// What the alias leads to, if that is a service of ours; `None` for one to outside, and where it is refused.
-    fn target(
+    /// The service that an alias stands for; `None` if the alias is external.
+    fn alias_target(
         &self,
         service: &Name,
         zone: &ZoneFile<'_>,
         reference: &Reference,
-        log: &DiagnosticSink,
-    ) -> Option<Name> {
-        let (Alias::Service(target) | Alias::External(target)) = self.aliases.get(service)?;
+        sink: &DiagnosticSink,
+    ) -> Read<Option<Name>> {
+        let Some(Alias::Service(target) | Alias::External(target)) = self.aliases.get(service) else {
+            return Ok(None);
+        };
         let own = &zone.namespace.apex;
         match self.apex(target) {
-            None => return None,
+            None => return Ok(None),
             Some(apex) if apex != own => {
                 return reference
-                    .error(log, "an alias stays in its namespace, or leads to a name that is in none")
+                    .error(
+                        sink,
+                        "an alias must lead to a service of its own namespace, or outside all namespaces",
+                    )
                     .label(format!("{:?} is in the namespace {:?}", target.to_string(), apex.to_string()))
-                    .help("give this service the members of that one: the same \"from\"")
+                    .help("give this service the same \"from\" as the other one instead")
                     .reject();
             }
             Some(_) if target == service => {
                 return reference
-                    .error(log, "an alias of itself")
-                    .help("name another service, or give it instances with \"from\"")
+                    .error(sink, "the alias leads to itself")
+                    .help("write another service, or give this one instances with \"from\"")
                     .reject();
             }
             Some(_) => {}
         }
         if let Some(Alias::Service(next) | Alias::External(next)) = self.aliases.get(target) {
             return reference
-                .error(log, format!("the service {:?} is an alias itself", target.to_string()))
-                .help(format!("name what that one stands for: {:?}", next.to_string()))
+                .error(sink, format!("the service {:?} is itself an alias", target.to_string()))
+                .help(format!("write that alias's target: {:?}", next.to_string()))
                 .reject();
         }
         if self.declared.contains(target) {
-            return Some(target.clone());
+            return Ok(Some(target.clone()));
         }
-        if self.could_import(target) {
+        if self.can_be_imported(target) {
             return reference
-                .error(log, format!("the service {:?} is an import's, if it is there at all", target.to_string()))
-                .help("an alias is of a [services.NAME]; name what the import brings: from = [{ consul = ... }]")
+                .error(sink, format!("the service {:?} can only come from an import", target.to_string()))
+                .help(
+                    "an alias needs a [services.NAME]; to rename an imported service, write from = [{ consul = ... }]",
+                )
                 .reject();
         }
-        self.unknown(target, zone, reference, log);
-        None
+        self.report_unknown(target, zone, reference, sink);
+        Ok(None)
     }
 
-    /// Says that there is no such service.
-    fn unknown(&self, name: &Name, zone: &ZoneFile<'_>, reference: &Reference, log: &DiagnosticSink) {
+    /// Reports that no such service exists.
+    fn report_unknown(&self, name: &Name, zone: &ZoneFile<'_>, reference: &Reference, sink: &DiagnosticSink) {
         let own = &zone.namespace.apex;
         let apex = self.apex(name);
         let text = reference.text.trim_end_matches('.');
         let relative = is_relative(&reference.text);
-        let candidates: Vec<String> = self
+        let mut candidates: Vec<String> = self
             .declared
             .iter()
-            .map(|name| match name.below(own).filter(|_| relative) {
-                Some(_) => shown_below(name, own),
+            .map(|name| match name.below(own).filter(|below| relative && !below.is_empty()) {
+                Some(_) => without_apex(name, own),
                 None => name.to_string(),
             })
             .collect();
+        candidates.sort();
         let near = nearest(text, candidates.iter().map(String::as_str));
         let help = match (near, apex) {
             (Some(near), _) => format!("did you mean {near:?}?"),
@@ -166,37 +168,40 @@ impl NamespaceIndex {
         };
         let message = match apex {
             Some(apex) => {
-                format!("there is no service {:?} in the namespace {:?}", shorten(text), apex.to_string())
+                format!("unknown service {:?} in the namespace {:?}", shorten(text), apex.to_string())
             }
-            None => format!("there is no namespace that has the service {:?}", shorten(text)),
+            None => format!("no namespace has the service {:?}", shorten(text)),
         };
-        reference.error(log, message).help(help).report();
+        reference.error(sink, message).help(help).report();
     }
 }
 
 /// The name without the apex that it is below.
-fn shown_below(name: &Name, apex: &Name) -> String {
+fn without_apex(name: &Name, apex: &Name) -> String {
     let (name, apex) = (name.to_string(), apex.to_string());
-    name.strip_suffix(&apex).and_then(|name| name.strip_suffix('.')).unwrap_or(&name).to_owned()
+    let relative = name.strip_suffix(&apex).and_then(|name| name.strip_suffix('.'));
+    debug_assert!(relative.is_some(), "the name is below the apex");
+    relative.unwrap_or(&name).to_owned()
 }
 
-fn check_further(
+/// Refuses a subset name that is also a service's, or that the namespace has already: `first`.
+fn check_subset(
     name: &Name,
     zone: &ZoneFile<'_>,
     reference: &Reference,
-    log: &DiagnosticSink,
+    sink: &DiagnosticSink,
     first: Option<&Reference>,
 ) {
     let text = shorten(&reference.text);
     if zone.declared.contains(name) {
         reference
-            .error(log, format!("the further name {text:?} is a service's"))
-            .help("choose another one, or make it the service's own: of its instances only some")
+            .error(sink, format!("the subset name {text:?} is also the name of a service"))
+            .help("choose another name")
             .report();
     } else if let Some(first) = first {
         reference
-            .error(log, format!("the further name {text:?} is there twice"))
-            .also((&first.file, first.span), "first here")
+            .error(sink, format!("duplicate subset name {text:?}"))
+            .also((&first.file, first.span), "first defined here")
             .report();
     }
 }

@@ -7,18 +7,22 @@ use super::{
     cache::cache,
     forward::{PlacedRule, forward},
     listen::listen,
-    locality,
-    sources::{self, DeclaredSources},
+    locality::{localities, reverse},
+    sources::{DeclaredSources, sources},
 };
 use crate::{
     config::{
         schema::{AccessSettings, CacheSettings, Config, Listen, LocalityRule},
-        toml::{Item, PathBase, TableReader, duration, values},
+        toml::{Item, Read, TableReader, duration, values, values::PathBase},
     },
     model::Network,
 };
 
-/// What `muster.toml` says.
+/// Limits of `max_stale`.
+const MIN_MAX_STALE: Duration = Duration::from_secs(1);
+const MAX_MAX_STALE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The content of `muster.toml`.
 pub(in crate::config) struct ServerFile<'a> {
     pub(in crate::config) zones: ZonePaths<'a>,
     pub(in crate::config) watch_files: bool,
@@ -41,7 +45,7 @@ pub(in crate::config) enum ZonePaths<'a> {
     Given(Vec<(PathBuf, Item<'a>)>),
 }
 
-/// Reads a whole `muster.toml`.
+/// Reads a whole `muster.toml`; sections that are wrong are as if left out.
 pub(in crate::config) fn server<'a>(mut table: TableReader<'a>, base: &PathBase) -> ServerFile<'a> {
     let zones = match table.take("zones") {
         None => ZonePaths::Default,
@@ -49,34 +53,24 @@ pub(in crate::config) fn server<'a>(mut table: TableReader<'a>, base: &PathBase)
             ZonePaths::Given(item.list(|element| values::path(element, base).map(|path| (path, element))))
         }
     };
-    let watch_files = table.take("watch_files").and_then(|item| item.boolean()).unwrap_or_default();
-    let listen = table.take("listen").and_then(listen).unwrap_or_default();
-    let access = table.take("access").and_then(access).unwrap_or_default();
-    let state = table.take("state");
-    if let Some(item) = &state {
-        item.scope
-            .warning(
-                item.key,
-                "not applied yet: \"state\" is checked, but the last known good is not kept on disk",
-            )
-            .report();
-    }
-    let state = state.and_then(|item| values::path(item, base));
+    let watch_files = table.read_or("watch_files", false, |item| item.boolean());
+    let listen = table.read_or("listen", Listen::default(), listen);
+    let access = table.read_or("access", AccessSettings::default(), access);
+    let state = table.read_or("state", None, |item| state(item, base).map(Some));
     let max_stale = table
-        .take("max_stale")
-        .and_then(|item| duration(item, Duration::from_secs(1), Duration::from_secs(365 * 24 * 3600)));
-    let sources = sources::sources(&mut table, base);
-    let forward = table.take("forward").and_then(|item| forward(item, &listen, base)).unwrap_or_default();
-    let cache = table.take("cache").and_then(cache).unwrap_or_default();
-    let localities = table.take("locality").map(locality::localities).unwrap_or_default();
-    let reverse = table.take("reverse").map(locality::reverse).unwrap_or_default();
-    table.finish_with(|key| match key {
+        .read_or("max_stale", Config::DEFAULT_MAX_STALE, |item| duration(item, MIN_MAX_STALE, MAX_MAX_STALE));
+    let sources = sources(&mut table, base);
+    let forward = table.read_or("forward", Vec::new(), |item| forward(item, &listen, base));
+    let cache = table.read_or("cache", CacheSettings::default(), cache);
+    let localities = table.take("locality").map(localities).unwrap_or_default();
+    let reverse = table.take("reverse").map(reverse).unwrap_or_default();
+    // The zone files are read in any case, so that one mistake does not hide the next.
+    let _: Read<()> = table.finish_with(|key| match key {
         "namespace" | "services" | "import" | "ttl" => {
             Some(format!("{key:?} belongs in a zone file, such as zones/shop.toml"))
         }
         _ => None,
     });
-    let max_stale = max_stale.unwrap_or(Config::DEFAULT_MAX_STALE);
     ServerFile {
         zones,
         watch_files,
@@ -90,4 +84,11 @@ pub(in crate::config) fn server<'a>(mut table: TableReader<'a>, base: &PathBase)
         localities,
         reverse,
     }
+}
+
+fn state(item: Item<'_>, base: &PathBase) -> Read<PathBuf> {
+    item.scope
+        .warning(item.key, "not implemented yet: \"state\" is checked, but no state is kept on disk")
+        .report();
+    values::path(item, base)
 }

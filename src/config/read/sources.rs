@@ -1,4 +1,4 @@
-//! `[consul.NAME]` and `[kubernetes.NAME]`: where instances come from.
+//! Reads `[consul.NAME]` and `[kubernetes.NAME]`: where instances come from.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,90 +7,103 @@ use reqwest::Url;
 use crate::{
     config::{
         schema::{ConsulSource, KubernetesSource},
-        toml::{Item, PathBase, TableReader, duration, list, nearest, shorten, values},
+        toml::{
+            Item, Read, TableReader, duration, list, shorten,
+            values::{self, PathBase},
+        },
     },
-    model::{SourceId, SourceKind},
+    model::{SourceId, SourceKind, nearest},
 };
 
-/// Longest name of a source, in bytes: it is a label of metrics.
+/// Longest name of a source, in bytes: the name is a label of metrics.
 const MAX_NAME: usize = 63;
 
+/// Limits of `wait` and `max_lag`.
+const MIN_WAIT: Duration = Duration::from_secs(1);
+const MIN_MAX_LAG: Duration = Duration::from_millis(1);
+const MAX_MAX_LAG: Duration = Duration::from_secs(3600);
+
 /// Every source of `muster.toml`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::config) struct DeclaredSources {
+    /// Sorted by id.
     pub(in crate::config) consul: Vec<ConsulSource>,
+    /// Sorted by id.
     pub(in crate::config) kubernetes: Vec<KubernetesSource>,
-    names: Vec<SourceId>,
-    /// Whether `muster.toml` could not be read to its end, so that there may be more.
-    pub(in crate::config) incomplete: bool,
+    /// The ids of all sources, those that are wrong too.
+    ids: Vec<SourceId>,
+    /// `Err` if `muster.toml` could not be read to its end, so that there may be more sources.
+    complete: Read<()>,
 }
 
 impl DeclaredSources {
-    /// Reads the name of a source of any kind, `static` for the instances that stand in zone files.
-    pub(super) fn of_any_kind(&self, item: Item<'_>) -> Option<SourceId> {
-        const WHAT: &str = "the name of a source in muster.toml, or \"static\"";
-        let name = item.text_as(WHAT)?;
-        let fixed = SourceId::static_source();
-        let mut found = self.names.iter().chain([&fixed]).filter(|id| id.name.as_ref() == name);
+    /// Reads the name of a source of any kind; `static` stands for the instances in zone files.
+    pub(super) fn get_any(&self, item: Item<'_>) -> Read<SourceId> {
+        let name = item.text_as("the name of a source in muster.toml, or \"static\"")?;
+        let in_files = SourceId::static_source();
+        let mut found = self.ids.iter().chain([&in_files]).filter(|id| id.name.as_ref() == name);
         match (found.next(), found.next()) {
-            (Some(only), None) => Some(only.clone()),
+            (Some(only), None) => Ok(only.clone()),
             (Some(one), Some(other)) => item
-                .error(format!("there are two sources {:?}: {one} and {other}", shorten(name)))
+                .error(format!("{:?} is the name of two sources, {one} and {other}", shorten(name)))
                 .help(match other.kind {
                     SourceKind::Static => {
-                        "\"static\" is what the instances in zone files are called: rename the other one"
+                        "\"static\" is the source of the instances in zone files: rename the other one"
                             .to_owned()
                     }
-                    _ => format!("say which: consul = {name:?} or kubernetes = {name:?}"),
+                    _ => format!("write consul = {name:?} or kubernetes = {name:?}"),
                 })
                 .reject(),
-            _ if self.incomplete => None,
-            _ => {
-                let names: Vec<_> = self.names.iter().chain([&fixed]).map(|id| id.name.as_ref()).collect();
+            (None, _) => {
+                self.complete?;
+                let names: Vec<_> = self.ids.iter().chain([&in_files]).map(|id| id.name.as_ref()).collect();
                 let help = match nearest(name, names.iter().copied()) {
                     Some(near) => format!("did you mean {near:?}?"),
                     None => format!("the sources are {}", list(&names, "and")),
                 };
-                item.error(format!("there is no source {:?}", shorten(name))).help(help).reject()
+                item.error(format!("unknown source {:?}", shorten(name))).help(help).reject()
             }
         }
     }
 
-    /// Reads the name of a source of `kind`, which must be there.
-    pub(super) fn named(&self, item: Item<'_>, kind: SourceKind) -> Option<SourceId> {
-        let what = format!("the name of a {} source in muster.toml", kind.as_str());
-        let name = item.text_as(&what)?;
+    /// Reads the name of a source of `kind`, which must be in `muster.toml`.
+    pub(super) fn get(&self, item: Item<'_>, kind: SourceKind) -> Read<SourceId> {
+        let kind_name = kind.as_str();
+        let name = item.text_as(&format!("the name of a {kind_name} source in muster.toml"))?;
         let id = SourceId { kind, name: name.into() };
-        if self.incomplete || self.names.contains(&id) {
-            return Some(id);
+        if self.complete.is_err() || self.ids.contains(&id) {
+            return Ok(id);
         }
-        let names: Vec<_> =
-            self.names.iter().filter(|id| id.kind == kind).map(|id| id.name.as_ref()).collect();
+        let names: Vec<_> = self.ids.iter().filter(|id| id.kind == kind).map(|id| id.name.as_ref()).collect();
         let help = match nearest(name, names.iter().copied()) {
             Some(near) => format!("did you mean {near:?}?"),
-            None if is_name(name) => {
-                format!(
-                    "add [{}.{name}] to muster.toml; its {} sources are {}",
-                    kind.as_str(),
-                    kind.as_str(),
-                    list(&names, "and")
-                )
+            None => {
+                let known = match names.as_slice() {
+                    [] => format!("muster.toml has no {kind_name} sources"),
+                    names => format!("the {kind_name} sources in muster.toml are {}", list(names, "and")),
+                };
+                let add = if is_name(name) { format!("; add [{kind_name}.{name}]") } else { String::new() };
+                known + &add
             }
-            None => format!("the {} sources in muster.toml are {}", kind.as_str(), list(&names, "and")),
         };
-        item.error(format!("there is no {} source {:?}", kind.as_str(), shorten(name))).help(help).reject()
+        item.error(format!("unknown {kind_name} source {:?}", shorten(name))).help(help).reject()
     }
 }
 
 /// Reads the tables of all kinds of sources.
 pub(super) fn sources(table: &mut TableReader<'_>, base: &PathBase) -> DeclaredSources {
-    let mut sources = DeclaredSources::default();
-    for (id, item) in named(table.take("consul"), SourceKind::Consul) {
-        sources.names.push(id.clone());
+    let mut sources = DeclaredSources {
+        consul: Vec::new(),
+        kubernetes: Vec::new(),
+        ids: Vec::new(),
+        complete: table.scope.sink.check_unbroken(table.scope.file),
+    };
+    for (id, item) in named_tables(table.take("consul"), SourceKind::Consul) {
+        sources.ids.push(id.clone());
         sources.consul.extend(consul(id, item, base));
     }
-    for (id, item) in named(table.take("kubernetes"), SourceKind::Kubernetes) {
-        sources.names.push(id.clone());
+    for (id, item) in named_tables(table.take("kubernetes"), SourceKind::Kubernetes) {
+        sources.ids.push(id.clone());
         sources.kubernetes.extend(kubernetes(id, item, base));
     }
     sources.consul.sort_by(|a, b| a.id.cmp(&b.id));
@@ -98,31 +111,27 @@ pub(super) fn sources(table: &mut TableReader<'_>, base: &PathBase) -> DeclaredS
     sources
 }
 
-fn named(item: Option<Item<'_>>, kind: SourceKind) -> Vec<(SourceId, Item<'_>)> {
-    let what = format!("a table of sources, such as [{}.vms]", kind.as_str());
-    let entries = item.and_then(|item| item.entries(&what)).unwrap_or_default();
-    entries
-        .into_iter()
-        .filter_map(|entry| {
-            if !is_name(entry.name) {
-                return entry
-                    .error(format!("{:?} is not a name for a source", shorten(entry.name)))
-                    .at(entry.key)
-                    .help("a name has at most 63 letters, digits, \"-\" and \"_\"")
-                    .reject();
-            }
-            if entry.value.as_table().is_none() {
-                return entry
-                    .error(format!("{:?} must be a table", entry.name))
-                    .help(format!(
-                        "a source has a name of its own: write [{}.vms] above its keys",
-                        kind.as_str()
-                    ))
-                    .reject();
-            }
-            Some((SourceId { kind, name: entry.name.into() }, entry))
-        })
-        .collect()
+fn named_tables(item: Option<Item<'_>>, kind: SourceKind) -> Vec<(SourceId, Item<'_>)> {
+    let Some(item) = item else { return Vec::new() };
+    let entries = item.entries(&format!("a table of sources, such as [{}.vms]", kind.as_str()));
+    entries.unwrap_or_default().into_iter().filter_map(|entry| named_table(entry, kind).ok()).collect()
+}
+
+fn named_table(entry: Item<'_>, kind: SourceKind) -> Read<(SourceId, Item<'_>)> {
+    if !is_name(entry.name) {
+        return entry
+            .error(format!("{:?} is not a name for a source", shorten(entry.name)))
+            .at(entry.key)
+            .help("use at most 63 letters, digits, \"-\" and \"_\"")
+            .reject();
+    }
+    if entry.value.as_table().is_none() {
+        return entry
+            .error(format!("{:?} must be a table", entry.name))
+            .help(format!("a source has a name: write [{}.vms] above its keys", kind.as_str()))
+            .reject();
+    }
+    Ok((SourceId { kind, name: entry.name.into() }, entry))
 }
 
 fn is_name(text: &str) -> bool {
@@ -130,43 +139,41 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-fn consul(id: SourceId, item: Item<'_>, base: &PathBase) -> Option<ConsulSource> {
+fn consul(id: SourceId, item: Item<'_>, base: &PathBase) -> Read<ConsulSource> {
     let mut table = TableReader::new("[consul.NAME]", &item)?;
-    let address = match table.take("address") {
-        Some(item) => consul_address(item),
-        None => Some(ConsulSource::DEFAULT_ADDRESS.to_owned()),
-    };
-    let is_plain = address.as_ref().is_some_and(|address| address.starts_with("http:"));
-    let datacenter = table.take("datacenter").and_then(values::datacenter);
-    let token_file = table.take("token_file").and_then(|item| values::path(item, base));
+    let address = table.take("address").map_or(Ok(ConsulSource::DEFAULT_ADDRESS.to_owned()), consul_address);
+    let is_plain = address.as_ref().is_ok_and(|address| address.starts_with("http:"));
+    let datacenter = table.optional("datacenter", values::datacenter);
+    let token_file = table.optional("token_file", |item| values::path(item, base));
     let [ca, cert, key] = ["ca_file", "cert_file", "key_file"].map(|key| table.take(key));
     for file in [ca, cert, key].into_iter().flatten().filter(|_| is_plain) {
         file.error(format!("{:?} is for https only", file.name))
             .at(file.key)
-            .help("begin \"address\" with https://, or take this out")
+            .help("start \"address\" with https://, or remove this")
             .report();
     }
     let client_certificate = client_certificate(cert, key, base);
-    let wait =
-        table.take("wait").and_then(|item| duration(item, Duration::from_secs(1), ConsulSource::MAX_WAIT));
-    let max_connections = table
-        .take("max_connections")
-        .and_then(|item| item.number(1, u16::MAX.into()).and_then(|max| usize::try_from(max).ok()));
-    let stale = table.take("stale").and_then(|item| item.boolean());
-    let hour = Duration::from_secs(3600);
-    let max_lag = table.take("max_lag").and_then(|item| duration(item, Duration::from_millis(1), hour));
+    let wait = table
+        .read_or("wait", ConsulSource::DEFAULT_WAIT, |item| duration(item, MIN_WAIT, ConsulSource::MAX_WAIT));
+    let max_connections = table.read_or("max_connections", ConsulSource::DEFAULT_MAX_CONNECTIONS, |item| {
+        item.number(1, u16::MAX.into())
+    });
+    let stale = table.read_or("stale", true, |item| item.boolean());
+    let max_lag = table
+        .read_or("max_lag", ConsulSource::DEFAULT_MAX_LAG, |item| duration(item, MIN_MAX_LAG, MAX_MAX_LAG));
     table.finish();
-    Some(ConsulSource {
+    let ca_file = ca.map(|item| values::path(item, base)).transpose();
+    Ok(ConsulSource {
         id,
         address: address?,
-        datacenter,
-        token_file,
-        ca_file: ca.and_then(|item| values::path(item, base)),
-        client_certificate,
-        wait: wait.unwrap_or(ConsulSource::DEFAULT_WAIT),
-        max_connections: max_connections.unwrap_or(ConsulSource::DEFAULT_MAX_CONNECTIONS),
-        stale: stale.unwrap_or(true),
-        max_lag: max_lag.unwrap_or(ConsulSource::DEFAULT_MAX_LAG),
+        datacenter: datacenter?,
+        token_file: token_file?,
+        ca_file: ca_file?,
+        client_certificate: client_certificate?,
+        wait,
+        max_connections,
+        stale,
+        max_lag,
     })
 }
 
@@ -174,76 +181,64 @@ fn client_certificate(
     cert: Option<Item<'_>>,
     key: Option<Item<'_>>,
     base: &PathBase,
-) -> Option<(PathBuf, PathBuf)> {
+) -> Read<Option<(PathBuf, PathBuf)>> {
     match (cert, key) {
         (Some(cert), Some(key)) => {
-            let cert = values::path(cert, base);
-            Some((cert?, values::path(key, base)?))
+            let (cert, key) = (values::path(cert, base), values::path(key, base));
+            Ok(Some((cert?, key?)))
         }
         (Some(one), None) | (None, Some(one)) => {
             let other = if one.name == "cert_file" { "key_file" } else { "cert_file" };
-            one.error(format!("{:?} needs {other:?} beside it", one.name))
+            one.error(format!("{:?} needs {other:?}", one.name))
                 .at(one.key)
-                .help("a client shows a certificate and proves it with its key: write both, or neither")
+                .help("a client certificate comes with its key: write both, or neither")
                 .reject()
         }
-        (None, None) => None,
+        (None, None) => Ok(None),
     }
 }
 
-/// Reads Consul's base URL; a slash at its end is taken off.
-fn consul_address(item: Item<'_>) -> Option<String> {
-    const WHAT: &str = "Consul's URL, such as \"http://127.0.0.1:8500\"";
-    let text = item.text_as(WHAT)?;
+/// Reads Consul's base URL, without the slash at its end.
+fn consul_address(item: Item<'_>) -> Read<String> {
+    const EXPECTED: &str = "Consul's URL, such as \"http://127.0.0.1:8500\"";
+    let text = item.text_as(EXPECTED)?;
+    let draft = item.must_be(EXPECTED);
     if text.starts_with("unix:") {
-        return item
-            .must_be(WHAT)
-            .help("muster does not speak to Consul over a unix socket; use the agent's HTTP or HTTPS address")
-            .reject();
+        return draft.help("muster cannot use a unix socket; use the agent's HTTP or HTTPS address").reject();
     }
-    let draft = item.must_be(WHAT);
-    let Ok(url) = Url::parse(text).map_err(|error| error.to_string()) else {
-        return match Url::parse(&format!("http://{text}")) {
-            Ok(_) if !text.contains("://") => {
-                draft.help(format!("did you mean {:?}?", format!("http://{text}"))).reject()
-            }
-            _ => draft.reject(),
-        };
+    let with_scheme = || format!("did you mean {:?}?", format!("http://{text}"));
+    let has_scheme = text.contains("://");
+    let Ok(url) = Url::parse(text) else {
+        let is_host = !has_scheme && Url::parse(&format!("http://{text}")).is_ok();
+        return if is_host { draft.help(with_scheme()).reject() } else { draft.reject() };
     };
     if !matches!(url.scheme(), "http" | "https") {
-        let help = if text.contains("://") {
-            "its scheme is http or https".to_owned()
-        } else {
-            format!("did you mean {:?}?", format!("http://{text}"))
-        };
+        let help = if has_scheme { "the scheme is http or https".to_owned() } else { with_scheme() };
         return draft.help(help).reject();
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return draft.label("has a user or password").help("access is by token: see \"token_file\"").reject();
+        return draft.label("has a user or password").help("use a token: see \"token_file\"").reject();
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return draft.help("without \"?\" and \"#\": scheme, host, port and, if need be, a path").reject();
+        return draft.help("leave out \"?\" and \"#\": write scheme, host, port and path only").reject();
     }
-    Some(url.as_str().trim_end_matches('/').to_owned())
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-fn kubernetes(id: SourceId, item: Item<'_>, base: &PathBase) -> Option<KubernetesSource> {
+fn kubernetes(id: SourceId, item: Item<'_>, base: &PathBase) -> Read<KubernetesSource> {
     let mut table = TableReader::new("[kubernetes.NAME]", &item)?;
     let kubeconfig = table.take("kubeconfig");
     let context = table.take("context");
     if let (None, Some(context)) = (kubeconfig, context) {
         context
-            .error("\"context\" needs \"kubeconfig\" beside it")
+            .error("\"context\" needs \"kubeconfig\"")
             .at(context.key)
-            .help("without a kubeconfig the in-cluster service account is used, which has no contexts")
+            .help("without a kubeconfig muster uses the in-cluster service account, which has no contexts")
             .report();
     }
-    let identify_clients = table.take("identify_clients").and_then(|item| item.boolean());
+    let identify_clients = table.read_or("identify_clients", false, |item| item.boolean());
     table.finish();
-    Some(KubernetesSource {
-        id,
-        kubeconfig: kubeconfig.and_then(|item| values::path(item, base)),
-        context: context.and_then(|item| item.text()).map(str::to_owned),
-        identify_clients: identify_clients.unwrap_or(false),
-    })
+    let kubeconfig = kubeconfig.map(|item| values::path(item, base)).transpose();
+    let context = context.map(|item| item.text().map(str::to_owned)).transpose();
+    Ok(KubernetesSource { id, kubeconfig: kubeconfig?, context: context?, identify_clients })
 }

@@ -1,68 +1,73 @@
-//! `names` of a service: further names for some of its instances.
+//! Reads `names` of a service: additional names for some of its instances.
 
 use super::{
-    context::{NamespaceContext, ReferenceKind, note},
-    filter::{filter, takes_all},
+    context::{NamespaceContext, ReferenceKind},
+    filter::filter,
 };
 use crate::{
     config::{
         schema::{MemberRule, SubsetName},
-        toml::{Item, TableReader, shorten},
+        toml::{Item, Read, TableReader, shorten},
     },
     model::Name,
 };
 
-/// Reads a service's further names, in the order of their names.
-pub(super) fn names(item: Item<'_>, from: &[MemberRule], context: &NamespaceContext<'_>) -> Vec<SubsetName> {
-    let what = "a table of names, such as { \"v2.web\" = { labels = { version = \"v2\" } } }";
-    let mut names: Vec<_> = item
-        .entries(what)
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|entry| {
-            let name = name(entry, context);
-            let mut table = TableReader::new("a further name", &entry)?;
-            let filter = filter(&mut table, from, context);
-            // A misspelt key is reported as such.
-            let is_misspelt = table.keys().any(|key| key != "labels");
-            table.finish();
-            let filter = filter?;
-            if takes_all(&filter) && !is_misspelt {
-                return entry
-                    .error("a further name must say which instances it has")
-                    .label("says nothing")
-                    .help("such as { labels = { version = \"v2\" } }; for all of them write a service with \"alias\"")
-                    .reject();
-            }
-            Some(SubsetName { name: name?, filter })
-        })
-        .collect();
+/// Reads a service's subset names, sorted by name; leaves out those that are wrong.
+pub(super) fn subset_names(
+    item: Item<'_>,
+    from: &[MemberRule],
+    context: &NamespaceContext<'_>,
+) -> Vec<SubsetName> {
+    let expected = "a table of names, such as { \"v2.web\" = { labels = { version = \"v2\" } } }";
+    let entries = item.entries(expected).unwrap_or_default();
+    let mut names: Vec<_> =
+        entries.into_iter().filter_map(|entry| subset_name(entry, from, context).ok()).collect();
     names.sort_by_cached_key(|name| name.name.to_string());
     names
 }
 
+fn subset_name(entry: Item<'_>, from: &[MemberRule], context: &NamespaceContext<'_>) -> Read<SubsetName> {
+    let name = name(entry, context);
+    let mut table = TableReader::new("a subset name", &entry)?;
+    let filter = filter(&mut table, from, context);
+    // A misspelled key is an error of its own, and the filter is only empty because of it.
+    let is_misspelled = table.keys().any(|key| key != "labels");
+    table.finish();
+    let filter = filter?;
+    if filter.matches_all() && !is_misspelled {
+        return entry
+            .error("a subset name must say which instances it has")
+            .label("matches every instance")
+            .help(
+                "such as { labels = { version = \"v2\" } }; for all of them, write a service with \"alias\"",
+            )
+            .reject();
+    }
+    Ok(SubsetName { name: name?, filter })
+}
+
 /// Reads the key: one or two labels below the apex.
-fn name(entry: Item<'_>, context: &NamespaceContext<'_>) -> Option<Name> {
-    let bad = |label: String| {
+fn name(entry: Item<'_>, context: &NamespaceContext<'_>) -> Read<Name> {
+    let bad = |label: &str| {
         entry
-            .error(format!("{:?} is not a further name", shorten(entry.name)))
+            .error(format!("{:?} is not a subset name", shorten(entry.name)))
             .at(entry.key)
             .label(label)
-            .help("it is one or two labels below the namespace, in quotes, such as \"v2.web\"")
+            .help("use one or two labels below the namespace, in quotes, such as \"v2.web\"")
             .reject()
     };
     if entry.name.split('.').count() > 2 {
-        return bad("it has more than two labels".to_owned());
+        return bad("has more than two labels");
     }
     // RFC 2782: such labels are those of SRV names, which services and their ports have.
     if entry.name.split('.').any(|label| label.starts_with('_')) {
-        return bad("a label begins with \"_\"".to_owned());
+        return bad("a label begins with \"_\"");
     }
     match context.apex.join(entry.name) {
         Ok(name) => {
-            note(entry, entry.key, entry.name, ReferenceKind::Further(name.clone()), context);
-            Some(name)
+            context.refer_by_key(entry, ReferenceKind::Subset(name.clone()));
+            Ok(name)
         }
-        Err(error) => bad(error.to_string()),
+        Err(error) => bad(&error.to_string()),
     }
 }

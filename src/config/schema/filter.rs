@@ -19,6 +19,13 @@ pub struct InstanceFilter {
     pub locality: Option<Arc<str>>,
 }
 
+impl InstanceFilter {
+    /// Whether every instance matches.
+    pub fn matches_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl fmt::Display for InstanceFilter {
     /// Writes `version=v2, of consul.vms, datacenter dc2`; `all instances` where nothing narrows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

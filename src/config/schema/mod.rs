@@ -1,7 +1,7 @@
 //! The validated configuration: what the rest of the program may rely on.
 
 mod access;
-mod answers;
+mod answer_settings;
 mod cache;
 mod check;
 mod filter;
@@ -16,7 +16,7 @@ mod service;
 mod sources;
 
 pub use access::{AccessSettings, Cookies, OverLimit, ResponseLimit};
-pub use answers::{AnswerOrder, AnswerSettings, Near, Nearness, WhenAllUnhealthy};
+pub use answer_settings::{AnswerOrder, AnswerSettings, Near, Nearness, WhenAllUnhealthy};
 pub use cache::CacheSettings;
 pub use check::{CheckKind, HealthCheck, HttpCheck};
 pub use filter::{ClientFilter, InstanceFilter};

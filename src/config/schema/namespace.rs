@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{answers::AnswerSettings, pattern::matches, service::ServiceDefinition};
+use super::{answer_settings::AnswerSettings, pattern::matches, service::ServiceDefinition};
 use crate::model::{Import, Name, SourceId};
 
 /// A namespace: one file under `zones`.
@@ -81,7 +81,7 @@ impl ImportRule {
     }
 
     /// Tells whether a service that the import brings can have this name, in lower case as names are looked up.
-    pub(in crate::config) fn could_bring(&self, label: &str) -> bool {
+    pub(in crate::config) fn can_bring(&self, label: &str) -> bool {
         let takes = |pattern: &String| matches(&pattern.to_ascii_lowercase(), label);
         self.include.iter().any(takes) && !self.exclude.iter().any(|pattern| matches(pattern, label))
     }

@@ -1,7 +1,7 @@
 //! `[services.NAME]`: one name and where its instances come from.
 
 use super::{
-    answers::AnswerSettings,
+    answer_settings::AnswerSettings,
     filter::InstanceFilter,
     member::MemberRule,
     routing::{Failover, Route},

@@ -390,7 +390,9 @@ fn an_http_check_has_all_of_its_keys() {
 fn state_is_read_with_a_warning() {
     let loaded = load_texts("state = \"last\"\n", "namespace = \"shop\"").expect("good");
     assert_eq!((loaded.warnings.warnings(), loaded.warnings.errors()), (1, 0), "{}", loaded.warnings);
-    assert!(loaded.warnings.diagnostics().iter().all(|one| one.message().starts_with("not applied yet: ")));
+    assert!(
+        loaded.warnings.diagnostics().iter().all(|one| one.message().starts_with("not implemented yet: "))
+    );
     assert_eq!(loaded.config.state, Some(PathBuf::from("last")));
 }
 
@@ -401,7 +403,10 @@ fn a_namespace_that_hides_a_service_is_warned_of() {
     let files = [("muster.toml".into(), String::new()), ("b.toml".into(), outer), ("c.toml".into(), inner)];
     let warnings = load_from(&files).expect("good").warnings;
     assert_eq!(warnings.diagnostics().len(), 1, "{warnings}");
-    assert_eq!(warnings.diagnostics()[0].message(), "the namespace \"a.shop\" hides a service of that name");
+    assert_eq!(
+        warnings.diagnostics()[0].message(),
+        "the namespace \"a.shop\" hides the service of that name"
+    );
 }
 
 #[test]
@@ -423,8 +428,8 @@ fn suffixes_of_our_own_names_are_warned_of() {
         let told = warnings.to_string();
         assert_eq!(warnings.diagnostics().len(), usize::from(owner.is_some()), "{suffix}: {told}");
         if let Some(owner) = owner {
-            assert!(told.contains("nobody is asked for names below") && told.contains(owner), "{told}");
-            assert_eq!(warnings.diagnostics()[0].place().line, 3);
+            assert!(told.contains("is ever forwarded") && told.contains(owner), "{told}");
+            assert_eq!(warnings.diagnostics()[0].position().line, 3);
         }
     }
 }

@@ -125,7 +125,7 @@ fn a_zone_folder_that_is_named_must_be_there() {
 fn the_default_zone_folder_may_be_missing() {
     let folder = folder(&[("muster.toml", b"")]);
     let warnings = load_in(&folder).expect("a warning only").warnings;
-    let place = warnings.diagnostics()[0].place();
+    let place = warnings.diagnostics()[0].position();
     assert_eq!((place.line, place.column, warnings.warnings()), (1, 1, 1), "{warnings}");
 }
 

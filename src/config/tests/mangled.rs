@@ -101,7 +101,7 @@ fn look(server: &str, zone: &str) -> Result<(), TestCaseError> {
     };
     let texts = [("muster.toml", server), ("zones/shop.toml", zone)];
     for one in report.diagnostics() {
-        let place = one.place();
+        let place = one.position();
         let text = texts.iter().find(|(path, _)| PathBuf::from(path) == place.file);
         let text = text.ok_or_else(|| TestCaseError::fail(format!("{place}")))?.1;
         let line = text.split('\n').nth(place.line - 1);

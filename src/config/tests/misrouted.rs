@@ -20,13 +20,13 @@ fn refused(keys: &str, more: &str) -> String {
 #[case("[{ split = [{ labels = {} }] }]", "a route's group needs \"weight\"")]
 #[case(
     "[{ split = [{ labels = { v = 1 }, weight = 1 }, { weight = 1 }] }]",
-    "\"v\" must be a text in quotes|write numbers"
+    "\"v\" must be a string in quotes|quote numbers"
 )]
 #[case("[{ split = [{ weight = 1, strict = 1 }] }]", "\"strict\" must be true or false")]
 #[case("[{ split = [{ weight = 1, wieght = 2 }] }]", "did you mean \"weight\"?")]
 #[case(
     "[{ split = [{ weight = 1 }, { labels = { v = \"2\" }, weight = 1 }] }]",
-    "3:22|a group beside others must say which|version notin (v1,v2)"
+    "3:22|one of several groups must say which|version notin (v1,v2)"
 )]
 #[case("[{ client = {}, split = [{ weight = 1 }] }]", "did you mean \"clients\"?")]
 #[case(
@@ -40,20 +40,20 @@ fn refused(keys: &str, more: &str) -> String {
 )]
 #[case(
     "[{ clients = { service = 1 }, split = [{ weight = 1 }] }, { clients = { cidr = 1 }, split = [{ weight = 1 }] }]",
-    "\"service\" must be a service's name|\"cidr\" must be a network"
+    "\"service\" must be the name of a service|\"cidr\" must be a network"
 )]
 #[case("[{ clients = { service = \"a b\" }, split = [{ weight = 1 }] }]", "the character ' ' is not allowed")]
 #[case(
     "[{ clients = { service = \"wbe\" }, split = [{ weight = 1 }] }]",
-    "there is no service \"wbe\" in the namespace \"shop\"; did you mean \"web\"?"
+    "unknown service \"wbe\" in the namespace \"shop\"; did you mean \"web\"?"
 )]
 #[case(
     "[{ clients = { service = \"api\" }, split = [{ weight = 1 }] }]",
-    "there is no service \"api\" in the namespace \"shop\"|[services.NAME] or [[import]]"
+    "unknown service \"api\" in the namespace \"shop\"|[services.NAME] or [[import]]"
 )]
 #[case(
     "[{ clients = { service = \"web.elsewhere\" }, split = [{ weight = 1 }] }]",
-    "no namespace that has the service \"web.elsewhere\"|as one label"
+    "no namespace has the service \"web.elsewhere\"|as one label"
 )]
 #[case(
     "[{ clients = { service = \"www\" }, split = [{ weight = 1 }] }]",
@@ -61,21 +61,21 @@ fn refused(keys: &str, more: &str) -> String {
 )]
 #[case(
     "[{ clients = { cidr = \"10.0.0.1/8\" }, split = [{ weight = 1 }] }]",
-    "the network is \"10.0.0.0/8\""
+    "write \"10.0.0.0/8\" for the network"
 )]
 #[case("[{ clients = { cidr = [] }, split = [{ weight = 1 }] }]", "\"cidr\" must have at least one network")]
 #[case("[{ clients = { kube_namespace = \"A\" }, split = [{ weight = 1 }] }]", "a Kubernetes name")]
 #[case(
     "[{ split = [{ weight = 1 }] }, { split = [{ weight = 2 }] }]",
-    "can never match|3:11: that one is for every client"
+    "this route never matches|3:11: this route is for every client"
 )]
 #[case(
     "[{ split = [{ weight = 1 }] }, { clients = { locality = \"a\" }, split = [{ weight = 1 }] }]",
-    "can never match"
+    "this route never matches"
 )]
 #[case(
     "[{ clients = { locality = \"a\" }, split = [{ weight = 1 }] }, { clients = { locality = \"a\" }, split = [{ weight = 1 }] }]",
-    "can never match|the same clients"
+    "this route never matches|the same clients"
 )]
 fn in_routes(#[case] routes: &str, #[case] words: &str) {
     let text = refused(&format!("routes = {routes}"), "[services.www]\nalias = \"web\"");
@@ -84,23 +84,20 @@ fn in_routes(#[case] routes: &str, #[case] words: &str) {
 }
 
 #[rstest]
-#[case("{ source = \"ek\" }", "there is no source \"ek\"; did you mean \"eks\"?")]
-#[case(
-    "{ source = \"other\" }",
-    "there is no source \"other\"; the sources are \"vms\", \"eks\" and \"static\""
-)]
+#[case("{ source = \"ek\" }", "unknown source \"ek\"; did you mean \"eks\"?")]
+#[case("{ source = \"other\" }", "unknown source \"other\"; the sources are \"vms\", \"eks\" and \"static\"")]
 #[case("{ source = 1 }", "\"source\" must be the name of a source")]
-#[case("{ consul = \"eks\" }", "there is no consul source \"eks\"")]
-#[case("{ kubernetes = \"vms\" }", "there is no kubernetes source \"vms\"")]
+#[case("{ consul = \"eks\" }", "unknown consul source \"eks\"")]
+#[case("{ kubernetes = \"vms\" }", "unknown kubernetes source \"vms\"")]
 #[case("{ consul = \"vms\", kubernetes = \"eks\" }", "one source, not both \"consul\" and \"kubernetes\"")]
 #[case(
     "{ source = \"vms\", consul = \"vms\" }",
-    "one source, not both \"source\" and \"consul\"|one of the keys is enough"
+    "one source, not both \"source\" and \"consul\"|use one of the keys"
 )]
-#[case("{ selector = \"\" }", "would take every instance")]
+#[case("{ selector = \"\" }", "would match every instance")]
 #[case("{ selector = \"a in b\" }", "3:32|before the values")]
-#[case("{ datacenter = \"a b\" }", "\"datacenter\" must be a datacenter's name")]
-#[case("{ locality = 1 }", "\"locality\" must be a text")]
+#[case("{ datacenter = \"a b\" }", "\"datacenter\" must be the name of a datacenter")]
+#[case("{ locality = 1 }", "\"locality\" must be a string")]
 #[case("{ label = { v = \"1\" } }", "unknown key \"label\" in a failover tier; did you mean \"labels\"?")]
 #[case("\"eks\"", "\"failover\" must be a table")]
 fn in_a_filter(#[case] filter: &str, #[case] words: &str) {
@@ -111,9 +108,9 @@ fn in_a_filter(#[case] filter: &str, #[case] words: &str) {
 #[case(
     "kubernetes.vms",
     "vms",
-    "two sources \"vms\": consul.vms and kubernetes.vms|say which: consul = \"vms\" or kubernetes = \"vms\""
+    "\"vms\" is the name of two sources, consul.vms and kubernetes.vms|write consul = \"vms\" or kubernetes = \"vms\""
 )]
-#[case("consul.static", "static", "two sources \"static\"|rename the other one")]
+#[case("consul.static", "static", "\"static\" is the name of two sources|rename the other one")]
 fn a_name_of_two_sources_is_not_enough(#[case] table: &str, #[case] name: &str, #[case] words: &str) {
     let server = format!("[consul.vms]\n[kubernetes.eks]\n[{table}]\n");
     assert_error(
@@ -126,65 +123,65 @@ fn a_name_of_two_sources_is_not_enough(#[case] table: &str, #[case] name: &str, 
 #[case("failover = []", "\"failover\" must have at least one tier")]
 #[case(
     "failover = [{ }, { source = \"eks\" }]",
-    "3:18|this tier can never have an instance|3:13: that one takes all"
+    "3:18|this tier never has an instance|3:13: this tier takes them all"
 )]
-#[case("failover = [{ locality = \"a\" }, { locality = \"a\" }]", "this tier can never have an instance")]
-#[case("min_healthy = 2", "\"min_healthy\" needs \"failover\" beside it")]
-#[case("hold_down = \"1s\"", "\"hold_down\" needs \"failover\" beside it")]
+#[case("failover = [{ locality = \"a\" }, { locality = \"a\" }]", "this tier never has an instance")]
+#[case("min_healthy = 2", "\"min_healthy\" needs \"failover\"")]
+#[case("hold_down = \"1s\"", "\"hold_down\" needs \"failover\"")]
 #[case(
     "failover = [{ }]\nmin_healthy = 0",
-    "\"min_healthy\" must be a number from 1 to 65535, or a part from \"1%\" to \"100%\"; found the number 0"
+    "\"min_healthy\" must be a number from 1 to 65535, or a share from \"1%\" to \"100%\"; found the number 0"
 )]
-#[case("failover = [{ }]\nmin_healthy = \"0%\"", "found the text \"0%\"")]
-#[case("failover = [{ }]\nmin_healthy = \"101%\"", "found the text \"101%\"")]
-#[case("failover = [{ }]\nmin_healthy = \"2\"", "write 2 for so many, or \"2%\" for a part")]
-#[case("failover = [{ }]\nhold_down = 30", "with a unit, such as \"30s\"")]
+#[case("failover = [{ }]\nmin_healthy = \"0%\"", "found the string \"0%\"")]
+#[case("failover = [{ }]\nmin_healthy = \"101%\"", "found the string \"101%\"")]
+#[case("failover = [{ }]\nmin_healthy = \"2\"", "write 2 for a count, or \"2%\" for a share")]
+#[case("failover = [{ }]\nhold_down = 30", "add a unit, such as \"30s\"")]
 #[case("failover = [{ }]\nhold_down = \"25h\"", "a duration from \"0s\" to \"1d\"")]
-#[case("panic_threshold = 101", "\"panic_threshold\" must be percent from 0 to 100")]
+#[case("panic_threshold = 101", "\"panic_threshold\" must be a percentage from 0 to 100")]
 #[case("panic_threshold = \"50\"", "write \"50%\" or 50")]
 #[case("panic_threshold = 0.5", "found the number 0.5")]
 #[case("order = \"rotating\"", "\"rotate\", \"random\" or \"weighted\"")]
 #[case("prefer = \"zones\"", "did you mean \"zone\"?")]
-#[case("prefer = \"zone\"\nspill_below = 0", "\"spill_below\" must be percent from 1 to 100")]
+#[case("prefer = \"zone\"\nspill_below = 0", "\"spill_below\" must be a percentage from 1 to 100")]
 #[case("spill_below = 50", "\"spill_below\" needs \"prefer\"")]
 #[case("prefer = \"none\"\nspill_below = 50", "\"spill_below\" needs \"prefer\"")]
 #[case("prefer = \"zones\"\nspill_below = 50", "did you mean \"zone\"?")]
 #[case("txt = 1", "\"txt\" must be true or false")]
-#[case("alias = \"a.example\"", "a service with \"alias\" has no \"from\"")]
+#[case("alias = \"a.example\"", "a service with \"alias\" cannot have \"from\"")]
 #[case("names = []", "\"names\" must be a table of names")]
-#[case("names = { v2 = { } }", "a further name must say which instances it has")]
-#[case("names = { v2 = { labels = { } } }", "a further name must say which instances it has")]
+#[case("names = { v2 = { } }", "a subset name must say which instances it has")]
+#[case("names = { v2 = { labels = { } } }", "a subset name must say which instances it has")]
 #[case("names = { v2 = { lables = { } } }", "did you mean \"labels\"?")]
-#[case(
-    "names = { \"a.b.c\" = { locality = \"a\" } }",
-    "3:11|is not a further name; it has more than two labels"
-)]
+#[case("names = { \"a.b.c\" = { locality = \"a\" } }", "3:11|is not a subset name; has more than two labels")]
 #[case("names = { \"_http._tcp\" = { locality = \"a\" } }", "a label begins with \"_\"")]
 #[case("names = { \"a b\" = { locality = \"a\" } }", "the character ' ' is not allowed")]
-#[case("names = { \"Web\" = { locality = \"a\" } }", "the further name \"Web\" is a service's")]
+#[case("names = { \"Web\" = { locality = \"a\" } }", "the subset name \"Web\" is also the name of a service")]
 #[case(
     "names = { \"v2\" = { locality = \"a\" }, \"V2\" = { locality = \"a\" } }",
-    "the further name \"V2\" is there twice|3:11: first here"
+    "duplicate subset name \"V2\"|3:11: first defined here"
 )]
 fn in_a_service(#[case] keys: &str, #[case] words: &str) {
     assert_error(&refused(keys, ""), words);
 }
 
 #[rstest]
-#[case("alias = \"wbe\"", "there is no service \"wbe\" in the namespace \"shop\"; did you mean \"web\"?")]
-#[case("alias = \"www\"", "an alias of itself")]
-#[case("alias = \"www2\"", "\"www2.shop\" is an alias itself|name what that one stands for: \"web.shop\"")]
-#[case("alias = \"shop-a\"", "\"shop-a.shop\" is an import's|from = [{ consul = ... }]")]
-#[case("alias = \"a.other\"", "stays in its namespace|\"a.other\" is in the namespace \"other\"")]
-#[case("alias = \"x.a.other\"", "stays in its namespace")]
-#[case("alias = \"v2.shop\"", "there is no service \"v2.shop\" in the namespace \"shop\"")]
-#[case("alias = \"shop.\"", "there is no service \"shop\" in the namespace \"shop\"")]
+#[case("alias = \"wbe\"", "unknown service \"wbe\" in the namespace \"shop\"; did you mean \"web\"?")]
+#[case("alias = \"www\"", "the alias leads to itself")]
+#[case("alias = \"www2\"", "\"www2.shop\" is itself an alias|write that alias's target: \"web.shop\"")]
+#[case("alias = \"shop-a\"", "\"shop-a.shop\" can only come from an import|from = [{ consul = ... }]")]
+#[case(
+    "alias = \"a.other\"",
+    "must lead to a service of its own namespace|\"a.other\" is in the namespace \"other\""
+)]
+#[case("alias = \"x.a.other\"", "must lead to a service of its own namespace")]
+#[case("alias = \"v2.shop\"", "unknown service \"v2.shop\" in the namespace \"shop\"")]
+#[case("alias = \"shop.\"", "unknown service \"shop\" in the namespace \"shop\"")]
 #[case("alias = \".\"", "\"alias\" must be the name of another service")]
 #[case("alias = \"a b.example\"", "the character ' ' is not allowed")]
 #[case("alias = 1", "\"alias\" must be the name of another service")]
-#[case("alias = \"web\"\nroutes = []", "a service with \"alias\" has no \"routes\"")]
-#[case("alias = \"web\"\nfailover = []", "a service with \"alias\" has no \"failover\"")]
-#[case("alias = \"web\"\nnames = {}", "a service with \"alias\" has no \"names\"")]
+#[case("alias = \"web\"\nroutes = []", "a service with \"alias\" cannot have \"routes\"")]
+#[case("alias = \"web\"\nfailover = []", "a service with \"alias\" cannot have \"failover\"")]
+#[case("alias = \"web\"\nnames = {}", "a service with \"alias\" cannot have \"names\"")]
 #[case("ailas = \"web\"", "unknown key \"ailas\" in [services.NAME]; did you mean \"alias\"?")]
 fn in_an_alias(#[case] keys: &str, #[case] words: &str) {
     let more = format!(
@@ -207,7 +204,7 @@ fn in_an_alias(#[case] keys: &str, #[case] words: &str) {
 #[case("locality = [{ zone = \"a\", cidr = [] }]", "\"cidr\" must have at least one network")]
 #[case(
     "locality = [{ zone = \"a\", cidr = \"10.0.0.0/8\" }, { zone = \"b\", cidr = \"10.0.0.0/8\" }]",
-    "\"10.0.0.0/8\" is there twice"
+    "duplicate network \"10.0.0.0/8\""
 )]
 #[case(
     "locality = [{ zone = \"a\", region = \"x\" }, { zone = \"a\", region = \"y\" }]",

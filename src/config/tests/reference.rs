@@ -54,9 +54,9 @@ fn examples() -> Vec<(&'static str, &'static str)> {
 #[test]
 fn the_reference_has_every_key_and_no_other() {
     let files = [("muster.toml".into(), SERVER.to_owned()), ("shop.toml".into(), ZONE.to_owned())];
-    let log = DiagnosticSink::default();
-    read_texts(&files, None, &log);
-    let known = log.known.into_inner();
+    let sink = DiagnosticSink::default();
+    read_texts(&files, None, &sink);
+    let known = sink.known.into_inner();
     let documented = documented();
     let missing: Vec<_> = known.difference(&documented).collect();
     let unknown: Vec<_> = documented.difference(&known).collect();

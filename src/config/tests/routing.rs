@@ -131,9 +131,9 @@ fn clients_may_be_of_a_namespace_that_is_read_later_and_of_an_import() {
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     assert_error(
         &errors(load_from(&files(&routes.replace("shop-b", "shop-x")))),
-        "there is no service \"shop-x\"",
+        "unknown service \"shop-x\"",
     );
-    let words = "no service \"aa.other\" in the namespace \"other\"; did you mean \"a.other\"?";
+    let words = "unknown service \"aa.other\" in the namespace \"other\"; did you mean \"a.other\"?";
     assert_error(&errors(load_from(&files(&routes.replace("a.other", "aa.other")))), words);
 }
 
@@ -268,7 +268,7 @@ locality = [
     "routes = [{ split = [{ locality = \"a\", weight = 1 }, { locality = \"a\", weight = 2 }] }]",
     "two groups of one split have the same instances"
 )]
-#[case("names = { v2 = { consul = \"other\" } }", "no instance of this service is from consul.other")]
+#[case("names = { v2 = { consul = \"other\" } }", "this service has no instances from consul.other")]
 fn what_does_nothing_is_warned_of(#[case] keys: &str, #[case] words: &str) {
     let loaded =
         load_texts("[consul.vms]\n[consul.other]\n[kubernetes.eks]", &zone(keys, "")).expect("a warning");
@@ -282,5 +282,8 @@ fn a_namespace_that_hides_a_further_name_is_warned_of() {
     let outer = ("a.toml".into(), zone("names = { v2 = { locality = \"a\" } }", ""));
     let warnings =
         load_from(&[("muster.toml".into(), super::SERVER.to_owned()), outer, inner]).expect("good").warnings;
-    assert_eq!(warnings.diagnostics()[0].message(), "the namespace \"v2.shop\" hides a service of that name");
+    assert_eq!(
+        warnings.diagnostics()[0].message(),
+        "the namespace \"v2.shop\" hides the service of that name"
+    );
 }

@@ -1,34 +1,37 @@
-//! Durations as people write them: `300ms`, `5s`, `1h30m`.
+//! Durations as users write them: `300ms`, `5s`, `1h30m`.
+//!
+//! Rejected: jiff, which prints 365 days as `8760h` and reads `1.5s`, `5 s`, negative and ISO 8601
+//! durations as well, where the reference promises one form.
 
 use std::time::Duration;
 
-use super::table::Item;
+use super::{sink::Read, table::Item};
 
-/// Units and their length in milliseconds, longest first.
+/// The units and their lengths in milliseconds, longest first.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Reads a duration within `min..=max`.
-pub(in crate::config) fn duration(item: Item<'_>, min: Duration, max: Duration) -> Option<Duration> {
-    let what = format!("a duration from {:?} to {:?}", show_duration(min), show_duration(max));
+pub(in crate::config) fn duration(item: Item<'_>, min: Duration, max: Duration) -> Read<Duration> {
+    let expected = format!("a duration from {:?} to {:?}", format_duration(min), format_duration(max));
     let Some(text) = item.value.as_str() else {
-        let draft = item.must_be(&what);
+        let draft = item.must_be(&expected);
         return match item.value.as_integer() {
-            Some(number) => draft.help(format!("with a unit, such as \"{}s\"", number.as_str())).reject(),
+            Some(number) => draft.help(format!("add a unit, such as \"{}s\"", number.as_str())).reject(),
             None => draft.reject(),
         };
     };
-    match parse(text) {
-        Ok(duration) if (min..=max).contains(&duration) => Some(duration),
-        Ok(_) => item.must_be(&what).reject(),
-        Err(why) => item.must_be(&what).help(why).reject(),
+    match parse_duration(text) {
+        Ok(duration) if (min..=max).contains(&duration) => Ok(duration),
+        Ok(_) => item.must_be(&expected).reject(),
+        Err(help) => item.must_be(&expected).help(help).reject(),
     }
 }
 
 /// Reads one or more numbers with units, such as `1h30m`.
 ///
 /// # Errors
-/// What to write instead, for people.
-pub(in crate::config) fn parse(text: &str) -> Result<Duration, String> {
+/// What to write instead, as advice to the user.
+pub(in crate::config) fn parse_duration(text: &str) -> Result<Duration, String> {
     const FORM: &str = "a whole number and a unit (ms, s, m, h or d), such as \"5s\" or \"1h30m\"";
     let mut milliseconds: u64 = 0;
     let mut rest = text.trim();
@@ -55,14 +58,14 @@ pub(in crate::config) fn parse(text: &str) -> Result<Duration, String> {
             .ok()
             .and_then(|number| number.checked_mul(length))
             .and_then(|part| milliseconds.checked_add(part))
-            .ok_or_else(|| "it is too long".to_owned())?;
+            .ok_or_else(|| "the duration is too long".to_owned())?;
         rest = next;
     }
     Ok(Duration::from_millis(milliseconds))
 }
 
-/// Writes a duration as [`parse`] reads it, in the longest unit that it is a whole number of.
-pub(in crate::config) fn show_duration(duration: Duration) -> String {
+/// Writes a duration as [`parse_duration`] reads it, in the longest unit that divides it.
+pub(in crate::config) fn format_duration(duration: Duration) -> String {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if milliseconds == 0 {
         return "0s".to_owned();
@@ -91,7 +94,7 @@ mod tests {
     #[case("1m500ms", 60_500)]
     #[case("0s", 0)]
     fn it_reads_numbers_with_units(#[case] text: &str, #[case] milliseconds: u64) {
-        assert_eq!(parse(text), Ok(Duration::from_millis(milliseconds)));
+        assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)));
     }
 
     #[rstest]
@@ -106,24 +109,24 @@ mod tests {
     #[case("99999999999999999999s")]
     #[case("999999999999999999d")]
     fn anything_else_is_refused(#[case] text: &str) {
-        assert!(parse(text).is_err(), "{text}");
+        assert!(parse_duration(text).is_err(), "{text}");
     }
 
     #[test]
     fn a_number_alone_is_told_to_take_a_unit() {
-        assert_eq!(parse("5"), Err("add a unit, such as \"5s\"".into()));
+        assert_eq!(parse_duration("5"), Err("add a unit, such as \"5s\"".into()));
     }
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_back(milliseconds in 0u64..1_000_000_000_000) {
+        fn formatted_durations_parse_back(milliseconds in 0u64..1_000_000_000_000) {
             let duration = Duration::from_millis(milliseconds);
-            prop_assert_eq!(parse(&show_duration(duration)), Ok(duration));
+            prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
         }
 
         #[test]
         fn no_text_panics(text in ".{0,40}") {
-            let _ = parse(&text);
+            let _ = parse_duration(&text);
         }
     }
 }

@@ -1,18 +1,34 @@
-//! A walk over TOML tables that knows where everything stands, and what is wrong with it.
+//! TOML with places: where every value stands, which keys were read, and what is wrong.
+//!
+//! ```text
+//!  SourceFile ──▶ Item, TableReader ──▶ values, duration, percent ──▶ Read<T>
+//!  text, lines    key, value, spans     strings to names, times …       │
+//!                        │                                              │
+//!                        └────────▶ Scope ─▶ Draft ─▶ DiagnosticSink ◀──┘ Reported
+//!                                                          │
+//!                                                          ▼
+//!                                                     Diagnostics: sorted, drawn
+//! ```
+//!
+//! The folder knows TOML, not muster's tables: it imports [`crate::model`] for the types of values and
+//! neither the readers nor the schema. Serde was rejected: it stops at the first error and has no
+//! place for it.
 
-mod diagnostic;
+mod diagnostics;
 mod duration;
-mod log;
 mod percent;
+mod sink;
+mod source_file;
 mod table;
 pub(super) mod values;
 mod words;
 
-pub(super) use diagnostic::{Cause, SourceFile, Span};
-pub use diagnostic::{Diagnostic, Diagnostics, Position, Severity};
-pub(super) use duration::{duration, show_duration};
-pub(super) use log::{DiagnosticSink, Draft, Scope};
-pub(super) use percent::{percent, percent_of_text};
-pub(super) use table::{Item, TableReader, given};
-pub(super) use values::PathBase;
-pub(super) use words::{list, nearest, shorten};
+pub(super) use diagnostics::Cause;
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub(super) use duration::{duration, format_duration};
+pub(super) use percent::{parse_percent, percent};
+pub(super) use sink::{DiagnosticSink, Draft, Read, Scope};
+pub use source_file::Position;
+pub(super) use source_file::{SourceFile, Span};
+pub(super) use table::{Item, TableReader};
+pub(super) use words::{list, shorten};

@@ -1,31 +1,15 @@
-//! Text for people: what was found, what may have been meant.
+//! Words of diagnostics.
 
 /// The beginning of a long text.
 pub(in crate::config) fn shorten(text: &str) -> String {
     const MAX: usize = 60;
     match text.char_indices().nth(MAX) {
-        Some((at, _)) => format!("{}...", text.get(..at).unwrap_or_default()),
+        Some((at, _)) => {
+            debug_assert!(text.is_char_boundary(at), "char_indices gives boundaries");
+            format!("{}...", text.get(..at).unwrap_or_default())
+        }
         None => text.to_owned(),
     }
-}
-
-/// The candidate that `text` was most probably meant to be.
-pub(in crate::config) fn nearest<'c>(
-    text: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
-    const MAX: usize = 100;
-    if text.len() > MAX {
-        return None;
-    }
-    let text = text.to_lowercase();
-    candidates
-        .into_iter()
-        .filter(|candidate| candidate.len() <= MAX)
-        .map(|candidate| (strsim::damerau_levenshtein(&text, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= (text.len().min(candidate.len()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 /// The words in quotes, such as `"a", "b" and "c"`.
