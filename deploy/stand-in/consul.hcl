@@ -1,3 +1,3 @@
 # /etc/consul.d/muster.hcl; then: consul reload
-# Consul's DNS port asks muster for every name outside of Consul's own domain.
+# Consul's DNS port forwards every name outside Consul's own domain to muster.
 recursors = ["127.0.0.1:53"]

@@ -1,5 +1,5 @@
-# Route 53 Resolver: names of these namespaces leave the VPC through the outbound endpoint to muster.
-# muster must let the endpoint's addresses ask: [access] allow.
+# Route 53 Resolver: names of these namespaces go from the VPC through the outbound endpoint to muster.
+# Let the endpoint's addresses query muster: [access] allow.
 variable "resolver_endpoint_id" {
   type        = string
   description = "ID of the outbound endpoint, such as rslvr-out-0123456789abcdef0"
@@ -7,7 +7,7 @@ variable "resolver_endpoint_id" {
 
 variable "vpc_ids" {
   type        = set(string)
-  description = "VPCs that are to resolve these names"
+  description = "VPCs that resolve these names"
 }
 
 locals {

@@ -5,6 +5,7 @@
 //! new configuration changes while all of it runs is in `reload.rs`.
 
 mod reload;
+mod serial;
 mod sources;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -28,6 +29,7 @@ use tracing::{error, info};
 
 use self::{
     reload::{Command, Reloader},
+    serial::serial,
     sources::Sources,
 };
 use crate::{
@@ -290,10 +292,4 @@ fn hint(address: SocketAddr) -> String {
         }
         _ => ": is it an address of this machine, and is the port free?".to_owned(),
     }
-}
-
-/// The SOA serial: the time of start, in seconds (RFC 1912 section 2.2 allows any that grows).
-fn serial() -> u32 {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    u32::try_from(seconds & u64::from(u32::MAX)).unwrap_or(0)
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use super::{Configuration, load, print};
+use super::{configuration::ConfigArgs, output::print};
 use crate::{
     config::{
         AccessSettings, Alias, Config, KubernetesObjects, Location, MemberRule, Namespace, ServiceDefinition,
@@ -11,8 +11,8 @@ use crate::{
     model::{Network, Target},
 };
 
-pub(super) fn run(configuration: &Configuration) -> ExitCode {
-    match load(configuration) {
+pub(super) fn run(configuration: &ConfigArgs) -> ExitCode {
+    match configuration.load() {
         Ok((loaded, location)) => {
             print(&describe(&loaded.config, &location));
             ExitCode::SUCCESS
@@ -21,19 +21,19 @@ pub(super) fn run(configuration: &Configuration) -> ExitCode {
     }
 }
 
-/// What would be served, for people.
+/// Summarizes the configuration.
 fn describe(config: &Config, location: &Location) -> String {
     let mut text = match location {
         Location::File(path) => format!("{}: valid\n", path.display()),
-        Location::Demo => "no configuration found: the bundled demo\n".to_owned(),
+        Location::Demo => "no configuration found: using the bundled demo\n".to_owned(),
     };
     for address in &config.listen.dns {
-        let _ = writeln!(text, "answers on {address} (UDP, TCP)");
+        let _ = writeln!(text, "listens on {address} (UDP, TCP)");
     }
     if let Some(admin) = config.listen.admin {
-        let _ = writeln!(text, "admin on {admin} (HTTP)");
+        let _ = writeln!(text, "admin port {admin} (HTTP)");
     }
-    let _ = writeln!(text, "for {}", describe_clients(&config.access.allow));
+    let _ = writeln!(text, "allows {}", describe_clients(&config.access.allow));
     for source in &config.consul {
         let _ = writeln!(text, "source {}: {}", source.id, source.address);
     }
@@ -41,12 +41,12 @@ fn describe(config: &Config, location: &Location) -> String {
         let from = source
             .kubeconfig
             .as_ref()
-            .map_or_else(|| "the cluster that it runs in".to_owned(), |path| path.display().to_string());
-        let who = if source.identify_clients { ", and who asks from its pods" } else { "" };
-        let _ = writeln!(text, "source {}: {from}{who}", source.id);
+            .map_or_else(|| "the cluster that muster runs in".to_owned(), |path| path.display().to_string());
+        let clients = if source.identify_clients { ", identifies clients by pod" } else { "" };
+        let _ = writeln!(text, "source {}: {from}{clients}", source.id);
     }
     for network in &config.reverse {
-        let _ = writeln!(text, "reverse names of {network}");
+        let _ = writeln!(text, "reverse zone of {network}");
     }
     for forward in &config.forward {
         let upstreams: Vec<_> = forward.upstreams.iter().map(ToString::to_string).collect();
@@ -58,7 +58,7 @@ fn describe(config: &Config, location: &Location) -> String {
     text
 }
 
-/// Who may ask, with the words that stand for several networks.
+/// The networks that may query, by the configuration's words where one stands for several.
 fn describe_clients(networks: &[Network]) -> String {
     let words: [(&str, &[Network]); 2] =
         [("any", &AccessSettings::ANY), ("private", &AccessSettings::PRIVATE)];
@@ -71,7 +71,7 @@ fn describe_clients(networks: &[Network]) -> String {
         }
     }
     parts.extend(rest.iter().map(Network::to_string));
-    if parts.is_empty() { "nobody".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() { "no client".to_owned() } else { parts.join(", ") }
 }
 
 fn describe_namespace(namespace: &Namespace, text: &mut String) {
@@ -84,8 +84,8 @@ fn describe_namespace(namespace: &Namespace, text: &mut String) {
     );
     let width = namespace.services.iter().map(|s| s.name.to_string().len()).max().unwrap_or(0);
     for service in &namespace.services {
-        for (place, line) in describe_service(service).iter().enumerate() {
-            let name = if place == 0 { service.name.to_string() } else { String::new() };
+        for (index, line) in describe_service(service).iter().enumerate() {
+            let name = if index == 0 { service.name.to_string() } else { String::new() };
             let _ = writeln!(text, "  {name:width$}  {line}");
         }
     }
@@ -93,11 +93,11 @@ fn describe_namespace(namespace: &Namespace, text: &mut String) {
         let exclude = if import.exclude.is_empty() {
             String::new()
         } else {
-            format!(" but {}", import.exclude.join(", "))
+            format!(" except {}", import.exclude.join(", "))
         };
         let _ = writeln!(
             text,
-            "  *.{}: services of {} named {}{exclude}",
+            "  *.{}: services of {} matching {}{exclude}",
             namespace.apex,
             import.source,
             import.include.join(", ")
@@ -105,11 +105,11 @@ fn describe_namespace(namespace: &Namespace, text: &mut String) {
     }
 }
 
-/// A line for each of its members, and one for each thing that decides between them.
+/// A line for each member, route, failover list and subset name.
 fn describe_service(service: &ServiceDefinition) -> Vec<String> {
     let mut lines = match &service.alias {
         Some(Alias::Service(name)) => vec![format!("alias of {name}")],
-        Some(Alias::External(name)) => vec![format!("alias of {name}, as a CNAME")],
+        Some(Alias::External(name)) => vec![format!("alias of {name} (CNAME)")],
         None => service.from.iter().map(describe_member).collect(),
     };
     for route in &service.routes {
@@ -128,13 +128,13 @@ fn describe_service(service: &ServiceDefinition) -> Vec<String> {
     if let Some(failover) = &service.failover {
         let tiers: Vec<_> = failover.tiers.iter().map(ToString::to_string).collect();
         lines.push(format!(
-            "failover: {} (needs {} healthy, returns after {:?})",
+            "failover: {} (needs {} healthy, hold-down {:?})",
             tiers.join("; then "),
             failover.min_healthy,
             failover.hold_down
         ));
     }
-    lines.extend(service.names.iter().map(|name| format!("name {}: {}", name.name, name.filter)));
+    lines.extend(service.names.iter().map(|name| format!("subset name {}: {}", name.name, name.filter)));
     lines
 }
 
@@ -153,7 +153,7 @@ fn describe_member(rule: &MemberRule) -> String {
             }
         },
         SourceQuery::Static(member) => {
-            let places: Vec<String> = member
+            let endpoints: Vec<String> = member
                 .instances
                 .iter()
                 .map(|instance| match &instance.target {
@@ -169,7 +169,7 @@ fn describe_member(rule: &MemberRule) -> String {
                 || "not probed".to_owned(),
                 |check| format!("probed every {:?}", check.interval),
             );
-            format!("static: {} ({check})", places.join("; "))
+            format!("static: {} ({check})", endpoints.join("; "))
         }
     }
 }
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_described_by_the_words_that_stand_for_them() {
+    fn networks_are_described_by_the_configurations_words() {
         let one: Network = "203.0.113.0/24".parse().unwrap();
         assert_eq!(describe_clients(&AccessSettings::PRIVATE), "private networks");
         assert_eq!(
@@ -187,7 +187,7 @@ mod tests {
             "private networks, 203.0.113.0/24"
         );
         assert_eq!(describe_clients(&AccessSettings::ANY), "any networks");
-        assert_eq!(describe_clients(&[]), "nobody");
+        assert_eq!(describe_clients(&[]), "no client");
     }
 
     const SERVER: &str =
@@ -211,7 +211,7 @@ alias = "mail.example"
 "#;
 
     #[test]
-    fn who_gets_which_instances_is_in_the_summary() {
+    fn the_summary_has_sources_routes_and_names() {
         let files = [("muster.toml".into(), SERVER.to_owned()), ("shop.toml".into(), ZONE.to_owned())];
         let loaded = crate::config::load_from(&files).unwrap_or_else(|report| panic!("{report}"));
         let text = describe(&loaded.config, &Location::File("muster.toml".into()));

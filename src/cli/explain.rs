@@ -3,25 +3,24 @@
 use std::{fmt::Write as _, net::IpAddr, process::ExitCode};
 
 use super::{
-    admin_port::Server,
-    output::{Output, reading},
-    print,
-    table::{Cell, Paint, Style, Table, age, clean},
+    admin_port::AdminPort,
+    output::{OutputArgs, parse_page, print},
+    table::{BOLD, Cell, DIM, GREEN, PLAIN, RED, Table, YELLOW, age, clean, endpoint, health_style, styled},
 };
 use crate::model::{
-    Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_ALL,
-    GivenAnswer, InstanceReport, NameKind,
+    Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService,
+    FOR_EVERY_CLIENT, GivenAnswer, InstanceReport, NameKind,
 };
 
-/// What is to be explained.
+/// The query to explain.
 #[derive(Debug, clap::Args)]
-pub(super) struct Question {
-    /// The name that is asked for, such as web.shop
+pub(super) struct ExplainArgs {
+    /// The name to query, such as web.shop
     name: String,
-    /// The type of records that is asked for
+    /// The record type to query
     #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "A")]
     qtype: String,
-    /// Who would ask: an IP address
+    /// The client's IP address
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     client: IpAddr,
     /// How many instances to list at most
@@ -29,61 +28,65 @@ pub(super) struct Question {
     limit: usize,
 }
 
-pub(super) fn run(question: &Question, server: &Server, output: &Output) -> ExitCode {
-    let Question { name, qtype, client, limit } = question;
+pub(super) fn run(query: &ExplainArgs, server: &AdminPort, output: &OutputArgs) -> ExitCode {
+    let ExplainArgs { name, qtype, client, limit } = query;
     let (client, limit) = (client.to_string(), limit.to_string());
     let parameters = [("name", name.as_str()), ("type", qtype), ("client", &client), ("limit", &limit)];
-    let text = server.get("v1/explain", &parameters).and_then(|json| match output.json {
-        true => Ok(json),
-        false => reading(&json).map(|explained| render(&explained, output.paint())),
-    });
-    match text {
-        Ok(text) => {
-            print(&text);
+    let json = match server.get("v1/explain", &parameters) {
+        Ok(json) => json,
+        Err(code) => return code,
+    };
+    if output.json {
+        print(&json);
+        return ExitCode::SUCCESS;
+    }
+    match parse_page(&json) {
+        Ok(explained) => {
+            output.print_styled(&render(&explained));
             ExitCode::SUCCESS
         }
         Err(code) => code,
     }
 }
 
-/// All of it for people.
-fn render(explained: &Explained, paint: Paint) -> String {
+/// The explanation as styled text.
+fn render(explained: &Explained) -> String {
     let mut text = format!(
-        "{} {}, asked by {}\n",
-        paint.paint(Style::Bold, &clean(&explained.name)),
+        "{} {}, queried by {}\n",
+        styled(BOLD, &clean(&explained.name)),
         clean(&explained.qtype),
         explained.client.address
     );
     let style = match explained.kind {
-        NameKind::NxDomain | NameKind::NotSynced | NameKind::External => Style::Yellow,
-        _ => Style::Plain,
+        NameKind::NxDomain | NameKind::NotSynced | NameKind::External => YELLOW,
+        _ => PLAIN,
     };
     let mut facts = Table::plain();
     let mut fact = |name: &str, style, value: String| {
-        facts.row(vec![Cell::new(Style::Dim, name), Cell::new(style, value)]);
+        facts.row(vec![Cell::new(DIM, name), Cell::new(style, value)]);
     };
-    fact("found", style, explained.note.clone());
-    fact("client", Style::Plain, client(&explained.client));
+    fact("kind", style, explained.note.clone());
+    fact("client", PLAIN, client(&explained.client));
     if let Some(service) = &explained.service {
-        fact("service", Style::Plain, service_line(service));
+        fact("service", PLAIN, service_line(service));
         for route in &service.routes {
-            let style = if route.matched { Style::Plain } else { Style::Dim };
+            let style = if route.matched { PLAIN } else { DIM };
             fact(&format!("route {}", route.number), style, route_line(route));
             for group in &route.groups {
-                fact(&format!("  group {}", group.number), Style::Plain, group_line(group));
+                fact(&format!("  group {}", group.number), PLAIN, group_line(group));
             }
         }
     }
-    text += &facts.draw(2, paint);
+    text += &facts.draw(2);
     if let Some(service) = &explained.service
         && !service.instances.is_empty()
     {
         text.push('\n');
-        text += &instances(service, paint);
+        text += &instances(service);
     }
-    if let Some(answer) = &explained.answer {
+    if let Some(given) = &explained.answer {
         text.push('\n');
-        text += &given(answer, explained.service.as_ref(), paint);
+        text += &answer(given, explained.service.as_ref());
     }
     text
 }
@@ -95,11 +98,11 @@ fn client(client: &ExplainedClient) -> String {
     });
     let known: Vec<_> = known.collect();
     let mut text = match known.len() {
-        0 => "not known here as an instance".to_owned(),
-        _ => format!("is {}", known.join(" or ")),
+        0 => "not known as an instance".to_owned(),
+        _ => format!("known as {}", known.join(" or ")),
     };
     if client.ambiguous {
-        text += "; they share the address, so where they differ it matches nothing";
+        text += "; ambiguous: they share the address, and only some of them would match";
     }
     if let Some(zone) = &client.zone {
         let _ = write!(text, "; in zone {zone}, region {}", client.region.as_deref().unwrap_or("unknown"));
@@ -109,26 +112,25 @@ fn client(client: &ExplainedClient) -> String {
 
 fn service_line(explained: &ExplainedService) -> String {
     let ExplainedService { service, ttl, order, max_answers, accept, .. } = explained;
-    format!(
-        "{service}: TTL {ttl}, order {order}, at most {max_answers} records, accepts {}",
-        accept.join(" and ")
-    )
+    let accept = accept.join(" and ");
+    format!("{service}: TTL {ttl}, order {order}, at most {max_answers} records, accepts {accept}")
 }
 
 fn route_line(route: &ExplainedRoute) -> String {
     let matches = if route.matched { "matches" } else { "no" };
     let mut text = format!("for {}: {matches}", route.clients);
-    if route.why != FOR_ALL {
-        let _ = write!(text, ", {}", route.why);
+    if route.why != FOR_EVERY_CLIENT {
+        let _ = write!(text, " ({})", route.why);
     }
     if route.failed_open && route.matched {
-        text += "; nothing is fit, so it fails open";
+        text += "; no instance is eligible, so it fails open";
     }
     text
 }
 
 fn group_line(group: &ExplainedGroup) -> String {
-    const SHOWN: usize = 8;
+    /// Records that one line lists.
+    const MAX_RECORDS: usize = 8;
     let mut text = format!("{} % to {}", group.share, group.filter);
     let weight = group.weight;
     let _ = write!(text, " (weight {weight}{})", if group.strict { ", strict" } else { "" });
@@ -136,43 +138,44 @@ fn group_line(group: &ExplainedGroup) -> String {
         let _ = write!(text, ", tier {tier}");
     }
     if let Some(seconds) = group.hold_down_seconds {
-        let _ = write!(text, " held for {seconds} s more");
+        let _ = write!(text, " held for another {seconds} s");
     }
     if let Some(near) = &group.near {
         let _ = write!(text, ", near: {near}");
     }
     if group.in_panic {
-        text += ", panics: too few are fit";
+        text += ", in panic: too few are eligible";
     }
     if !group.records.is_empty() {
-        let shown: Vec<_> = group.records.iter().take(SHOWN).map(String::as_str).collect();
-        let _ = write!(text, ": {}", shown.join(", "));
+        let listed: Vec<_> = group.records.iter().take(MAX_RECORDS).map(String::as_str).collect();
+        let _ = write!(text, ": {}", listed.join(", "));
     }
-    if group.records.len() > SHOWN {
-        let _ = write!(text, " and {} more", group.records.len() - SHOWN);
+    if group.records.len() > MAX_RECORDS {
+        let _ = write!(text, " and {} more", group.records.len() - MAX_RECORDS);
     }
     text
 }
 
-fn instances(service: &ExplainedService, paint: Paint) -> String {
-    let names = ["INSTANCE", "AT", "ANSWERED", "STATE", "AGE", "WEIGHT", "GROUP", "TIER", "SOURCE", "WHY"];
+fn instances(service: &ExplainedService) -> String {
+    let names =
+        ["INSTANCE", "ADDRESS", "ANSWERED", "HEALTH", "AGE", "WEIGHT", "GROUP", "TIER", "SOURCE", "WHY"];
     let has_groups = service.routes.iter().any(|route| route.groups.len() > 1);
-    let mut table = Table::with_head(&names);
+    let mut table = Table::with_header(&names);
     for instance in &service.instances {
         table.row(instance_row(instance, has_groups));
         if instance.reports.len() > 1 {
             instance.reports.iter().for_each(|report| table.row(report_row(report)));
         }
     }
-    let mut text = table.draw(0, paint);
+    let mut text = table.draw(0);
     if service.omitted > 0 {
-        let _ = writeln!(text, "and {} more: ask for them with --limit", service.omitted);
+        let _ = writeln!(text, "and {} more; raise --limit to list them", service.omitted);
     }
     text
 }
 
 fn instance_row(instance: &ExplainedInstance, has_groups: bool) -> Vec<Cell> {
-    let style = |style| if instance.answered { style } else { Style::Dim };
+    let style = |style| if instance.answered { style } else { DIM };
     let number = |number: Option<usize>| number.map(|number| number.to_string()).unwrap_or_default();
     let age_of = instance.reports.iter().filter(|report| report.health == instance.health);
     let answered = if instance.answered { "yes" } else { "no" };
@@ -181,25 +184,22 @@ fn instance_row(instance: &ExplainedInstance, has_groups: bool) -> Vec<Cell> {
         reports => format!("{} reports", reports.len()),
     };
     vec![
-        Cell::new(style(Style::Bold), &instance.label),
-        Cell::new(style(Style::Plain), at(&instance.addresses, instance.host.as_deref(), instance.port)),
-        Cell::new(style(Style::Plain), answered),
-        // The state keeps its colour: it is why.
-        Cell::new(Style::of_health(&instance.health), &instance.health),
-        Cell::new(
-            style(Style::Plain),
-            age_of.map(|report| report.age_seconds).min().map(age).unwrap_or_default(),
-        ),
-        Cell::new(style(Style::Plain), instance.weight.to_string()),
-        Cell::new(style(Style::Plain), if has_groups { number(instance.group) } else { String::new() }),
-        Cell::new(style(Style::Plain), number(instance.tier)),
-        Cell::new(style(Style::Plain), source),
-        Cell::new(style(Style::Plain), why_besides_health(instance)),
+        Cell::new(style(BOLD), &instance.label),
+        Cell::new(style(PLAIN), endpoint(&instance.addresses, instance.host.as_deref(), instance.port)),
+        Cell::new(style(PLAIN), answered),
+        // In color even when the rest is dim: the health is the usual reason.
+        Cell::new(health_style(&instance.health), &instance.health),
+        Cell::new(style(PLAIN), age_of.map(|report| report.age_seconds).min().map(age).unwrap_or_default()),
+        Cell::new(style(PLAIN), instance.weight.to_string()),
+        Cell::new(style(PLAIN), if has_groups { number(instance.group) } else { String::new() }),
+        Cell::new(style(PLAIN), number(instance.tier)),
+        Cell::new(style(PLAIN), source),
+        Cell::new(style(PLAIN), reason_besides_health(instance)),
     ]
 }
 
-/// Why it is answered or not; the state is said beside it.
-fn why_besides_health(instance: &ExplainedInstance) -> &str {
+/// The reason without the health at its beginning, which has a column of its own.
+fn reason_besides_health(instance: &ExplainedInstance) -> &str {
     let besides = instance.why.strip_prefix(instance.health.as_str());
     let besides = besides.and_then(|rest| rest.strip_prefix([':', ';']).or(rest.is_empty().then_some("")));
     besides.unwrap_or(&instance.why).trim_start()
@@ -207,12 +207,12 @@ fn why_besides_health(instance: &ExplainedInstance) -> &str {
 
 /// One of several reports, below their instance.
 fn report_row(report: &InstanceReport) -> Vec<Cell> {
-    let dim = |text: String| Cell::new(Style::Dim, text);
+    let dim = |text: String| Cell::new(DIM, text);
     vec![
         dim(format!("  {}", report.id)),
-        dim(at(&report.addresses, report.host.as_deref(), report.port)),
+        dim(endpoint(&report.addresses, report.host.as_deref(), report.port)),
         dim(String::new()),
-        Cell::new(Style::of_health(&report.health), &report.health),
+        Cell::new(health_style(&report.health), &report.health),
         dim(age(report.age_seconds)),
         dim(report.weight.to_string()),
         dim(String::new()),
@@ -222,40 +222,26 @@ fn report_row(report: &InstanceReport) -> Vec<Cell> {
     ]
 }
 
-/// Where an instance is.
-pub(super) fn at(addresses: &[IpAddr], host: Option<&str>, port: u16) -> String {
-    let port = if port == 0 { String::new() } else { format!(":{port}") };
-    let one = |address: &IpAddr| match address {
-        IpAddr::V4(address) => format!("{address}{port}"),
-        IpAddr::V6(address) if port.is_empty() => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]{port}"),
-    };
-    match host {
-        Some(host) => format!("{host}{port}"),
-        None => addresses.iter().map(one).collect::<Vec<_>>().join(" "),
-    }
-}
-
-fn given(answer: &GivenAnswer, service: Option<&ExplainedService>, paint: Paint) -> String {
+fn answer(answer: &GivenAnswer, service: Option<&ExplainedService>) -> String {
     let (style, code) = match answer.code.as_deref() {
-        Some("NOERROR") if answer.answers.is_empty() => (Style::Yellow, "NOERROR without records (NODATA)"),
-        Some("NOERROR") => (Style::Green, "NOERROR"),
-        Some(code) => (Style::Red, code),
-        None => (Style::Red, "none"),
+        Some("NOERROR") if answer.answers.is_empty() => (YELLOW, "NOERROR without records (NODATA)"),
+        Some("NOERROR") => (GREEN, "NOERROR"),
+        Some(code) => (RED, code),
+        None => (RED, "none"),
     };
-    let mut text = format!("{} {}", paint.paint(Style::Bold, "ANSWER"), paint.paint(style, &clean(code)));
+    let mut text = format!("{} {}", styled(BOLD, "ANSWER"), styled(style, &clean(code)));
     if let Some(why) = &answer.why {
         let _ = write!(text, ": {}", clean(why));
     }
     if answer.truncated {
-        text += ", truncated: the client comes back over TCP";
+        text += ", truncated: the client retries over TCP";
     }
     text.push('\n');
     for record in &answer.answers {
         let _ = writeln!(text, "  {}", clean(record));
     }
     for record in answer.authority.iter().chain(&answer.additional) {
-        let _ = writeln!(text, "{}", paint.paint(Style::Dim, &format!("  {}", clean(record))));
+        let _ = writeln!(text, "{}", styled(DIM, &format!("  {}", clean(record))));
     }
     if answer.answers.is_empty() {
         return text;
@@ -265,18 +251,17 @@ fn given(answer: &GivenAnswer, service: Option<&ExplainedService>, paint: Paint)
     });
     if let Some(service) = service.filter(|_| records > 1) {
         let next = match service.order.as_str() {
-            "rotate" => "The next answer begins one further.",
-            "weighted" => "The first record follows the weights from answer to answer.",
+            "rotate" => "The next answer starts one record later.",
+            "weighted" => "The first record rotates by weight.",
             _ => "Each answer is shuffled.",
         };
         let has_split =
             service.routes.iter().any(|route| route.groups.iter().filter(|g| g.share > 0.0).count() > 1);
-        let split = if has_split { " Each is from one group, by the groups' shares." } else { "" };
-        let _ = writeln!(text, "{}", paint.paint(Style::Dim, &format!("{next}{split}")));
+        let split = if has_split { " Each answer comes from one group, chosen by weight." } else { "" };
+        let _ = writeln!(text, "{}", styled(DIM, &format!("{next}{split}")));
     }
     text
 }
 
 #[cfg(test)]
-#[path = "explain_tests.rs"]
 mod tests;

@@ -8,15 +8,15 @@ use std::{
 use reqwest::{Method, StatusCode};
 
 use super::{
-    admin_port::{Server, send},
-    fail, print,
+    admin_port::{AdminPort, send},
+    output::{fail, print},
 };
 
-pub(super) fn run(server: &Server) -> ExitCode {
+pub(super) fn run(server: &AdminPort) -> ExitCode {
     let mut url = match server.find() {
         Ok(url) => url,
         Err(code) => {
-            let _ = writeln!(io::stderr(), "\nmuster: nothing was sent: the server goes on as it is");
+            let _ = writeln!(io::stderr(), "\nmuster: reload not requested; the server is unchanged");
             return code;
         }
     };
@@ -30,7 +30,7 @@ pub(super) fn run(server: &Server) -> ExitCode {
             let _ = write!(io::stderr(), "{text}");
             ExitCode::from(2)
         }
-        Ok((status, text)) => fail(&anyhow::anyhow!("the admin port answers {status}: {}", text.trim())),
+        Ok((status, text)) => fail(&anyhow::anyhow!("the admin port returned {status}: {}", text.trim())),
         Err(error) => fail(&error),
     }
 }

@@ -1,101 +1,62 @@
-//! Tables for people: aligned, coloured on a terminal, and within a width.
+//! Tables for terminals: aligned, styled, and at most [`WIDTH`] columns wide.
+//!
+//! Text is never cut: names are meant to be copied. Rejected: comfy-table. It wraps every column that
+//! has no room, and cannot move columns to a line below.
 
-use std::{
-    env,
-    io::{self, IsTerminal},
-};
+use std::net::IpAddr;
 
-use clap::ColorChoice;
+use anstyle::{AnsiColor, Style};
 
-/// How wide lines get before their last cell is wrapped.
+/// The width at which the last cell of a line is wrapped, in characters.
 pub(super) const WIDTH: usize = 100;
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
 
-/// What a wrapped cell needs to be legible.
+/// The width that a wrapped cell needs to be legible.
 const LEGIBLE: usize = 24;
 
-/// How far what stands below its line is moved in.
+/// The indentation of columns that are moved to a line below.
 const INDENT: usize = 4;
 
-/// What something looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
-    Plain,
-    Bold,
-    Dim,
-    Green,
-    Yellow,
-    Red,
-}
+pub(super) const PLAIN: Style = Style::new();
+pub(super) const BOLD: Style = Style::new().bold();
+pub(super) const DIM: Style = Style::new().dimmed();
+pub(super) const GREEN: Style = AnsiColor::Green.on_default();
+pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default();
+pub(super) const RED: Style = AnsiColor::Red.on_default();
 
-impl Style {
-    /// What a state of health looks like.
-    pub(super) fn of_health(health: &str) -> Self {
-        match health {
-            "healthy" => Self::Green,
-            "warning" | "unknown" => Self::Yellow,
-            "unhealthy" => Self::Red,
-            _ => Self::Dim,
-        }
+/// The color of a state of health.
+pub(super) fn health_style(health: &str) -> Style {
+    match health {
+        "healthy" => GREEN,
+        "warning" | "unknown" => YELLOW,
+        "unhealthy" => RED,
+        _ => DIM,
     }
 }
 
-/// Paints text, or does not.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Paint(bool);
-
-impl Paint {
-    /// Whether to colour what goes to standard output: by what is asked for, else if that is a terminal and `NO_COLOR` is not
-    /// set (<https://no-color.org>).
-    pub(super) fn new(choice: ColorChoice) -> Self {
-        Self(match choice {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto => {
-                io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            }
-        })
-    }
-
-    #[cfg(test)]
-    pub(super) const fn always(always: bool) -> Self {
-        Self(always)
-    }
-
-    pub(super) fn paint(self, style: Style, text: &str) -> String {
-        let code = match style {
-            Style::Bold => "1",
-            Style::Dim => "2",
-            Style::Red => "31",
-            Style::Green => "32",
-            Style::Yellow => "33",
-            Style::Plain => "",
-        };
-        if !self.0 || code.is_empty() || text.is_empty() {
-            return text.to_owned();
-        }
-        format!("\x1b[{code}m{text}\x1b[0m")
-    }
+/// Wraps a text in the codes of a style; an empty text stays empty.
+pub(super) fn styled(style: Style, text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("{style}{text}{style:#}") }
 }
 
-/// A cell: a text and what it looks like.
+/// A text with its style.
 #[derive(Clone, Debug)]
 pub(super) struct Cell(Style, String);
 
 impl Cell {
-    /// A text from outside is cleaned: a terminal would obey what is in it.
+    /// Makes a cell; control characters in `text` are replaced, since a terminal would obey them.
     pub(super) fn new(style: Style, text: impl AsRef<str>) -> Self {
         Self(style, clean(text.as_ref()))
     }
 
     pub(super) fn plain(text: impl AsRef<str>) -> Self {
-        Self::new(Style::Plain, text)
+        Self::new(PLAIN, text)
     }
 }
 
-/// Without control characters.
+/// Replaces control characters by spaces.
 pub(super) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -104,28 +65,28 @@ pub(super) fn clean(text: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<Vec<Cell>>,
-    has_head: bool,
+    has_header: bool,
 }
 
 impl Table {
-    /// A table without a line of names at its top.
+    /// Makes a table without a header.
     pub(super) fn plain() -> Self {
         Self::default()
     }
 
-    /// A table whose columns have names.
-    pub(super) fn with_head(names: &[&str]) -> Self {
-        let head = names.iter().map(|name| Cell::new(Style::Bold, name)).collect();
-        Self { rows: vec![head], has_head: true }
+    /// Makes a table with a header.
+    pub(super) fn with_header(names: &[&str]) -> Self {
+        let header = names.iter().map(|name| Cell::new(BOLD, name)).collect();
+        Self { rows: vec![header], has_header: true }
     }
 
     pub(super) fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }
 
-    /// Draws the table, each line behind `indent` spaces; columns with nothing in them are left out. The last cell is wrapped
-    /// where the others leave it room to be read; else what does not fit goes to a line of its own.
-    pub(super) fn draw(&self, indent: usize, paint: Paint) -> String {
+    /// Draws the table, indented by `indent` spaces; empty columns are left out. The last cell is
+    /// wrapped where the others leave it room, else the columns that do not fit go to a line below.
+    pub(super) fn draw(&self, indent: usize) -> String {
         let columns = self.columns();
         let whole: usize = columns.iter().map(|(_, width)| width + GAP).sum();
         let Some(((_, last), others)) = columns.split_last() else { return String::new() };
@@ -139,22 +100,22 @@ impl Table {
         let (line, below) = columns.split_at(split);
         let mut text = String::new();
         for (number, row) in self.rows.iter().enumerate() {
-            text += &draw_line(row, line, indent, paint);
-            // One column alone needs no name.
-            if number > 0 || !self.has_head || below.len() > 1 {
-                text += &draw_line(row, below, indent + INDENT, paint);
+            text += &draw_line(row, line, indent);
+            // A single column needs no header.
+            if number > 0 || !self.has_header || below.len() > 1 {
+                text += &draw_line(row, below, indent + INDENT);
             }
         }
         text
     }
 
-    /// The columns that have something in them, with the width of each.
+    /// The columns that are not empty: index and width.
     fn columns(&self) -> Vec<(usize, usize)> {
         let length =
             |row: &Vec<Cell>, column| row.get(column).map_or(0, |cell: &Cell| cell.1.chars().count());
         let widest =
             |rows: &[Vec<Cell>], column| rows.iter().map(|row| length(row, column)).max().unwrap_or(0);
-        let body = self.rows.get(usize::from(self.has_head)..).unwrap_or_default();
+        let body = self.rows.get(usize::from(self.has_header)..).unwrap_or_default();
         (0..self.rows.iter().map(Vec::len).max().unwrap_or(0))
             .filter(|column| widest(body, *column) > 0)
             .map(|column| (column, widest(&self.rows, column)))
@@ -162,19 +123,19 @@ impl Table {
     }
 }
 
-/// Draws some cells of a row, the last of them wrapped; nothing, if they are empty.
-fn draw_line(row: &[Cell], columns: &[(usize, usize)], indent: usize, paint: Paint) -> String {
+/// Draws some cells of a row, the last one wrapped; nothing if all are empty.
+fn draw_line(row: &[Cell], columns: &[(usize, usize)], indent: usize) -> String {
     let mut line = " ".repeat(indent);
     let mut at = indent;
     for (number, (column, width)) in columns.iter().enumerate() {
         let Some(Cell(style, cell)) = row.get(*column) else { break };
         if number + 1 < columns.len() {
-            line += &paint.paint(*style, cell);
+            line += &styled(*style, cell);
             line += &" ".repeat(width.saturating_sub(cell.chars().count()) + GAP);
             at += width + GAP;
         } else {
             let parts = wrap(cell, WIDTH.saturating_sub(at));
-            let parts: Vec<_> = parts.iter().map(|part| paint.paint(*style, part)).collect();
+            let parts: Vec<_> = parts.iter().map(|part| styled(*style, part)).collect();
             line += &parts.join(&format!("\n{:at$}", ""));
         }
     }
@@ -182,7 +143,8 @@ fn draw_line(row: &[Cell], columns: &[(usize, usize)], indent: usize, paint: Pai
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// Breaks a text at its spaces into lines of at most `width`, if that is legible; a long word stays whole.
+/// Breaks a text at spaces into lines of at most `width` characters, but no less than [`LEGIBLE`];
+/// a long word stays whole.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(LEGIBLE);
     let mut lines = vec![String::new()];
@@ -201,7 +163,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A span of seconds in two or three characters: `5s`, `12m`, `3h`, `40d`.
+/// A number of seconds, shortened: `5s`, `12m`, `3h`, `40d`.
 pub(super) fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -211,39 +173,57 @@ pub(super) fn age(seconds: u64) -> String {
     }
 }
 
+/// The addresses or the host of an instance, with the port unless it is 0.
+pub(super) fn endpoint(addresses: &[IpAddr], host: Option<&str>, port: u16) -> String {
+    let port = if port == 0 { String::new() } else { format!(":{port}") };
+    let with_port = |address: &IpAddr| match address {
+        IpAddr::V4(address) => format!("{address}{port}"),
+        IpAddr::V6(address) if port.is_empty() => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]{port}"),
+    };
+    match host {
+        Some(host) => format!("{host}{port}"),
+        None => addresses.iter().map(with_port).collect::<Vec<_>>().join(" "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn columns_are_aligned_and_empty_ones_left_out() {
-        let mut table = Table::with_head(&["NAME", "TIER", "WHY"]);
-        table.row(vec![Cell::plain("a"), Cell::plain(""), Cell::plain("x")]);
-        table.row(vec![Cell::new(Style::Red, "longer"), Cell::plain(""), Cell::plain("y\x1b[2J")]);
-        let expected = "  NAME    WHY\n  a       x\n  longer  y [2J\n";
-        assert_eq!(table.draw(2, Paint::always(false)), expected);
-        assert!(table.draw(2, Paint::always(true)).contains("  \x1b[31mlonger\x1b[0m  y [2J"));
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
     }
 
     #[test]
-    fn the_last_cell_is_wrapped_below_itself() {
+    fn columns_align_and_empty_ones_are_left_out() {
+        let mut table = Table::with_header(&["NAME", "TIER", "WHY"]);
+        table.row(vec![Cell::plain("a"), Cell::plain(""), Cell::plain("x")]);
+        table.row(vec![Cell::new(RED, "longer"), Cell::plain(""), Cell::plain("y\x1b[2J")]);
+        let expected = "  NAME    WHY\n  a       x\n  longer  y [2J\n";
+        assert_eq!(plain(&table.draw(2)), expected);
+        assert!(table.draw(2).contains("  \x1b[31mlonger\x1b[0m  y [2J"));
+    }
+
+    #[test]
+    fn the_last_cell_wraps_below_itself() {
         let mut table = Table::plain();
         table.row(vec![Cell::plain("name"), Cell::plain("word ".repeat(30).trim())]);
-        let text = table.draw(0, Paint::always(false));
+        let text = plain(&table.draw(0));
         assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
         assert!(text.lines().nth(1).unwrap().starts_with("      word"), "{text}");
     }
 
     #[test]
-    fn what_does_not_fit_goes_to_a_line_of_its_own() {
-        let mut table = Table::with_head(&["NAME", "SOURCE", "WHY"]);
+    fn columns_without_room_go_to_a_line_below() {
+        let mut table = Table::with_header(&["NAME", "SOURCE", "WHY"]);
         let name = "n".repeat(90);
         table.row(vec![
             Cell::plain(&name),
             Cell::plain("kubernetes.eks"),
             Cell::plain("word ".repeat(25).trim()),
         ]);
-        let text = table.draw(0, Paint::always(false));
+        let text = plain(&table.draw(0));
         assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[..3], ["NAME", "    SOURCE          WHY", name.as_str()], "{text}");

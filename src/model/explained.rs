@@ -106,8 +106,8 @@ pub struct ExplainedService {
     pub omitted: usize,
 }
 
-/// Why a route matches that asks for nothing.
-pub const FOR_ALL: &str = "it is for all";
+/// The reason why a route without a client condition matches.
+pub const FOR_EVERY_CLIENT: &str = "it is for every client";
 
 /// One route of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

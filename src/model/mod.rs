@@ -19,7 +19,7 @@ mod update;
 
 pub use explained::{
     ApiError, Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute,
-    ExplainedService, FOR_ALL, GivenAnswer, InstancePage, InstanceReport, KnownAs, ListedError,
+    ExplainedService, FOR_EVERY_CLIENT, GivenAnswer, InstancePage, InstanceReport, KnownAs, ListedError,
     ListedInstance, ListedService, ListedSource, ListedWatches, NameKind, ServicePage, SourceList,
 };
 pub use health::{Health, HealthSet};

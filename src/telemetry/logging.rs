@@ -1,7 +1,8 @@
 //! Logs: to stderr, as text or as JSON, one line an event.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 
+use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// The filter where nothing is said.
@@ -37,8 +38,8 @@ pub fn init(filter: Option<&str>, json: bool) -> Result<(), LogError> {
     let done = if json {
         registry.with(layer.json().flatten_event(true).with_current_span(false)).try_init()
     } else {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        registry.with(layer.with_ansi(io::stderr().is_terminal() && !no_color)).try_init()
+        let has_color = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+        registry.with(layer.with_ansi(has_color)).try_init()
     };
     done.map_err(|_| LogError::Again)
 }

@@ -17,8 +17,8 @@ use crate::{
     },
     config::ClientFilter,
     model::{
-        ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_ALL, Instance, Member, Name,
-        NameKind,
+        ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_EVERY_CLIENT, Instance,
+        Member, Name, NameKind,
     },
     policy::{self, Candidate, CandidateTarget, Memory, RoutePlan, ServicePlan},
 };
@@ -106,7 +106,7 @@ pub(super) struct Seen<'c> {
 impl Seen<'_> {
     /// Whether it passes what a route asks for, and why or why not.
     fn passes(&self, clients: Option<&ClientFilter>) -> (bool, String) {
-        let Some(clients) = clients else { return (true, FOR_ALL.to_owned()) };
+        let Some(clients) = clients else { return (true, FOR_EVERY_CLIENT.to_owned()) };
         let test = self.tests.test(clients);
         let address = self.address;
         let why = match self.client.check(&test) {

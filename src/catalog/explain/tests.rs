@@ -3,7 +3,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::*;
 use crate::{
     config,
-    model::{Explained, FOR_ALL, Health, Instance, NamedPort, Protocol, Update},
+    model::{Explained, FOR_EVERY_CLIENT, Health, Instance, NamedPort, Protocol, Update},
 };
 
 const FROM: &str = r#"from = [{ consul = "vms", service = "a" }, { consul = "vms", service = "b" }]"#;
@@ -141,7 +141,7 @@ fn a_route_says_why_it_is_the_clients_or_not() {
         let service = explain(&catalog, "web.shop", client).service.unwrap();
         service.routes.iter().map(|route| (route.matched, route.why.clone())).collect::<Vec<_>>()
     };
-    let all = |matched| (matched, if matched { FOR_ALL } else { "route 1 comes before" }.to_owned());
+    let all = |matched| (matched, if matched { FOR_EVERY_CLIENT } else { "route 1 comes before" }.to_owned());
     assert_eq!(routes([10, 0, 0, 5]), [(true, "10.0.0.5 is that".to_owned()), all(false)]);
     assert_eq!(routes([10, 0, 0, 1]), [(false, "10.0.0.1 is not that".to_owned()), all(true)]);
     let nobody = "no source reports an instance at 127.0.0.1".to_owned();

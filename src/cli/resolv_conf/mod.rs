@@ -1,11 +1,17 @@
-//! `muster resolv-conf`: what others need to be told so that they ask muster.
+//! `muster resolv-conf`: makes other programs query muster.
 //!
-//! [`stand_in`] makes the texts from the loaded configuration; [`install`] puts the one for resolv.conf in place and takes it
-//! out again, once [`asked`] has seen that muster answers. Nothing else is installed: the other files belong to programs that are to be reloaded by whoever runs them.
+//! ```text
+//!  configuration ─▶ client_config ─▶ the text for a program ─▶ standard output
+//!                        │
+//!                        └─▶ check_running ─▶ install ─▶ /etc/resolv.conf
+//! ```
+//!
+//! Rejected: installing the files of other programs too. Their operators must reload those programs,
+//! and a file without its reload only looks done.
 
-mod asked;
+mod check_running;
+mod client_config;
 mod install;
-mod stand_in;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,114 +22,106 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use self::{
-    asked::Asked,
-    stand_in::{Facts, Kind},
+    check_running::{Reachability, check_running},
+    client_config::{DNS_PORT, Program, ServerFacts},
 };
-use super::{Configuration, fail, load, print};
+use super::{
+    configuration::ConfigArgs,
+    output::{fail, finish},
+};
 use crate::config::{Config, UpstreamSpec};
 
-/// What to print or do.
+/// What to print or install.
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {
-    /// For whom
-    #[arg(long = "for", value_enum, default_value_t = Kind::ResolvConf, value_name = "PROGRAM")]
-    kind: Kind,
-    /// Where muster is to be asked, as IP or IP:PORT [default: the addresses that it listens on]
-    #[arg(long, value_name = "ADDRESS", value_parser = stand_in::address)]
+pub(super) struct ResolvConfArgs {
+    /// Program to configure
+    #[arg(long = "for", value_enum, default_value_t = Program::ResolvConf, value_name = "PROGRAM")]
+    program: Program,
+    /// Address clients use to reach muster, as IP or IP:PORT [default: the addresses it listens on]
+    #[arg(long, value_name = "ADDRESS", value_parser = client_config::parse_address)]
     address: Vec<SocketAddr>,
-    /// Write resolv.conf, and keep the old one beside it for --uninstall
+    /// Write resolv.conf; the old file is kept next to it, for --uninstall
     #[arg(long, conflicts_with = "uninstall")]
     install: bool,
-    /// Put the resolv.conf back that was there before --install
+    /// Restore the resolv.conf that --install replaced
     #[arg(long)]
     uninstall: bool,
     /// The file to write
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
     path: PathBuf,
-    /// With --install: do not keep `search`, `domain`, `options` and `sortlist` of the old file
+    /// With --install: drop `search`, `domain`, `options` and `sortlist` of the old file
     #[arg(long, requires = "install")]
     drop_old: bool,
-    /// Install although the file is managed by another program, muster does not answer, or other names would not resolve
+    /// Install even if another program manages the file, muster does not answer, or external names
+    /// would not resolve
     #[arg(long)]
     force: bool,
 }
 
-pub(super) fn run(configuration: &Configuration, options: &Options) -> ExitCode {
-    if (options.install || options.uninstall) && options.kind != Kind::ResolvConf {
+pub(super) fn run(configuration: &ConfigArgs, args: &ResolvConfArgs) -> ExitCode {
+    if (args.install || args.uninstall) && args.program != Program::ResolvConf {
         let _ = fail(&anyhow::anyhow!(
-            "only resolv.conf can be installed: put what is printed for {} where its first line says",
-            options.kind
+            "only resolv.conf can be installed; for {}, save the printed text where its first line says",
+            args.program
         ));
         return ExitCode::from(2);
     }
-    if options.uninstall {
-        return done(install::uninstall(&options.path, options.force));
+    if args.uninstall {
+        return finish(install::uninstall(&args.path, args.force));
     }
-    let config = match load(configuration) {
+    let config = match configuration.load() {
         Ok((loaded, _)) => loaded.config,
         Err(code) => return code,
     };
-    let facts = Facts::of(&config, &options.address);
-    if options.install {
-        done(put_in_place(&config, &facts, options))
-    } else {
-        done(options.kind.text(&facts))
-    }
+    let facts = ServerFacts::new(&config, &args.address);
+    finish(if args.install { install_checked(&config, &facts, args) } else { args.program.text(&facts) })
 }
 
-fn put_in_place(config: &Config, facts: &Facts, options: &Options) -> anyhow::Result<String> {
+fn install_checked(config: &Config, facts: &ServerFacts, args: &ResolvConfArgs) -> anyhow::Result<String> {
     let addresses = facts.on_port_53().context("nothing was changed")?;
-    if !options.force {
-        check_forwarding(config, facts, &options.path)?;
+    let mut unchecked = String::new();
+    if !args.force {
+        check_forwarding(config, facts, &args.path)?;
+        unchecked = check_servers(&addresses, facts)?;
     }
-    let unasked = if options.force { String::new() } else { ask(&addresses, facts)? };
-    let said = install::install(&options.path, &addresses, options.drop_old, options.force)?;
-    Ok(said + &unasked)
+    let done = install::install(&args.path, &addresses, args.drop_old, args.force)?;
+    Ok(done + &unchecked)
 }
 
-/// Refuses to name a server that does not answer; returns which were not asked, for people.
-fn ask(addresses: &[IpAddr], facts: &Facts) -> anyhow::Result<String> {
-    let mut unasked = String::new();
+/// Refuses to name a server that does not answer; returns a line for each that was not checked.
+fn check_servers(addresses: &[IpAddr], facts: &ServerFacts) -> anyhow::Result<String> {
+    let mut unchecked = String::new();
     for address in addresses {
-        let asked = asked::ask(SocketAddr::new(*address, stand_in::PORT), facts.first_apex());
-        if asked.context("nothing was changed (--force does not ask)")? == Asked::NotOurs {
-            unasked += &format!("{address} is not this machine's: it was not asked whether muster answers\n");
+        let checked = check_running(SocketAddr::new(*address, DNS_PORT), facts.first_apex());
+        if checked.context("nothing was changed (--force skips this check)")? == Reachability::NotLocal {
+            unchecked += &format!("{address} is not local: not checked\n");
         }
     }
-    Ok(unasked)
+    Ok(unchecked)
 }
 
-/// Refuses to cut a machine off from all names but ours.
-fn check_forwarding(config: &Config, facts: &Facts, path: &Path) -> anyhow::Result<()> {
+/// Refuses to cut a machine off from external names.
+fn check_forwarding(config: &Config, facts: &ServerFacts, path: &Path) -> anyhow::Result<()> {
     if !facts.forwards_all {
         bail!(
-            "nothing was changed: muster is to be the only name server, but it forwards no other names; add\n\
-             [forward]\n\".\" = [\"10.0.0.2\"]\nwith the name servers of your network to muster.toml (or say --force)"
+            "nothing was changed: muster would be the only name server, but it does not forward external names; add\n\
+             [forward]\n\".\" = [\"10.0.0.2\"]\n\
+             with your network's name servers to muster.toml (or use --force)"
         );
     }
-    if asks_the_system(config, path) {
+    if forwards_to(config, path) {
         bail!(
-            "nothing was changed: [forward] asks \"system\", which is resolv.conf, and that would then be muster itself; \
-             name the resolvers there, such as \".\" = [\"10.0.0.2\"] (or say --force)"
+            "nothing was changed: [forward] uses \"system\", the servers in resolv.conf, which would then be muster \
+             itself; name the resolvers instead, such as \".\" = [\"10.0.0.2\"] (or use --force)"
         );
     }
     Ok(())
 }
 
-/// Tells whether other names go to whom resolv.conf names.
-fn asks_the_system(config: &Config, path_of_install: &Path) -> bool {
+/// Whether external names are forwarded to the servers in this resolv.conf.
+fn forwards_to(config: &Config, resolv_conf: &Path) -> bool {
     config.forward.iter().flat_map(|forward| &forward.upstreams).any(|upstream| match upstream {
-        UpstreamSpec::ResolvConf(path) => path == path_of_install,
+        UpstreamSpec::ResolvConf(path) => path == resolv_conf,
         _ => false,
     })
-}
-
-fn done(result: anyhow::Result<String>) -> ExitCode {
-    match result {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(&error),
-    }
 }

@@ -1,7 +1,8 @@
-//! The texts: for each program the file that makes it ask muster.
+//! The files that make other programs query muster, one for each program.
 //!
-//! Programs with a cache keep nothing that has TTL 0; one that validates is told that our names are not signed, and one that guards
-//! against private addresses in answers that ours may have them.
+//! Programs with a cache keep no answers with TTL 0. A validating resolver is told that the namespaces
+//! are unsigned, and one that filters private addresses from answers, that the namespaces may have
+//! them.
 
 use std::{
     fmt::{self, Write as _},
@@ -13,55 +14,55 @@ use clap::ValueEnum;
 
 use crate::config::Config;
 
-/// The port that resolv.conf means.
-pub(super) const PORT: u16 = 53;
+/// The port that resolv.conf implies.
+pub(super) const DNS_PORT: u16 = 53;
 
-/// Whom a text is for.
+/// A program that can query muster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Kind {
+pub(super) enum Program {
     /// The C library's resolver
     #[value(name = "resolv.conf")]
     ResolvConf,
-    /// Our namespaces; other names too if muster forwards them, else by a link of their own
+    /// The namespaces, and external names if muster forwards them; else through a link of its own
     SystemdResolved,
-    /// All names; if others are not forwarded, our namespaces by its dnsmasq
+    /// All names; without forwarding, the namespaces through its dnsmasq
     #[value(name = "networkmanager")]
     NetworkManager,
-    /// Our namespaces only
+    /// The namespaces only
     Dnsmasq,
-    /// Our namespaces only, as a block of a Corefile
+    /// The namespaces only, as a server block of a Corefile
     #[value(name = "coredns")]
     CoreDns,
-    /// All names outside of Consul's own domain
+    /// All names outside Consul's own domain
     Consul,
-    /// Our namespaces only
+    /// The namespaces only
     Unbound,
-    /// Route 53 Resolver rules for our namespaces
+    /// Route 53 Resolver rules for the namespaces
     Terraform,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.to_possible_value().as_ref().map_or("", |value| value.get_name()))
     }
 }
 
-/// What the texts are made from.
+/// What the texts need to know about the server.
 #[derive(Clone, Debug)]
-pub(super) struct Facts {
-    /// Where programs on this machine ask, at least one.
+pub(super) struct ServerFacts {
+    /// Where programs on this machine reach muster; at least one.
     local: Vec<SocketAddr>,
-    /// Where other machines ask; none if that is not known, or they cannot.
+    /// Where other machines reach muster; empty if unknown or impossible.
     remote: Vec<SocketAddr>,
-    /// Our namespaces, without the final dot.
+    /// The namespaces, without the final dot.
     apexes: Vec<String>,
-    /// Whether other names are forwarded, whatever they are.
+    /// Whether all external names are forwarded.
     pub(super) forwards_all: bool,
 }
 
-impl Facts {
-    /// Reads them from the configuration, unless `given` says where muster is to be asked.
-    pub(super) fn of(config: &Config, given: &[SocketAddr]) -> Self {
+impl ServerFacts {
+    /// Collects them from the configuration; `given` replaces the addresses it listens on.
+    pub(super) fn new(config: &Config, given: &[SocketAddr]) -> Self {
         let listen = if given.is_empty() { &config.listen.dns } else { given };
         let local = listen.iter().map(|address| match address.ip() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
@@ -70,7 +71,7 @@ impl Facts {
         });
         let mut local: Vec<_> = local.collect();
         if given.is_empty() {
-            // The same server on the same port: a machine's own programs ask it where nothing can be in between.
+            // One server on one port: programs on this machine use loopback, which no network can disturb.
             let loopback = |port| move |other: &SocketAddr| other.ip().is_loopback() && other.port() == port;
             let all = local.clone();
             local.retain(|address| address.ip().is_loopback() || !all.iter().any(loopback(address.port())));
@@ -85,16 +86,19 @@ impl Facts {
         }
     }
 
-    /// The addresses that resolv.conf can have: it knows no ports.
+    /// The addresses that resolv.conf can hold: it has no syntax for ports.
+    ///
+    /// # Errors
+    /// When muster does not listen on port 53.
     pub(super) fn on_port_53(&self) -> anyhow::Result<Vec<IpAddr>> {
-        /// The C libraries look at no more (`MAXNS`).
-        const MOST: usize = 3;
-        let addresses = self.local.iter().filter(|address| address.port() == PORT).map(SocketAddr::ip);
-        let addresses: Vec<_> = addresses.take(MOST).collect();
+        /// The C library reads no more (`MAXNS`).
+        const MAX_SERVERS: usize = 3;
+        let addresses = self.local.iter().filter(|address| address.port() == DNS_PORT).map(SocketAddr::ip);
+        let addresses: Vec<_> = addresses.take(MAX_SERVERS).collect();
         if addresses.is_empty() {
             bail!(
-                "muster does not listen on port 53, and resolv.conf cannot name another; add \"127.0.0.1:53\" to \
-                 \"dns\" in [listen]"
+                "muster does not listen on port 53, and resolv.conf cannot name another port; \
+                 add \"127.0.0.1:53\" to \"dns\" in [listen]"
             );
         }
         Ok(addresses)
@@ -103,39 +107,39 @@ impl Facts {
     fn remote(&self) -> anyhow::Result<&[SocketAddr]> {
         if self.remote.is_empty() {
             bail!(
-                "where can other machines ask muster? Say it with --address, or name the machine's address under \
-                 \"dns\" in [listen]"
+                "muster listens on no address that other machines can use; pass one with --address, \
+                 or add this machine's address to \"dns\" in [listen]"
             );
         }
         Ok(&self.remote)
     }
 
-    /// A name that muster answers for itself.
+    /// The first namespace, to check that muster answers.
     pub(super) fn first_apex(&self) -> Option<&str> {
         self.apexes.first().map(String::as_str)
     }
 
     fn apexes(&self) -> anyhow::Result<&[String]> {
         if self.apexes.is_empty() {
-            bail!("there is no namespace, and so no name to ask muster for");
+            bail!("the configuration has no namespace, so no program needs to query muster");
         }
         Ok(&self.apexes)
     }
 }
 
-/// Reads an address for `--address`.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PORT));
+/// Parses `--address`.
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
     bare.or_else(|_| text.parse())
         .map_err(|_| "an IP address, such as 10.0.0.53 or 10.0.0.53:5300".to_owned())
 }
 
-impl Kind {
-    /// The text for it.
+impl Program {
+    /// The file's text.
     ///
     /// # Errors
-    /// When the configuration does not allow for any.
-    pub(super) fn text(self, facts: &Facts) -> anyhow::Result<String> {
+    /// When the configuration lacks an address or a namespace that the text needs.
+    pub(super) fn text(self, facts: &ServerFacts) -> anyhow::Result<String> {
         let mut text = String::new();
         match self {
             Self::ResolvConf => resolv_conf(facts, &mut text)?,
@@ -151,13 +155,13 @@ impl Kind {
     }
 }
 
-fn resolv_conf(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+fn resolv_conf(facts: &ServerFacts, text: &mut String) -> anyhow::Result<()> {
     let addresses = facts.on_port_53()?;
-    writeln!(text, "# /etc/resolv.conf; `muster resolv-conf --install` writes it and keeps the old one")?;
+    writeln!(text, "# /etc/resolv.conf; `muster resolv-conf --install` writes it and keeps the old file")?;
     if !facts.forwards_all {
         writeln!(
             text,
-            "# muster forwards no other names yet: they will be REFUSED until [forward] has \".\""
+            "# muster does not forward external names yet: they are REFUSED until [forward] has \".\""
         )?;
     }
     for address in addresses {
@@ -166,35 +170,36 @@ fn resolv_conf(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Servers under `[Resolve]` are asked for every name that no link has a domain for, whatever `Domains=` says there; only a link
-/// can say `DNSDefaultRoute=no`.
-fn systemd_resolved(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+/// systemd-resolved sends the servers under `[Resolve]` every name that no link has a domain for,
+/// whatever `Domains=` says there; only a link can have `DNSDefaultRoute=no`.
+fn systemd_resolved(facts: &ServerFacts, text: &mut String) -> anyhow::Result<()> {
     let servers = join(&facts.local, " ", |address| resolved_address(*address));
     let domains = join(facts.apexes()?, " ", |apex| format!("~{apex}"));
     if facts.forwards_all {
         text.push_str(
             "# /etc/systemd/resolved.conf.d/muster.conf; then: systemctl restart systemd-resolved\n\
-             # Only muster is asked for names of these namespaces. For other names both muster, which forwards them, and the\n\
-             # servers of the links are asked, and the first good answer counts.\n\
+             # Names of these namespaces go to muster alone. External names go both to muster, which forwards\n\
+             # them, and to the links' servers; the first good answer counts.\n\
              [Resolve]\n",
         );
     } else {
         text.push_str(
             "# Two files for systemd-networkd, which must run; then: networkctl reload\n\
-             # muster forwards no other names, and a server in resolved.conf is asked for all. That of a link need not be: so\n\
-             # these namespaces have a link of their own, and all other names go where they went.\n\
+             # muster does not forward external names, but resolved sends all names to a server in resolved.conf.\n\
+             # A link's server can be limited to domains: so these namespaces get a link of their own, and all\n\
+             # other names resolve as before.\n\
              # /etc/systemd/network/muster.netdev\n\
              [NetDev]\nName=muster\nKind=dummy\n\
              # /etc/systemd/network/muster.network\n\
              [Match]\nName=muster\n\
              [Link]\nRequiredForOnline=no\n\
              [Network]\n\
-             # Links without an address are not used; this one is for nobody (RFC 7600).\n\
+             # resolved ignores links without an address; this one is a dummy address (RFC 7600).\n\
              Address=192.0.0.8/32\nLinkLocalAddressing=no\nDNSDefaultRoute=no\n",
         );
         if facts.local.iter().any(|address| !address.ip().is_loopback()) {
             text.push_str(
-                "# These must be addresses of this machine: others cannot be reached through that link.\n",
+                "# These must be addresses of this machine: no others are reachable through this link.\n",
             );
         }
     }
@@ -202,18 +207,15 @@ fn systemd_resolved(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Port 53 is left out, since old versions know no ports.
+/// Omits port 53, since old versions do not support ports.
 fn resolved_address(address: SocketAddr) -> String {
-    if address.port() == PORT { address.ip().to_string() } else { address.to_string() }
+    if address.port() == DNS_PORT { address.ip().to_string() } else { address.to_string() }
 }
 
-fn network_manager(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+fn network_manager(facts: &ServerFacts, text: &mut String) -> anyhow::Result<()> {
     if let (true, Ok(addresses)) = (facts.forwards_all, facts.on_port_53()) {
         writeln!(text, "# /etc/NetworkManager/conf.d/muster.conf; then: nmcli general reload")?;
-        writeln!(
-            text,
-            "# All names of all connections go to muster, which forwards those that are not its own."
-        )?;
+        writeln!(text, "# All names of all connections go to muster, which forwards external names.")?;
         writeln!(text, "[global-dns-domain-*]")?;
         writeln!(text, "servers={}", join(&addresses, ",", IpAddr::to_string))?;
         return Ok(());
@@ -223,12 +225,12 @@ fn network_manager(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
     dnsmasq_servers(facts, text)
 }
 
-fn dnsmasq(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+fn dnsmasq(facts: &ServerFacts, text: &mut String) -> anyhow::Result<()> {
     writeln!(text, "# /etc/dnsmasq.d/muster.conf; then: systemctl restart dnsmasq")?;
     dnsmasq_servers(facts, text)
 }
 
-fn dnsmasq_servers(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+fn dnsmasq_servers(facts: &ServerFacts, text: &mut String) -> anyhow::Result<()> {
     for apex in facts.apexes()? {
         for address in &facts.local {
             writeln!(text, "server=/{apex}/{}#{}", address.ip(), address.port())?;
@@ -238,10 +240,10 @@ fn dnsmasq_servers(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn coredns(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+fn coredns(facts: &ServerFacts, text: &mut String) -> anyhow::Result<()> {
     writeln!(
         text,
-        "# A block of the Corefile (in a cluster: kubectl -n kube-system edit configmap coredns)."
+        "# A server block of the Corefile (in a cluster: kubectl -n kube-system edit configmap coredns)."
     )?;
     writeln!(text, "# No `cache`: muster's answers have TTL 0 and cost little.")?;
     writeln!(text, "{} {{", join(facts.apexes()?, " ", |apex| format!("{apex}:53")))?;
@@ -254,17 +256,17 @@ fn coredns(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn consul(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+fn consul(facts: &ServerFacts, text: &mut String) -> anyhow::Result<()> {
     writeln!(text, "# /etc/consul.d/muster.hcl; then: consul reload")?;
-    writeln!(text, "# Consul's DNS port asks muster for every name outside of Consul's own domain.")?;
+    writeln!(text, "# Consul's DNS port forwards every name outside Consul's own domain to muster.")?;
     if !facts.forwards_all {
-        writeln!(text, "# muster forwards no other names: name the resolvers of your network behind it.")?;
+        writeln!(text, "# muster does not forward external names: list your network's resolvers after it.")?;
     }
     writeln!(text, "recursors = [{}]", join(&facts.local, ", ", |address| format!("\"{address}\"")))?;
     Ok(())
 }
 
-fn unbound(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+fn unbound(facts: &ServerFacts, text: &mut String) -> anyhow::Result<()> {
     writeln!(text, "# /etc/unbound/unbound.conf.d/muster.conf; then: unbound-control reload")?;
     writeln!(text, "server:")?;
     if facts.local.iter().any(|address| address.ip().is_loopback()) {
@@ -273,7 +275,7 @@ fn unbound(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
     for apex in facts.apexes()? {
         writeln!(text, "    domain-insecure: \"{apex}\"")?;
         writeln!(text, "    private-domain: \"{apex}\"")?;
-        // Else unbound's own `test.` or `10.in-addr.arpa.` would answer first.
+        // Else unbound answers from its built-in `test.` or `10.in-addr.arpa.`.
         writeln!(text, "    local-zone: \"{apex}\" transparent")?;
     }
     for apex in facts.apexes()? {
@@ -287,15 +289,15 @@ fn unbound(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn terraform(facts: &Facts, text: &mut String) -> anyhow::Result<()> {
+fn terraform(facts: &ServerFacts, text: &mut String) -> anyhow::Result<()> {
     let targets = facts.remote()?;
     text.push_str(
-        "# Route 53 Resolver: names of these namespaces leave the VPC through the outbound endpoint to muster.\n\
-         # muster must let the endpoint's addresses ask: [access] allow.\n\
+        "# Route 53 Resolver: names of these namespaces go from the VPC through the outbound endpoint to muster.\n\
+         # Let the endpoint's addresses query muster: [access] allow.\n\
          variable \"resolver_endpoint_id\" {\n  type        = string\n  \
            description = \"ID of the outbound endpoint, such as rslvr-out-0123456789abcdef0\"\n}\n\n\
          variable \"vpc_ids\" {\n  type        = set(string)\n  \
-           description = \"VPCs that are to resolve these names\"\n}\n\n\
+           description = \"VPCs that resolve these names\"\n}\n\n\
          locals {\n",
     );
     writeln!(
@@ -334,5 +336,4 @@ fn join<T>(list: &[T], between: &str, write: impl Fn(&T) -> String) -> String {
 }
 
 #[cfg(test)]
-#[path = "stand_in_tests.rs"]
 mod tests;

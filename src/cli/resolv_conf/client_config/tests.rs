@@ -11,27 +11,27 @@ fn config(server: &str, apexes: &[&str]) -> Config {
     config::load_from(&files).unwrap_or_else(|report| panic!("{report}")).config
 }
 
-fn text(kind: Kind, server: &str, apexes: &[&str]) -> anyhow::Result<String> {
-    kind.text(&Facts::of(&config(server, apexes), &[]))
+fn text(program: Program, server: &str, apexes: &[&str]) -> anyhow::Result<String> {
+    program.text(&ServerFacts::new(&config(server, apexes), &[]))
 }
 
-/// The examples in `deploy/stand-in` are what the command prints for `deploy/machine`.
+/// The examples in `deploy/stand-in` are the command's output for `deploy/machine`.
 #[rstest]
-#[case(Kind::ResolvConf, "resolv.conf")]
-#[case(Kind::SystemdResolved, "systemd-resolved.conf")]
-#[case(Kind::NetworkManager, "networkmanager.conf")]
-#[case(Kind::Dnsmasq, "dnsmasq.conf")]
-#[case(Kind::CoreDns, "Corefile")]
-#[case(Kind::Consul, "consul.hcl")]
-#[case(Kind::Unbound, "unbound.conf")]
-#[case(Kind::Terraform, "route53.tf")]
-fn the_examples_are_what_is_printed(#[case] kind: Kind, #[case] file: &str) {
+#[case(Program::ResolvConf, "resolv.conf")]
+#[case(Program::SystemdResolved, "systemd-resolved.conf")]
+#[case(Program::NetworkManager, "networkmanager.conf")]
+#[case(Program::Dnsmasq, "dnsmasq.conf")]
+#[case(Program::CoreDns, "Corefile")]
+#[case(Program::Consul, "consul.hcl")]
+#[case(Program::Unbound, "unbound.conf")]
+#[case(Program::Terraform, "route53.tf")]
+fn the_examples_are_the_output(#[case] program: Program, #[case] file: &str) {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let loaded =
         config::load(&deploy.join("machine/muster.toml")).unwrap_or_else(|report| panic!("{report}"));
-    let printed = kind.text(&Facts::of(&loaded.config, &[])).unwrap();
+    let printed = program.text(&ServerFacts::new(&loaded.config, &[])).unwrap();
     let path = deploy.join("stand-in").join(file);
-    let command = format!("muster resolv-conf --config deploy/machine/muster.toml --for {kind}");
+    let command = format!("muster resolv-conf --config deploy/machine/muster.toml --for {program}");
     assert_eq!(
         fs::read_to_string(&path).unwrap_or_default(),
         printed,
@@ -40,9 +40,9 @@ fn the_examples_are_what_is_printed(#[case] kind: Kind, #[case] file: &str) {
     );
 }
 
-/// The configuration of `deploy/kubernetes/muster.yaml` loads as it stands there.
+/// The configuration inside `deploy/kubernetes/muster.yaml` loads.
 #[test]
-fn the_configuration_for_kubernetes_loads() {
+fn the_kubernetes_example_loads() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes/muster.yaml");
     let yaml = fs::read_to_string(path).unwrap();
     let file = |name: &str| {
@@ -58,17 +58,17 @@ fn the_configuration_for_kubernetes_loads() {
 }
 
 #[test]
-fn a_wildcard_address_is_asked_on_loopback_by_this_machine_and_unknown_to_others() {
+fn a_wildcard_is_loopback_here_and_unknown_to_others() {
     let server = "listen.dns = [\"0.0.0.0:53\", \"[::]:53\"]\nforward.\".\" = \"10.0.0.2\"";
-    let resolv_conf = text(Kind::ResolvConf, server, &["shop"]).unwrap();
+    let resolv_conf = text(Program::ResolvConf, server, &["shop"]).unwrap();
     assert!(resolv_conf.ends_with("nameserver 127.0.0.1\nnameserver ::1\n"), "{resolv_conf}");
-    let error = text(Kind::CoreDns, server, &["shop"]).unwrap_err().to_string();
+    let error = text(Program::CoreDns, server, &["shop"]).unwrap_err().to_string();
     assert!(error.contains("--address"), "{error}");
-    let given = [address("10.0.0.53").unwrap(), address("[fd00::53]:5300").unwrap()];
-    let facts = Facts::of(&config(server, &["shop"]), &given);
-    let corefile = Kind::CoreDns.text(&facts).unwrap();
+    let given = [parse_address("10.0.0.53").unwrap(), parse_address("[fd00::53]:5300").unwrap()];
+    let facts = ServerFacts::new(&config(server, &["shop"]), &given);
+    let corefile = Program::CoreDns.text(&facts).unwrap();
     assert!(corefile.contains("forward . 10.0.0.53:53 [fd00::53]:5300 {"), "{corefile}");
-    let rule = Kind::Terraform.text(&facts).unwrap();
+    let rule = Program::Terraform.text(&facts).unwrap();
     assert!(rule.contains("ip   = \"10.0.0.53\"") && rule.contains("ipv6 = \"fd00::53\""), "{rule}");
 }
 
@@ -76,51 +76,51 @@ fn a_wildcard_address_is_asked_on_loopback_by_this_machine_and_unknown_to_others
 #[case("listen.dns = \"127.0.0.1:5300\"", "does not listen on port 53")]
 #[case("", "does not listen on port 53")]
 fn resolv_conf_needs_port_53(#[case] server: &str, #[case] words: &str) {
-    let error = text(Kind::ResolvConf, server, &["shop"]).unwrap_err().to_string();
+    let error = text(Program::ResolvConf, server, &["shop"]).unwrap_err().to_string();
     assert!(error.contains(words) && error.contains("[listen]"), "{error}");
 }
 
 #[test]
-fn other_ports_are_written_as_each_program_has_them() {
+fn other_ports_are_written_in_each_programs_syntax() {
     let server = "listen.dns = [\"127.0.0.1:5300\", \"[::1]:5300\"]";
-    for (kind, line) in [
-        (Kind::SystemdResolved, "DNS=127.0.0.1:5300 [::1]:5300\n"),
-        (Kind::Dnsmasq, "server=/shop/127.0.0.1#5300\nserver=/shop/::1#5300\n"),
-        (Kind::NetworkManager, "server=/shop/127.0.0.1#5300\n"),
-        (Kind::Unbound, "    stub-addr: ::1@5300\n"),
-        (Kind::Consul, "recursors = [\"127.0.0.1:5300\", \"[::1]:5300\"]\n"),
+    for (program, line) in [
+        (Program::SystemdResolved, "DNS=127.0.0.1:5300 [::1]:5300\n"),
+        (Program::Dnsmasq, "server=/shop/127.0.0.1#5300\nserver=/shop/::1#5300\n"),
+        (Program::NetworkManager, "server=/shop/127.0.0.1#5300\n"),
+        (Program::Unbound, "    stub-addr: ::1@5300\n"),
+        (Program::Consul, "recursors = [\"127.0.0.1:5300\", \"[::1]:5300\"]\n"),
     ] {
-        let printed = text(kind, server, &["shop"]).unwrap();
-        assert!(printed.contains(line), "{kind}: {printed}");
+        let printed = text(program, server, &["shop"]).unwrap();
+        assert!(printed.contains(line), "{program}: {printed}");
     }
 }
 
-/// A server under `[Resolve]` would be asked for all names.
+/// systemd-resolved sends all names to a server under `[Resolve]`.
 #[test]
-fn systemd_resolved_has_a_link_for_a_muster_that_forwards_nothing() {
+fn systemd_resolved_gets_a_link_if_nothing_is_forwarded() {
     let forwards = "forward.\".\" = \"10.0.0.2\"";
-    let all = text(Kind::SystemdResolved, forwards, &["shop"]).unwrap();
-    assert!(all.contains("[Resolve]\nDNS=") && all.contains("For other names both"), "{all}");
+    let all = text(Program::SystemdResolved, forwards, &["shop"]).unwrap();
+    assert!(all.contains("[Resolve]\nDNS=") && all.contains("External names go both to muster"), "{all}");
     for server in ["", "forward.example = \"10.0.0.2\""] {
-        let own = text(Kind::SystemdResolved, server, &["shop", "web"]).unwrap();
+        let own = text(Program::SystemdResolved, server, &["shop", "web"]).unwrap();
         assert!(!own.contains("[Resolve]") && own.contains("Kind=dummy\n"), "{own}");
         assert!(own.contains("DNSDefaultRoute=no\n") && own.contains("Domains=~shop ~web\n"), "{own}");
     }
 }
 
 #[test]
-fn without_a_namespace_there_is_nothing_to_ask_for() {
-    for kind in [Kind::SystemdResolved, Kind::Dnsmasq, Kind::Unbound] {
-        assert!(text(kind, "", &[]).unwrap_err().to_string().contains("no namespace"), "{kind}");
+fn a_namespace_is_required() {
+    for program in [Program::SystemdResolved, Program::Dnsmasq, Program::Unbound] {
+        assert!(text(program, "", &[]).unwrap_err().to_string().contains("no namespace"), "{program}");
     }
 }
 
 #[test]
-fn a_resolv_conf_that_cuts_other_names_off_says_so() {
+fn a_resolv_conf_without_forwarding_warns() {
     let server = "listen.dns = \"127.0.0.1:53\"";
-    assert!(text(Kind::ResolvConf, server, &["shop"]).unwrap().contains("REFUSED"));
+    assert!(text(Program::ResolvConf, server, &["shop"]).unwrap().contains("REFUSED"));
     let forwards = format!("{server}\nforward.\".\" = \"10.0.0.2\"");
-    assert!(!text(Kind::ResolvConf, &forwards, &["shop"]).unwrap().contains("REFUSED"));
+    assert!(!text(Program::ResolvConf, &forwards, &["shop"]).unwrap().contains("REFUSED"));
 }
 
 #[rstest]
@@ -129,5 +129,5 @@ fn a_resolv_conf_that_cuts_other_names_off_says_so() {
 #[case("10.0.0.53:5300", Some("10.0.0.53:5300"))]
 #[case("muster.internal", None)]
 fn an_address_may_have_a_port(#[case] text: &str, #[case] expected: Option<&str>) {
-    assert_eq!(address(text).ok().map(|address| address.to_string()).as_deref(), expected);
+    assert_eq!(parse_address(text).ok().map(|address| address.to_string()).as_deref(), expected);
 }
