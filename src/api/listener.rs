@@ -1,7 +1,9 @@
-//! The admin port's listener: connections are bounded in number and in silence.
+//! The admin port's listener: bounds the number of connections and their idle time.
 //!
-//! The server behind it sets no timer of its own, so a client that opens connections and says nothing could otherwise
-//! keep everybody else out for good.
+//! Without a bound, a client that opens connections and sends nothing keeps all others out.
+//!
+//! Rejected: `header_read_timeout` of hyper's server. It does not cover a client that stops reading a
+//! response, and axum's `serve` does not expose it.
 
 use std::{
     io,
@@ -20,21 +22,21 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Connections at one time; more wait in the kernel until one is closed.
-const CONNECTIONS: usize = 128;
-/// How long a connection may stay without a byte going either way.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Concurrent connections; more wait in the kernel until one is closed.
+const MAX_CONNECTIONS: usize = 128;
+/// How long a connection may go without a byte in either direction.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A listener that takes only so many connections at one time.
+/// A listener that accepts a bounded number of concurrent connections.
 #[derive(Debug)]
-pub(super) struct Bounded {
+pub(super) struct BoundedListener {
     listener: TcpListener,
     permits: Arc<Semaphore>,
 }
 
-impl Bounded {
+impl BoundedListener {
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self::with_limit(listener, CONNECTIONS)
+        Self::with_limit(listener, MAX_CONNECTIONS)
     }
 
     fn with_limit(listener: TcpListener, connections: usize) -> Self {
@@ -42,15 +44,15 @@ impl Bounded {
     }
 }
 
-impl Listener for Bounded {
-    type Io = Connection<TcpStream>;
+impl Listener for BoundedListener {
+    type Io = IdleTimeoutStream<TcpStream>;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        // `None` would mean that the semaphore is closed, which nobody does.
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        debug_assert!(permit.is_some(), "the semaphore is never closed");
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        (Connection { stream, silence: Box::pin(sleep(SILENCE)), _permit: permit }, peer)
+        (IdleTimeoutStream { stream, idle: Box::pin(sleep(IDLE_TIMEOUT)), _permit: permit }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -58,43 +60,43 @@ impl Listener for Bounded {
     }
 }
 
-/// A connection that fails when it is silent for too long; counts against the limit until it is dropped.
+/// A connection that fails after [`IDLE_TIMEOUT`]; counts against the limit until it is dropped.
 #[derive(Debug)]
-pub(super) struct Connection<S> {
+pub(super) struct IdleTimeoutStream<S> {
     stream: S,
-    silence: Pin<Box<Sleep>>,
+    idle: Pin<Box<Sleep>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl<S: Unpin> Connection<S> {
-    /// Passes on what the stream says; makes an error of having waited for too long.
-    fn watch<T>(
+impl<S: Unpin> IdleTimeoutStream<S> {
+    /// Polls the stream; fails if it has been pending for too long.
+    fn poll_with_timeout<T>(
         &mut self,
         cx: &mut Context<'_>,
         poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if let Poll::Ready(result) = poll(Pin::new(&mut self.stream), cx) {
-            self.silence.as_mut().reset(Instant::now() + SILENCE);
+            self.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
             return Poll::Ready(result);
         }
-        ready!(self.silence.as_mut().poll(cx));
+        ready!(self.idle.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeoutStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.watch(cx, |stream, cx| stream.poll_read(cx, buf))
+        self.poll_with_timeout(cx, |stream, cx| stream.poll_read(cx, buf))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTimeoutStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.watch(cx, |stream, cx| stream.poll_write(cx, buf))
+        self.poll_with_timeout(cx, |stream, cx| stream.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -102,7 +104,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.watch(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
+        self.poll_with_timeout(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -132,9 +134,9 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(30);
 
     #[tokio::test]
-    async fn one_more_than_allowed_waits_until_another_is_closed() {
+    async fn a_connection_over_the_limit_waits_for_another_to_close() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let mut bounded = Bounded::with_limit(listener, 1);
+        let mut bounded = BoundedListener::with_limit(listener, 1);
         let address = bounded.local_addr().unwrap();
         let _clients =
             [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
@@ -145,30 +147,30 @@ mod tests {
         timeout(DEADLINE, bounded.accept()).await.expect("the second is taken once the first is gone");
     }
 
-    fn connection<S>(stream: S) -> Connection<S> {
-        Connection { stream, silence: Box::pin(sleep(SILENCE)), _permit: None }
+    fn connection<S>(stream: S) -> IdleTimeoutStream<S> {
+        IdleTimeoutStream { stream, idle: Box::pin(sleep(IDLE_TIMEOUT)), _permit: None }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_connection_ends_but_not_one_that_says_something_now_and_then() {
+    async fn an_idle_connection_fails_but_a_slow_one_does_not() {
         let (near, mut far) = duplex(64);
         let mut connection = connection(near);
         for _ in 0..5 {
-            tokio::time::advance(SILENCE - Duration::from_secs(1)).await;
+            tokio::time::advance(IDLE_TIMEOUT - Duration::from_secs(1)).await;
             far.write_all(b"x").await.unwrap();
             assert_eq!(connection.read_u8().await.unwrap(), b'x');
         }
         let start = Instant::now();
-        let error = timeout(2 * SILENCE, connection.read_u8()).await.expect("it ends").unwrap_err();
+        let error = timeout(2 * IDLE_TIMEOUT, connection.read_u8()).await.expect("it ends").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(start.elapsed() >= SILENCE, "{:?}", start.elapsed());
+        assert!(start.elapsed() >= IDLE_TIMEOUT, "{:?}", start.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_read_is_not_waited_for_without_end() {
+    async fn a_client_that_stops_reading_is_cut_off() {
         let (near, _far) = duplex(64);
         let mut connection = connection(near);
-        let written = timeout(2 * SILENCE, connection.write_all(&[0; 1000])).await;
+        let written = timeout(2 * IDLE_TIMEOUT, connection.write_all(&[0; 1000])).await;
         let error = written.expect("it ends").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }

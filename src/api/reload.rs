@@ -1,4 +1,4 @@
-//! `POST /v1/reload`: the configuration is read again.
+//! `POST /v1/reload`: reads the configuration again (docs/API.md).
 
 use axum::{
     extract::State,
@@ -7,17 +7,21 @@ use axum::{
 };
 use tokio::sync::oneshot;
 
-use super::{broken, state::ApiState, wants_json};
+use super::{
+    respond::{Json, accepts_json},
+    state::ApiState,
+};
 use crate::model::ReloadResult;
 
-/// The header that says that no browser sends the request on behalf of another site's page: such a page can send a form or
-/// plain text, but this header, or the media type of JSON, only after asking, which is never granted here.
+/// A header that proves that no page of another site sent the request (CSRF). A browser lets such a
+/// page send forms and plain text, but this header, or JSON as the media type, only after a preflight
+/// request, which muster does not grant.
 const OWN_HEADER: &str = "X-Muster";
 
-/// Reads the configuration again and says what came of it: 200, or 422 where it cannot be used.
+/// Requests a reload and waits for it: 200, or 422 if the configuration is rejected.
 pub(super) async fn reload(State(state): State<ApiState>, headers: HeaderMap) -> Response {
-    if !is_meant(&headers) {
-        let text = "send the header \"X-Muster: reload\", which a page of another site cannot\n";
+    if !is_same_origin(&headers) {
+        let text = "send the header \"X-Muster: reload\", which pages of other sites cannot send\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
     let (done, answer) = oneshot::channel();
@@ -32,16 +36,14 @@ pub(super) async fn reload(State(state): State<ApiState>, headers: HeaderMap) ->
         ReloadResult::Applied | ReloadResult::Unchanged => StatusCode::OK,
         ReloadResult::Refused => StatusCode::UNPROCESSABLE_ENTITY,
     };
-    if !wants_json(&headers) {
-        return (status, reloaded.text).into_response();
-    }
-    match serde_json::to_string(&reloaded) {
-        Ok(json) => (status, [(header::CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(failure) => broken("/v1/reload", &failure),
+    if accepts_json(&headers) {
+        (status, Json(reloaded)).into_response()
+    } else {
+        (status, reloaded.text).into_response()
     }
 }
 
-fn is_meant(headers: &HeaderMap) -> bool {
+fn is_same_origin(headers: &HeaderMap) -> bool {
     let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim();
     headers.contains_key(OWN_HEADER) || media.eq_ignore_ascii_case("application/json")

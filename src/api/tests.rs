@@ -33,7 +33,7 @@ struct Admin {
     task: JoinHandle<()>,
 }
 
-/// A whole answer.
+/// A complete response.
 struct Answer {
     status: u16,
     head: String,
@@ -78,7 +78,7 @@ async fn send(address: SocketAddr, method: &str, path: &str, headers: &str) -> A
     Answer { status, head: head.to_lowercase(), body: body.to_owned() }
 }
 
-/// Asks for a reload and plays the reloader that comes to this result.
+/// Requests a reload, and plays a reloader with this result.
 async fn post_reload(admin: &mut Admin, headers: &str, result: ReloadResult) -> Answer {
     let asked = async {
         let done = admin.asked.recv().await.unwrap();
@@ -99,7 +99,7 @@ async fn post_reload(admin: &mut Admin, headers: &str, result: ReloadResult) -> 
 }
 
 #[tokio::test]
-async fn a_reload_says_what_came_of_it() {
+async fn a_reload_responds_with_its_result() {
     let mut admin = Admin::start().await;
     for (result, status) in
         [(ReloadResult::Applied, 200), (ReloadResult::Unchanged, 200), (ReloadResult::Refused, 422)]
@@ -121,19 +121,19 @@ async fn a_reload_says_what_came_of_it() {
 }
 
 #[tokio::test]
-async fn a_reload_is_not_for_pages_of_other_sites() {
+async fn pages_of_other_sites_cannot_reload() {
     let mut admin = Admin::start().await;
-    // What a form of another site's page can send.
+    // What a form on another site's page can send.
     for headers in ["", "Content-Type: text/plain\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"]
     {
         let answer = send(admin.address, "POST", "/v1/reload", headers).await;
         assert_eq!(answer.status, 403, "{headers}");
     }
-    // Asking whether it may send more (CORS) is not granted, and looking at it changes nothing.
+    // A preflight request (CORS) is not granted, and GET changes nothing.
     let preflight = send(admin.address, "OPTIONS", "/v1/reload", "Origin: http://elsewhere\r\n").await;
     assert!(!preflight.head.contains("access-control-allow"), "{}", preflight.head);
     assert_eq!(admin.get("/v1/reload", "X-Muster: reload\r\n").await.status, 405);
-    assert!(admin.asked.try_recv().is_err(), "nobody was asked");
+    assert!(admin.asked.try_recv().is_err(), "no reload was requested");
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn readyz_follows_the_sources() {
 }
 
 #[tokio::test]
-async fn readyz_is_json_for_those_who_ask_for_it() {
+async fn readyz_is_json_on_request() {
     let admin = Admin::start().await;
     let nginx = admin.vms.watch("service nginx");
     nginx.synced();
@@ -210,7 +210,7 @@ async fn readyz_is_json_for_those_who_ask_for_it() {
 }
 
 #[tokio::test]
-async fn metrics_have_counters_and_sources_in_the_text_format() {
+async fn metrics_are_in_the_text_format() {
     let admin = Admin::start().await;
     let _watch = admin.vms.watch("service nginx");
     admin.metrics.count(Transport::Udp, Outcome::NoError);
@@ -227,7 +227,7 @@ async fn metrics_have_counters_and_sources_in_the_text_format() {
 }
 
 #[tokio::test]
-async fn the_index_lists_every_page_and_others_are_not_found() {
+async fn the_index_lists_every_page() {
     let admin = Admin::start().await;
     let index = admin.get("/", "").await;
     assert_eq!(index.status, 200);
@@ -235,7 +235,7 @@ async fn the_index_lists_every_page_and_others_are_not_found() {
     let pages: Vec<_> = pages.into_iter().filter(|page| page.starts_with('/')).collect();
     assert_eq!(pages.len(), 7);
     for page in pages {
-        // What needs the catalog is not there without its worker, and says so.
+        // This test has no catalog worker, so its pages are unavailable.
         let needs_catalog = ["/v1/explain", "/v1/services", "/v1/instances"];
         let needs_catalog = needs_catalog.iter().any(|path| page.starts_with(path));
         let answer = admin.get(page, "").await;
@@ -243,23 +243,23 @@ async fn the_index_lists_every_page_and_others_are_not_found() {
         assert!(!needs_catalog || answer.body == "{\"error\":\"muster is stopping\"}\n", "{}", answer.body);
     }
     let missing = admin.get("/metrix", "").await;
-    assert_eq!((missing.status, missing.body.as_str()), (404, "no such page; / lists what there is\n"));
+    assert_eq!((missing.status, missing.body.as_str()), (404, "no such page; / lists all pages\n"));
 }
 
 #[tokio::test]
-async fn wrong_parameters_are_told_as_json() {
+async fn wrong_parameters_are_refused_as_json() {
     let admin = Admin::start().await;
     for (page, says) in [
-        ("/v1/explain", "\\\"name\\\" is missing"),
-        ("/v1/explain?name=a..b", "is no name: a label is empty"),
-        ("/v1/explain?name=web.shop&type=WRONG", "is no type of records"),
-        ("/v1/explain?name=web.shop&client=me", "is no IP address"),
-        ("/v1/explain?name=web.shop&limit=10001", "is no number from 1 to 10000"),
-        ("/v1/explain?name=web.shop&name=web.shop", "is given twice"),
-        ("/v1/services?limit=-1", "is no number from 1 to 10000"),
-        ("/v1/services?before=web.shop", "unknown parameter \\\"before\\\"; known: after, limit"),
-        ("/v1/instances", "\\\"service\\\" is missing"),
-        ("/v1/sources?limit=1", "known: it has none"),
+        ("/v1/explain", "missing field `name`; usage: /v1/explain?name=web.shop"),
+        ("/v1/explain?name=a..b", "name: \\\"a..b\\\": a label is empty"),
+        ("/v1/explain?name=web.shop&type=WRONG", "type: \\\"WRONG\\\" is not a record type"),
+        ("/v1/explain?name=web.shop&client=me", "client: \\\"me\\\": invalid IP address syntax"),
+        ("/v1/explain?name=web.shop&limit=10001", "limit: must be a number from 1 to 10000"),
+        ("/v1/explain?name=web.shop&name=web.shop", "duplicate field `name`"),
+        ("/v1/services?limit=-1", "limit: invalid digit found in string"),
+        ("/v1/services?before=web.shop", "unknown field `before`, expected `after` or `limit`"),
+        ("/v1/instances", "missing field `service`"),
+        ("/v1/sources?limit=1", "unknown field `limit`, there are no fields; usage: /v1/sources"),
     ] {
         let answer = admin.get(page, "").await;
         assert_eq!(answer.status, 400, "{page}");
@@ -269,7 +269,7 @@ async fn wrong_parameters_are_told_as_json() {
 }
 
 #[tokio::test]
-async fn shutdown_ends_it_also_with_idle_connections() {
+async fn shutdown_does_not_wait_for_idle_connections() {
     let admin = Admin::start().await;
     let idle = TcpStream::connect(admin.address).await.unwrap();
     assert_eq!(admin.get("/healthz", "").await.status, 200);

@@ -1,33 +1,54 @@
-//! Readiness: whether every source has something to answer from, as text and as JSON.
+//! `GET /readyz`: whether every source has data to answer from, as text or JSON.
 
 use std::fmt;
 
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
 use serde::Serialize;
 
-use crate::model::{ListedError, ListedSource, ListedWatches};
-use crate::telemetry::SourceReport;
+use super::{
+    respond::{Json, accepts_json},
+    state::ApiState,
+};
+use crate::{
+    model::{ListedError, ListedSource, ListedWatches},
+    telemetry::SourceReport,
+};
 
-/// Whether the server is ready, and how each source is.
+pub(super) async fn readyz(State(state): State<ApiState>, headers: HeaderMap) -> Response {
+    let readiness = Readiness::new(&state.board.reports());
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    if accepts_json(&headers) {
+        (status, Json(readiness)).into_response()
+    } else {
+        (status, readiness.to_string()).into_response()
+    }
+}
+
+/// Whether the server is ready, and the status of each source.
 #[derive(Debug, Serialize)]
-pub(super) struct Readiness {
-    /// Whether every source is.
-    pub(super) ready: bool,
+struct Readiness {
+    /// Whether every source is ready.
+    ready: bool,
     sources: Vec<ListedSource>,
 }
 
 impl Readiness {
-    /// Judges these sources; without any there is nothing to wait for.
-    pub(super) fn of(reports: &[SourceReport]) -> Self {
+    /// Without any source there is nothing to wait for: ready.
+    fn new(reports: &[SourceReport]) -> Self {
         Self {
             ready: reports.iter().all(SourceReport::is_ready),
-            sources: reports.iter().map(ListedSource::of).collect(),
+            sources: reports.iter().map(ListedSource::new).collect(),
         }
     }
 }
 
 impl ListedSource {
-    /// Lists a source as it is reported.
-    pub(super) fn of(report: &SourceReport) -> Self {
+    /// Makes a list entry from a source's status.
+    pub(super) fn new(report: &SourceReport) -> Self {
         Self {
             source: report.id.to_string(),
             kind: report.id.kind.as_str().to_owned(),
@@ -76,8 +97,8 @@ impl fmt::Display for ListedSource {
     }
 }
 
-/// A message from outside, without anything that could look like a second line, and not without end.
+/// Bounds a foreign message and keeps it on one line.
 fn one_line(message: &str) -> String {
-    const MOST: usize = 500;
-    message.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    const MAX_CHARS: usize = 500;
+    message.chars().take(MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

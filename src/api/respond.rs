@@ -1,0 +1,61 @@
+//! Responses: pages and refusals as JSON, and the choice between text and JSON.
+
+use axum::{
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use tracing::error;
+
+use crate::model::ApiError;
+
+/// A page of the JSON API, or the reason why there is none.
+pub(super) type Page<T> = Result<Json<T>, Refusal>;
+
+/// A JSON body that ends with a newline, for people who use `curl`.
+///
+/// Rejected: axum's `Json`, whose bodies end without one.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub(super) T);
+
+/// A status, and what to do about it.
+#[derive(Debug)]
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
+
+impl Refusal {
+    /// The server is stopping, so that a part of it no longer answers.
+    pub(super) fn stopping() -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE, "muster is stopping".to_owned())
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_string(&self.0) {
+            Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json + "\n").into_response(),
+            Err(failure) => internal_error(&failure),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self(status, error) = self;
+        (status, Json(ApiError { error })).into_response()
+    }
+}
+
+/// Logs a failure to make a page; the client learns where to look.
+pub(super) fn internal_error(failure: &dyn std::error::Error) -> Response {
+    error!("cannot make a page of the admin port: {failure}");
+    (StatusCode::INTERNAL_SERVER_ERROR, "cannot make this page; see the log\n").into_response()
+}
+
+/// Whether one of the accepted media types is JSON; a wildcard means text.
+pub(super) fn accepts_json(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|media| media.trim().eq_ignore_ascii_case("application/json"))
+}
