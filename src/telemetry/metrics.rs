@@ -1,8 +1,10 @@
 //! Metrics, in the text format that Prometheus reads. `docs/METRICS.md` has the list.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use prometheus::{Gauge, IntGaugeVec, Opts, Registry, TextEncoder, proto::MetricFamily};
+use prometheus::{
+    IntGaugeVec, Opts, Registry, TextEncoder, process_collector::ProcessCollector, proto::MetricFamily,
+};
 
 use super::{
     COMMIT, ForwardMetrics, Outcome, Restriction, SourceReport, Transport, VERSION, catalog::CatalogMetrics,
@@ -24,7 +26,7 @@ impl Metrics {
     /// The media type of [`render`](Self::render)'s text.
     pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// Makes the metrics, all at zero; the time of this call counts as the process's start.
+    /// Makes the metrics, all at zero.
     ///
     /// # Errors
     /// When two metrics have one name, which is a mistake in the program.
@@ -40,12 +42,7 @@ impl Metrics {
         )?;
         build.with_label_values(&[VERSION, COMMIT]).set(1);
         registry.register(Box::new(build))?;
-        let start = Gauge::new(
-            "process_start_time_seconds",
-            "When the process started, in seconds since 1970-01-01 00:00:00 UTC.",
-        )?;
-        start.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
-        registry.register(Box::new(start))?;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self { registry, queries, catalog, reloads, forward })
     }
 
