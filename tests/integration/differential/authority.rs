@@ -299,10 +299,10 @@ impl Both {
 
     fn ask_muster(&self, packet: &[u8]) -> Option<Message> {
         let context =
-            Context { transport: Transport::Tcp, asked: Some(CLIENT.into()), client: CLIENT.into() };
+            Context { transport: Transport::Tcp, local_addr: Some(CLIENT.into()), client: CLIENT.into() };
         let mut out = Vec::new();
         let response = self.responder.respond(packet, context, &mut Rotation::default(), &mut out);
-        (response == Response::Ready).then(|| Message::from_vec(&out).unwrap())
+        matches!(response, Response::Ready).then(|| Message::from_vec(&out).unwrap())
     }
 
     fn ask_hickory(&self, packet: &[u8]) -> Option<Message> {
