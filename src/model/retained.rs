@@ -11,7 +11,8 @@ use super::{Import, Instance, Member};
 pub struct Retained {
     /// Members whose last reported instances are still answered.
     pub members: HashSet<Member>,
-    /// Imports whose names are still answered, and whether the import's list still tells which names do not exist.
+    /// Imports whose names are still answered, and whether the import's list still tells which
+    /// names do not exist.
     pub imports: HashMap<Import, bool>,
     /// The instances of probed members, with the health that earlier probes found.
     pub instances: HashMap<Member, Vec<Instance>>,
@@ -47,7 +48,8 @@ impl Retained {
         }
     }
 
-    /// Takes the members of an import that no watch has taken: their watches would have come with the import's list.
+    /// Takes the members of an import that no watch has taken: their watches would have come with
+    /// the import's list.
     pub fn take_rest(&mut self, import: &Import) -> Vec<Member> {
         let belongs = |member: &Member| {
             member.place == Member::IMPORTED

@@ -1,6 +1,7 @@
 //! Text from outside, made fit for one line of a log, a terminal or a JSON field.
 
-/// The first `limit` characters of `text`, with each run of whitespace and control characters as one space.
+/// The first `limit` characters of `text`, with each run of whitespace and control characters as
+/// one space.
 ///
 /// Leading and trailing whitespace is dropped.
 ///

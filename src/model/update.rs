@@ -1,4 +1,4 @@
-//! What sources say to the catalog.
+//! Updates: the changes that sources send to the catalog.
 
 use std::{fmt, sync::Arc};
 
@@ -7,14 +7,14 @@ use super::{Instance, Name};
 /// The name of a configured source, such as `vms` in `[consul.vms]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceId {
-    /// Which kind of source it is.
+    /// The kind of source.
     pub kind: SourceKind,
-    /// Its name in the configuration; unique within its kind. The static source is called `static`.
+    /// The name in the configuration, unique within its kind. The static source is called `static`.
     pub name: Arc<str>,
 }
 
 impl SourceId {
-    /// The source of the instances that stand in the configuration.
+    /// The source of the instances that the configuration lists.
     pub fn static_source() -> Self {
         Self { kind: SourceKind::Static, name: SourceKind::Static.as_str().into() }
     }
@@ -58,78 +58,80 @@ impl SourceKind {
 pub struct Member {
     /// The service's full name, such as `nginx.cloudmapdemo`.
     pub service: Name,
-    /// The source that reports it.
+    /// The source that reports the instances.
     pub source: SourceId,
-    /// Its place in the service's `from`; members of an import have [`Member::IMPORTED`].
+    /// The position in the service's `from`; members of an import have [`Member::IMPORTED`].
     pub place: u16,
 }
 
 impl Member {
-    /// The place of a member that an import brought.
+    /// The place of an import's members.
     pub const IMPORTED: u16 = u16::MAX;
-    /// The place of a member whose instances are nobody's: they only tell who asks from which address.
+    /// The place of a member that belongs to no service: its instances only identify clients by
+    /// their addresses.
     pub const CLIENTS: u16 = u16::MAX - 1;
 
-    /// The member of everything that `source` knows of who asks, beside the instances of services.
+    /// The member of all clients that `source` knows in addition to the instances of services.
     pub fn clients(source: SourceId) -> Self {
         Self { service: Name::root(), source, place: Self::CLIENTS }
     }
 }
 
-/// One `[[import]]` of a namespace: services that take their names from the source's own list.
+/// One `[[import]]` of a namespace: services named after the source's own list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Import {
-    /// The namespace that the names are put into.
+    /// The namespace that gets the names.
     pub apex: Name,
     /// The source whose list is followed.
     pub source: SourceId,
-    /// Its place among the namespace's imports.
+    /// The position among the namespace's imports.
     pub place: u16,
 }
 
-/// What a source says.
+/// A change that a source sends to the catalog.
 ///
-/// Every (re)connection begins with a [`Reset`](Self::Reset), so nothing stale can survive a reconnect; the catalog
-/// replaces by difference, so nothing goes empty in between.
+/// Every (re)connection begins with a [`Reset`](Self::Reset), so no stale instance survives a
+/// reconnect. The catalog applies it as a difference, so the service is not empty in between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// All instances that a member has now; empty means that there are none, which is not the same as not knowing.
+    /// The full list of a member's instances. An empty list means that there are none; a member
+    /// without a `Reset` is not synced, which is not the same.
     Reset {
-        /// Whose instances they are.
+        /// The member that has the instances.
         member: Member,
-        /// Every instance; of two with one id the last counts.
+        /// Every instance. If two have the same id, the last one counts.
         instances: Vec<Instance>,
     },
     /// One instance, new or changed.
     Upsert {
-        /// Whose instance it is.
+        /// The member that has the instance.
         member: Member,
-        /// The instance as it is now.
+        /// The instance's current state.
         instance: Instance,
     },
-    /// One instance is gone; no error if it was not there.
+    /// One instance is gone. Removing a missing instance is not an error.
     Remove {
-        /// Whose instance it was.
+        /// The member that had the instance.
         member: Member,
-        /// Its id.
+        /// The instance's id.
         id: Arc<str>,
     },
-    /// What a member said last is too old to be used (`max_stale`): as if it had never synced.
+    /// A member's state was stale for longer than `max_stale`: as if it had never synced.
     Expired {
-        /// Whose instances are dropped.
+        /// The member whose instances are dropped.
         member: Member,
     },
-    /// All names that an import has now. Names that it no longer lists lose the import's member.
+    /// The full list of an import's names. Names that left the list lose the import's member.
     Imported {
-        /// Which import.
+        /// The import that lists the names.
         import: Import,
-        /// The services' full names, each directly under the import's apex; in any order. The catalog takes a
-        /// [`Member`] with place [`Member::IMPORTED`] for each; its instances come with `Reset` as any other's.
+        /// The services' full names, each directly under the import's apex, in any order. Each gets
+        /// a [`Member`] with place [`Member::IMPORTED`], whose instances come with its own `Reset`.
         services: Vec<Name>,
     },
-    /// An import's list is too old to be used: names that are not known may exist again.
+    /// An import's list was stale for longer than `max_stale`: any unknown name may exist again.
     ImportExpired {
-        /// Which import.
+        /// The import whose list is dropped.
         import: Import,
     },
 }

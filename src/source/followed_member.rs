@@ -15,7 +15,8 @@ pub struct FollowedMember {
 }
 
 impl FollowedMember {
-    /// Adds the member's labels and the name of the main port to an instance. The member's labels win.
+    /// Adds the member's labels and the name of the main port to an instance. The member's labels
+    /// win.
     #[must_use]
     pub fn apply_rule(&self, mut instance: Instance) -> Instance {
         instance.labels = instance.labels.overlaid(&self.rule.labels);

@@ -1,27 +1,31 @@
 //! Sources: where instances come from.
 //!
 //! ```text
-//! consul/            blocking queries ──┐
-//! kubernetes/        list and watch ────┼─▶ Watch ─▶ WatchOutbox ─┐  Update
-//!                                       │     supervise()         ├─▶ Outbox ─▶ one bounded channel ─▶ catalog
-//! static_instances/  settings, probes ──┼─────────────────────────┘
-//!                                       └─▶ telemetry: the source's status
+//! consul/            blocking queries ─┐    supervise()
+//! kubernetes/        list and watch ───┴──▶ Watch ─▶ WatchOutbox ─┐
+//!                                                                 ├─▶ Outbox ─ Update ─▶ catalog
+//! static_instances/  probes ──────────────────────────────────────┘
+//!
+//! each watch and each static member ─▶ telemetry: the source's status
 //! ```
 //!
 //! In the order of the data:
 //!
 //! - [`FollowedMember`]: what a source is given to follow, a member with its settings.
-//! - [`Watch`]: one stream of changes. It turns native events into [`Update`](crate::model::Update)s, runs until it
-//!   fails, and knows neither the catalog nor other watches.
+//! - [`Watch`]: one stream of changes. It turns native events into
+//!   [`Update`](crate::model::Update)s, runs until it fails, and knows neither the catalog nor
+//!   other watches.
 //! - [`supervise()`]: retries a watch, keeps its status, and expires its state after `max_stale`.
-//! - [`WatchOutbox`]: one watch's way to the catalog; the first update after each connection makes the watch synced.
-//! - [`Outbox`]: one source's way to the catalog, with a gate that the program shuts when it stops the source.
+//! - [`WatchOutbox`]: one watch's way to the catalog; the first update after each connection makes
+//!   the watch synced.
+//! - [`Outbox`]: one source's way to the catalog, with a gate that the program shuts when it stops
+//!   the source.
 //! - [`WatchError`], [`Backoff`], `body` and `interner`: shared by the sources.
 //!
 //! Imports [`crate::model`], [`crate::telemetry`] and the settings in [`crate::config`].
 //!
-//! Rejected: a catalog method for each event. With a channel a slow catalog cannot be re-entered, and a slow source
-//! cannot hold it up.
+//! Rejected: a catalog method for each event. With a channel a slow catalog cannot be re-entered,
+//! and a slow source cannot hold it up.
 
 pub mod consul;
 pub mod kubernetes;

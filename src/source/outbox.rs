@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 use super::watch_error::WatchError;
 use crate::model::Update;
 
-/// One source's way to the catalog: a bounded channel, so that a slow catalog slows sources down instead of filling
-/// memory.
+/// One source's way to the catalog: a bounded channel, so that a slow catalog slows sources down
+/// instead of filling memory.
 ///
-/// Clones share one gate. After it is [shut](Self::shut), no clone can send. Aborting a task does not wait for the
-/// tasks that it spawned, and a late update of one of them could name a member that means something else by then.
+/// Clones share one gate. After it is [shut](Self::shut), no clone can send. Aborting a task does
+/// not wait for the tasks that it spawned, and a late update of one of them could name a member
+/// that means something else by then.
 #[derive(Clone, Debug)]
 pub struct Outbox {
     updates: mpsc::Sender<Update>,
@@ -38,7 +39,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Waits for room, then sends all `updates` if `holds` still returns true. Returns whether they were sent.
+    /// Waits for room, then sends all `updates` if `holds` still returns true. Returns whether they
+    /// were sent.
     ///
     /// # Errors
     /// As [`send`](Self::send), and when there are more updates than the channel has room for.
@@ -61,7 +63,8 @@ impl Outbox {
         Ok(true)
     }
 
-    /// Shuts the gate. When this returns, every sent update is in the channel and no more can follow.
+    /// Shuts the gate. When this returns, every sent update is in the channel and no more can
+    /// follow.
     pub fn shut(&self) {
         *self.lock() = false;
     }

@@ -69,12 +69,12 @@ impl Subject {
     }
 }
 
-/// Runs `watch` until the program stops. Retries after every failure, keeps the watch's status, and expires its state
-/// once the watch has been stale for `max_stale`.
+/// Runs `watch` until the program stops. Retries after every failure, keeps the watch's status, and
+/// expires its state once the watch has been stale for `max_stale`.
 ///
-/// `name` is the watch's name in logs and status, such as `service nginx`. The call itself adds the watch to the
-/// status, before the future runs, so that a source with many watches is not ready when only the first of them has
-/// synced. Dropping the future ends the watch.
+/// `name` is the watch's name in logs and status, such as `service nginx`. The call itself adds the
+/// watch to the status, before the future runs, so that a source with many watches is not ready
+/// when only the first of them has synced. Dropping the future ends the watch.
 pub fn supervise<W: Watch>(
     watch: W,
     name: String,
@@ -107,7 +107,8 @@ async fn run<W: Watch>(
         handle: Arc::clone(&handle),
         freshness: freshness.clone(),
     };
-    // One task runs both: the watch cannot sync between the check that it is stale and the update that expires it.
+    // One task runs both: the watch cannot sync between the check that it is stale and the update
+    // that expires it.
     tokio::select! {
         () = retry_forever(watch, out) => {}
         () = expire_when_stale(&subject, &context, &handle, &freshness) => {}
@@ -138,7 +139,8 @@ async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox) {
     }
 }
 
-/// Expires the subject's state each time it has been stale for `max_stale`; returns when the program is stopping.
+/// Expires the subject's state each time it has been stale for `max_stale`; returns when the
+/// program is stopping.
 async fn expire_when_stale(
     subject: &Subject,
     context: &SourceContext,
@@ -166,7 +168,8 @@ async fn expire_when_stale(
             source = %handle.source(), watch = handle.name(),
             "the last state is older than max_stale and is no longer answered",
         );
-        // Retained names of the import never got a watch: it would have come with the import's list.
+        // Retained names of the import never got a watch: it would have come with the import's
+        // list.
         let rest = match subject {
             Subject::Members(_) => Vec::new(),
             Subject::Import(import) => context.retained().take_rest(import),

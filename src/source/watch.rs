@@ -10,10 +10,11 @@ use crate::{model::Update, telemetry::WatchHandle};
 
 /// One stream of changes from a source, such as one Consul service or the pods of one selector.
 ///
-/// After a failure, a panic included, the watch is run again. Whatever it keeps in `self` (an index, a client) stays.
+/// After a failure, a panic included, the watch is run again. Whatever it keeps in `self` (an
+/// index, a client) stays.
 pub trait Watch: Send {
-    /// Follows the source until that fails. The first update after every connection is an [`Update::Reset`] or an
-    /// [`Update::Imported`].
+    /// Follows the source until that fails. The first update after every connection is an
+    /// [`Update::Reset`] or an [`Update::Imported`].
     ///
     /// # Errors
     /// The reason why the connection ended. A change that an update can carry is never an error.

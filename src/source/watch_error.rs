@@ -68,11 +68,11 @@ impl WatchError {
     }
 }
 
-/// Runs a watch and turns a panic in it into an error. Uncaught, a panic would end the watch's task for good, and the
-/// watch's last state would be answered forever.
+/// Runs a watch and turns a panic in it into an error. Uncaught, a panic would end the watch's task
+/// for good, and the watch's last state would be answered forever.
 ///
-/// The panic may leave the watch's fields half changed. That is harmless: the next run starts with the full state, as
-/// after any failure.
+/// The panic may leave the watch's fields half changed. That is harmless: the next run starts with
+/// the full state, as after any failure.
 ///
 /// # Errors
 /// The watch's own errors, and [`WatchError::Panic`].

@@ -1,4 +1,4 @@
-//! The Consul agent or server that is asked: client, token, one HTTP exchange.
+//! The Consul agent or server: client, token, one HTTP exchange.
 
 use std::{
     io::Read as _,
@@ -20,55 +20,56 @@ use crate::{
     source::{WatchError, body::read_body, watch_error::excerpt},
 };
 
-/// What all watches of one source share.
+/// The agent of one source, shared by its watches.
 #[derive(Debug)]
 pub(super) struct Agent {
     pub(super) settings: ConsulSource,
     pub(super) timing: Timing,
     pub(super) connections: Arc<ConnectionPool>,
-    client: Mutex<Option<(Trust, Client)>>,
+    client: Mutex<Option<(TlsFiles, Client)>>,
 }
 
 /// The contents of the TLS files that a client was made with.
 #[derive(PartialEq, Eq)]
-struct Trust {
+struct TlsFiles {
     authorities: Option<Vec<u8>>,
     identity: Option<Vec<u8>>,
 }
 
-impl std::fmt::Debug for Trust {
-    /// Says nothing, since there is a private key in it.
+impl std::fmt::Debug for TlsFiles {
+    /// Prints no content, since there is a private key in it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Trust")
+        f.write_str("TlsFiles")
     }
 }
 
-/// What one connection attempt asks with.
+/// The HTTP client and the token of one connection attempt.
 #[derive(Clone, Debug)]
-pub(super) struct Access {
+pub(super) struct AgentClient {
     client: Client,
     token: Option<HeaderValue>,
 }
 
-/// What Consul said to one query, with status 200.
+/// One response with status 200.
 #[derive(Debug)]
-pub(super) struct Answer {
-    /// `X-Consul-Index`, as it came.
+pub(super) struct ConsulResponse {
+    /// `X-Consul-Index`, not validated.
     pub(super) index: u64,
-    /// `X-Consul-LastContact`: how long ago the server that answered last heard from the leader.
+    /// `X-Consul-LastContact`: how long ago the responding server last heard from the leader.
     ///
-    /// `X-Consul-KnownLeader` says no more than that, and an agent that answers from its stream always says `false`.
+    /// `X-Consul-KnownLeader` adds nothing to it, and an agent that answers from its stream always
+    /// sends `false`.
     pub(super) lag: Duration,
-    /// `X-Consul-Results-Filtered-By-ACLs`: something was left out that the token may not read.
+    /// `X-Consul-Results-Filtered-By-ACLs`: the response lacks entries that the token may not read.
     pub(super) filtered: bool,
     /// The JSON.
     pub(super) body: Bytes,
 }
 
 impl Agent {
-    /// Largest body that is read: about 50,000 instances of one service.
+    /// The largest body in bytes: about 50,000 instances of one service.
     const BODY_LIMIT: usize = 64 << 20;
-    /// Largest token, certificate or key file that is read.
+    /// How much of a token, certificate or key file is read, in bytes.
     const FILE_LIMIT: u64 = 1 << 20;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -77,36 +78,42 @@ impl Agent {
         Arc::new(Self { settings, timing, connections, client: Mutex::default() })
     }
 
-    /// The URL of an endpoint; `path` is escaped, segment by segment.
+    /// The URL of an endpoint. The segments of `path` are escaped.
     ///
     /// # Errors
     /// [`WatchError::Setup`] when the configured address is not a URL.
     pub(super) fn url(&self, path: &[&str]) -> Result<Url, WatchError> {
-        let bad = || WatchError::Setup(format!("address {:?} is not an HTTP URL", self.settings.address));
+        let bad = || {
+            WatchError::Setup(format!(
+                "address {:?} is not an HTTP URL; write it like \"http://127.0.0.1:8500\"",
+                self.settings.address
+            ))
+        };
         let mut url = Url::parse(&self.settings.address).map_err(|_| bad())?;
         url.path_segments_mut().map_err(|()| bad())?.pop_if_empty().extend(path);
         Ok(url)
     }
 
-    /// Reads the token and the TLS files anew; keeps the client, and so its connections, while the files are the same.
+    /// Reads the token and the TLS files again. While the TLS files stay the same, the client and
+    /// its connections are kept.
     ///
     /// # Errors
     /// [`WatchError::Setup`], naming the file that cannot be used.
-    pub(super) fn access(&self) -> Result<Access, WatchError> {
+    pub(super) fn client(&self) -> Result<AgentClient, WatchError> {
         let token = self.settings.token_file.as_deref().map(read_token).transpose()?;
-        let trust = self.trust()?;
+        let files = self.read_tls_files()?;
         let mut cached = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, client)) = cached.as_ref()
-            && *known == trust
+        if let Some((current, client)) = cached.as_ref()
+            && *current == files
         {
-            return Ok(Access { client: client.clone(), token });
+            return Ok(AgentClient { client: client.clone(), token });
         }
-        let client = self.build(&trust)?;
-        *cached = Some((trust, client.clone()));
-        Ok(Access { client, token })
+        let client = self.build(&files)?;
+        *cached = Some((files, client.clone()));
+        Ok(AgentClient { client, token })
     }
 
-    fn trust(&self) -> Result<Trust, WatchError> {
+    fn read_tls_files(&self) -> Result<TlsFiles, WatchError> {
         let authorities = self.settings.ca_file.as_deref().map(read_file).transpose()?;
         let identity = match &self.settings.client_certificate {
             Some((certificate, key)) => {
@@ -117,56 +124,57 @@ impl Agent {
             }
             None => None,
         };
-        Ok(Trust { authorities, identity })
+        Ok(TlsFiles { authorities, identity })
     }
 
-    /// HTTP/1.1 only: on one HTTP/2 connection a lost peer would take every watch with it, and a query that timed out
-    /// would not rid us of the connection. No proxy: a local agent is not behind one. No redirects: the token is
-    /// not for others.
-    fn build(&self, trust: &Trust) -> Result<Client, WatchError> {
+    /// Makes a client.
+    ///
+    /// HTTP/1.1 only: all watches would share one HTTP/2 connection, a lost peer would stop them
+    /// all, and a query that times out would not close the connection. No proxy, since a local
+    /// agent is not behind one. No redirects, since they would send the token to other servers.
+    fn build(&self, files: &TlsFiles) -> Result<Client, WatchError> {
         let mut builder = Client::builder()
             .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Self::CONNECT_TIMEOUT)
-            // Those that wait for their next use count at Consul as well, beside the ones that are in use.
+            // Consul counts idle connections too, in addition to those in use.
             .pool_max_idle_per_host((self.settings.max_connections / 8).max(1))
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
             .no_proxy();
-        if let Some(pem) = &trust.authorities {
-            let file = self.settings.ca_file.as_deref().unwrap_or(Path::new(""));
+        if let (Some(pem), Some(file)) = (&files.authorities, self.settings.ca_file.as_deref()) {
             let certificates = Certificate::from_pem_bundle(pem)
                 .ok()
                 .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| setup(file, "there is no PEM certificate in it"))?;
+                .ok_or_else(|| setup(file, "the file holds no PEM certificate"))?;
             builder = builder.tls_certs_only(certificates);
         } else if !self.settings.address.starts_with("https:") {
-            // Without TLS the system's certificates need not even be there.
+            // Without TLS, the system's certificates are not needed and may be missing.
             builder = builder.tls_certs_only([]);
         }
-        if let (Some(pem), Some((file, _))) = (&trust.identity, &self.settings.client_certificate) {
+        if let (Some(pem), Some((file, _))) = (&files.identity, &self.settings.client_certificate) {
             let identity = Identity::from_pem(pem).map_err(|_| {
-                setup(file, "it and the key file must hold a PEM certificate and its PEM key")
+                setup(file, "this file and the key file must hold a PEM certificate and its PEM key")
             })?;
             builder = builder.identity(identity);
         }
         builder.build().map_err(|error| {
             let cause =
                 std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            WatchError::Setup(format!("cannot set up TLS, check ca_file and client_certificate{cause}"))
+            WatchError::Setup(format!("cannot set up TLS; check ca_file and client_certificate{cause}"))
         })
     }
 }
 
-impl Access {
+impl AgentClient {
     /// How much of an error's body is read, in bytes.
-    const ERROR_TEXT: usize = 1 << 10;
+    const ERROR_LIMIT: usize = 1 << 10;
 
-    /// Asks once.
+    /// Sends one GET.
     ///
     /// # Errors
-    /// [`WatchError::Denied`] for 401 and 403, [`WatchError::Refused`] for any other status than 200,
-    /// [`WatchError::Malformed`] for a body that is too large or a 200 that has no index.
-    pub(super) async fn get(&self, url: Url) -> Result<Answer, WatchError> {
+    /// [`WatchError::Denied`] for 401 and 403, [`WatchError::Refused`] for any other status than
+    /// 200, [`WatchError::Malformed`] for a body over the limit or a 200 without an index.
+    pub(super) async fn get(&self, url: Url) -> Result<ConsulResponse, WatchError> {
         let mut request = self.client.get(url);
         if let Some(token) = &self.token {
             request = request.header("X-Consul-Token", token);
@@ -184,20 +192,22 @@ impl Access {
         }
         let headers = response.headers();
         let index = number(headers, "X-Consul-Index").ok_or_else(|| {
-            WatchError::Malformed("there is no X-Consul-Index in it; is this Consul's HTTP port?".into())
+            WatchError::Malformed(
+                "no X-Consul-Index header; check that the address is Consul's HTTP port".into(),
+            )
         })?;
         let lag = Duration::from_millis(number(headers, "X-Consul-LastContact").unwrap_or(0));
         let filtered =
             headers.get("X-Consul-Results-Filtered-By-ACLs").is_some_and(|value| value.as_bytes() == b"true");
         let body = read_body(Body::from(response), Agent::BODY_LIMIT).await?;
-        Ok(Answer { index, lag, filtered, body })
+        Ok(ConsulResponse { index, lag, filtered, body })
     }
 }
 
 /// The beginning of an error's body, on one line.
 async fn error_text(response: &mut Response) -> String {
     let mut body = Vec::new();
-    while body.len() < Access::ERROR_TEXT {
+    while body.len() < AgentClient::ERROR_LIMIT {
         let Ok(Some(chunk)) = response.chunk().await else { break };
         body.extend_from_slice(&chunk);
     }
@@ -209,8 +219,8 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-fn setup(file: &Path, what: &str) -> WatchError {
-    WatchError::Setup(format!("cannot use {}: {what}", file.display()))
+fn setup(file: &Path, problem: &str) -> WatchError {
+    WatchError::Setup(format!("cannot use {}: {problem}", file.display()))
 }
 
 fn read_file(file: &Path) -> Result<Vec<u8>, WatchError> {
@@ -225,10 +235,10 @@ fn read_token(file: &Path) -> Result<HeaderValue, WatchError> {
     let bytes = read_file(file)?;
     let token = bytes.trim_ascii();
     if token.is_empty() {
-        return Err(setup(file, "it is empty; it should hold an ACL token"));
+        return Err(setup(file, "the file is empty; write an ACL token into it"));
     }
     let mut value = HeaderValue::from_bytes(token)
-        .map_err(|_| setup(file, "it should hold one ACL token and nothing else"))?;
+        .map_err(|_| setup(file, "the file must hold one ACL token and nothing else"))?;
     value.set_sensitive(true);
     Ok(value)
 }

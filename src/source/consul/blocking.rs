@@ -1,4 +1,4 @@
-//! Blocking queries: when to ask, what to wait for, which answers to believe.
+//! Blocking queries: when to query, how long to wait, which responses to trust.
 //!
 //! <https://developer.hashicorp.com/consul/api-docs/features/blocking>
 
@@ -8,50 +8,44 @@ use reqwest::Url;
 use tracing::debug;
 
 use super::{
-    agent::{Access, Agent, Answer},
+    agent::{Agent, AgentClient, ConsulResponse},
     connection_pool::Slot,
     rate_limit::RateLimit,
     timing::Timing,
 };
 use crate::source::WatchError;
 
-/// One endpoint that is asked again and again for changes.
+/// One endpoint that is queried again and again for changes.
 #[derive(Debug)]
 pub(super) struct BlockingQuery {
     agent: Arc<Agent>,
     /// Path segments of the endpoint.
     path: Vec<String>,
-    /// Parameters besides those of blocking and consistency.
+    /// Parameters other than those of blocking and consistency.
     parameters: Vec<(&'static str, String)>,
     rate_limit: RateLimit,
     slot: Slot,
-    connected: bool,
+    has_connected: bool,
 }
 
-/// A query since its last connection attempt.
+/// A blocking query since its last connection attempt.
 #[derive(Debug)]
-pub(super) struct Connection<'a> {
+pub(super) struct QuerySession<'a> {
     query: &'a mut BlockingQuery,
-    access: Access,
+    client: AgentClient,
     url: Url,
-    /// What has been seen; 0: nothing, so that the next query does not wait.
+    /// The index of the last trusted response. 0: there is none, and the next query does not wait.
     index: u64,
-    /// Whether the next query is for the leader, since a stale answer was too far behind.
+    /// The next query goes to the leader, since a stale response lagged too far behind.
     leader_only: bool,
 }
 
-/// What came of one query.
-enum Outcome {
-    Answer(Answer),
-    /// The turn was called off before there was an answer.
-    CalledOff,
-}
-
 impl BlockingQuery {
-    /// With `stale` the shortest time that a query may wait: a small `max_lag` must not become a flood of queries.
-    const SHORTEST_STALE_WAIT: Duration = Duration::from_secs(5);
-    /// Most time over which the reconnections of a source's watches are spread.
-    const SPREAD: Duration = Duration::from_secs(1);
+    /// With `stale`, the shortest time for which a query may wait: a small `max_lag` must not cause
+    /// a flood of queries.
+    const MIN_STALE_WAIT: Duration = Duration::from_secs(5);
+    /// The longest time over which the reconnections of a source's watches are spread.
+    const MAX_SPREAD: Duration = Duration::from_secs(1);
 
     pub(super) fn new(agent: &Arc<Agent>, path: &[&str], parameters: Vec<(&'static str, String)>) -> Self {
         Self {
@@ -60,64 +54,69 @@ impl BlockingQuery {
             parameters,
             rate_limit: RateLimit::new(),
             slot: agent.connections.join(),
-            connected: false,
+            has_connected: false,
         }
     }
 
-    /// Begins anew: with the files of now and without an index. Reconnections are spread, 2 ms a watch.
+    /// Starts over: reads the token and TLS files again and forgets the index. Reconnections are
+    /// spread, by 2 ms for each watch of the source.
     ///
     /// # Errors
     /// [`WatchError::Setup`] when the address or a file cannot be used.
-    pub(super) async fn connect(&mut self) -> Result<Connection<'_>, WatchError> {
-        if std::mem::replace(&mut self.connected, true) {
+    pub(super) async fn connect(&mut self) -> Result<QuerySession<'_>, WatchError> {
+        if std::mem::replace(&mut self.has_connected, true) {
             let watches = u32::try_from(self.agent.connections.watches()).unwrap_or(u32::MAX);
-            let spread = Duration::from_millis(2).saturating_mul(watches).min(Self::SPREAD);
+            let spread = Duration::from_millis(2).saturating_mul(watches).min(Self::MAX_SPREAD);
             tokio::time::sleep(spread.mul_f64(rand::random_range(0.0..=1.0))).await;
         }
-        let access = self.agent.access()?;
+        let client = self.agent.client()?;
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let mut url = self.agent.url(&path)?;
         url.query_pairs_mut().extend_pairs(&self.parameters);
-        Ok(Connection { query: self, access, url, index: 0, leader_only: false })
+        Ok(QuerySession { query: self, client, url, index: 0, leader_only: false })
     }
 
-    /// How long a query may wait, were it alone.
+    /// How long a query waits on its own connection.
     fn wanted_wait(&self) -> Duration {
         let settings = &self.agent.settings;
         if settings.stale {
-            return settings.wait.min(settings.max_lag.max(Self::SHORTEST_STALE_WAIT));
+            return settings.wait.min(settings.max_lag.max(Self::MIN_STALE_WAIT));
         }
         settings.wait
     }
 }
 
-impl Connection<'_> {
-    /// Returns the next answer that can be believed: the first at once, the others when something has changed or
-    /// the wait is over. A return is not a change.
+impl QuerySession<'_> {
+    /// Returns the next trusted response: the first at once, later ones after a change or when the
+    /// wait is over. A response does not imply a change.
     ///
     /// # Errors
-    /// As [`Access::get`], and [`WatchError::Timeout`]; the index of an error's answer is never looked at.
-    pub(super) async fn next(&mut self) -> Result<Answer, WatchError> {
+    /// As [`AgentClient::get`], and [`WatchError::Timeout`]. The index of an error response is
+    /// ignored.
+    pub(super) async fn next(&mut self) -> Result<ConsulResponse, WatchError> {
         loop {
             self.query.rate_limit.take().await;
-            let Outcome::Answer(answer) = self.ask().await? else { continue };
-            if self.is_stale() && answer.lag > self.query.agent.settings.max_lag {
-                debug!(source = %self.query.agent.settings.id, lag = ?answer.lag, "too stale: asking the leader");
+            let Some(response) = self.send().await? else { continue };
+            if self.is_stale() && response.lag > self.query.agent.settings.max_lag {
+                debug!(
+                    source = %self.query.agent.settings.id, lag = ?response.lag,
+                    "stale response exceeds max_lag; querying the leader",
+                );
                 self.leader_only = true;
                 self.index = 0;
                 continue;
             }
             self.leader_only = false;
-            // An index of 0 would make the next query return at once.
-            let index = answer.index.max(1);
-            // The index goes back when the servers were restored from a snapshot or a dev agent was restarted; but also
-            // when an agent has lost its stream, and then the answer with it is empty.
+            // With an index of 0 the next query would return at once.
+            let index = response.index.max(1);
+            // The index goes back when the servers are restored from a snapshot or a dev agent
+            // restarts; but also when an agent has lost its stream, and then its response is empty.
             if index < self.index {
                 self.index = 0;
                 continue;
             }
             self.index = index;
-            return Ok(answer);
+            return Ok(response);
         }
     }
 
@@ -125,28 +124,29 @@ impl Connection<'_> {
         self.query.agent.settings.stale && !self.leader_only
     }
 
-    /// Asks once, in turn with the other watches.
-    async fn ask(&self) -> Result<Outcome, WatchError> {
-        let Timing { slack, .. } = self.query.agent.timing;
+    /// Queries once, on a connection shared with the other watches; `None` when the connection was
+    /// revoked.
+    async fn send(&self) -> Result<Option<ConsulResponse>, WatchError> {
+        let Timing { grace, .. } = self.query.agent.timing;
         let held = self.query.slot.acquire().await.ok_or(WatchError::Closed)?;
         let mut url = self.url.clone();
-        let mut limit = slack;
+        let mut limit = grace;
         if self.is_stale() {
             url.query_pairs_mut().append_key_only("stale");
         }
         if self.index > 0 {
             let wait = held.wait(self.query.wanted_wait());
-            // Consul adds up to a sixteenth, so that queries do not end all at once.
+            // Consul adds up to a sixteenth, so that queries do not all end at once.
             limit += wait + wait / 16;
             url.query_pairs_mut()
                 .append_pair("index", &self.index.to_string())
                 .append_pair("wait", &format!("{}ms", wait.as_millis()));
         }
         tokio::select! {
-            answer = tokio::time::timeout(limit, self.access.get(url)) => {
-                answer.map_err(|_| WatchError::Timeout(limit))?.map(Outcome::Answer)
+            response = tokio::time::timeout(limit, self.client.get(url)) => {
+                response.map_err(|_| WatchError::Timeout(limit))?.map(Some)
             }
-            () = held.called_off() => Ok(Outcome::CalledOff),
+            () = held.revoked() => Ok(None),
         }
     }
 }

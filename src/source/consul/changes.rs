@@ -1,32 +1,34 @@
-//! Differences between two answers.
+//! Differences between two responses.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::model::{Instance, Member, Update};
 
-/// Instances by id.
-pub(super) type Instances = BTreeMap<Arc<str>, Instance>;
+/// The instances of one service, by id.
+pub(super) type InstancesById = BTreeMap<Arc<str>, Instance>;
 
-/// Of how many instances one may have changed, so that the difference is sent: with more, one [`Update::Reset`] is less
-/// work for the catalog, and changes that belong together are seen together.
-const SHARE: usize = 8;
+/// The difference is sent if at most one in this many instances has changed. Otherwise one
+/// [`Update::Reset`] is less work for the catalog, and changes that belong together become visible
+/// together.
+const RESET_SHARE: usize = 8;
 
-/// The update that says all of `instances`.
-pub(super) fn reset(member: &Member, instances: &Instances) -> Update {
+/// The update that carries all of `instances`.
+pub(super) fn reset(member: &Member, instances: &InstancesById) -> Update {
     Update::Reset { member: member.clone(), instances: instances.values().cloned().collect() }
 }
 
-/// The updates that make `new` of `old`; none where they are equal.
+/// The updates that turn `old` into `new`; none if they are equal.
 ///
-/// *Order*: new and changed instances come before those that are gone, so that a service never runs empty.
-pub(super) fn between(member: &Member, old: &Instances, new: &Instances) -> Vec<Update> {
+/// *Order*: new and changed instances before removed ones, so that a service is never empty in
+/// between.
+pub(super) fn between(member: &Member, old: &InstancesById, new: &InstancesById) -> Vec<Update> {
     let changed: Vec<_> = new.values().filter(|instance| old.get(&instance.id) != Some(instance)).collect();
     let gone: Vec<_> = old.keys().filter(|id| !new.contains_key(*id)).collect();
     let changes = changed.len() + gone.len();
     if changes == 0 {
         return Vec::new();
     }
-    if changes * SHARE > old.len().max(new.len()) {
+    if changes * RESET_SHARE > old.len().max(new.len()) {
         return vec![reset(member, new)];
     }
     let upserts =
@@ -47,14 +49,14 @@ mod tests {
         Member { service: "web.test".parse::<Name>().unwrap(), source, place: 0 }
     }
 
-    fn instances(ports: &BTreeMap<u8, u16>) -> Instances {
+    fn instances(ports: &BTreeMap<u8, u16>) -> InstancesById {
         let make = |(id, port): (&u8, &u16)| Instance::at(&format!("i{id}"), [10, 0, 0, *id].into(), *port);
         ports.iter().map(make).map(|instance| (Arc::clone(&instance.id), instance)).collect()
     }
 
     proptest! {
         #[test]
-        fn the_updates_make_the_new_of_the_old_and_never_run_empty(
+        fn updates_turn_old_into_new_and_never_run_empty(
             old in prop::collection::btree_map(any::<u8>(), 0u16..3, 0..40),
             edits in prop::collection::btree_map(any::<u8>(), prop::option::of(0u16..3), 0..6),
         ) {

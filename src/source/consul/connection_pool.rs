@@ -1,10 +1,13 @@
-//! Sharing connections: more watches than connections take turns.
+//! Sharing connections: what happens when there are more watches than connections.
 //!
-//! A blocking query holds its connection for as long as it waits. With a connection for each watch it waits as long as
-//! configured. With more watches than connections each holds a connection for one short wait and then stands in line
-//! behind the others. The wait is chosen so that the line is through within [`Timing::line`]; a change meanwhile is seen
-//! as soon as the watch's turn comes. Giving each watch a socket whatever happens was rejected: Consul closes what is
-//! over its `http_max_conns_per_client`, and which watches that hits is chance.
+//! A blocking query holds its connection for as long as it waits. While each watch can have a
+//! connection, its queries wait as long as configured. With more watches than connections, each
+//! watch holds a connection for one short wait and then queues behind the others. The wait is
+//! chosen so that the queue passes within [`Timing::max_queue`]; a change in the meantime is seen
+//! once the watch holds a connection again.
+//!
+//! Rejected: a connection for each watch in any case. Consul closes those over its
+//! `http_max_conns_per_client`, and chance decides which watches that hits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::timing::Timing;
 
-/// The connections of one source and who wants them.
+/// The connections of one source, and the number of watches that share them.
 #[derive(Debug)]
 pub(super) struct ConnectionPool {
     /// First come, first served.
@@ -33,35 +36,36 @@ impl ConnectionPool {
         })
     }
 
-    /// Adds a watch, until the slot is dropped.
+    /// Adds a watch, which leaves when the slot is dropped.
     pub(super) fn join(self: &Arc<Self>) -> Slot {
         self.watches.send_modify(|watches| *watches += 1);
         Slot(Arc::clone(self))
     }
 
-    /// How many watches there are.
+    /// The number of watches.
     pub(super) fn watches(&self) -> usize {
         *self.watches.borrow()
     }
 
-    /// How long a query may wait while its watch holds a connection; `None`: for as long as it likes.
-    fn slice(&self) -> Option<Duration> {
-        let in_line = self.watches().checked_sub(self.capacity).filter(|in_line| *in_line > 0)?;
-        let Timing { line, shortest_wait, .. } = self.timing;
-        let share = self.capacity as f64 / in_line.max(self.capacity) as f64;
-        Some(line.mul_f64(share).max(shortest_wait))
+    /// How long a query may wait while its watch holds a connection; `None`: as long as configured.
+    fn max_wait(&self) -> Option<Duration> {
+        let queued = self.watches().checked_sub(self.capacity).filter(|queued| *queued > 0)?;
+        let Timing { max_queue, min_wait, .. } = self.timing;
+        let share = self.capacity as f64 / queued.max(self.capacity) as f64;
+        Some(max_queue.mul_f64(share).max(min_wait))
     }
 }
 
-/// One watch's place among those who share connections.
+/// One watch's membership in a pool.
 #[derive(Debug)]
 pub(super) struct Slot(Arc<ConnectionPool>);
 
 impl Slot {
-    /// Stands in line for a connection. Dropping the turn gives it back.
+    /// Queues for a connection. Dropping it gives it back.
     pub(super) async fn acquire(&self) -> Option<HeldConnection<'_>> {
-        let permit = self.0.connections.acquire().await.ok()?;
-        Some(HeldConnection { _permit: permit, pool: &self.0, slice: self.0.slice() })
+        let permit = self.0.connections.acquire().await.ok();
+        debug_assert!(permit.is_some(), "the semaphore is never closed");
+        Some(HeldConnection { _permit: permit?, pool: &self.0, max_wait: self.0.max_wait() })
     }
 }
 
@@ -71,23 +75,24 @@ impl Drop for Slot {
     }
 }
 
-/// The right to one connection.
+/// The right to use one connection.
 #[derive(Debug)]
 pub(super) struct HeldConnection<'a> {
     _permit: SemaphorePermit<'a>,
     pool: &'a ConnectionPool,
-    slice: Option<Duration>,
+    max_wait: Option<Duration>,
 }
 
 impl HeldConnection<'_> {
-    /// How long a query that would like to wait for `wanted` may wait.
+    /// How long a query may wait that would wait for `wanted` on its own connection.
     pub(super) fn wait(&self, wanted: Duration) -> Duration {
-        self.slice.map_or(wanted, |slice| slice.min(wanted))
+        self.max_wait.map_or(wanted, |max_wait| max_wait.min(wanted))
     }
 
-    /// Returns when a turn without a limit has become too long, since there are more watches than connections now.
-    pub(super) async fn called_off(&self) {
-        if self.slice.is_none() {
+    /// Waits until a connection held without a limit must be given back, since there are more
+    /// watches than connections now. Never returns for a connection held with a limit.
+    pub(super) async fn revoked(&self) {
+        if self.max_wait.is_none() {
             let mut watches = self.pool.watches.subscribe();
             if watches.wait_for(|watches| *watches > self.pool.capacity).await.is_ok() {
                 return;
@@ -101,34 +106,34 @@ impl HeldConnection<'_> {
 mod tests {
     use super::*;
 
-    fn slice(watches: usize, capacity: usize) -> Option<Duration> {
+    fn max_wait(watches: usize, capacity: usize) -> Option<Duration> {
         let pool = ConnectionPool::new(capacity, Timing::default());
         let _slots: Vec<_> = (0..watches).map(|_| pool.join()).collect();
-        pool.slice()
+        pool.max_wait()
     }
 
     #[test]
-    fn waits_are_cut_so_that_the_line_is_through_in_time() {
-        assert_eq!(slice(128, 128), None);
-        assert_eq!(slice(129, 128), Some(Duration::from_secs(4)));
-        assert_eq!(slice(3 * 128, 128), Some(Duration::from_secs(2)));
-        assert_eq!(slice(1000, 1), Some(Duration::from_millis(250)), "never shorter");
+    fn waits_shrink_so_that_the_queue_passes_in_time() {
+        assert_eq!(max_wait(128, 128), None);
+        assert_eq!(max_wait(129, 128), Some(Duration::from_secs(4)));
+        assert_eq!(max_wait(3 * 128, 128), Some(Duration::from_secs(2)));
+        assert_eq!(max_wait(1000, 1), Some(Duration::from_millis(250)), "never shorter");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_unlimited_turn_is_called_off_when_there_are_too_many() {
+    async fn an_unlimited_connection_is_revoked_for_a_new_watch() {
         let pool = ConnectionPool::new(1, Timing::default());
         let first = pool.join();
         let held = first.acquire().await.unwrap();
         assert_eq!(held.wait(Duration::from_secs(300)), Duration::from_secs(300));
-        let early = tokio::time::timeout(Duration::from_secs(1000), held.called_off()).await;
-        assert!(early.is_err(), "nobody else wants it");
+        let early = tokio::time::timeout(Duration::from_secs(1000), held.revoked()).await;
+        assert!(early.is_err(), "no other watch needs it");
         let _second = pool.join();
-        held.called_off().await;
+        held.revoked().await;
         drop(held);
         let held = first.acquire().await.unwrap();
         assert_eq!(held.wait(Duration::from_secs(300)), Duration::from_secs(4));
-        let limited = tokio::time::timeout(Duration::from_secs(1000), held.called_off()).await;
-        assert!(limited.is_err(), "a limited turn ends by itself");
+        let limited = tokio::time::timeout(Duration::from_secs(1000), held.revoked()).await;
+        assert!(limited.is_err(), "the limit ends it already");
     }
 }

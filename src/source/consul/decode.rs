@@ -1,14 +1,17 @@
-//! The JSON of Consul's health and catalog endpoints, as far as it is needed; strings are borrowed from the body.
+//! The JSON of Consul's health and catalog endpoints: the fields that muster reads. Strings are
+//! borrowed from the body.
 //!
-//! *Source*: <https://developer.hashicorp.com/consul/api-docs/health#list-service-instances-for-service> and
-//! <https://developer.hashicorp.com/consul/api-docs/catalog#list-services>. Consul is written in Go, whose encoder gives
-//! `null` for empty lists, maps and pointers: everything may be `null` or missing.
+//! *Source*:
+//! <https://developer.hashicorp.com/consul/api-docs/health#list-service-instances-for-service> and
+//! <https://developer.hashicorp.com/consul/api-docs/catalog#list-services>. Consul is written in
+//! Go, which encodes empty lists, maps and pointers as `null`: every field may be `null` or
+//! missing.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-/// A string that is borrowed from the body unless there are escapes in it.
+/// A string, borrowed from the body unless it contains escapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
@@ -21,21 +24,21 @@ impl std::ops::Deref for Text<'_> {
     }
 }
 
-/// An instance of a service with its node and the checks of both.
+/// One instance of a service, with its node and the checks of both.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct Entry<'a> {
+pub(super) struct HealthEntry<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
-    pub(super) node: Node<'a>,
+    pub(super) node: ConsulNode<'a>,
     #[serde(borrow, deserialize_with = "nullable")]
-    pub(super) service: Service<'a>,
+    pub(super) service: ConsulService<'a>,
     #[serde(borrow, deserialize_with = "nullable")]
-    pub(super) checks: Vec<Check<'a>>,
+    pub(super) checks: Vec<ConsulCheck<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct Node<'a> {
+pub(super) struct ConsulNode<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
     pub(super) node: Text<'a>,
     #[serde(borrow, deserialize_with = "nullable")]
@@ -43,17 +46,17 @@ pub(super) struct Node<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
     pub(super) datacenter: Text<'a>,
     #[serde(borrow, deserialize_with = "nullable")]
-    pub(super) tagged_addresses: Tagged<Text<'a>>,
+    pub(super) tagged_addresses: TaggedAddresses<Text<'a>>,
     #[serde(borrow, deserialize_with = "nullable")]
     pub(super) meta: BTreeMap<Text<'a>, Text<'a>>,
     /// Since Consul 1.17.
     #[serde(borrow, deserialize_with = "nullable")]
-    pub(super) locality: Locality<'a>,
+    pub(super) locality: ConsulLocality<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct Service<'a> {
+pub(super) struct ConsulService<'a> {
     #[serde(rename = "ID", borrow, deserialize_with = "nullable")]
     pub(super) id: Text<'a>,
     #[serde(borrow, deserialize_with = "nullable")]
@@ -61,20 +64,20 @@ pub(super) struct Service<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
     pub(super) address: Text<'a>,
     #[serde(borrow, deserialize_with = "nullable")]
-    pub(super) tagged_addresses: Tagged<ServiceAddress<'a>>,
+    pub(super) tagged_addresses: TaggedAddresses<ServiceAddress<'a>>,
     #[serde(borrow, deserialize_with = "nullable")]
     pub(super) meta: BTreeMap<Text<'a>, Text<'a>>,
     #[serde(deserialize_with = "nullable")]
     pub(super) port: i64,
-    pub(super) weights: Option<Weights>,
+    pub(super) weights: Option<ConsulWeights>,
     #[serde(borrow, deserialize_with = "nullable")]
-    pub(super) locality: Locality<'a>,
+    pub(super) locality: ConsulLocality<'a>,
 }
 
-/// Addresses by well-known tags; those of other tags are not ours to choose.
+/// Addresses by well-known tags. Other tags have a meaning only to those who set them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Tagged<T> {
+pub(super) struct TaggedAddresses<T> {
     pub(super) lan_ipv4: Option<T>,
     pub(super) lan_ipv6: Option<T>,
 }
@@ -90,23 +93,23 @@ pub(super) struct ServiceAddress<'a> {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Weights {
-    #[serde(default = "one")]
+pub(super) struct ConsulWeights {
+    #[serde(default = "default_weight")]
     pub(super) passing: i64,
-    #[serde(default = "one")]
+    #[serde(default = "default_weight")]
     pub(super) warning: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct Locality<'a> {
+pub(super) struct ConsulLocality<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
     pub(super) zone: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct Check<'a> {
+pub(super) struct ConsulCheck<'a> {
     #[serde(rename = "CheckID", borrow, deserialize_with = "nullable")]
     pub(super) id: Text<'a>,
     #[serde(borrow, deserialize_with = "nullable")]
@@ -119,27 +122,28 @@ pub(super) struct Check<'a> {
     pub(super) output: Text<'a>,
 }
 
-/// Reads the body of `/v1/health/service/<name>`.
+/// Decodes the body of `/v1/health/service/<name>`.
 ///
 /// # Errors
-/// When it is not JSON of that shape.
-pub(super) fn entries(body: &[u8]) -> Result<Vec<Entry<'_>>, serde_json::Error> {
+/// When the body is not JSON of that shape.
+pub(super) fn entries(body: &[u8]) -> Result<Vec<HealthEntry<'_>>, serde_json::Error> {
     serde_json::from_slice::<Option<_>>(body).map(Option::unwrap_or_default)
 }
 
-/// Reads the names in the body of `/v1/catalog/services`, in order.
+/// Decodes the names in the body of `/v1/catalog/services`, in order.
 ///
 /// # Errors
-/// When it is not JSON of that shape.
+/// When the body is not JSON of that shape.
 pub(super) fn service_names(body: &[u8]) -> Result<Vec<String>, serde_json::Error> {
     let services: Option<BTreeMap<String, IgnoredAny>> = serde_json::from_slice(body)?;
     Ok(services.unwrap_or_default().into_keys().collect())
 }
 
+/// A value that is its default when `null`.
 fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
-fn one() -> i64 {
+fn default_weight() -> i64 {
     1
 }

@@ -1,4 +1,4 @@
-//! A Consul for tests: the HTTP protocol with its sharp edges, on a free port of 127.0.0.1.
+//! A fake Consul for tests: its HTTP protocol with the sharp edges, on a free port of 127.0.0.1.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
 
-/// The server; it ends when this is dropped.
+/// The server; it stops when dropped.
 pub(super) struct FakeConsul {
     pub(super) address: String,
     shared: Arc<Shared>,
@@ -24,67 +24,69 @@ pub(super) struct FakeConsul {
 }
 
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<FakeState>,
     changes: watch::Sender<()>,
 }
 
-/// What the server says; change it by [`FakeConsul::change`].
+/// The state that responses are made from; [`FakeConsul::change`] changes it.
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct FakeState {
     pub(super) index: u64,
-    pub(super) services: BTreeMap<String, Service>,
+    pub(super) services: BTreeMap<String, FakeService>,
     /// The index of the list of services.
     pub(super) list_index: u64,
-    pub(super) mood: Mood,
-    /// Milliseconds since the last word from the leader, for queries with `stale`.
+    pub(super) behavior: Behavior,
+    /// Milliseconds since the last contact with the leader, for queries with `stale`.
     pub(super) last_contact: u64,
-    /// Whether answers say that ACLs have left something out.
+    /// Whether responses report that ACLs filtered them.
     pub(super) filtered: bool,
     /// Every request so far.
-    pub(super) seen: Vec<Seen>,
-    /// Connections that were opened so far.
+    pub(super) seen: Vec<SeenRequest>,
+    /// Connections opened so far.
     pub(super) connections: usize,
     open: usize,
-    /// Most requests that were open at one time.
+    /// The most requests that were open at once.
     pub(super) peak: usize,
 }
 
 /// One service and the index of its last change.
 #[derive(Default)]
-pub(super) struct Service {
+pub(super) struct FakeService {
     pub(super) index: u64,
     pub(super) entries: Vec<Value>,
 }
 
-/// What kind of answers are given.
+/// How the server responds.
 #[derive(Clone, Default)]
-pub(super) enum Mood {
-    /// As Consul does it.
+pub(super) enum Behavior {
+    /// As Consul does.
     #[default]
     Normal,
-    /// This status and body, `X-Consul-Index: 1` as Consul has it with errors, and a redirection to the same place.
+    /// This status and body, `X-Consul-Index: 1` as Consul sends it with errors, and a redirect to
+    /// the same URL.
     Error(u16, &'static str),
-    /// 200 with this body, the current index and nothing else right.
+    /// 200 with the current index and this body.
     Body(Vec<u8>),
     /// 200 with an empty list and no index.
     NoIndex,
-    /// Nothing, ever.
+    /// Never.
     Hang,
-    /// At once, also where nothing has changed.
+    /// At once, also without a change.
     Immediate,
-    /// An agent without its stream: blocking queries get an empty list and index 1 at once, others are right.
+    /// As an agent that lost its stream: at once, with an empty list and index 1 to blocking
+    /// queries and correctly to others.
     LostStream,
 }
 
 /// One request.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct SeenRequest {
     pub(super) path: String,
     pub(super) query: Vec<(String, String)>,
     pub(super) token: Option<String>,
 }
 
-impl Seen {
+impl SeenRequest {
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
@@ -107,18 +109,18 @@ impl FakeConsul {
     pub(super) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let state = State { index: 40, list_index: 40, ..State::default() };
+        let state = FakeState { index: 40, list_index: 40, ..FakeState::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changes: watch::Sender::new(()) });
         let counted = Arc::clone(&shared);
         let listener = listener.tap_io(move |_| counted.lock().connections += 1);
         let served = Arc::clone(&shared);
-        let router = Router::new().fallback(move |request: Request| answer(Arc::clone(&served), request));
+        let router = Router::new().fallback(move |request: Request| respond(Arc::clone(&served), request));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, shared, task }
     }
 
-    /// Changes the state and wakes every query that waits.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    /// Changes the state and wakes all waiting queries.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut FakeState) -> T) -> T {
         let result = change(&mut self.shared.lock());
         self.shared.changes.send_replace(());
         result
@@ -132,11 +134,11 @@ impl FakeConsul {
             if !state.services.contains_key(service) {
                 state.list_index = index;
             }
-            state.services.insert(service.to_owned(), Service { index, entries });
+            state.services.insert(service.to_owned(), FakeService { index, entries });
         });
     }
 
-    /// Takes a service out of the list.
+    /// Removes a service from the list.
     pub(super) fn unset(&self, service: &str) {
         self.change(|state| {
             state.index += 1;
@@ -145,12 +147,13 @@ impl FakeConsul {
         });
     }
 
-    pub(super) fn mood(&self, mood: Mood) {
-        self.change(|state| state.mood = mood);
+    pub(super) fn behave(&self, behavior: Behavior) {
+        self.change(|state| state.behavior = behavior);
     }
 
-    /// Waits until the condition holds; it is looked at after every request, end of one, and change.
-    pub(super) async fn until(&self, what: &str, condition: impl Fn(&State) -> bool) {
+    /// Waits until the condition holds. It is checked after each request, each end of one, and each
+    /// change.
+    pub(super) async fn until(&self, event: &str, condition: impl Fn(&FakeState) -> bool) {
         let mut changes = self.shared.changes.subscribe();
         let holds = async {
             while !condition(&self.shared.lock()) {
@@ -159,16 +162,16 @@ impl FakeConsul {
         };
         tokio::time::timeout(Duration::from_secs(60), holds)
             .await
-            .unwrap_or_else(|_| panic!("never: {what}"));
+            .unwrap_or_else(|_| panic!("never: {event}"));
     }
 
-    /// How many requests there are without an answer.
+    /// The number of requests without a response.
     pub(super) fn open(&self) -> usize {
         self.shared.lock().open
     }
 
     /// The requests so far.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<SeenRequest> {
         self.shared.lock().seen.clone()
     }
 }
@@ -180,22 +183,22 @@ impl Drop for FakeConsul {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap()
     }
 }
 
-impl State {
+impl FakeState {
     pub(super) fn is_open(&self, requests: usize) -> bool {
         self.open == requests
     }
 }
 
-/// Counts a request as open until it is answered or its client is gone.
-struct Open(Arc<Shared>);
+/// Counts a request as open until its response is sent or its client closes the connection.
+struct OpenRequest(Arc<Shared>);
 
-impl Open {
-    fn new(shared: Arc<Shared>, seen: Seen) -> Self {
+impl OpenRequest {
+    fn new(shared: Arc<Shared>, seen: SeenRequest) -> Self {
         {
             let mut state = shared.lock();
             state.open += 1;
@@ -207,36 +210,36 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.lock().open -= 1;
         self.0.changes.send_replace(());
     }
 }
 
-async fn answer(shared: Arc<Shared>, request: Request) -> Response<Body> {
+async fn respond(shared: Arc<Shared>, request: Request) -> Response<Body> {
     let url = reqwest::Url::parse(&format!("http://consul{}", request.uri())).unwrap();
     let header =
         |headers: &HeaderMap, name| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-    let seen = Seen {
+    let seen = SeenRequest {
         path: url.path().to_owned(),
         query: url.query_pairs().into_owned().collect(),
         token: header(request.headers(), "X-Consul-Token"),
     };
-    let _open = Open::new(Arc::clone(&shared), seen.clone());
+    let _open = OpenRequest::new(Arc::clone(&shared), seen.clone());
     let mut changes = shared.changes.subscribe();
     let deadline = tokio::time::Instant::now() + seen.wait();
     loop {
-        if let Some(response) = shared.lock().answer(&seen, tokio::time::Instant::now() >= deadline) {
+        if let Some(response) = shared.lock().respond(&seen, tokio::time::Instant::now() >= deadline) {
             return response;
         }
         let _ = tokio::time::timeout_at(deadline, changes.changed()).await;
     }
 }
 
-impl State {
-    /// The answer to a request; `None` while it has to wait.
-    fn answer(&self, seen: &Seen, is_over: bool) -> Option<Response<Body>> {
+impl FakeState {
+    /// The response to a request; `None` while the query waits.
+    fn respond(&self, seen: &SeenRequest, is_over: bool) -> Option<Response<Body>> {
         let (index, body) = match seen.path.strip_prefix("/v1/health/service/") {
             Some(name) => match self.services.get(name) {
                 Some(service) => (service.index, json!(service.entries)),
@@ -248,25 +251,25 @@ impl State {
             }
             None => return Some(response(404, None, "no such path".into())),
         };
-        match &self.mood {
-            Mood::Error(status, body) => {
+        match &self.behavior {
+            Behavior::Error(status, body) => {
                 let mut response = response(*status, Some(1), (*body).into());
                 response.headers_mut().insert("Location", seen.path.parse().unwrap());
                 Some(response)
             }
-            Mood::Body(body) => Some(response(200, Some(index), body.clone().into())),
-            Mood::NoIndex => Some(response(200, None, "[]".into())),
-            Mood::Hang => None,
-            Mood::LostStream if seen.index() > 0 => Some(response(200, Some(1), "[]".into())),
-            Mood::Immediate | Mood::LostStream => Some(self.meta(seen, index, &body)),
-            Mood::Normal if seen.index() == 0 || index > seen.index() || is_over => {
+            Behavior::Body(body) => Some(response(200, Some(index), body.clone().into())),
+            Behavior::NoIndex => Some(response(200, None, "[]".into())),
+            Behavior::Hang => None,
+            Behavior::LostStream if seen.index() > 0 => Some(response(200, Some(1), "[]".into())),
+            Behavior::Immediate | Behavior::LostStream => Some(self.meta(seen, index, &body)),
+            Behavior::Normal if seen.index() == 0 || index > seen.index() || is_over => {
                 Some(self.meta(seen, index, &body))
             }
-            Mood::Normal => None,
+            Behavior::Normal => None,
         }
     }
 
-    fn meta(&self, seen: &Seen, index: u64, body: &Value) -> Response<Body> {
+    fn meta(&self, seen: &SeenRequest, index: u64, body: &Value) -> Response<Body> {
         let mut response = response(200, Some(index), body.to_string().into());
         let lag = if seen.get("stale").is_some() { self.last_contact } else { 0 };
         response.headers_mut().insert("X-Consul-LastContact", lag.into());
@@ -287,7 +290,7 @@ fn response(status: u16, index: Option<u64>, body: Body) -> Response<Body> {
     response
 }
 
-/// An instance as `/v1/health/service` shows it, with one check of this status.
+/// An entry of `/v1/health/service`, with one check of this status.
 pub(super) fn entry(id: &str, address: &str, status: &str) -> Value {
     json!({
         "Node": { "Node": "n1", "Address": "10.9.9.9", "Datacenter": "dc1", "Meta": null },

@@ -1,4 +1,4 @@
-//! The watch of the list of services, which brings a watch for each.
+//! The watch of the list of services, which starts a watch for each of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::{
-    agent::{Agent, Answer},
+    agent::{Agent, ConsulResponse},
     blocking::BlockingQuery,
     decode,
     service::ServiceWatch,
@@ -22,49 +22,52 @@ use crate::{
     source::{FollowedMember, SourceContext, Subject, Watch, WatchError, WatchOutbox, supervise},
 };
 
-/// Follows `/v1/catalog/services` for one `[[import]]`, and each service that it brings.
+/// Follows `/v1/catalog/services` for one `[[import]]`, and each imported service.
 #[derive(Debug)]
 pub(super) struct ImportWatch {
     blocking: BlockingQuery,
-    children: Children,
-    chooser: Chooser,
+    imported: ImportedWatches,
+    chooser: ServiceChooser,
 }
 
-/// The names that an import brings, each with Consul's own name of the service.
-type Listed = BTreeMap<Name, String>;
+/// The names of an import, each with the service's name in Consul.
+type ImportedNames = BTreeMap<Name, String>;
 
 /// Chooses services from Consul's list and names them.
 #[derive(Debug)]
-struct Chooser {
+struct ServiceChooser {
     import: Import,
     rule: ImportRule,
-    /// Services that were left out of the last list and why, so that each is warned of once.
-    left_out: BTreeSet<String>,
+    /// Services that could not be imported from the last list, with the reason; each is logged
+    /// once.
+    rejected: BTreeSet<String>,
 }
 
 /// The watches of imported services.
 ///
-/// Two imports of one source into one namespace that both list a service each have a watch of it, for the same member:
-/// what both say is the same. Sharing them was not worth its bookkeeping.
+/// If two imports of one source into one namespace list the same service, each has a watch for the
+/// same member, and both report the same.
+///
+/// Rejected: sharing the watch, which is not worth its bookkeeping.
 #[derive(Debug)]
-struct Children {
+struct ImportedWatches {
     agent: Arc<Agent>,
     context: SourceContext,
-    running: BTreeMap<Name, Child>,
+    running: BTreeMap<Name, RunningWatch>,
 }
 
-/// One of them; dropping it ends its task.
+/// One running watch; dropping it aborts its task.
 #[derive(Debug)]
-struct Child {
+struct RunningWatch {
     service: String,
     task: AbortOnDropHandle<()>,
 }
 
-/// A watch that is in the source's status and does not run yet.
-struct Prepared {
+/// A watch that is in the source's status but does not run yet.
+struct PreparedWatch {
     name: Name,
     service: String,
-    watching: BoxFuture<'static, ()>,
+    future: BoxFuture<'static, ()>,
 }
 
 impl ImportWatch {
@@ -73,17 +76,17 @@ impl ImportWatch {
         let parameters = dc.into_iter().map(|datacenter| ("dc", datacenter)).collect();
         Self {
             blocking: BlockingQuery::new(agent, &["v1", "catalog", "services"], parameters),
-            children: Children { agent: Arc::clone(agent), context, running: BTreeMap::new() },
-            chooser: Chooser { import, rule, left_out: BTreeSet::new() },
+            imported: ImportedWatches { agent: Arc::clone(agent), context, running: BTreeMap::new() },
+            chooser: ServiceChooser { import, rule, rejected: BTreeSet::new() },
         }
     }
 
-    /// What it is called in status and logs.
+    /// The watch's name in status and logs.
     pub(super) fn name(&self) -> String {
         format!("import into {}", self.import().apex)
     }
 
-    /// Whose list it reports.
+    /// The import whose list the watch reports.
     pub(super) fn import(&self) -> &Import {
         &self.chooser.import
     }
@@ -91,36 +94,38 @@ impl ImportWatch {
 
 impl Watch for ImportWatch {
     async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
-        let mut connection = self.blocking.connect().await?;
+        let mut session = self.blocking.connect().await?;
         let mut last = None;
         loop {
-            let listed = self.chooser.choose(&connection.next().await?)?;
+            let listed = self.chooser.choose(&session.next().await?)?;
             if last.as_ref() == Some(&listed) {
                 continue;
             }
-            // A name's last update comes before the list without it, its first one after the list with it.
-            self.children.stop_others(&listed).await;
+            // A name's last update precedes the list without it; its first update follows the list
+            // with it.
+            self.imported.stop_unlisted(&listed).await;
             let services = listed.keys().cloned().collect();
-            let prepared = self.children.prepare(&listed, &self.chooser.import);
+            let prepared = self.imported.prepare(&listed, &self.chooser.import);
             out.send(Update::Imported { import: self.chooser.import.clone(), services }).await?;
-            self.children.start(prepared);
+            self.imported.start(prepared);
             last = Some(listed);
         }
     }
 }
 
-impl Chooser {
-    fn choose(&mut self, answer: &Answer) -> Result<Listed, WatchError> {
-        let names =
-            decode::service_names(&answer.body).map_err(|error| WatchError::Malformed(error.to_string()))?;
-        if names.is_empty() && answer.filtered {
+impl ServiceChooser {
+    /// Chooses the import's services from Consul's list and names them.
+    fn choose(&mut self, response: &ConsulResponse) -> Result<ImportedNames, WatchError> {
+        let names = decode::service_names(&response.body)
+            .map_err(|error| WatchError::Malformed(error.to_string()))?;
+        if names.is_empty() && response.filtered {
             return Err(WatchError::Denied(
-                "the token may not read any service; give it service:read".into(),
+                "the token cannot read any service; grant it service:read".into(),
             ));
         }
-        let mut listed = Listed::new();
-        let mut left_out = BTreeSet::new();
-        for service in names.into_iter().filter(|service| self.wants(service)) {
+        let mut listed = ImportedNames::new();
+        let mut rejected = BTreeSet::new();
+        for service in names.into_iter().filter(|service| self.rule.takes(service)) {
             let problem = match self.name(&service) {
                 Ok(name) => match listed.get(&name) {
                     Some(first) => format!("{first:?} has the same name"),
@@ -131,64 +136,64 @@ impl Chooser {
                 },
                 Err(problem) => problem,
             };
-            left_out.insert(format!("{service:?}: {problem}"));
+            rejected.insert(format!("{service:?}: {problem}"));
         }
-        self.warn_of(&left_out);
-        self.left_out = left_out;
+        self.log_new(&rejected);
+        self.rejected = rejected;
         Ok(listed)
-    }
-
-    fn wants(&self, service: &str) -> bool {
-        self.rule.takes(service)
     }
 
     /// The service's name in the namespace: one label under the apex.
     fn name(&self, service: &str) -> Result<Name, String> {
         if service.contains('.') {
-            return Err("a dot cannot be part of a label".into());
+            return Err("a label cannot contain a dot".into());
         }
         self.import.apex.join(service).map_err(|error| error.to_string())
     }
 
-    /// Warns of services that are left out and were not before.
-    fn warn_of(&self, left_out: &BTreeSet<String>) {
+    /// Logs the services that cannot be imported and were not rejected before.
+    fn log_new(&self, rejected: &BTreeSet<String>) {
         const SHOWN: usize = 20;
-        let new: Vec<&str> = left_out.difference(&self.left_out).map(String::as_str).collect();
+        let new: Vec<&str> = rejected.difference(&self.rejected).map(String::as_str).collect();
         if new.is_empty() {
             return;
         }
-        let shown = new.get(..new.len().min(SHOWN)).unwrap_or_default().join("; ");
+        let shown: Vec<&str> = new.iter().take(SHOWN).copied().collect();
         warn!(
             source = %self.import.source, namespace = %self.import.apex, count = new.len(),
-            "services cannot be imported: {shown}",
+            "services cannot be imported: {}", shown.join("; "),
         );
     }
 }
 
-impl Children {
-    /// Ends the watches of names that are not listed or now mean another service; returns when they have ended.
-    async fn stop_others(&mut self, listed: &Listed) {
-        let is_other =
-            |(name, child): (&Name, &Child)| (listed.get(name) != Some(&child.service)).then(|| name.clone());
-        let others: Vec<Name> = self.running.iter().filter_map(is_other).collect();
-        let stopped: Vec<Child> = others.iter().filter_map(|name| self.running.remove(name)).collect();
-        for child in stopped {
-            child.task.abort();
-            // The result only says that the task was aborted.
-            let _ = child.task.await;
+impl ImportedWatches {
+    /// Ends the watches of names that are not listed or that mean another service now; returns when
+    /// they have ended.
+    async fn stop_unlisted(&mut self, listed: &ImportedNames) {
+        let unlisted: Vec<Name> = self
+            .running
+            .iter()
+            .filter(|(name, watch)| listed.get(*name) != Some(&watch.service))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let stopped: Vec<_> = unlisted.iter().filter_map(|name| self.running.remove(name)).collect();
+        for watch in stopped {
+            watch.task.abort();
+            // The result only tells that the task was aborted.
+            let _ = watch.task.await;
         }
     }
 
-    /// Makes a watch for each name that has none. All of them are in the source's status from here on, so that an
-    /// import that has synced does not make the source ready before its services have.
-    fn prepare(&self, listed: &Listed, import: &Import) -> Vec<Prepared> {
+    /// Makes a watch for each name that has none. This adds them to the source's status, so that a
+    /// synced import does not make the source ready before its services have synced.
+    fn prepare(&self, listed: &ImportedNames, import: &Import) -> Vec<PreparedWatch> {
         let missing = listed.iter().filter(|(name, _)| !self.running.contains_key(*name));
         missing
             .map(|(name, service)| {
                 let watch = self.watch(name, service, import);
                 let subject = Subject::Members(vec![watch.member().clone()]);
-                let watching = supervise(watch, format!("service {service}"), subject, self.context.clone());
-                Prepared { name: name.clone(), service: service.clone(), watching: watching.boxed() }
+                let future = supervise(watch, format!("service {service}"), subject, self.context.clone());
+                PreparedWatch { name: name.clone(), service: service.clone(), future: future.boxed() }
             })
             .collect()
     }
@@ -211,10 +216,10 @@ impl Children {
         ServiceWatch::new(&self.agent, FollowedMember { member, rule }, query)
     }
 
-    fn start(&mut self, prepared: Vec<Prepared>) {
-        for Prepared { name, service, watching } in prepared {
+    fn start(&mut self, prepared: Vec<PreparedWatch>) {
+        for PreparedWatch { name, service, future } in prepared {
             self.running
-                .insert(name, Child { service, task: AbortOnDropHandle::new(tokio::spawn(watching)) });
+                .insert(name, RunningWatch { service, task: AbortOnDropHandle::new(tokio::spawn(future)) });
         }
     }
 }

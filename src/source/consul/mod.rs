@@ -1,22 +1,35 @@
-//! Consul: services by their health checks, over blocking queries.
+//! The Consul source: services with their health checks, over blocking queries.
 //!
-//! One supervised watch a service asks `/v1/health/service/<name>` without `?passing`, so that health is judged here and
-//! an instance that is left out is known with its reason. Each answer holds every instance; what is sent is the difference.
+//! ```text
+//! Agent ── AgentClient: one HTTP exchange
+//!   └─▶ BlockingQuery ─ paced by rate_limit, connection_pool ─▶ ConsulResponse
+//!         ├─▶ ServiceWatch ─▶ decode ─▶ instances ─▶ changes ─▶ WatchOutbox
+//!         └─▶ ImportWatch ─▶ Update::Imported ─▶ WatchOutbox
+//!               └─▶ one supervised ServiceWatch for each imported name
+//! ```
 //!
-//! What a 200 may not be trusted in, each handled where it is read:
-//! - an index that goes back ([`blocking`]): the answer is asked for again without waiting before it counts, since an
-//!   agent whose stream to the servers broke answers a blocking query with an empty list and index 1;
-//! - an answer that ACLs have emptied ([`service`], [`import`]): no permission, not "no instances";
-//! - with `stale`, an answer from a server that has not heard from the leader for `max_lag` ([`blocking`]): it is asked
-//!   for again in the default consistency mode. Queries wait no longer than about `max_lag` then, since the lag is
-//!   told when a query begins to wait.
+//! Each service has one supervised watch on `/v1/health/service/<name>`. The query leaves out
+//! `?passing`, so that health is judged here and an instance that is not answered still shows its
+//! reason. Each response holds every instance; the watch sends the difference.
 //!
-//! More services than connections share them in turns ([`connection_pool`]).
+//! A 200 can still be wrong. These cases are handled where the response is read:
 //!
-//! Rejected: one watch on `/v1/health/state/any` (every flip of any check would return every check of the datacenter),
-//! and `?cached`, which an agent answers from memory however long it has been cut off.
+//! - The index goes back ([`blocking`]). An agent that lost its stream to the servers answers a
+//!   blocking query with an empty list and index 1, so muster repeats the query without waiting
+//!   before it trusts the response.
+//! - ACLs have emptied the response ([`service`], [`import`]). That means no permission, not "no
+//!   instances".
+//! - With `stale`, the server has had no contact with the leader for longer than `max_lag`
+//!   ([`blocking`]). muster repeats the query in the default consistency mode. Queries with `stale`
+//!   wait no longer than about `max_lag`, since Consul reports the lag when a query begins to wait.
 //!
-//! Imports [`crate::model`], the settings in [`crate::config`] and what all sources share.
+//! When there are more watches than connections, the watches take turns ([`connection_pool`]).
+//!
+//! Imports [`crate::model`], the settings in [`crate::config`], and what all sources share.
+//!
+//! Rejected: one watch on `/v1/health/state/any`, since every flip of any check would return every
+//! check of the datacenter. Rejected: `?cached`, which an agent answers from memory however long it
+//! has been cut off.
 
 mod agent;
 mod blocking;
@@ -47,9 +60,10 @@ use crate::{
     model::Import,
 };
 
-/// Follows the members and imports of one Consul source; returns when the program is stopping or nothing is followed.
+/// Follows the members and imports of one Consul source; returns when the program is stopping or
+/// nothing is followed.
 ///
-/// Members of other kinds of sources are left out. Dropping the future stops every watch.
+/// Dropping the future stops every watch.
 pub async fn run(
     settings: ConsulSource,
     members: Vec<FollowedMember>,
@@ -65,12 +79,16 @@ async fn run_with(
     imports: Vec<(Import, ImportRule)>,
     context: SourceContext,
 ) {
-    // All are made before any runs, so that the first one knows how many there are to share connections with.
+    // Every watch joins the connection pool before the first one runs, so that all know how many
+    // share it.
     let services: Vec<_> = members
         .into_iter()
         .filter_map(|followed| match followed.rule.query.clone() {
             SourceQuery::Consul(query) => Some(ServiceWatch::new(&agent, followed, query)),
-            _ => None,
+            _ => {
+                debug_assert!(false, "a member of a Consul source has a Consul query");
+                None
+            }
         })
         .collect();
     let imports: Vec<_> = imports
@@ -78,7 +96,8 @@ async fn run_with(
         .map(|(import, rule)| ImportWatch::new(&agent, import, rule, context.clone()))
         .collect();
 
-    // Nor does any run before all are in the status: the source is not ready when the first of them is.
+    // Every watch is in the status before the first one runs: the source is not ready when only
+    // that one has synced.
     let imports = imports.into_iter().map(|watch| {
         let (name, subject) = (watch.name(), Subject::Import(watch.import().clone()));
         supervise(watch, name, subject, context.clone()).boxed()
@@ -91,7 +110,7 @@ async fn run_with(
     let mut watches: JoinSet<()> = all.into_iter().collect();
     while let Some(ended) = watches.join_next().await {
         if let Err(error) = ended {
-            error!(source = %agent.settings.id, %error, "a watch ended unexpectedly");
+            error!(source = %agent.settings.id, %error, "a watch task failed; its state is frozen");
         }
     }
 }

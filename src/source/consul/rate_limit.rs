@@ -1,13 +1,15 @@
-//! A token bucket: quick answers to single changes, a ceiling on a stream of them.
+//! A token bucket: no delay for single changes, a ceiling for a stream of them.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Allows [`BURST`](Self::BURST) queries at once and [`PER_SECOND`](Self::PER_SECOND) in the long run.
+/// Limits queries to a burst of [`BURST`](Self::BURST) and to [`PER_SECOND`](Self::PER_SECOND) in
+/// the long run.
 ///
-/// Consul's page on blocking queries asks clients to limit their rate, since a busy service may return at once each
-/// time: <https://developer.hashicorp.com/consul/api-docs/features/blocking>
+/// Consul asks clients of blocking queries to limit their rate, since queries for a busy service
+/// may return at once each time:
+/// <https://developer.hashicorp.com/consul/api-docs/features/blocking>
 #[derive(Debug)]
 pub(super) struct RateLimit {
     tokens: f64,
@@ -15,9 +17,9 @@ pub(super) struct RateLimit {
 }
 
 impl RateLimit {
-    /// Queries after a calm time that need not wait.
+    /// Queries without delay after a pause.
     pub(super) const BURST: f64 = 20.0;
-    /// Queries a second in the long run; more than the turns of a crowded source need.
+    /// Queries a second in the long run; more than a watch needs that shares its connection.
     pub(super) const PER_SECOND: f64 = 5.0;
 
     pub(super) fn new() -> Self {
@@ -31,7 +33,8 @@ impl RateLimit {
             tokio::time::sleep(Duration::from_secs_f64((1.0 - self.tokens) / Self::PER_SECOND)).await;
             self.fill();
         }
-        // A timer may be a hair early against the arithmetic: then the bucket owes that hair.
+        // The timer may fire slightly before the whole token is there; the next call then waits
+        // longer.
         self.tokens -= 1.0;
     }
 
@@ -63,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calm_fills_it_up_to_one_burst() {
+    async fn a_pause_refills_one_burst() {
         let mut limit = RateLimit::new();
         for _ in 0..25 {
             limit.take().await;

@@ -5,9 +5,9 @@ use std::{convert::Infallible, sync::Arc};
 use tracing::warn;
 
 use super::{
-    agent::{Agent, Answer},
+    agent::{Agent, ConsulResponse},
     blocking::BlockingQuery,
-    changes::{self, Instances},
+    changes::{self, InstancesById},
     instances,
 };
 use crate::{
@@ -20,15 +20,15 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct ServiceWatch {
     blocking: BlockingQuery,
-    reader: Reader,
+    reader: InstanceReader,
 }
 
-/// Makes instances of answers.
+/// Turns responses into instances.
 #[derive(Debug)]
-struct Reader {
+struct InstanceReader {
     followed: FollowedMember,
     query: ConsulQuery,
-    /// Ids that were last seen to have no usable address, so that each is warned of once.
+    /// Ids without a usable address in the last response; each is logged once.
     unusable: Vec<String>,
 }
 
@@ -41,15 +41,15 @@ impl ServiceWatch {
         parameters.extend(query.tags.iter().map(|tag| ("tag", tag.clone())));
         parameters.extend(query.filter.iter().map(|filter| ("filter", filter.clone())));
         let blocking = BlockingQuery::new(agent, &["v1", "health", "service", &query.service], parameters);
-        Self { blocking, reader: Reader { followed, query, unusable: Vec::new() } }
+        Self { blocking, reader: InstanceReader { followed, query, unusable: Vec::new() } }
     }
 
-    /// What it is called in status and logs.
+    /// The watch's name in status and logs.
     pub(super) fn name(&self) -> String {
         format!("service {}", self.reader.query.service)
     }
 
-    /// Whose instances it reports.
+    /// The member whose instances the watch reports.
     pub(super) fn member(&self) -> &Member {
         &self.reader.followed.member
     }
@@ -57,12 +57,12 @@ impl ServiceWatch {
 
 impl Watch for ServiceWatch {
     async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
-        let mut connection = self.blocking.connect().await?;
-        let mut last = self.reader.read(&connection.next().await?)?;
+        let mut session = self.blocking.connect().await?;
+        let mut last = self.reader.read(&session.next().await?)?;
         let member = self.reader.followed.member.clone();
         out.send(changes::reset(&member, &last)).await?;
         loop {
-            let next = self.reader.read(&connection.next().await?)?;
+            let next = self.reader.read(&session.next().await?)?;
             for update in changes::between(&member, &last, &next) {
                 out.send(update).await?;
             }
@@ -71,32 +71,32 @@ impl Watch for ServiceWatch {
     }
 }
 
-impl Reader {
-    fn read(&mut self, answer: &Answer) -> Result<Instances, WatchError> {
-        let reading = instances::read(&answer.body, &self.query)?;
-        if reading.instances.is_empty() && answer.filtered {
+impl InstanceReader {
+    fn read(&mut self, response: &ConsulResponse) -> Result<InstancesById, WatchError> {
+        let parsed = instances::parse(&response.body, &self.query)?;
+        if parsed.instances.is_empty() && response.filtered {
             return Err(WatchError::Denied(format!(
-                "the token may not read any instance of {:?}; give it service:read and node:read",
+                "the token cannot read any instance of {:?}; grant it service:read and node:read",
                 self.query.service
             )));
         }
-        if reading.unusable != self.unusable {
-            self.unusable = reading.unusable;
-            self.warn_of_unusable();
+        if parsed.unusable != self.unusable {
+            self.unusable = parsed.unusable;
+            self.log_unusable();
         }
-        let dressed = reading.instances.into_iter().map(|instance| self.followed.apply_rule(instance));
-        Ok(dressed.map(|instance| (Arc::clone(&instance.id), instance)).collect())
+        let instances = parsed.instances.into_iter().map(|instance| self.followed.apply_rule(instance));
+        Ok(instances.map(|instance| (Arc::clone(&instance.id), instance)).collect())
     }
 
-    fn warn_of_unusable(&self) {
+    fn log_unusable(&self) {
         const SHOWN: usize = 10;
-        let Some(first) = self.unusable.get(..self.unusable.len().min(SHOWN)).filter(|ids| !ids.is_empty())
-        else {
+        if self.unusable.is_empty() {
             return;
-        };
+        }
+        let shown: Vec<&str> = self.unusable.iter().take(SHOWN).map(String::as_str).collect();
         warn!(
             source = %self.followed.member.source, service = self.query.service, count = self.unusable.len(),
-            "instances without a usable address are left out: {}", first.join(", "),
+            "instances without a usable address are ignored: {}", shown.join(", "),
         );
     }
 }

@@ -1,9 +1,9 @@
-//! The source against a fake Consul: what is said after which answers; the rest in the files below.
+//! The source against a fake Consul: the updates that follow from its responses.
 
 mod failures;
 mod imports;
-mod questions;
-mod sharing;
+mod queries;
+mod shared_connections;
 mod tls;
 
 use std::{sync::Arc, time::Duration};
@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    fake::{FakeConsul, Mood, entry},
+    fake::{Behavior, FakeConsul, entry},
     *,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     telemetry::{SourceReport, SourceStatus, StatusBoard},
 };
 
-/// The source under test; it stops when this is dropped.
+/// The source under test; it stops when dropped.
 struct Source {
     inbox: mpsc::Receiver<Update>,
     status: Arc<SourceStatus>,
@@ -64,13 +64,13 @@ fn followed(query: ConsulQuery) -> FollowedMember {
     FollowedMember { member: Member { service, source: id(), place: 0 }, rule }
 }
 
-/// Times that a machine which stands still for a while does not exceed.
-fn patient() -> Timing {
-    Timing { slack: Duration::from_secs(60), ..Timing::default() }
+/// Limits that even a stalled machine keeps.
+fn generous() -> Timing {
+    Timing { grace: Duration::from_secs(60), ..Timing::default() }
 }
 
 fn start(settings: ConsulSource, members: Vec<FollowedMember>, imports: Vec<(Import, ImportRule)>) -> Source {
-    start_with(settings, patient(), members, imports)
+    start_with(settings, generous(), members, imports)
 }
 
 fn start_with(
@@ -89,7 +89,7 @@ fn start_into(
     members: Vec<FollowedMember>,
     imports: Vec<(Import, ImportRule)>,
 ) -> Source {
-    // Whichever test is first installs it.
+    // The first test installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let status = StatusBoard::default().add(id());
     let context = SourceContext {
@@ -109,7 +109,7 @@ fn start_into(
 
 impl Source {
     /// Follows the service `web`.
-    fn of_web(consul: &FakeConsul) -> Self {
+    fn start_web(consul: &FakeConsul) -> Self {
         start(settings(&consul.address), vec![followed(query("web"))], Vec::new())
     }
 
@@ -128,7 +128,7 @@ impl Source {
         }
     }
 
-    /// Waits until an error of this kind is noted.
+    /// Waits for an error of this kind; returns the last error's message.
     async fn error(&mut self, kind: &str) -> String {
         let start = Instant::now();
         loop {
@@ -146,10 +146,10 @@ impl Source {
         self.status.report()
     }
 
-    /// Fails if there was an update that nobody has taken.
+    /// Fails if there is an update that the test has not taken.
     fn assert_silent(&mut self) {
         if let Ok(update) = self.inbox.try_recv() {
-            panic!("nothing was to be said, got {update:?}");
+            panic!("expected no update, got {update:?}");
         }
     }
 }
@@ -159,10 +159,10 @@ fn many(count: u8) -> Vec<serde_json::Value> {
 }
 
 #[tokio::test]
-async fn the_first_answer_is_a_reset_and_changes_are_differences() {
+async fn the_first_update_is_a_reset_and_later_ones_are_changes() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(20));
-    let mut source = Source::of_web(&consul);
+    let mut source = Source::start_web(&consul);
     assert_eq!(source.reset().await.len(), 20);
     let mut changed = many(20);
     changed[3] = entry("w3", "10.0.0.3", "critical");
@@ -183,31 +183,31 @@ async fn the_first_answer_is_a_reset_and_changes_are_differences() {
 #[tokio::test]
 async fn a_service_without_instances_is_an_empty_reset() {
     let consul = FakeConsul::start().await;
-    let mut source = Source::of_web(&consul);
+    let mut source = Source::start_web(&consul);
     assert!(source.reset().await.is_empty());
     consul.set("web", many(1));
     assert_eq!(source.reset().await, ["w0"]);
 }
 
 #[tokio::test]
-async fn a_return_is_not_a_change() {
+async fn a_response_without_a_change_sends_nothing() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(2));
-    let mut source = Source::of_web(&consul);
+    let mut source = Source::start_web(&consul);
     source.reset().await;
     for returns in 2..6 {
         consul.until("a query waits", |state| state.seen.len() == returns).await;
         consul.set("web", many(2));
     }
-    consul.until("the last one was heard", |state| state.seen.len() == 6).await;
+    consul.until("the last response was read", |state| state.seen.len() == 6).await;
     source.assert_silent();
 }
 
 #[tokio::test]
-async fn only_blocking_queries_carry_an_index_and_it_is_the_one_last_seen() {
+async fn blocking_queries_carry_the_last_index() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(1));
-    let mut source = Source::of_web(&consul);
+    let mut source = Source::start_web(&consul);
     source.reset().await;
     consul.until("a query waits", |state| state.seen.len() == 2).await;
     let seen = consul.seen();
@@ -217,7 +217,7 @@ async fn only_blocking_queries_carry_an_index_and_it_is_the_one_last_seen() {
 }
 
 #[tokio::test]
-async fn an_index_that_goes_back_starts_anew_and_changes_are_seen_again() {
+async fn after_an_index_goes_back_changes_are_seen_again() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(1));
     let mut settings = settings(&consul.address);
@@ -232,38 +232,40 @@ async fn an_index_that_goes_back_starts_anew_and_changes_are_seen_again() {
     });
     assert_eq!(source.reset().await.len(), 3);
     consul
-        .until("it asks with the new index", |state| state.seen.last().unwrap().get("index") == Some("7"))
+        .until("the watch queries with the new index", |state| {
+            state.seen.last().unwrap().get("index") == Some("7")
+        })
         .await;
     consul.set("web", many(4));
     assert_eq!(source.reset().await.len(), 4);
 }
 
 #[tokio::test]
-async fn an_empty_answer_with_an_index_that_goes_back_is_asked_for_again_before_it_counts() {
+async fn an_empty_response_of_a_lost_stream_is_not_trusted() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(2));
-    let mut source = Source::of_web(&consul);
+    let mut source = Source::start_web(&consul);
     source.reset().await;
-    consul.mood(Mood::LostStream);
-    consul.until("it has met the empty answer often", |state| state.seen.len() > 12).await;
+    consul.behave(Behavior::LostStream);
+    consul.until("the watch has seen the empty response often", |state| state.seen.len() > 12).await;
     source.assert_silent();
-    consul.mood(Mood::Normal);
+    consul.behave(Behavior::Normal);
     consul.set("web", many(3));
     assert_eq!(source.reset().await.len(), 3);
 }
 
 #[tokio::test]
-async fn an_index_of_zero_does_not_make_the_next_query_return_at_once() {
+async fn an_index_of_zero_does_not_disable_waiting() {
     let consul = FakeConsul::start().await;
     consul.change(|state| state.list_index = 0);
-    let mut source = Source::of_web(&consul);
+    let mut source = Source::start_web(&consul);
     assert!(source.reset().await.is_empty());
     consul.until("a query waits", |state| state.seen.len() == 2).await;
     assert_eq!(consul.seen()[1].get("index"), Some("1"));
 }
 
 #[tokio::test]
-async fn a_stale_answer_that_lags_is_asked_of_the_leader() {
+async fn a_response_that_lags_too_far_is_taken_from_the_leader() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(1));
     consul.change(|state| state.last_contact = 10_000);
@@ -279,8 +281,8 @@ async fn a_stale_answer_that_lags_is_asked_of_the_leader() {
     consul.set("web", many(2));
     assert_eq!(source.reset().await, ["w0", "w1"]);
     let seen = consul.seen();
-    let leader = seen.iter().find(|seen| seen.get("stale").is_none()).expect("the leader was asked");
-    assert_eq!(leader.get("index"), None, "and at once");
+    let leader = seen.iter().find(|seen| seen.get("stale").is_none()).expect("a query to the leader");
+    assert_eq!(leader.get("index"), None, "and it does not wait");
 }
 
 #[tokio::test]
@@ -293,14 +295,14 @@ async fn dropping_the_future_ends_every_query() {
         start(settings(&consul.address), vec![followed(query("db"))], vec![(imports::import(), rule)]);
     consul.until("three queries wait", |state| state.is_open(3) && state.seen.len() >= 6).await;
     drop(source);
-    consul.until("none is left", |state| state.is_open(0)).await;
+    consul.until("no query is open", |state| state.is_open(0)).await;
     assert_eq!(consul.open(), 0);
 }
 
 #[tokio::test]
 async fn a_stopped_program_ends_the_source() {
     let consul = FakeConsul::start().await;
-    let mut source = Source::of_web(&consul);
+    let mut source = Source::start_web(&consul);
     source.reset().await;
     source.inbox.close();
     consul.until("a query waits", |state| state.seen.len() == 2).await;

@@ -1,25 +1,26 @@
-//! Times that no configuration sets.
+//! Time limits that no configuration sets.
 
 use std::time::Duration;
 
-/// Times that no configuration sets.
+/// Time limits that no configuration sets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
-    /// How long an answer may take beyond what the query waits for.
-    pub(super) slack: Duration,
-    /// How long a watch may stand in line while there are more watches than connections.
-    pub(super) line: Duration,
-    /// The shortest wait of a query, however many stand in line.
-    pub(super) shortest_wait: Duration,
+    /// How long a response may take beyond the wait of its query.
+    pub(super) grace: Duration,
+    /// How long a watch may queue for a connection when there are more watches than connections.
+    pub(super) max_queue: Duration,
+    /// The shortest wait of a query, however many watches queue.
+    pub(super) min_wait: Duration,
 }
 
 impl Default for Timing {
-    /// The slack is more than the 7 s for which Consul holds a query while there is no leader (`rpc_hold_timeout`).
+    /// The grace exceeds the 7 s for which Consul holds a query while there is no leader
+    /// (`rpc_hold_timeout`).
     fn default() -> Self {
         Self {
-            slack: Duration::from_secs(10),
-            line: Duration::from_secs(4),
-            shortest_wait: Duration::from_millis(250),
+            grace: Duration::from_secs(10),
+            max_queue: Duration::from_secs(4),
+            min_wait: Duration::from_millis(250),
         }
     }
 }

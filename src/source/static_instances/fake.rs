@@ -30,7 +30,8 @@ pub(super) struct FakeServer {
 }
 
 impl FakeServer {
-    /// Answers each connection with `answer`, called with the stream once the request's head has been read.
+    /// Answers each connection with `answer`, called with the stream once the request's head has
+    /// been read.
     pub(super) async fn new<A, F>(answer: A) -> Self
     where
         A: Fn(TcpStream) -> F + Clone + Send + 'static,
@@ -123,8 +124,8 @@ impl FakeServer {
         .await
     }
 
-    /// An address that refuses connections: the server's port, which no other process gets, at another loopback
-    /// address.
+    /// An address that refuses connections: the server's port, which no other process gets, at
+    /// another loopback address.
     pub(super) fn refused(&self) -> SocketAddr {
         SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), self.address.port())
     }

@@ -1,4 +1,5 @@
-//! The HTTP probe: it passes if a GET returns an expected status and, if the check has one, the expected text.
+//! The HTTP probe: it passes if a GET returns an expected status and, if the check has one, the
+//! expected text.
 
 use std::{error::Error, io, net::SocketAddr, sync::Arc};
 
@@ -10,8 +11,9 @@ use crate::config::HttpCheck;
 
 /// Makes the client of all HTTP probes.
 ///
-/// Every probe opens its own connection: a kept one would hide that the port is closed by now. A redirect is a
-/// response like any other and is not followed, as in Route 53. Proxies from the environment are ignored.
+/// Every probe opens its own connection: a kept one would hide that the port is closed by now. A
+/// redirect is a response like any other and is not followed, as in Route 53. Proxies from the
+/// environment are ignored.
 ///
 /// # Errors
 /// When the TLS library cannot be set up. Probes never use it, but the client requires one.
@@ -35,7 +37,8 @@ pub(super) fn client() -> anyhow::Result<Client> {
     Ok(client)
 }
 
-/// Sends one GET to `address`. The caller sets the time limit. `host` replaces the address in the `Host` header.
+/// Sends one GET to `address`. The caller sets the time limit. `host` replaces the address in the
+/// `Host` header.
 pub(super) async fn probe(
     client: &Client,
     address: SocketAddr,
@@ -62,7 +65,8 @@ pub(super) async fn probe(
     }
 }
 
-/// Searches the first [`HttpCheck::BODY_LIMIT`] bytes of the body for `text`; the rest is never read.
+/// Searches the first [`HttpCheck::BODY_LIMIT`] bytes of the body for `text`; the rest is never
+/// read.
 async fn search(mut response: Response, text: &str) -> ProbeResult {
     let status = response.status().as_u16();
     let mut seen: Vec<u8> = Vec::with_capacity(HttpCheck::BODY_LIMIT);
@@ -83,7 +87,8 @@ async fn search(mut response: Response, text: &str) -> ProbeResult {
     ProbeResult::Failed(format!("body lacks {text:?}"))
 }
 
-/// The result of a failed request. Its innermost cause is the reason; the errors around it are generic.
+/// The result of a failed request. Its innermost cause is the reason; the errors around it are
+/// generic.
 fn failure(error: &reqwest::Error) -> ProbeResult {
     let mut cause: &dyn Error = error;
     loop {

@@ -7,14 +7,17 @@
 //!                    └─▶ RiseFall: results in, health out
 //! ```
 //!
-//! While the source runs, its instances stay the same and only their health changes. A reload that changes them
-//! restarts the source, and an instance that was there before keeps its health ([`Retained`](crate::model::Retained)):
-//! an edit does not bring dead instances back until the next probe.
+//! While the source runs, its instances stay the same and only their health changes. A reload that
+//! changes them restarts the source, and an instance that was there before keeps its health
+//! ([`Retained`](crate::model::Retained)): an edit does not bring dead instances back until the
+//! next probe.
 //!
-//! Imports [`crate::model`], [`crate::telemetry`], the settings in [`crate::config`], and what all sources share.
+//! Imports [`crate::model`], [`crate::telemetry`], the settings in [`crate::config`], and what all
+//! sources share.
 //!
-//! Rejected: [`supervise`](super::supervise()), since a static member cannot fail and never gets stale. Rejected: one task
-//! that probes all instances in turn, since a dead one would delay the others by its whole timeout.
+//! Rejected: [`supervise`](super::supervise()), since a static member cannot fail and never gets
+//! stale. Rejected: one task that probes all instances in turn, since a dead one would delay the
+//! others by its whole timeout.
 
 mod http_probe;
 mod probe_loop;
@@ -41,11 +44,11 @@ use crate::{
     telemetry::WatchHandle,
 };
 
-/// Reports the instances of `members` and probes those that have a health check, until the catalog takes no more
-/// updates.
+/// Reports the instances of `members` and probes those that have a health check, until the catalog
+/// takes no more updates.
 ///
-/// A member is synced once its one `Reset` is sent; `synced` is notified when all are. Dropping the future stops every
-/// probe.
+/// A member is synced once its one `Reset` is sent; `synced` is notified when all are. Dropping the
+/// future stops every probe.
 pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: oneshot::Sender<()>) {
     let watched: Vec<(FollowedMember, Arc<WatchHandle>)> = members
         .into_iter()
@@ -96,7 +99,8 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: o
     }
 }
 
-/// The instance as it is reported before its first probe. `retained` holds the instances of the run before.
+/// The instance as it is reported before its first probe. `retained` holds the instances of the run
+/// before.
 fn initial(mut instance: Instance, check: Option<&HealthCheck>, retained: &[Instance]) -> Instance {
     let before =
         retained.iter().find(|before| before.target == instance.target && before.port == instance.port);

@@ -1,4 +1,5 @@
-//! One instance's probes over time: when they start, and the updates that follow from their results.
+//! One instance's probes over time: when they start, and the updates that follow from their
+//! results.
 
 use std::{sync::Arc, time::Duration};
 

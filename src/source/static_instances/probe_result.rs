@@ -11,12 +11,14 @@ pub(super) enum ProbeResult {
     Passed(String),
     /// The instance did not respond, or not as expected.
     Failed(String),
-    /// The probe could not start, since this machine lacks sockets or memory. This tells nothing about the instance.
+    /// The probe could not start, since this machine lacks sockets or memory. This tells nothing
+    /// about the instance.
     Untried(String),
 }
 
 impl ProbeResult {
-    /// Makes a result of an error of the operating system: a local lack of resources is not the instance's failure.
+    /// Makes a result of an error of the operating system: a local lack of resources is not the
+    /// instance's failure.
     pub(super) fn from_io_error(error: &io::Error) -> Self {
         let local = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM].map(|errno| errno as i32);
         if error.raw_os_error().is_some_and(|code| local.contains(&code)) {

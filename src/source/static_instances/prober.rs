@@ -2,7 +2,8 @@
 //!
 //! All addresses of an instance are probed at once, within one deadline.
 //!
-//! Rejected: one address after the other, since a first one that drops packets would leave no time for the second.
+//! Rejected: one address after the other, since a first one that drops packets would leave no time
+//! for the second.
 
 use std::{
     io,
@@ -42,8 +43,8 @@ pub(super) struct Prober {
 impl Prober {
     /// Concurrent probes. Further instances wait, first come, first served.
     const MAX_PROBES: usize = 256;
-    /// Concurrent lookups of host names. Each holds a thread of the runtime until the system's resolver gives up, which
-    /// may be long after the probe did.
+    /// Concurrent lookups of host names. Each holds a thread of the runtime until the system's
+    /// resolver gives up, which may be long after the probe did.
     const MAX_LOOKUPS: usize = 32;
     /// Addresses of one host name that are probed.
     const MAX_ADDRESSES: usize = 8;
@@ -61,7 +62,8 @@ impl Prober {
         }
     }
 
-    /// Probes `instance` once. Takes at most `check.timeout`, counted from when the probe may start.
+    /// Probes `instance` once. Takes at most `check.timeout`, counted from when the probe may
+    /// start.
     pub(super) async fn probe(&self, instance: &Instance, check: &HealthCheck) -> ProbeResult {
         let port = check.port.unwrap_or(instance.port);
         if port == 0 {
@@ -134,8 +136,8 @@ impl Prober {
     async fn look_up(&self, name: &Name, port: u16) -> Result<Vec<IpAddr>, String> {
         let permit = Arc::clone(&self.lookups).acquire_owned().await.map_err(|error| error.to_string())?;
         let host = name.to_string();
-        // A separate task holds the permit for as long as the resolver's thread runs: the thread outlives a probe
-        // that has timed out.
+        // A separate task holds the permit for as long as the resolver's thread runs: the thread
+        // outlives a probe that has timed out.
         let lookup = tokio::spawn(async move {
             let _permit = permit;
             let addresses = tokio::net::lookup_host((host, port)).await?;
@@ -153,7 +155,8 @@ fn check_host(check: &HealthCheck) -> Option<String> {
     }
 }
 
-/// The `Host` header for a name (RFC 9110 section 7.2): with the port unless it is the scheme's default.
+/// The `Host` header for a name (RFC 9110 section 7.2): with the port unless it is the scheme's
+/// default.
 fn authority(name: &Name, port: u16) -> String {
     match port {
         80 => name.to_string(),

@@ -2,8 +2,8 @@
 
 use crate::model::Health;
 
-/// Turns one instance's probe results into its health. The first result decides at once; after that, it takes `rise` or
-/// `fall` results in a row to turn.
+/// Turns one instance's probe results into its health. The first result decides at once; after
+/// that, it takes `rise` or `fall` results in a row to turn.
 ///
 /// Route 53 calls the number in a row the failure threshold and uses it in both directions:
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/dns-failover-determining-health-of-endpoints.html>
@@ -18,13 +18,14 @@ pub(super) struct RiseFall {
 }
 
 impl RiseFall {
-    /// Makes a counter without results. `rise` passes in a row turn it healthy, `fall` failures unhealthy; 0 counts
-    /// as 1.
+    /// Makes a counter without results. `rise` passes in a row turn it healthy, `fall` failures
+    /// unhealthy; 0 counts as 1.
     pub(super) fn new(rise: u32, fall: u32) -> Self {
         Self { rise: rise.max(1), fall: fall.max(1), is_healthy: None, contrary: 0 }
     }
 
-    /// Starts at an earlier health, if it is one that probes find; otherwise the first result decides.
+    /// Starts at an earlier health, if it is one that probes find; otherwise the first result
+    /// decides.
     pub(super) fn starting_at(mut self, health: Health) -> Self {
         self.is_healthy = match health {
             Health::Healthy => Some(true),
@@ -61,7 +62,8 @@ mod tests {
 
     use super::*;
 
-    /// Plays `results` (`+` passed, `-` failed) and writes the outcome of each: `H`, `U`, or `.` for no change.
+    /// Plays `results` (`+` passed, `-` failed) and writes the outcome of each: `H`, `U`, or `.`
+    /// for no change.
     fn play(rise: u32, fall: u32, results: &str) -> String {
         let mut counter = RiseFall::new(rise, fall);
         let symbol = |result| match counter.record(result == '+') {

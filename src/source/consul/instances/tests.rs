@@ -8,19 +8,19 @@ fn query() -> ConsulQuery {
     ConsulQuery { service: "web".into(), tags: Vec::new(), filter: None, datacenter: None, port: None }
 }
 
-fn reading(entries: &Value, query: &ConsulQuery) -> ServiceInstances {
-    read(entries.to_string().as_bytes(), query).unwrap()
+fn parse_entries(entries: &Value, query: &ConsulQuery) -> ServiceInstances {
+    parse(entries.to_string().as_bytes(), query).unwrap()
 }
 
 fn only(entry: Value) -> Instance {
-    let mut reading = reading(&json!([entry]), &query());
-    assert_eq!(reading.instances.len(), 1, "{reading:?}");
-    reading.instances.remove(0)
+    let mut parsed = parse_entries(&json!([entry]), &query());
+    assert_eq!(parsed.instances.len(), 1, "{parsed:?}");
+    parsed.instances.remove(0)
 }
 
 fn addresses(node: Value, service: Value) -> Option<Vec<String>> {
-    let reading = reading(&json!([{ "Node": node, "Service": service }]), &query());
-    let instance = reading.instances.first()?;
+    let parsed = parse_entries(&json!([{ "Node": node, "Service": service }]), &query());
+    let instance = parsed.instances.first()?;
     Some(match &instance.target {
         Target::Addresses(addresses) => addresses.iter().map(IpAddr::to_string).collect(),
         Target::Host(name) => vec![name.to_string()],
@@ -28,7 +28,7 @@ fn addresses(node: Value, service: Value) -> Option<Vec<String>> {
 }
 
 #[test]
-fn the_worst_of_all_checks_wins_and_is_the_reason() {
+fn the_worst_check_is_the_health_and_the_reason() {
     let check = |id: &str, status: &str| json!({ "CheckID": id, "Name": "", "Status": status, "Output": "" });
     for (checks, health, reason) in [
         (json!(null), Health::Healthy, None),
@@ -69,7 +69,7 @@ fn a_reason_is_one_line_of_bounded_length() {
 }
 
 #[test]
-fn the_service_address_counts_before_the_nodes_and_may_be_a_host() {
+fn the_services_address_overrides_the_nodes() {
     let one = |text: &str| Some(vec![text.to_owned()]);
     for (node, service, expected) in [
         ("10.0.0.1", "10.0.0.2", one("10.0.0.2")),
@@ -91,7 +91,7 @@ fn the_service_address_counts_before_the_nodes_and_may_be_a_host() {
 }
 
 #[test]
-fn tagged_addresses_make_an_instance_dual_stack_only_where_they_agree_with_the_main_one() {
+fn tagged_addresses_count_only_with_the_main_one_among_them() {
     let tagged = |v4: &str, v6: &str, port: u16| {
         json!({ "lan_ipv4": { "Address": v4, "Port": port }, "lan_ipv6": { "Address": v6, "Port": port },
                 "wan": { "Address": "203.0.113.1", "Port": 80 } })
@@ -116,7 +116,7 @@ fn tagged_addresses_make_an_instance_dual_stack_only_where_they_agree_with_the_m
 }
 
 #[test]
-fn ids_are_the_services_own_unless_two_nodes_use_the_same() {
+fn an_id_used_on_two_nodes_gets_the_node_in_front() {
     let entry = |node: &str, id: &str, address: &str| json!({ "Node": { "Node": node }, "Service": { "ID": id, "Address": address } });
     let entries = json!([
         entry("a", "web", "10.0.0.1"),
@@ -124,19 +124,19 @@ fn ids_are_the_services_own_unless_two_nodes_use_the_same() {
         entry("b", "web-2", "10.0.0.3"),
         entry("c", "", "10.0.0.4"),
     ]);
-    let reading = reading(&entries, &query());
-    let ids: Vec<_> = reading.instances.iter().map(|instance| &*instance.id).collect();
+    let parsed = parse_entries(&entries, &query());
+    let ids: Vec<_> = parsed.instances.iter().map(|instance| &*instance.id).collect();
     assert_eq!(ids, ["a/web", "b/web", "web-2", "c/"]);
 }
 
 #[test]
-fn instances_without_an_address_are_named_and_the_others_kept() {
+fn instances_without_an_address_are_unusable() {
     let entries = json!([
         { "Service": { "ID": "a", "Address": "10.0.0.1" } },
         { "Service": { "ID": "b", "Address": "unix:///x" } },
     ]);
-    let reading = reading(&entries, &query());
-    assert_eq!((reading.instances.len(), reading.unusable), (1, vec!["b".to_owned()]));
+    let parsed = parse_entries(&entries, &query());
+    assert_eq!((parsed.instances.len(), parsed.unusable), (1, vec!["b".to_owned()]));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn weights_follow_health_and_stay_in_bounds() {
 }
 
 #[test]
-fn the_zone_comes_from_locality_then_from_meta_of_service_then_node() {
+fn the_zone_comes_from_locality_then_meta() {
     let zone = |node: Value, service: Value| {
         let mut service = service;
         service["ID"] = json!("w");
@@ -184,7 +184,7 @@ fn the_zone_comes_from_locality_then_from_meta_of_service_then_node() {
 }
 
 #[test]
-fn ports_may_be_absent_odd_or_overridden() {
+fn ports_can_be_missing_invalid_or_overridden() {
     let port =
         |port: Value| only(json!({ "Service": { "ID": "w", "Address": "10.0.0.1", "Port": port } })).port;
     assert_eq!(port(json!(8080)), 8080);
@@ -192,39 +192,39 @@ fn ports_may_be_absent_odd_or_overridden() {
     assert_eq!(port(json!(70_000)), 0);
     assert_eq!(port(json!(-1)), 0);
     let entries = json!([{ "Service": { "ID": "w", "Address": "10.0.0.1", "Port": 80 } }]);
-    let overridden = reading(&entries, &ConsulQuery { port: Some(9000), ..query() });
+    let overridden = parse_entries(&entries, &ConsulQuery { port: Some(9000), ..query() });
     assert_eq!(overridden.instances[0].port, 9000);
 }
 
 #[test]
-fn every_wanted_tag_must_be_there_whatever_its_case() {
+fn every_wanted_tag_must_match_in_any_case() {
     let entries = json!([
         { "Service": { "ID": "a", "Address": "10.0.0.1", "Tags": ["Prod", "v1"] } },
         { "Service": { "ID": "b", "Address": "10.0.0.2", "Tags": ["prod"] } },
         { "Service": { "ID": "c", "Address": "10.0.0.3", "Tags": null } },
     ]);
-    let found = reading(&entries, &ConsulQuery { tags: vec!["prod".into(), "V1".into()], ..query() });
+    let found = parse_entries(&entries, &ConsulQuery { tags: vec!["prod".into(), "V1".into()], ..query() });
     let ids: Vec<_> = found.instances.iter().map(|instance| &*instance.id).collect();
     assert_eq!(ids, ["a"]);
 }
 
 #[test]
-fn null_and_missing_are_empty_and_other_shapes_are_errors() {
+fn null_is_empty_and_other_shapes_are_errors() {
     for body in ["null", "[]"] {
-        assert!(read(body.as_bytes(), &query()).unwrap().instances.is_empty());
+        assert!(parse(body.as_bytes(), &query()).unwrap().instances.is_empty());
     }
     let nulls = r#"[{"Node":null,"Service":null,"Checks":null},{}]"#;
-    assert_eq!(read(nulls.as_bytes(), &query()).unwrap().unusable.len(), 2);
+    assert_eq!(parse(nulls.as_bytes(), &query()).unwrap().unusable.len(), 2);
     for body in ["", "{}", "[1]", "<html>", r#"[{"Service":{"Port":"80"}}]"#, "[] []", "\u{0}"] {
-        assert!(matches!(read(body.as_bytes(), &query()), Err(WatchError::Malformed(_))), "{body:?}");
+        assert!(matches!(parse(body.as_bytes(), &query()), Err(WatchError::Malformed(_))), "{body:?}");
     }
 }
 
 #[test]
 fn escapes_in_strings_are_resolved() {
     let body = r#"[{"Node":{"Datacenter":"dc\u0031"},"Service":{"ID":"w\u002d1","Address":"10.0.0.1","Tags":["k=\u00e4"]}}]"#;
-    let reading = read(body.as_bytes(), &query()).unwrap();
-    let instance = &reading.instances[0];
+    let parsed = parse(body.as_bytes(), &query()).unwrap();
+    let instance = &parsed.instances[0];
     assert_eq!((&*instance.id, instance.datacenter.as_deref()), ("w-1", Some("dc1")));
     assert_eq!(instance.labels.get("k"), Some("ä"));
 }

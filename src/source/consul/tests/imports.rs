@@ -1,4 +1,4 @@
-//! Imports: names that follow Consul's own list.
+//! Imports: names that follow Consul's list of services.
 
 use super::*;
 use crate::config::AnswerSettings;
@@ -44,7 +44,7 @@ async fn reset_of(source: &mut Source) -> String {
 }
 
 #[tokio::test]
-async fn a_listed_name_is_announced_before_its_instances_and_followed() {
+async fn an_imported_name_precedes_its_instances() {
     let consul = FakeConsul::start().await;
     for service in ["consul", "web", "web-proxy", "db"] {
         consul.set(service, many(1));
@@ -60,14 +60,14 @@ async fn a_listed_name_is_announced_before_its_instances_and_followed() {
 }
 
 #[tokio::test]
-async fn what_a_list_brings_is_waited_for_before_the_list_is_said() {
+async fn imported_services_are_in_the_status_before_the_list() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(1));
     consul.set("db", many(1));
     let (outbox, inbox) = mpsc::channel(1);
-    outbox.send(Update::ImportExpired { import: import() }).await.unwrap(); // there is no room for the list
+    outbox.send(Update::ImportExpired { import: import() }).await.unwrap(); // the channel is full
     let imports = vec![(import(), rule(&["*"], &[]))];
-    let mut source = start_into((outbox, inbox), settings(&consul.address), patient(), Vec::new(), imports);
+    let mut source = start_into((outbox, inbox), settings(&consul.address), generous(), Vec::new(), imports);
     let all = async {
         while source.report().connecting < 3 {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -79,7 +79,7 @@ async fn what_a_list_brings_is_waited_for_before_the_list_is_said() {
 }
 
 #[tokio::test]
-async fn a_name_that_vanishes_from_the_list_is_not_followed_any_more() {
+async fn a_name_that_leaves_the_list_is_no_longer_followed() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(1));
     consul.set("db", many(1));
@@ -89,7 +89,7 @@ async fn a_name_that_vanishes_from_the_list_is_not_followed_any_more() {
     reset_of(&mut source).await;
     consul.until("three queries wait", |state| state.is_open(3)).await;
     consul.unset("db");
-    // The list may come before or after the last reset, to nothing, of the service itself.
+    // The list may come before or after the service's last reset, which is empty.
     loop {
         match source.next().await {
             Update::Imported { services, .. } => {
@@ -106,21 +106,22 @@ async fn a_name_that_vanishes_from_the_list_is_not_followed_any_more() {
 }
 
 #[tokio::test]
-async fn an_unchanged_list_says_nothing_and_a_reconnection_says_it_again() {
+async fn only_a_reconnection_repeats_an_unchanged_list() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(1));
     let mut source = start_import(&consul, &["web"], &[]);
     listed(&mut source).await;
     reset_of(&mut source).await;
-    let lists =
-        |state: &fake::State| state.seen.iter().filter(|seen| seen.path == "/v1/catalog/services").count();
+    let lists = |state: &fake::FakeState| {
+        state.seen.iter().filter(|seen| seen.path == "/v1/catalog/services").count()
+    };
     consul.until("the list waits", |state| lists(state) == 2).await;
     consul.set("other", many(1));
-    consul.until("the list was heard", |state| lists(state) == 3).await;
+    consul.until("the list was read", |state| lists(state) == 3).await;
     source.assert_silent();
-    consul.mood(Mood::Error(500, "no"));
+    consul.behave(Behavior::Error(500, "no"));
     source.error("refused").await;
-    consul.mood(Mood::Normal);
+    consul.behave(Behavior::Normal);
     let again = [source.next().await, source.next().await];
     assert!(
         again.iter().any(|update| matches!(update, Update::Imported { services, .. } if services.len() == 1))
@@ -131,7 +132,7 @@ async fn an_unchanged_list_says_nothing_and_a_reconnection_says_it_again() {
 }
 
 #[tokio::test]
-async fn names_that_are_no_label_are_left_out() {
+async fn names_that_are_no_label_are_not_imported() {
     let consul = FakeConsul::start().await;
     let long = "x".repeat(64);
     for service in ["a.b", "a b", "-a", "ä", &long, "ok", "_under"] {
@@ -144,7 +145,7 @@ async fn names_that_are_no_label_are_left_out() {
 }
 
 #[tokio::test]
-async fn of_two_services_with_one_name_the_first_in_order_is_followed() {
+async fn of_two_services_with_one_name_the_first_is_imported() {
     let consul = FakeConsul::start().await;
     consul.set("Web", vec![entry("upper", "10.0.0.1", "passing")]);
     consul.set("web", vec![entry("lower", "10.0.0.2", "passing")]);
@@ -167,7 +168,7 @@ async fn of_two_services_with_one_name_the_first_in_order_is_followed() {
 }
 
 #[tokio::test]
-async fn a_list_that_acls_have_emptied_is_no_permission() {
+async fn a_list_emptied_by_acls_is_a_missing_permission() {
     let consul = FakeConsul::start().await;
     consul.change(|state| state.filtered = true);
     let mut source = start_import(&consul, &["*"], &[]);

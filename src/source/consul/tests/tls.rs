@@ -29,7 +29,7 @@ fn leaf(name: &str, authority: &CertifiedIssuer<'static, KeyPair>) -> (rcgen::Ce
     (params.signed_by(&key, authority).unwrap(), key)
 }
 
-/// Answers every request with an empty list, but only to clients that show a certificate; returns its address.
+/// Serves an empty list, but only to clients with a certificate; returns the server's address.
 fn serve(authority: &CertifiedIssuer<'static, KeyPair>) -> String {
     let (certificate, key) = leaf("127.0.0.1", authority);
     let mut roots = RootCertStore::empty();
@@ -51,8 +51,8 @@ fn serve(authority: &CertifiedIssuer<'static, KeyPair>) -> String {
             let mut request = [0; 4096];
             // A client without a certificate fails here.
             if tls.read(&mut request).is_ok_and(|length| length > 0) {
-                let answer = "HTTP/1.1 200 OK\r\nX-Consul-Index: 9\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]";
-                let _ = tls.write_all(answer.as_bytes());
+                let response = "HTTP/1.1 200 OK\r\nX-Consul-Index: 9\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]";
+                let _ = tls.write_all(response.as_bytes());
                 tls.conn.send_close_notify();
                 let _ = tls.flush();
             }
@@ -68,7 +68,7 @@ fn write(folder: &Path, name: &str, content: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_private_authority_is_trusted_and_the_client_certificate_shown() {
+async fn a_private_authority_and_a_client_certificate_are_used() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().unwrap();
     let authority = new_authority();
@@ -82,15 +82,15 @@ async fn a_private_authority_is_trusted_and_the_client_certificate_shown() {
     let mut source = start(settings.clone(), vec![followed(query("web"))], Vec::new());
     assert!(source.reset().await.is_empty());
 
-    let mut stranger = settings.clone();
-    stranger.client_certificate = None;
-    let mut source = start(stranger, vec![followed(query("web"))], Vec::new());
+    let mut without_certificate = settings.clone();
+    without_certificate.client_certificate = None;
+    let mut source = start(without_certificate, vec![followed(query("web"))], Vec::new());
     source.error("connect").await;
     source.assert_silent();
 
-    let mut doubter = settings;
-    doubter.ca_file = Some(write(folder.path(), "other.pem", &new_authority().pem()));
-    let mut source = start(doubter, vec![followed(query("web"))], Vec::new());
+    let mut other_authority = settings;
+    other_authority.ca_file = Some(write(folder.path(), "other.pem", &new_authority().pem()));
+    let mut source = start(other_authority, vec![followed(query("web"))], Vec::new());
     let message = source.error("connect").await;
     assert!(message.contains("certificate"), "{message}");
     source.assert_silent();
@@ -129,7 +129,7 @@ async fn a_tls_file_that_changes_makes_a_new_client() {
     let ca = write(folder.path(), "ca.pem", &new_authority().pem());
     settings.ca_file = Some(ca.clone());
     let agent = Agent::new(settings, Timing::default());
-    agent.access().unwrap();
+    agent.client().unwrap();
     std::fs::write(&ca, "no longer a certificate").unwrap();
-    assert!(agent.access().unwrap_err().to_string().contains("no PEM certificate"));
+    assert!(agent.client().unwrap_err().to_string().contains("no PEM certificate"));
 }

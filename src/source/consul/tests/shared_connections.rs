@@ -1,4 +1,4 @@
-//! More watches than connections.
+//! More watches than connections share them.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ fn services(count: usize) -> Vec<String> {
     (0..count).map(|i| format!("s{i}")).collect()
 }
 
-async fn crowd(consul: &FakeConsul, count: usize, connections: usize) -> Source {
+async fn start_many(consul: &FakeConsul, count: usize, connections: usize) -> Source {
     for service in services(count) {
         consul.set(&service, many(1));
     }
@@ -23,11 +23,11 @@ async fn crowd(consul: &FakeConsul, count: usize, connections: usize) -> Source 
 }
 
 #[tokio::test]
-async fn more_watches_than_connections_take_turns_and_every_change_is_seen() {
+async fn shared_connections_miss_no_change() {
     let consul = FakeConsul::start().await;
-    let mut source = crowd(&consul, 60, 8).await;
-    // Every service changes once; each change is seen within about one round of 4 s, here with much room for a busy
-    // machine, and in any case before a wait of 300 s is over.
+    let mut source = start_many(&consul, 60, 8).await;
+    // Every service changes once. Each change is seen within about one round of 4 s; the limit
+    // leaves room for a busy machine, but is far below a wait of 300 s.
     for service in services(60) {
         consul.set(&service, many(2));
     }
@@ -42,23 +42,23 @@ async fn more_watches_than_connections_take_turns_and_every_change_is_seen() {
         }
     }
     assert!(changed.elapsed() < Duration::from_secs(60), "{:?}", changed.elapsed());
-    consul.until("the turns go on", |state| state.seen.len() > 200).await;
+    consul.until("queries continue", |state| state.seen.len() > 200).await;
     let peak = consul.change(|state| state.peak);
-    assert!(peak <= 8, "{peak} requests at one time");
+    assert!(peak <= 8, "{peak} concurrent requests");
     source.assert_silent();
 }
 
 #[tokio::test]
-async fn waits_are_long_while_there_is_a_connection_for_each() {
+async fn with_a_connection_for_each_watch_waits_are_long() {
     let consul = FakeConsul::start().await;
-    let _source = crowd(&consul, 8, 8).await;
+    let _source = start_many(&consul, 8, 8).await;
     consul.until("all wait", |state| state.seen.len() == 16).await;
     let seen = consul.seen();
     assert!(seen.iter().skip(8).all(|seen| seen.get("wait") == Some("300000ms")), "{seen:?}");
 }
 
 #[tokio::test]
-async fn who_comes_late_gets_a_turn_from_those_who_wait_long() {
+async fn a_new_watch_gets_a_connection_from_waiting_ones() {
     let consul = FakeConsul::start().await;
     consul.set("s0", many(1));
     consul.set("s1", many(1));
@@ -76,8 +76,8 @@ async fn who_comes_late_gets_a_turn_from_those_who_wait_long() {
     assert_eq!(source.reset().await, ["w0"]);
     for service in ["s0", "s1"] {
         let path = format!("/v1/health/service/{service}");
-        let gives_way = |seen: &fake::Seen| seen.path == path && seen.get("wait") == Some("4000ms");
-        consul.until("those who waited long give way", |state| state.seen.iter().any(gives_way)).await;
+        let is_shortened = |seen: &fake::SeenRequest| seen.path == path && seen.get("wait") == Some("4000ms");
+        consul.until("a long wait is shortened", |state| state.seen.iter().any(is_shortened)).await;
     }
     assert!(
         started.elapsed() < Duration::from_secs(200),

@@ -1,11 +1,11 @@
-//! What is asked, as the configuration says.
+//! The queries that follow from the configuration.
 
 use std::path::PathBuf;
 
 use super::*;
 
 #[tokio::test]
-async fn queries_say_what_was_configured() {
+async fn queries_carry_the_configured_parameters() {
     let consul = FakeConsul::start().await;
     let mut settings = settings(&format!("{}/", consul.address));
     settings.datacenter = Some("dc2".into());
@@ -19,11 +19,12 @@ async fn queries_say_what_was_configured() {
     source.reset().await;
     source.reset().await;
     let seen = consul.seen();
-    let of = |path: &str| seen.iter().find(|seen| seen.path == path).unwrap_or_else(|| panic!("{seen:?}"));
-    let web = of("/v1/health/service/web");
+    let query_to =
+        |path: &str| seen.iter().find(|seen| seen.path == path).unwrap_or_else(|| panic!("{seen:?}"));
+    let web = query_to("/v1/health/service/web");
     assert_eq!(web.all("tag"), ["a", "b&c"]);
     assert_eq!((web.get("dc"), web.get("filter")), (Some("dc2"), Some("Node.Meta.x == \"1\"")));
-    assert_eq!(of("/v1/health/service/far").get("dc"), Some("dc3"));
+    assert_eq!(query_to("/v1/health/service/far").get("dc"), Some("dc3"));
 }
 
 #[tokio::test]
@@ -35,7 +36,7 @@ async fn a_service_name_is_escaped_in_the_path() {
 }
 
 #[tokio::test]
-async fn labels_and_port_names_of_the_configuration_are_added() {
+async fn configured_labels_and_port_names_are_added() {
     let consul = FakeConsul::start().await;
     consul.set("web", many(1));
     let mut member = followed(query("web"));
@@ -52,7 +53,7 @@ async fn labels_and_port_names_of_the_configuration_are_added() {
 }
 
 #[tokio::test]
-async fn the_token_is_read_anew_for_each_attempt_and_a_missing_file_is_named() {
+async fn the_token_is_read_for_each_attempt() {
     let folder = tempfile::tempdir().unwrap();
     let file: PathBuf = folder.path().join("token");
     let consul = FakeConsul::start().await;
@@ -61,13 +62,13 @@ async fn the_token_is_read_anew_for_each_attempt_and_a_missing_file_is_named() {
     let mut source = start(settings, vec![followed(query("web"))], Vec::new());
     let message = source.error("setup").await;
     assert!(message.contains(file.to_str().unwrap()), "{message}");
-    assert!(consul.seen().is_empty(), "nothing is asked without the token");
+    assert!(consul.seen().is_empty(), "no query without the token");
     std::fs::write(&file, " one\n").unwrap();
     source.reset().await;
     std::fs::write(&file, "two").unwrap();
-    consul.mood(Mood::Error(403, "ACL not found"));
+    consul.behave(Behavior::Error(403, "ACL not found"));
     source.error("denied").await;
-    consul.mood(Mood::Normal);
+    consul.behave(Behavior::Normal);
     source.reset().await;
     let tokens: Vec<_> = consul.seen().into_iter().map(|seen| seen.token.unwrap()).collect();
     assert_eq!((tokens.first().unwrap().as_str(), tokens.last().unwrap().as_str()), ("one", "two"));
