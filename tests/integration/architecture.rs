@@ -44,7 +44,6 @@ const STILL_OPEN: &[&str] = &[
     "src/catalog/explain/",
     "src/config/",
     "src/dns/",
-    "src/forward/",
     "src/source/consul/",
     "src/source/fixed/",
     "src/source/kubernetes/",
