@@ -34,7 +34,7 @@ pub(super) async fn reload(State(state): State<ApiState>, headers: HeaderMap) ->
     };
     let status = match reloaded.result {
         ReloadResult::Applied | ReloadResult::Unchanged => StatusCode::OK,
-        ReloadResult::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+        ReloadResult::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
     };
     if accepts_json(&headers) {
         (status, Json(reloaded)).into_response()

@@ -17,7 +17,7 @@ use crate::{
     catalog::SnapshotCell,
     dns::Responder,
     model::{ReloadDiagnostic, ReloadResult, Reloaded, SourceId, SourceKind},
-    telemetry::{Outcome, SourceStatus, StatusBoard, Transport},
+    telemetry::{QueryOutcome, SourceStatus, StatusBoard, Transport},
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -102,15 +102,15 @@ async fn post_reload(admin: &mut Admin, headers: &str, result: ReloadResult) -> 
 async fn a_reload_responds_with_its_result() {
     let mut admin = Admin::start().await;
     for (result, status) in
-        [(ReloadResult::Applied, 200), (ReloadResult::Unchanged, 200), (ReloadResult::Refused, 422)]
+        [(ReloadResult::Applied, 200), (ReloadResult::Unchanged, 200), (ReloadResult::Rejected, 422)]
     {
         let answer = post_reload(&mut admin, "X-Muster: reload\r\n", result).await;
         assert_eq!((answer.status, answer.body.as_str()), (status, "all of it in words\n"));
     }
     let headers = "Content-Type: application/json; charset=utf-8\r\nAccept: application/json\r\n";
-    let answer = post_reload(&mut admin, headers, ReloadResult::Refused).await;
+    let answer = post_reload(&mut admin, headers, ReloadResult::Rejected).await;
     let expected = serde_json::json!({
-        "result": "refused",
+        "result": "rejected",
         "diagnostics": [{
             "severity": "error", "file": "zones/shop.toml", "line": 3, "column": 7,
             "message": "wrong", "found": "", "help": null,
@@ -213,7 +213,7 @@ async fn readyz_is_json_on_request() {
 async fn metrics_are_in_the_text_format() {
     let admin = Admin::start().await;
     let _watch = admin.vms.watch("service nginx");
-    admin.metrics.count(Transport::Udp, Outcome::NoError);
+    admin.metrics.count(Transport::Udp, QueryOutcome::NoError);
     let answer = admin.get("/metrics", "").await;
     assert_eq!(answer.status, 200);
     assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);

@@ -123,8 +123,8 @@ impl Reloader {
         let Some(path) = self.config.path.clone() else {
             let note = "the bundled demo has no file to read again: write a muster.toml and restart";
             error!("not reloaded: {note}");
-            self.metrics.reloaded(ReloadResult::Refused);
-            return outcome(ReloadResult::Refused, &Diagnostics::default(), vec![note.to_owned()]);
+            self.metrics.reloaded(ReloadResult::Rejected);
+            return outcome(ReloadResult::Rejected, &Diagnostics::default(), vec![note.to_owned()]);
         };
         let look = self.look();
         // Reading may block, on a network file system for long.
@@ -144,13 +144,13 @@ impl Reloader {
             Err(failure) => {
                 let note = format!("the files could not be read: {failure}");
                 error!("not reloaded: {note}");
-                outcome(ReloadResult::Refused, &Diagnostics::default(), vec![note])
+                outcome(ReloadResult::Rejected, &Diagnostics::default(), vec![note])
             }
         };
         match reloaded.result {
             ReloadResult::Unchanged => debug!(trigger, "the configuration says what it said before"),
             ReloadResult::Applied => info!(trigger, "the new configuration is in effect"),
-            ReloadResult::Refused => error!(trigger, "the configuration that is in effect stays so"),
+            ReloadResult::Rejected => error!(trigger, "the configuration that is in effect stays so"),
         }
         self.metrics.reloaded(reloaded.result);
         reloaded
@@ -172,7 +172,7 @@ impl Reloader {
         if let Err(failure) = self.responder.reload(&config) {
             let note = format!("[forward] cannot be used: {failure}");
             error!("not reloaded: {note}");
-            return outcome(ReloadResult::Refused, warnings, vec![note]);
+            return outcome(ReloadResult::Rejected, warnings, vec![note]);
         }
         let config = Arc::new(config);
         let plan = Plan::new(Some(&self.config), &config);
@@ -246,7 +246,7 @@ fn refuse(report: &Diagnostics) -> Reloaded {
             Severity::Warning => warn!("{diagnostic}"),
         }
     }
-    outcome(ReloadResult::Refused, report, Vec::new())
+    outcome(ReloadResult::Rejected, report, Vec::new())
 }
 
 fn outcome(result: ReloadResult, report: &Diagnostics, notes: Vec<String>) -> Reloaded {
@@ -257,7 +257,7 @@ fn outcome(result: ReloadResult, report: &Diagnostics, notes: Vec<String>) -> Re
     text.push_str(match result {
         ReloadResult::Applied => "applied: the new configuration is in effect\n",
         ReloadResult::Unchanged => "unchanged: the configuration in effect is what the files say\n",
-        ReloadResult::Refused => "refused: nothing has changed, the old configuration stays in effect\n",
+        ReloadResult::Rejected => "refused: nothing has changed, the old configuration stays in effect\n",
     });
     let diagnostics = report.diagnostics().iter().map(plain).collect();
     Reloaded { result, text, diagnostics, notes }

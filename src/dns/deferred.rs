@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     forward::{self, Forwarder},
-    telemetry::{Metrics, Outcome, Restriction},
+    telemetry::{Metrics, QueryOutcome, Restriction},
     wire::{Header, TCP_LIMIT, WireName, opt},
 };
 
@@ -190,7 +190,7 @@ impl PendingReply {
             }
             RrlAction::Drop => {
                 self.metrics.restricted(Restriction::ResponseDropped);
-                self.metrics.count(self.context.transport, Outcome::Silence);
+                self.metrics.count(self.context.transport, QueryOutcome::NoResponse);
             }
         }
     }

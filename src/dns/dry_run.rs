@@ -20,7 +20,7 @@ use super::{
 use crate::{
     catalog::{Lookup, View},
     model::{GivenAnswer, Name},
-    telemetry::{Outcome, Transport},
+    telemetry::{QueryOutcome, Transport},
     wire::{UDP_LIMIT, WireName},
 };
 
@@ -152,7 +152,7 @@ fn encoded(envelope: Envelope<'_>, written: Otherwise<'_>) -> GivenAnswer {
     let Ok(message) = Message::from_vec(&out) else { return nothing("the answer cannot be read") };
     let records = |records: &[Record]| records.iter().map(ToString::to_string).collect();
     GivenAnswer {
-        code: Some(Outcome::from(written.code).as_str().to_owned()),
+        code: Some(QueryOutcome::from(written.code).as_str().to_owned()),
         why: None,
         truncated: written.truncated,
         answers: records(&message.answers),

@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     forward::{Forwarder, Forwarding, SetupError},
     model::{GivenAnswer, Name, Network},
-    telemetry::{Metrics, Outcome, Restriction, Transport},
+    telemetry::{Metrics, QueryOutcome, Restriction, Transport},
     wire::HEADER_LEN,
 };
 
@@ -241,7 +241,7 @@ impl Responder {
                 Response::Ready
             }
             None => {
-                self.metrics.count(exchange.context.transport, Outcome::Silence);
+                self.metrics.count(exchange.context.transport, QueryOutcome::NoResponse);
                 Response::Silence
             }
         }

@@ -13,7 +13,7 @@ use super::{
     upstream_query::UpstreamQuery,
     waiting_client::WaitingClient,
 };
-use crate::telemetry::Forwarded;
+use crate::telemetry::ForwardOutcome;
 
 /// How long a client waits before it gets a stale answer, if there is one, while upstreams are
 /// still queried (the client response timer: "RECOMMENDED … 1.8 seconds", RFC 8767 section 5).
@@ -32,7 +32,7 @@ impl Job {
     /// than none.
     pub(super) fn reject(self, shared: &Shared) {
         let key = self.query.is_plain().then(|| self.query.key());
-        shared.reply_stale(self.client, key, Forwarded::Dropped);
+        shared.reply_stale(self.client, key, ForwardOutcome::Dropped);
     }
 }
 
@@ -80,7 +80,7 @@ pub(super) fn admit(shared: &Shared, job: Job) -> Option<Fetch> {
     {
         let mut answer = Vec::with_capacity(512);
         if let Some(hit) = shared.cache.answer(&waiting.query(), query.key(), &mut answer) {
-            shared.metrics.forward().question(Forwarded::Answered);
+            shared.metrics.forward().client_query(ForwardOutcome::Answered);
             waiting.send(&answer, hit.summary);
             return None;
         }
@@ -90,14 +90,14 @@ pub(super) fn admit(shared: &Shared, job: Job) -> Option<Fetch> {
     // changes.
     let epoch = shared.cache.epoch();
     let Some(rule) = shared.rules.load().find(query.name()).cloned() else {
-        shared.reply_stale(client, None, Forwarded::Failed);
+        shared.reply_stale(client, None, ForwardOutcome::Failed);
         return None;
     };
     let fetch = Fetch { query, rule, epoch };
     match shared.in_flight.admit(&fetch, client) {
         Admitted::First => Some(fetch),
         Admitted::Coalesced => {
-            shared.metrics.forward().shared();
+            shared.metrics.forward().coalesced();
             None
         }
         Admitted::Full(client) => {
@@ -116,12 +116,12 @@ pub(super) async fn fetch(shared: Arc<Shared>, fetch: Fetch) {
     let is_conclusive = answer.as_ref().is_some_and(StoredAnswer::is_conclusive);
     let may_be_stored = query.is_plain() && shared.cache.epoch() == fetch.epoch;
     if !is_conclusive && may_be_stored && shared.cache.mark_failed(query.key()) {
-        return shared.reply_stale(waiting, Some(query.key()), Forwarded::Failed);
+        return shared.reply_stale(waiting, Some(query.key()), ForwardOutcome::Failed);
     }
-    let result = if answer.is_some() { Forwarded::Answered } else { Forwarded::Failed };
+    let result = if answer.is_some() { ForwardOutcome::Answered } else { ForwardOutcome::Failed };
     let answer = answer.unwrap_or_else(|| StoredAnswer::failure(&query.key().question()));
     for client in waiting {
-        shared.metrics.forward().question(result);
+        shared.metrics.forward().client_query(result);
         client.answer(&answer);
     }
     if may_be_stored {
@@ -142,7 +142,7 @@ async fn resolve_or_serve_stale(shared: &Shared, fetch: &Fetch) -> Option<Stored
     }
     if shared.cache.mark_failed(query.key()) {
         let waiting = shared.in_flight.take_waiters(fetch);
-        shared.reply_stale(waiting, Some(query.key()), Forwarded::Failed);
+        shared.reply_stale(waiting, Some(query.key()), ForwardOutcome::Failed);
     }
     resolving.await
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    telemetry::{CacheLookup, Forwarded, Metrics},
+    telemetry::{CacheLookup, ForwardOutcome, Metrics},
     wire::WireName,
 };
 
@@ -167,7 +167,7 @@ impl Forwarder {
 
     /// Marks the upstream of a probe that came back as part of a forwarding loop.
     fn note_loop(&self, number: u64) {
-        self.shared.metrics.forward().question(Forwarded::Loop);
+        self.shared.metrics.forward().client_query(ForwardOutcome::Loop);
         for rule in self.shared.rules.load().all() {
             for upstream in rule.upstreams().iter().filter(|upstream| upstream.number() == Some(number)) {
                 upstream.mark_loop();

@@ -12,7 +12,7 @@ use super::{
     rules::RuleTable,
     waiting_client::WaitingClient,
 };
-use crate::telemetry::{Forwarded, Metrics};
+use crate::telemetry::{ForwardOutcome, Metrics};
 
 /// Everything that both sides of the queue use.
 #[derive(Debug)]
@@ -45,17 +45,17 @@ impl Shared {
         &self,
         clients: impl IntoIterator<Item = WaitingClient>,
         key: Option<&CacheKey>,
-        otherwise: Forwarded,
+        otherwise: ForwardOutcome,
     ) {
         let mut answer = Vec::new();
         for client in clients {
             match key.and_then(|key| self.cache.stale_answer(&client.query(), key, &mut answer)) {
                 Some(hit) => {
-                    self.metrics.forward().question(Forwarded::Stale);
+                    self.metrics.forward().client_query(ForwardOutcome::Stale);
                     client.send(&answer, hit.summary);
                 }
                 None => {
-                    self.metrics.forward().question(otherwise);
+                    self.metrics.forward().client_query(otherwise);
                     client.fail();
                 }
             }

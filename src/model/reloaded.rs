@@ -1,44 +1,44 @@
-//! What became of reading the configuration again.
+//! The outcome of a reload.
 
 use serde::Serialize;
 
-/// What came of a reload.
+/// The result of a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReloadResult {
-    /// The new configuration is in effect.
+    /// The new configuration is running.
     Applied,
-    /// The files say what they said before.
+    /// The files are equal to the running configuration.
     Unchanged,
-    /// The configuration cannot be used: the old one stays in effect.
-    Refused,
+    /// The configuration cannot be used; the old one keeps running.
+    Rejected,
 }
 
 impl ReloadResult {
     /// Every result.
-    pub const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Refused];
+    pub const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Rejected];
 
     /// Its name in metrics and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::Unchanged => "unchanged",
-            Self::Refused => "refused",
+            Self::Rejected => "rejected",
         }
     }
 }
 
-/// A reload's outcome, for people and for programs.
+/// The outcome of a reload, as text and as fields of the API (docs/API.md).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reloaded {
-    /// What came of it.
+    /// The result.
     pub result: ReloadResult,
-    /// All of it in words, with every diagnostic drawn; ends with a newline.
+    /// All of the outcome as text, with every diagnostic rendered; ends with a newline.
     #[serde(skip)]
     pub text: String,
-    /// What was said of the files.
+    /// The errors and warnings in the files.
     pub diagnostics: Vec<ReloadDiagnostic>,
-    /// What else there is to know, such as a change that takes a restart.
+    /// Other remarks, such as a change that requires a restart.
     pub notes: Vec<String>,
 }
 
@@ -53,10 +53,10 @@ pub struct ReloadDiagnostic {
     pub line: usize,
     /// The column, in characters from 1.
     pub column: usize,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What was found there; may be empty.
+    /// What the file has at that place; may be empty.
     pub found: String,
-    /// What to do about it, if there is more to say than the message does.
+    /// A hint beyond the message, if there is one.
     pub help: Option<String>,
 }

@@ -84,7 +84,7 @@ pub fn supervise<W: Watch>(
     let handle = Arc::new(context.status.watch(name));
     let retention = subject.take(&mut context.retained());
     if retention == Retention::All {
-        handle.carried();
+        handle.retained();
     }
     run(watch, handle, retention, subject, context)
 }

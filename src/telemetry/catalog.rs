@@ -1,9 +1,8 @@
-//! What is counted about the catalog.
+//! Metrics of the catalog.
 
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, exponential_buckets,
-};
+use prometheus::{Histogram, IntCounter, IntGauge, Registry, exponential_buckets};
 
+use super::register::Register;
 use crate::model::Health;
 
 /// The metrics of the catalog.
@@ -18,30 +17,25 @@ pub(super) struct CatalogMetrics {
 
 impl CatalogMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let updates = IntCounter::new(
-            "muster_catalog_updates_total",
-            "Updates from sources that the catalog has taken in, whether they changed anything or not.",
-        )?;
-        let services =
-            IntGauge::new("muster_catalog_services", "Services that have a name now, over all namespaces.")?;
-        let instances = IntGaugeVec::new(
-            Opts::new("muster_catalog_instances", "Merged instances of all services now, by health."),
+        let register = Register(registry);
+        let instances = register.gauges(
+            "muster_catalog_instances",
+            "Instances of all services now, after merging, by health.",
             &["health"],
         )?;
-        // From 10 µs, about what one service takes, to 2.6 s, which no namespace should.
-        let buckets = exponential_buckets(1e-5, 4.0, 10)?;
-        let compile_seconds = Histogram::with_opts(
-            HistogramOpts::new(
+        Ok(Self {
+            updates: register.counter(
+                "muster_catalog_updates_total",
+                "Updates that the catalog has applied, whether they changed anything or not.",
+            )?,
+            services: register.gauge("muster_catalog_services", "Services that have a name now.")?,
+            instances: Health::ALL.map(|health| instances.with_label_values(&[health.as_str()])),
+            compile_seconds: register.histogram(
                 "muster_catalog_compile_seconds",
-                "Time from taking updates in to answering from them: merge, policy and publishing.",
-            )
-            .buckets(buckets),
-        )?;
-        registry.register(Box::new(updates.clone()))?;
-        registry.register(Box::new(services.clone()))?;
-        registry.register(Box::new(instances.clone()))?;
-        registry.register(Box::new(compile_seconds.clone()))?;
-        let instances = Health::ALL.map(|health| instances.with_label_values(&[health.as_str()]));
-        Ok(Self { updates, services, instances, compile_seconds })
+                "Time from applying updates to answering from them: merge, policy and publishing.",
+                // From 10 µs, about the time for one service, to 2.6 s, too long for any namespace.
+                exponential_buckets(1e-5, 4.0, 10)?,
+            )?,
+        })
     }
 }

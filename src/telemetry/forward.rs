@@ -1,28 +1,29 @@
-//! What is counted about forwarding and its cache.
+//! Metrics of forwarding and its cache.
 
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    exponential_buckets,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, exponential_buckets,
 };
 
-/// What became of a question that had to leave the worker.
+use super::register::{Register, gauge_value};
+
+/// The result of a client query that the cache could not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forwarded {
+pub enum ForwardOutcome {
     /// An upstream answered.
     Answered,
-    /// No upstream answered, but an answer past its time was still there.
+    /// No upstream answered; the client got an expired answer from the cache.
     Stale,
     /// No upstream answered.
     Failed,
-    /// Too many questions were waiting.
+    /// Too many client queries are waiting.
     Dropped,
-    /// It was our own, come back.
+    /// The query is muster's own: a forwarding loop.
     Loop,
 }
 
-impl Forwarded {
+impl ForwardOutcome {
     const ALL: [Self; 5] = [Self::Answered, Self::Stale, Self::Failed, Self::Dropped, Self::Loop];
 
     const fn as_str(self) -> &'static str {
@@ -36,14 +37,14 @@ impl Forwarded {
     }
 }
 
-/// What a look-up in the cache gave.
+/// The result of a cache lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheLookup {
     /// A fresh answer.
     Hit,
-    /// An answer past its time, since nobody can give a newer one.
+    /// An expired answer, since no upstream can give a newer one.
     Stale,
-    /// Nothing.
+    /// No answer.
     Miss,
 }
 
@@ -59,14 +60,14 @@ impl CacheLookup {
     }
 }
 
-/// What can become of a query to an upstream.
+/// The results of an upstream query, in the order of [`ForwardMetrics::upstream`].
 const UPSTREAM_RESULTS: [&str; 4] = ["answered", "timeout", "error", "mismatch"];
 
 /// The metrics of forwarding.
 #[derive(Debug)]
 pub struct ForwardMetrics {
-    questions: [IntCounter; Forwarded::ALL.len()],
-    shared: IntCounter,
+    queries: [IntCounter; ForwardOutcome::ALL.len()],
+    coalesced: IntCounter,
     in_flight: IntGauge,
     upstream_queries: IntCounterVec,
     upstream_seconds: HistogramVec,
@@ -80,106 +81,85 @@ pub struct ForwardMetrics {
 
 impl ForwardMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        let questions = counters(
-            "muster_forward_questions_total",
-            "Questions for other names that the cache could not answer, by what became of them.",
+        let register = Register(registry);
+        let queries = register.counters(
+            "muster_forward_queries_total",
+            "Client queries for external names that the cache could not answer, by result.",
             &["result"],
         )?;
         let lookups =
-            counters("muster_cache_lookups_total", "Look-ups in the cache, by result.", &["result"])?;
-        let upstream_queries = counters(
-            "muster_forward_upstream_queries_total",
-            "Queries to an upstream, by result; a mismatch is a datagram that answers another question.",
-            &["upstream", "result"],
-        )?;
-        let upstream_up = IntGaugeVec::new(
-            Opts::new("muster_forward_upstream_up", "1 while the upstream answers, 0 while it is put aside."),
-            &["upstream"],
-        )?;
-        registry.register(Box::new(upstream_up.clone()))?;
-        // From 250 µs to 4 s, the patience of clients.
-        let upstream_seconds = HistogramVec::new(
-            HistogramOpts::new("muster_forward_upstream_seconds", "Time until an upstream's answer.")
-                .buckets(exponential_buckets(2.5e-4, 4.0, 8)?),
-            &["upstream"],
-        )?;
-        registry.register(Box::new(upstream_seconds.clone()))?;
+            register.counters("muster_cache_lookups_total", "Cache lookups, by result.", &["result"])?;
         Ok(Self {
-            questions: Forwarded::ALL.map(|result| questions.with_label_values(&[result.as_str()])),
-            shared: counter(
-                "muster_forward_shared_total",
-                "Questions that waited for the answer to an equal one that was on its way already.",
+            queries: ForwardOutcome::ALL.map(|result| queries.with_label_values(&[result.as_str()])),
+            coalesced: register.counter(
+                "muster_forward_coalesced_total",
+                "Client queries that waited for an equal one in flight.",
             )?,
-            in_flight: gauge(
-                "muster_forward_in_flight",
-                "Different questions on their way to upstreams now.",
+            in_flight: register
+                .gauge("muster_forward_in_flight", "Different queries in flight to upstreams now.")?,
+            upstream_queries: register.counters(
+                "muster_forward_upstream_queries_total",
+                "Queries to an upstream, by result; a mismatch is a datagram that answers another query.",
+                &["upstream", "result"],
             )?,
-            upstream_queries,
-            upstream_seconds,
-            upstream_up,
+            upstream_seconds: register.histograms(
+                "muster_forward_upstream_seconds",
+                "Time until an upstream's answer.",
+                &["upstream"],
+                // From 250 µs to 4 s, after which clients give up.
+                exponential_buckets(2.5e-4, 4.0, 8)?,
+            )?,
+            upstream_up: register.gauges(
+                "muster_forward_upstream_up",
+                "1 while the upstream answers, 0 while it is down.",
+                &["upstream"],
+            )?,
             lookups: CacheLookup::ALL.map(|result| lookups.with_label_values(&[result.as_str()])),
-            prefetches: counter(
+            prefetches: register.counter(
                 "muster_cache_prefetches_total",
-                "Answers that were fetched anew before their time was over.",
+                "Answers that were refreshed before they expired.",
             )?,
-            evictions: counter(
-                "muster_cache_evictions_total",
-                "Answers that were thrown out to make room for others.",
-            )?,
-            entries: gauge("muster_cache_entries", "Answers in the cache now.")?,
-            bytes: gauge("muster_cache_bytes", "Memory that the answers in the cache take now.")?,
+            evictions: register
+                .counter("muster_cache_evictions_total", "Answers that were evicted to make room.")?,
+            entries: register.gauge("muster_cache_entries", "Answers in the cache now.")?,
+            bytes: register.gauge("muster_cache_bytes", "Memory that the cached answers take now.")?,
         })
     }
 
-    /// Counts a question. *Cost*: one relaxed atomic addition.
-    pub fn question(&self, result: Forwarded) {
-        self.questions[result as usize].inc();
+    /// Counts a client query that the cache could not answer. *Cost*: one relaxed atomic addition.
+    pub fn client_query(&self, result: ForwardOutcome) {
+        self.queries[result as usize].inc();
     }
 
-    /// Counts a question that waited for the answer to an equal one.
-    pub fn shared(&self) {
-        self.shared.inc();
+    /// Counts a client query that waits for an equal one in flight.
+    pub fn coalesced(&self) {
+        self.coalesced.inc();
     }
 
-    /// Notes how many questions are on their way.
+    /// Sets how many different queries are in flight.
     pub fn in_flight(&self, count: usize) {
-        self.in_flight.set(gauge(count));
+        self.in_flight.set(gauge_value(count));
     }
 
-    /// Counts a look-up. *Cost*: one relaxed atomic addition.
+    /// Counts a cache lookup. *Cost*: one relaxed atomic addition.
     #[inline]
     pub fn lookup(&self, result: CacheLookup) {
         self.lookups[result as usize].inc();
     }
 
-    /// Counts an answer that is fetched anew.
+    /// Counts an answer that is refreshed before it expires.
     pub fn prefetch(&self) {
         self.prefetches.inc();
     }
 
-    /// Notes what the cache holds now, and how many answers had to go.
+    /// Sets the contents of the cache, and counts evicted answers.
     pub fn cache_holds(&self, entries: usize, bytes: usize, evicted: usize) {
-        self.entries.set(gauge(entries));
-        self.bytes.set(gauge(bytes));
+        self.entries.set(gauge_value(entries));
+        self.bytes.set(gauge_value(bytes));
         self.evictions.inc_by(u64::try_from(evicted).unwrap_or(u64::MAX));
     }
 
-    /// Takes an upstream out of the metrics; what it counts from then on is not shown.
+    /// Removes an upstream from the metrics; what it counts from then on is not exported.
     pub fn forget_upstream(&self, label: &str) {
         for result in UPSTREAM_RESULTS {
             let _ = self.upstream_queries.remove_label_values(&[label, result]);
@@ -188,7 +168,8 @@ impl ForwardMetrics {
         let _ = self.upstream_up.remove_label_values(&[label]);
     }
 
-    /// The metrics of one upstream. Upstreams come from the configuration and resolv.conf, so there are few.
+    /// The metrics of one upstream. Upstreams come from the configuration and resolv.conf, so there are
+    /// few.
     pub fn upstream(&self, label: &str) -> UpstreamMetrics {
         let [answered, timed_out, failed, mismatch] =
             UPSTREAM_RESULTS.map(|result| self.upstream_queries.with_label_values(&[label, result]));
@@ -215,7 +196,7 @@ pub struct UpstreamMetrics {
 }
 
 impl UpstreamMetrics {
-    /// Counts an answer.
+    /// Counts an answer, and how long it took.
     pub fn answered(&self, took: Duration) {
         self.answered.inc();
         self.seconds.observe(took.as_secs_f64());
@@ -226,22 +207,29 @@ impl UpstreamMetrics {
         self.timed_out.inc();
     }
 
-    /// Counts a query that could not be sent, or whose answer could not be read.
+    /// Counts a query that could not be sent, or whose answer could not be parsed.
     pub fn failed(&self) {
         self.failed.inc();
     }
 
-    /// Counts a datagram that answers another question.
+    /// Counts a datagram that answers another query.
     pub fn mismatch(&self) {
         self.mismatch.inc();
     }
 
-    /// Notes whether it answers or is put aside.
+    /// Sets whether it answers or is down.
     pub fn set_up(&self, is_up: bool) {
         self.up.set(i64::from(is_up));
     }
 }
 
-fn gauge(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_are_in_the_order_of_the_variants() {
+        assert!(ForwardOutcome::ALL.iter().enumerate().all(|(index, result)| *result as usize == index));
+        assert!(CacheLookup::ALL.iter().enumerate().all(|(index, result)| *result as usize == index));
+    }
 }

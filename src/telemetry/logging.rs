@@ -1,36 +1,37 @@
-//! Logs: to stderr, as text or as JSON, one line an event.
+//! Logs to stderr, one line an event, as text or as JSON.
 
 use std::io;
 
 use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// The filter where nothing is said.
+/// The filter if none is given.
 const DEFAULT: &str = "info";
 
 /// Why logs could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter cannot be read.
+    /// The filter cannot be parsed.
     #[error(
-        "the log filter \"{filter}\" cannot be read; write for example \"info\" or \"info,muster::source=debug\""
+        "the log filter \"{filter}\" is invalid; write for example \"info\" or \"info,muster::source=debug\""
     )]
     Filter {
-        /// The filter as it was given.
+        /// The given filter.
         filter: String,
-        /// What is wrong with it.
+        /// The cause.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// Something in the process takes logs already.
+    /// The process has a subscriber already.
     #[error("logs are set up already")]
     Again,
 }
 
-/// Sets up logs for the whole process. `filter` is such as `info,muster::source=debug`; `info` where it says nothing.
-/// `json` writes one object a line instead of text. Colours only where stderr is a terminal and `NO_COLOR` is not set.
+/// Sets up logs for the whole process. `filter` is like `info,muster::source=debug`, and `info` if
+/// absent or empty. `json` writes one object a line. Text is in color on a terminal, unless `NO_COLOR`
+/// or `CLICOLOR` says otherwise.
 ///
 /// # Errors
-/// When the filter cannot be read, or logs are set up already.
+/// When the filter is invalid, or logs are set up already.
 pub fn init(filter: Option<&str>, json: bool) -> Result<(), LogError> {
     let filter = parse(filter)?;
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
@@ -44,7 +45,7 @@ pub fn init(filter: Option<&str>, json: bool) -> Result<(), LogError> {
     done.map_err(|_| LogError::Again)
 }
 
-/// Reads a filter; one that is empty, as an empty environment variable gives it, says nothing.
+/// Parses a filter; an empty one, from an empty environment variable, counts as absent.
 fn parse(filter: Option<&str>) -> Result<EnvFilter, LogError> {
     let filter = filter.filter(|filter| !filter.trim().is_empty()).unwrap_or(DEFAULT);
     EnvFilter::builder()
@@ -60,16 +61,16 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::nothing_said(None, "info")]
-    #[case::empty_says_nothing(Some(" "), "info")]
+    #[case::absent(None, "info")]
+    #[case::empty(Some(" "), "info")]
     #[case::a_level(Some("warn"), "warn")]
     #[case::by_module(Some("muster::source=trace"), "muster::source=trace")]
-    fn the_filter_is_info_unless_one_is_said(#[case] filter: Option<&str>, #[case] expected: &str) {
+    fn the_filter_is_info_by_default(#[case] filter: Option<&str>, #[case] expected: &str) {
         assert_eq!(parse(filter).unwrap().to_string(), expected);
     }
 
     #[test]
-    fn a_filter_that_cannot_be_read_is_named() {
+    fn an_invalid_filter_is_named() {
         let error = parse(Some("info,muster=loud")).unwrap_err();
         assert!(error.to_string().contains("\"info,muster=loud\""), "{error}");
     }

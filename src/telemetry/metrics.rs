@@ -1,14 +1,18 @@
-//! Metrics, in the text format that Prometheus reads. `docs/METRICS.md` has the list.
+//! All metrics of one server, in Prometheus' text format; docs/METRICS.md lists them.
 
 use std::time::Duration;
 
-use prometheus::{
-    IntGaugeVec, Opts, Registry, TextEncoder, process_collector::ProcessCollector, proto::MetricFamily,
-};
+use prometheus::{Registry, TextEncoder, process_collector::ProcessCollector, proto::MetricFamily};
 
 use super::{
-    COMMIT, ForwardMetrics, Outcome, Restriction, SourceReport, Transport, VERSION, catalog::CatalogMetrics,
-    queries::QueryMetrics, reloads::ReloadMetrics, sources,
+    build_info::{COMMIT, VERSION},
+    catalog::CatalogMetrics,
+    forward::ForwardMetrics,
+    queries::{QueryMetrics, QueryOutcome, Restriction, Transport},
+    register::{Register, gauge_value},
+    reloads::ReloadMetrics,
+    source_status::SourceReport,
+    sources,
 };
 use crate::model::{Health, ReloadResult};
 
@@ -29,52 +33,53 @@ impl Metrics {
     /// Makes the metrics, all at zero.
     ///
     /// # Errors
-    /// When two metrics have one name, which is a mistake in the program.
+    /// When two metrics have one name, which is a bug.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let queries = QueryMetrics::register(&registry)?;
         let catalog = CatalogMetrics::register(&registry)?;
         let reloads = ReloadMetrics::register(&registry)?;
         let forward = ForwardMetrics::register(&registry)?;
-        let build = IntGaugeVec::new(
-            Opts::new("muster_build_info", "1; the labels say which program this is."),
-            &["version", "commit"],
+        let labels = ["version", "commit"];
+        let build = Register(&registry).gauges(
+            "muster_build_info",
+            "1; the labels identify the program.",
+            &labels,
         )?;
         build.with_label_values(&[VERSION, COMMIT]).set(1);
-        registry.register(Box::new(build))?;
         registry.register(Box::new(ProcessCollector::for_self()))?;
         Ok(Self { registry, queries, catalog, reloads, forward })
     }
 
     /// Counts one query. *Cost*: one relaxed atomic addition.
     #[inline]
-    pub fn count(&self, transport: Transport, outcome: Outcome) {
+    pub fn count(&self, transport: Transport, outcome: QueryOutcome) {
         self.queries.counter(transport, outcome).inc();
     }
 
-    /// Counts a query that was not answered as for other clients. *Cost*: one relaxed atomic addition.
+    /// Counts a query that was refused, dropped or limited. *Cost*: one relaxed atomic addition.
     #[inline]
     pub fn restricted(&self, reason: Restriction) {
         self.queries.restriction(reason).inc();
     }
 
-    /// Counts a response that was sent with TC. *Cost*: one relaxed atomic addition.
+    /// Counts a response with TC set. *Cost*: one relaxed atomic addition.
     #[inline]
     pub fn truncated(&self) {
         self.queries.truncated.inc();
     }
 
-    /// Counts a query that a route would be for if its address were one client's alone.
+    /// Counts a query that skipped a route because its client is ambiguous.
     pub fn ambiguous_client(&self) {
         self.queries.ambiguous.inc();
     }
 
-    /// Notes that a TCP connection was opened; [`tcp_closed`](Self::tcp_closed) must follow.
+    /// Counts an open TCP connection; [`tcp_closed`](Self::tcp_closed) must follow.
     pub fn tcp_opened(&self) {
         self.queries.connections.inc();
     }
 
-    /// Notes that a TCP connection was closed.
+    /// Counts a closed TCP connection.
     pub fn tcp_closed(&self) {
         self.queries.connections.dec();
     }
@@ -84,22 +89,21 @@ impl Metrics {
         self.queries.refused.inc();
     }
 
-    /// Counts updates that the catalog has taken in.
+    /// Counts updates that the catalog has applied.
     pub fn catalog_updates(&self, count: u64) {
         self.catalog.updates.inc_by(count);
     }
 
-    /// Notes how long it took until the updates taken in were answered from.
+    /// Records the time from applying updates to answering from them.
     pub fn catalog_compiled(&self, took: Duration) {
         self.catalog.compile_seconds.observe(took.as_secs_f64());
     }
 
-    /// Notes what the catalog holds now; `instances` in the order of [`Health::ALL`].
+    /// Sets the contents of the catalog; `instances` in the order of [`Health::ALL`].
     pub fn catalog_holds(&self, services: usize, instances: [usize; Health::ALL.len()]) {
-        let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
-        self.catalog.services.set(gauge(services));
+        self.catalog.services.set(gauge_value(services));
         for (metric, count) in self.catalog.instances.iter().zip(instances) {
-            metric.set(gauge(count));
+            metric.set(gauge_value(count));
         }
     }
 
@@ -113,15 +117,15 @@ impl Metrics {
         &self.forward
     }
 
-    /// Writes all metrics, with those of `sources` as they are now, in the text format 0.0.4.
+    /// Renders all metrics, and those of `sources`, in the text format 0.0.4.
     ///
     /// # Errors
-    /// When two metrics have one name, which is a mistake in the program.
+    /// When two metrics have one name, which is a bug.
     pub fn render(&self, sources: &[SourceReport]) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.families(sources)?)
     }
 
-    /// All metrics in the order of their names.
+    /// All metrics, sorted by name.
     fn families(&self, sources: &[SourceReport]) -> Result<Vec<MetricFamily>, prometheus::Error> {
         let mut families = self.registry.gather();
         families.extend(sources::families(sources)?);
@@ -162,11 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_is_rendered() {
+    fn counts_are_rendered() {
         let metrics = Metrics::new().unwrap();
-        metrics.count(Transport::Udp, Outcome::NoError);
-        metrics.count(Transport::Udp, Outcome::NoError);
-        metrics.count(Transport::Tcp, Outcome::BadVers);
+        metrics.count(Transport::Udp, QueryOutcome::NoError);
+        metrics.count(Transport::Udp, QueryOutcome::NoError);
+        metrics.count(Transport::Tcp, QueryOutcome::BadVers);
         metrics.restricted(Restriction::TooLong);
         metrics.truncated();
         metrics.tcp_opened();
@@ -181,7 +185,7 @@ mod tests {
             &[
                 "muster_queries_total{rcode=\"NOERROR\",transport=\"udp\"} 2",
                 "muster_queries_total{rcode=\"BADVERS\",transport=\"tcp\"} 1",
-                "muster_queries_total{rcode=\"silence\",transport=\"udp\"} 0",
+                "muster_queries_total{rcode=\"no_response\",transport=\"udp\"} 0",
                 "muster_queries_restricted_total{reason=\"too_long\"} 1",
                 "muster_queries_restricted_total{reason=\"denied\"} 0",
                 "muster_responses_truncated_total 1",
@@ -198,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_rendered_as_they_are_now() {
+    fn sources_are_rendered_from_their_status() {
         let lines = rendered(&Metrics::new().unwrap());
         assert_has(
             &lines,
@@ -214,22 +218,22 @@ mod tests {
     }
 
     #[test]
-    fn without_sources_the_rest_is_rendered() {
+    fn metrics_do_not_need_a_source() {
         let text = Metrics::new().unwrap().render(&[]).unwrap();
         assert!(text.contains("muster_build_info{"));
         assert!(!text.contains("muster_source_"), "{text}");
     }
 
     #[test]
-    fn two_servers_count_apart() {
+    fn two_servers_count_separately() {
         let (one, other) = (Metrics::new().unwrap(), Metrics::new().unwrap());
         one.truncated();
         assert_has(&rendered(&other), &["muster_responses_truncated_total 0"]);
     }
 
-    /// Name, type and labels of every metric, as the first three columns of `docs/METRICS.md` have them.
+    /// Name, type and labels are the first three columns of the table in docs/METRICS.md.
     #[test]
-    fn the_list_in_the_docs_is_the_list_of_metrics() {
+    fn the_docs_list_every_metric() {
         let metrics = Metrics::new().unwrap();
         metrics.forward().upstream("192.0.2.1:53");
         let registered: BTreeSet<String> = metrics

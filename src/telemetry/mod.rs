@@ -1,26 +1,31 @@
-//! Telemetry: what the program says about itself, as logs and as metrics.
+//! Telemetry: logs, metrics and the status of sources.
 //!
-//! Counting on the way of a query must cost one relaxed atomic addition, so every counter is made at the start and
-//! found by an index; what is known only when asked for (the sources) is added at each scrape. Imports
-//! [`crate::model`] only, so that every other module may count. The process-wide default registry of the metrics
-//! library was rejected: two servers in one test would add up.
+//! ```text
+//!  dns, forward, catalog, app ── count ─────▶ Metrics ─────┐ render, at each scrape
+//!  source: watches ── synced, failed, … ──▶ StatusBoard ─┴───▶ /metrics, /readyz, /v1/sources
+//!  everything ── tracing ──▶ logging ──▶ stderr
+//! ```
+//!
+//! A query must cost one relaxed atomic addition, so every counter is made at the start and found by an
+//! index. Metrics of sources are made from their status at each scrape. Imports [`crate::model`] only,
+//! so that every other module may count.
+//!
+//! Rejected: the process-wide default registry of the metrics library. Two servers in one test would
+//! add up.
 
+mod build_info;
 mod catalog;
 mod forward;
 pub mod logging;
 pub mod metrics;
 mod queries;
+mod register;
 mod reloads;
 mod source_status;
 mod sources;
 
-pub use forward::{CacheLookup, ForwardMetrics, Forwarded, UpstreamMetrics};
+pub use build_info::{COMMIT, VERSION};
+pub use forward::{CacheLookup, ForwardMetrics, ForwardOutcome, UpstreamMetrics};
 pub use metrics::Metrics;
-pub use queries::{Outcome, Restriction, Transport};
+pub use queries::{QueryOutcome, Restriction, Transport};
 pub use source_status::{SourceReport, SourceStatus, StatusBoard, WatchFailure, WatchHandle, WatchState};
-
-/// The program's version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The commit that the program was built from, as `build.rs` found it; `unknown` outside of a repository.
-pub const COMMIT: &str = env!("MUSTER_COMMIT");

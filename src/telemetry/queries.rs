@@ -1,14 +1,16 @@
-//! What is counted about queries, and by which labels.
+//! Metrics of client queries, and the values of their labels.
 
 use hickory_proto::op::ResponseCode;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 
-/// How a query came.
+use super::register::Register;
+
+/// The transport that a query came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// In a datagram.
+    /// A datagram.
     Udp,
-    /// Over a TCP connection.
+    /// A TCP connection.
     Tcp,
 }
 
@@ -25,32 +27,32 @@ impl Transport {
     }
 }
 
-/// What became of a query: the response code, or that there was no response.
+/// The result of a query: the response code, or no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Answered, with records or without.
+pub enum QueryOutcome {
+    /// NOERROR, with or without records.
     NoError,
-    /// The name does not exist.
+    /// NXDOMAIN: the name does not exist.
     NxDomain,
-    /// The name cannot be answered now.
+    /// SERVFAIL: the name cannot be answered now.
     ServFail,
-    /// The query could not be understood.
+    /// FORMERR: the query is malformed.
     FormErr,
-    /// The operation code is not known.
+    /// NOTIMP: the opcode is not supported.
     NotImp,
-    /// The name is none of ours, or the client may not ask.
+    /// REFUSED: the name is external and not forwarded, or the client is not allowed.
     Refused,
-    /// The EDNS version is not known (RFC 6891 section 6.1.3).
+    /// BADVERS: the EDNS version is not supported (RFC 6891 section 6.1.3).
     BadVers,
-    /// The DNS cookie is missing or not good (RFC 7873 section 8).
+    /// BADCOOKIE: the DNS cookie is missing or invalid (RFC 7873 section 8).
     BadCookie,
-    /// A response code that is none of these, as an upstream sent it.
+    /// Another response code of an upstream.
     Other,
-    /// Nothing was sent: what came was no query, too broken to answer, or not to be answered.
-    Silence,
+    /// No response: the packet was not a query, too broken to answer, or dropped on purpose.
+    NoResponse,
 }
 
-impl Outcome {
+impl QueryOutcome {
     /// Every outcome.
     pub const ALL: [Self; 10] = [
         Self::NoError,
@@ -62,10 +64,10 @@ impl Outcome {
         Self::BadVers,
         Self::BadCookie,
         Self::Other,
-        Self::Silence,
+        Self::NoResponse,
     ];
 
-    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, `other`, or `silence`.
+    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, `other` or `no_response`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoError => "NOERROR",
@@ -77,12 +79,12 @@ impl Outcome {
             Self::BadVers => "BADVERS",
             Self::BadCookie => "BADCOOKIE",
             Self::Other => "other",
-            Self::Silence => "silence",
+            Self::NoResponse => "no_response",
         }
     }
 }
 
-impl From<ResponseCode> for Outcome {
+impl From<ResponseCode> for QueryOutcome {
     fn from(code: ResponseCode) -> Self {
         match code {
             ResponseCode::NoError => Self::NoError,
@@ -98,22 +100,22 @@ impl From<ResponseCode> for Outcome {
     }
 }
 
-/// Why a query was not answered as it would have been for another client.
+/// Why a query was refused, dropped or limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Restriction {
     /// The client is in `deny`.
     Denied,
     /// The client is not in `allow`.
     NotAllowed,
-    /// The client asked too often.
+    /// The client exceeds its query rate.
     TooManyQueries,
-    /// The query was too long.
+    /// The query is too long.
     TooLong,
-    /// There was no good cookie where one is required.
+    /// A valid cookie is required.
     NoCookie,
-    /// Too many equal responses went to its network: this one was not sent.
+    /// Response rate limiting dropped the response.
     ResponseDropped,
-    /// The same, but a short one went out instead.
+    /// Response rate limiting sent a truncated response instead.
     ResponseTruncated,
 }
 
@@ -143,11 +145,11 @@ impl Restriction {
     }
 }
 
-/// The metrics of the DNS side.
+/// The metrics of client queries.
 #[derive(Debug)]
 pub(super) struct QueryMetrics {
-    counts: [[IntCounter; Outcome::ALL.len()]; Transport::ALL.len()],
-    pub(super) restricted: [IntCounter; Restriction::ALL.len()],
+    counts: [[IntCounter; QueryOutcome::ALL.len()]; Transport::ALL.len()],
+    restricted: [IntCounter; Restriction::ALL.len()],
     pub(super) truncated: IntCounter,
     pub(super) ambiguous: IntCounter,
     pub(super) connections: IntGauge,
@@ -156,47 +158,38 @@ pub(super) struct QueryMetrics {
 
 impl QueryMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counts = IntCounterVec::new(
-            Opts::new(
-                "muster_queries_total",
-                "Queries, by the transport they came over and the response code.",
-            ),
+        let register = Register(registry);
+        let counts = register.counters(
+            "muster_queries_total",
+            "Queries, by transport and response code.",
             &["transport", "rcode"],
         )?;
-        let restricted = IntCounterVec::new(
-            Opts::new(
-                "muster_queries_restricted_total",
-                "Queries that were not answered as for other clients, by the reason.",
-            ),
+        let restricted = register.counters(
+            "muster_queries_restricted_total",
+            "Queries refused, dropped or limited, by reason.",
             &["reason"],
         )?;
-        let truncated = IntCounter::new(
-            "muster_responses_truncated_total",
-            "Responses over UDP with the TC bit, after which a client asks again over TCP.",
-        )?;
-        let ambiguous = IntCounter::new(
-            "muster_clients_ambiguous_total",
-            "Queries that a route would be for if their address were one client's alone; they matched no such route.",
-        )?;
-        let connections = IntGauge::new(
-            "muster_tcp_connections",
-            "TCP connections that are open now, over all addresses.",
-        )?;
-        let refused = IntCounter::new(
-            "muster_tcp_connections_refused_total",
-            "TCP connections that were closed at once because too many were open.",
-        )?;
-        registry.register(Box::new(counts.clone()))?;
-        registry.register(Box::new(restricted.clone()))?;
-        registry.register(Box::new(truncated.clone()))?;
-        registry.register(Box::new(ambiguous.clone()))?;
-        registry.register(Box::new(connections.clone()))?;
-        registry.register(Box::new(refused.clone()))?;
-        let counts = Transport::ALL.map(|transport| {
-            Outcome::ALL.map(|outcome| counts.with_label_values(&[transport.as_str(), outcome.as_str()]))
-        });
-        let restricted = Restriction::ALL.map(|reason| restricted.with_label_values(&[reason.as_str()]));
-        Ok(Self { counts, restricted, truncated, ambiguous, connections, refused })
+        Ok(Self {
+            counts: Transport::ALL.map(|transport| {
+                QueryOutcome::ALL
+                    .map(|outcome| counts.with_label_values(&[transport.as_str(), outcome.as_str()]))
+            }),
+            restricted: Restriction::ALL.map(|reason| restricted.with_label_values(&[reason.as_str()])),
+            truncated: register.counter(
+                "muster_responses_truncated_total",
+                "UDP responses with TC set, after which a client retries over TCP.",
+            )?,
+            ambiguous: register.counter(
+                "muster_clients_ambiguous_total",
+                "Queries that skipped a route because several instances share the client's address and only \
+                 some of them match.",
+            )?,
+            connections: register.gauge("muster_tcp_connections", "TCP connections that are open now.")?,
+            refused: register.counter(
+                "muster_tcp_connections_refused_total",
+                "TCP connections that were closed at once because too many were open.",
+            )?,
+        })
     }
 
     #[inline]
@@ -205,7 +198,7 @@ impl QueryMetrics {
     }
 
     #[inline]
-    pub(super) fn counter(&self, transport: Transport, outcome: Outcome) -> &IntCounter {
+    pub(super) fn counter(&self, transport: Transport, outcome: QueryOutcome) -> &IntCounter {
         &self.counts[transport as usize][outcome as usize]
     }
 }
@@ -215,19 +208,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lists_of_all_are_in_the_order_of_the_variants() {
-        assert!(Transport::ALL.iter().enumerate().all(|(at, transport)| *transport as usize == at));
-        assert!(Restriction::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
-        assert!(Outcome::ALL.iter().enumerate().all(|(at, outcome)| *outcome as usize == at));
+    fn the_lists_are_in_the_order_of_the_variants() {
+        assert!(Transport::ALL.iter().enumerate().all(|(index, transport)| *transport as usize == index));
+        assert!(Restriction::ALL.iter().enumerate().all(|(index, reason)| *reason as usize == index));
+        assert!(QueryOutcome::ALL.iter().enumerate().all(|(index, outcome)| *outcome as usize == index));
     }
 
     #[test]
     fn every_pair_has_a_counter_of_its_own() {
         let metrics = QueryMetrics::register(&Registry::new()).unwrap();
-        metrics.counter(Transport::Udp, Outcome::NxDomain).inc();
+        metrics.counter(Transport::Udp, QueryOutcome::NxDomain).inc();
         for transport in Transport::ALL {
-            for outcome in Outcome::ALL {
-                let expected = u64::from(transport == Transport::Udp && outcome == Outcome::NxDomain);
+            for outcome in QueryOutcome::ALL {
+                let expected = u64::from(transport == Transport::Udp && outcome == QueryOutcome::NxDomain);
                 assert_eq!(metrics.counter(transport, outcome).get(), expected, "{transport:?} {outcome:?}");
             }
         }

@@ -1,4 +1,4 @@
-//! How the sources are: written by their watches, read by the admin port.
+//! The status of sources: written by their watches, read by metrics and the admin port.
 
 use std::{
     collections::BTreeMap,
@@ -15,14 +15,14 @@ pub struct StatusBoard {
 }
 
 impl StatusBoard {
-    /// Adds a source and returns what its watches write to.
+    /// Adds a source; its watches write to the returned status.
     pub fn add(&mut self, id: SourceId) -> Arc<SourceStatus> {
         let status = Arc::new(SourceStatus::new(id));
         self.lock().push(Arc::clone(&status));
         status
     }
 
-    /// Puts these sources in the place of those that were there.
+    /// Replaces all sources.
     pub fn replace(&self, sources: Vec<Arc<SourceStatus>>) {
         *self.lock() = sources;
     }
@@ -38,7 +38,7 @@ impl StatusBoard {
     }
 }
 
-/// The status of one source: that of all its watches.
+/// The status of one source: that of its watches together.
 #[derive(Debug)]
 pub struct SourceStatus {
     id: SourceId,
@@ -48,13 +48,13 @@ pub struct SourceStatus {
 #[derive(Debug, Default)]
 struct Inner {
     next: u64,
-    /// Whether there should be a watch.
+    /// Whether the source has something to watch.
     expects_watches: bool,
     watches: BTreeMap<u64, Watch>,
     last_error: Option<WatchFailure>,
     errors: BTreeMap<&'static str, u64>,
     updates: u64,
-    /// What is reported while the source starts anew.
+    /// Reported while the source restarts.
     held: Option<SourceReport>,
 }
 
@@ -64,23 +64,23 @@ struct Watch {
     has_data: bool,
 }
 
-/// Where one watch of a source is.
+/// The state of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchState {
-    /// It has not heard from the source since it started.
+    /// It has not synced since it started.
     Connecting,
-    /// It hears every change.
+    /// It has synced and follows every change.
     Synced,
-    /// It has lost the source and tries again.
+    /// It has lost the source and retries.
     Failing,
 }
 
 /// The last error of a source.
 #[derive(Clone, Debug)]
 pub struct WatchFailure {
-    /// Which watch failed, in words such as `service nginx`.
+    /// The watch that failed, such as `service nginx`.
     pub watch: String,
-    /// The error's kind, as metrics count it.
+    /// The kind of error, a label of metrics.
     pub kind: &'static str,
     /// The error and its causes.
     pub message: String,
@@ -91,17 +91,17 @@ pub struct WatchFailure {
 /// A source's status at one moment.
 #[derive(Clone, Debug)]
 pub struct SourceReport {
-    /// Which source.
+    /// The source.
     pub id: SourceId,
-    /// Whether it should have watches and has none: they are still to come, or all have ended.
+    /// Whether it has something to watch but no watch: none has started yet, or all have ended.
     pub unwatched: bool,
-    /// Watches that have not heard from the source yet.
+    /// Watches that have not synced since they started.
     pub connecting: usize,
-    /// Watches that hear every change.
+    /// Watches that follow every change.
     pub synced: usize,
     /// Watches that have lost the source.
     pub failing: usize,
-    /// Watches that have something to answer from, be it stale.
+    /// Watches that have data to answer from, stale or not.
     pub with_data: usize,
     /// The last error, if there ever was one; it stays after the source has recovered.
     pub last_error: Option<WatchFailure>,
@@ -112,8 +112,8 @@ pub struct SourceReport {
 }
 
 impl SourceReport {
-    /// Tells whether every watch has synced once and still has data, stale or not; never so without the watches that
-    /// were expected.
+    /// Whether every watch has data, stale or not. A source that has something to watch but no watch
+    /// is not ready.
     pub fn is_ready(&self) -> bool {
         !self.unwatched && self.with_data == self.connecting + self.synced + self.failing
     }
@@ -130,7 +130,7 @@ impl SourceStatus {
         &self.id
     }
 
-    /// Adds a watch, called `name` in errors; it is taken off when the handle is dropped.
+    /// Adds a watch, called `name` in errors; dropping the handle removes it.
     pub fn watch(self: &Arc<Self>, name: impl Into<String>) -> WatchHandle {
         let mut inner = self.lock();
         let key = inner.next;
@@ -141,13 +141,13 @@ impl SourceStatus {
         WatchHandle { status: Arc::clone(self), key, name: name.into() }
     }
 
-    /// Notes whether the source should have watches: while it should and has none it is not ready.
+    /// Sets whether the source has something to watch.
     pub fn expect_watches(&self, expects: bool) {
         self.lock().expects_watches = expects;
     }
 
-    /// Keeps the report as it is now until the next watch is added: the watches of a source that starts anew are gone
-    /// for a moment, but what they said is answered still.
+    /// Freezes the report until the next watch is added: a source that restarts has no watches for a
+    /// moment, but its instances are still answered.
     pub fn hold(&self) {
         let report = self.report();
         self.lock().held = Some(report);
@@ -173,13 +173,13 @@ impl SourceStatus {
         }
     }
 
-    /// A panic while the lock was held leaves counters at worst one off, so poison is no reason to stop.
+    /// Ignores poison: a panic while the lock was held leaves counters off by one at worst.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One watch's pen on its source's status.
+/// A watch's access to its source's status.
 #[derive(Debug)]
 pub struct WatchHandle {
     status: Arc<SourceStatus>,
@@ -188,7 +188,7 @@ pub struct WatchHandle {
 }
 
 impl WatchHandle {
-    /// What the watch is called in errors and logs.
+    /// The watch's name in errors and logs.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -198,22 +198,22 @@ impl WatchHandle {
         &self.status.id
     }
 
-    /// Notes that the watch hears every change now.
+    /// The watch has synced and follows every change.
     pub fn synced(&self) {
         self.set(WatchState::Synced, Some(true));
     }
 
-    /// Notes that the source has data from before the watch began.
-    pub fn carried(&self) {
+    /// The watch starts with data retained from the running configuration.
+    pub fn retained(&self) {
         self.set(WatchState::Connecting, Some(true));
     }
 
-    /// Notes `count` updates sent to the catalog.
+    /// Counts updates sent to the catalog.
     pub fn sent(&self, count: u64) {
         self.status.lock().updates += count;
     }
 
-    /// Notes a failure of the watch; what it said last still counts.
+    /// The watch has failed; its data is stale but kept.
     pub fn failed(&self, kind: &'static str, message: String) {
         {
             let mut inner = self.status.lock();
@@ -224,7 +224,7 @@ impl WatchHandle {
         self.set(WatchState::Failing, None);
     }
 
-    /// Notes that what the watch said last is too old to be used.
+    /// The watch's data is too old to be used.
     pub fn expired(&self) {
         self.set(WatchState::Failing, Some(false));
     }
@@ -277,9 +277,9 @@ mod tests {
     }
 
     #[test]
-    fn a_source_without_the_watches_that_were_expected_is_not_ready() {
+    fn a_source_without_its_watches_is_not_ready() {
         let source = source();
-        assert!(source.report().is_ready(), "nothing is asked of it");
+        assert!(source.report().is_ready(), "it has nothing to watch");
         source.expect_watches(true);
         assert!(!source.report().is_ready());
         let watch = source.watch("service a");
@@ -289,28 +289,28 @@ mod tests {
         let child = source.watch("service b");
         child.synced();
         drop(child);
-        assert!(source.report().is_ready(), "some come and go");
+        assert!(source.report().is_ready(), "one of two ended");
         drop(watch);
         assert!(!source.report().is_ready(), "the last one is gone");
     }
 
     #[test]
-    fn a_source_that_starts_anew_is_reported_as_it_was_until_its_watches_are_there() {
+    fn a_restarting_source_keeps_its_report_until_a_watch_starts() {
         let source = source();
         source.expect_watches(true);
         let watch = source.watch("service a");
         watch.synced();
         source.hold();
         drop(watch);
-        assert!(source.report().is_ready(), "what it said is answered still");
+        assert!(source.report().is_ready(), "its data is still answered");
         let watch = source.watch("service b");
-        assert!(!source.report().is_ready(), "this one has nothing");
-        watch.carried();
+        assert!(!source.report().is_ready(), "this watch has no data");
+        watch.retained();
         assert!(source.report().is_ready());
     }
 
     #[test]
-    fn errors_are_counted_by_kind_and_the_last_one_is_kept() {
+    fn errors_are_counted_by_kind_and_the_last_is_kept() {
         let source = source();
         let watch = source.watch("service a");
         watch.failed("connect", "refused".into());

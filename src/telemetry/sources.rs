@@ -1,28 +1,40 @@
 //! Metrics of the sources, made from their status at each scrape.
 //!
-//! The status is the one place where sources count, so nothing has to be kept in step, and a source that a reload has
-//! taken away is gone from the next scrape.
+//! The status is the only place where sources count, so nothing must be kept in step, and a source that
+//! a reload removes is gone from the next scrape.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, proto::MetricFamily};
+use prometheus::{Registry, proto::MetricFamily};
 
-use super::SourceReport;
+use super::{
+    SourceReport,
+    register::{Register, gauge_value},
+};
 
-/// Returns the metrics of these sources.
+/// The metrics of these sources.
+///
+/// # Errors
+/// When two metrics have one name, which is a bug.
 pub(super) fn families(reports: &[SourceReport]) -> Result<Vec<MetricFamily>, prometheus::Error> {
-    let watches = IntGaugeVec::new(
-        Opts::new("muster_source_watches", "Watches of a source now, by state."),
+    let registry = Registry::new();
+    let register = Register(&registry);
+    let watches = register.gauges(
+        "muster_source_watches",
+        "Watches of a source now, by state.",
         &["source", "kind", "state"],
     )?;
-    let ready = IntGaugeVec::new(
-        Opts::new("muster_source_ready", "1 while every watch of the source has data, stale or not; else 0."),
+    let ready = register.gauges(
+        "muster_source_ready",
+        "1 while every watch of the source has data, stale or not; otherwise 0.",
         &["source", "kind"],
     )?;
-    let errors = IntCounterVec::new(
-        Opts::new("muster_source_errors_total", "Failures of a source's watches, by the kind of error."),
+    let errors = register.counters(
+        "muster_source_errors_total",
+        "Failures of a source's watches, by kind of error.",
         &["source", "kind", "error"],
     )?;
-    let updates = IntCounterVec::new(
-        Opts::new("muster_source_updates_total", "Updates that a source has sent to the catalog."),
+    let updates = register.counters(
+        "muster_source_updates_total",
+        "Updates that a source has sent to the catalog.",
         &["source", "kind"],
     )?;
     for report in reports {
@@ -30,8 +42,7 @@ pub(super) fn families(reports: &[SourceReport]) -> Result<Vec<MetricFamily>, pr
         let states =
             [("connecting", report.connecting), ("synced", report.synced), ("failing", report.failing)];
         for (state, count) in states {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            watches.with_label_values(&[source, kind, state]).set(count);
+            watches.with_label_values(&[source, kind, state]).set(gauge_value(count));
         }
         ready.with_label_values(&[source, kind]).set(i64::from(report.is_ready()));
         for (error, count) in &report.errors {
@@ -39,10 +50,5 @@ pub(super) fn families(reports: &[SourceReport]) -> Result<Vec<MetricFamily>, pr
         }
         updates.with_label_values(&[source, kind]).inc_by(report.updates);
     }
-    let registry = Registry::new();
-    registry.register(Box::new(watches))?;
-    registry.register(Box::new(ready))?;
-    registry.register(Box::new(errors))?;
-    registry.register(Box::new(updates))?;
     Ok(registry.gather())
 }

@@ -126,7 +126,7 @@ async fn stale_answers_are_given_while_upstreams_fail() {
         assert!(answer.ends_with(&[0, 0, 0, 6, 0, 15, 0, 2, 0, 3]), "extended error 3: {answer:02x?}");
         assert_eq!(Message::from_vec(&answer).unwrap().answers[0].ttl, 30);
     }
-    assert_eq!(bed.metric("muster_forward_questions_total{result=\"stale\"}"), Some(1.0));
+    assert_eq!(bed.metric("muster_forward_queries_total{result=\"stale\"}"), Some(1.0));
     assert_eq!(bed.metric("muster_cache_lookups_total{result=\"stale\"}"), Some(1.0), "the second at once");
     pass(Duration::from_secs(24 * 3600)).await;
     assert_eq!(bed.ask(&packet).await.unwrap()[3] & 0x0f, 2, "too old");

@@ -117,7 +117,7 @@ async fn without_any_answer_it_is_servfail_within_the_timeout() {
     let bed = Bed::with(&[&silent], "timeout = \"200ms\"", "");
     let answer = bed.ask(&query("web.example.", A, Some(false))).await.unwrap();
     assert_eq!((answer[3] & 0x0f, question(&answer)), (2, question(&query("web.example.", A, None))));
-    assert_eq!(bed.metric("muster_forward_questions_total{result=\"failed\"}"), Some(1.0));
+    assert_eq!(bed.metric("muster_forward_queries_total{result=\"failed\"}"), Some(1.0));
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn an_upstream_in_a_forwarding_loop_is_disabled() {
         }
     });
     until("the loop is found", || {
-        bed.metric("muster_forward_questions_total{result=\"loop\"}").is_some_and(|count| count > 0.0)
+        bed.metric("muster_forward_queries_total{result=\"loop\"}").is_some_and(|count| count > 0.0)
     })
     .await;
     let before = *count.lock().unwrap();
@@ -252,7 +252,7 @@ async fn a_rejected_query_gets_a_stale_answer_if_there_is_one() {
         Job { query: UpstreamQuery::new(ask.key(), &[]), client }.reject(&bed.forwarder.shared);
     }
     assert_eq!(*codes.lock().unwrap(), [0, 2]);
-    let count = |result| bed.metric(&format!("muster_forward_questions_total{{result=\"{result}\"}}"));
+    let count = |result| bed.metric(&format!("muster_forward_queries_total{{result=\"{result}\"}}"));
     assert_eq!((count("stale"), count("dropped")), (Some(1.0), Some(1.0)));
 }
 

@@ -196,7 +196,7 @@ async fn equal_queries_in_flight_are_coalesced() {
         bed.forwarder.forward(&read(packet, &name, 512), &[], Box::new(reply));
         answers.push(receiver);
     }
-    until("nine wait for the first", || bed.metric("muster_forward_shared_total ") == Some(9.0)).await;
+    until("nine wait for the first", || bed.metric("muster_forward_coalesced_total ") == Some(9.0)).await;
     assert_eq!(bed.metric("muster_forward_in_flight "), Some(1.0));
     until("it is queried", || fake.count() == 1).await;
     drop(answers);
