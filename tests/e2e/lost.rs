@@ -139,7 +139,7 @@ async fn what_is_older_than_max_stale_is_no_longer_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs real servers: make e2e"]
-async fn five_hundred_services_are_followed_over_a_bounded_number_of_connections() {
+async fn five_hundred_services_share_a_bounded_number_of_sockets() {
     let folder = tempfile::tempdir().unwrap();
     let consul = Consul::start("consul", folder.path()).await;
     for at in 0..500 {

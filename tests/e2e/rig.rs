@@ -31,12 +31,28 @@ fn path_of(name: &str) -> PathBuf {
     folder.join("bin").join(name)
 }
 
-/// Tells whether the rig has a server that some machines go without; where `MUSTER_RIG_ALL` is set none may.
-pub fn is_installed(name: &str) -> bool {
-    let installed = path_of(name).exists();
+/// Whether something that a test needs, and that some machines lack, is here. Where `MUSTER_RIG_ALL` is set, it must be.
+///
+/// The test harness cannot report a test as ignored once it runs, so what is left out is printed.
+pub fn is_there(what: &str, found: bool) -> bool {
     let all_wanted = std::env::var_os("MUSTER_RIG_ALL").is_some_and(|value| !value.is_empty());
-    assert!(installed || !all_wanted, "{name} is not there, and MUSTER_RIG_ALL says that it must be");
-    installed
+    assert!(found || !all_wanted, "{what} is missing, and MUSTER_RIG_ALL says that it must be there");
+    if !found {
+        println!("left out: {what} is missing");
+    }
+    found
+}
+
+/// Whether the rig has a server.
+pub fn is_installed(name: &str) -> bool {
+    is_there(name, path_of(name).exists())
+}
+
+/// Whether `PATH` has a program.
+pub fn has(program: &str) -> bool {
+    // Looked for, not run: some programs serve when they are run without arguments, or with -h.
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    is_there(program, std::env::split_paths(&folders).any(|folder| folder.join(program).is_file()))
 }
 
 /// The path of a server that `tests/rig/install` has put there.

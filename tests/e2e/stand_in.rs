@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use crate::rig::{is_installed, output, server};
+use crate::rig::{has, is_installed, output, server};
 
 const ZONE: &str = "namespace = \"shop.test\"\n\
     [services.web]\nfrom = [{ static = [\"127.0.0.11:8080\", \"127.0.0.12:8080\"] }]\n\
@@ -91,7 +91,7 @@ async fn an_outside_address_is_refused_unless_access_says_otherwise() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes namespaces: make e2e"]
-async fn equal_answers_to_a_public_network_are_limited_but_not_for_dig_with_its_cookie() {
+async fn rate_limits_spare_dig_with_its_cookie() {
     let access = "[access]\nallow = \"any\"\n[access.responses]\nper_second = 1\nslip = 0\n";
     let script = "many() {\n\
           from=$1; shift\n\
@@ -229,7 +229,7 @@ fn with_clients(folder: &Path, before: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes namespaces: make e2e"]
-async fn clients_whose_only_name_server_is_muster_find_our_names_at_once() {
+async fn clients_with_muster_as_only_name_server_find_all_names() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("resolv.conf"), "nameserver 10.0.0.2\nsearch shop.test\n").unwrap();
     let install = "! $muster resolv-conf --config muster.toml --install --path resolv.conf --address 127.0.0.61\n\
@@ -243,19 +243,6 @@ async fn clients_whose_only_name_server_is_muster_find_our_names_at_once() {
 
 /// muster has all other names from the network's resolver.
 const FORWARD: &str = "[forward]\n\".\" = \"127.0.0.60\"\n";
-
-/// Tells whether a program of Debian's is there; where `MUSTER_RIG_ALL` is set it must be.
-fn has(program: &str) -> bool {
-    // Looked for, not run: what some programs do without arguments, or with -h, is to serve.
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&folders).any(|folder| folder.join(program).is_file());
-    let all_wanted = std::env::var_os("MUSTER_RIG_ALL").is_some_and(|value| !value.is_empty());
-    assert!(found || !all_wanted, "{program} is not there, and MUSTER_RIG_ALL says that it must be");
-    if !found {
-        println!("left out: {program} is not installed");
-    }
-    found
-}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes namespaces, needs unbound: make e2e"]
@@ -284,7 +271,6 @@ async fn unbound_in_front_is_told_by_what_is_printed_for_it() {
 #[ignore = "makes namespaces, needs systemd-resolved: make e2e"]
 async fn systemd_resolved_in_front_is_told_by_what_is_printed_for_it() {
     if !is_installed("systemd-resolved") {
-        println!("left out: there is no systemd-resolved");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -304,10 +290,9 @@ async fn systemd_resolved_in_front_is_told_by_what_is_printed_for_it() {
 /// Where muster forwards nothing, its namespaces have a link of their own, and it is not asked for anything else.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes namespaces, needs systemd-resolved and systemd-networkd: make e2e"]
-async fn systemd_resolved_asks_muster_for_nothing_else_by_a_link_of_its_own() {
+async fn systemd_resolved_asks_muster_for_own_names_only() {
     const NETWORKD: &str = "/lib/systemd/systemd-networkd";
     if !is_installed("systemd-resolved") || !has("networkctl") {
-        println!("left out: there is no systemd-resolved or no systemd-networkd");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

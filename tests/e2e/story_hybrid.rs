@@ -164,7 +164,6 @@ async fn one_name_over_consul_and_kubernetes() {
 #[ignore = "needs real servers and root: make e2e"]
 async fn one_name_over_an_old_consul_and_kubernetes() {
     if !is_installed("consul-old") {
-        println!("left out: the rig has no old Consul on this machine");
         return;
     }
     hybrid("consul-old").await;

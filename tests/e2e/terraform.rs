@@ -1,8 +1,13 @@
-//! What is printed for Terraform, as Terraform itself reads it. Nothing is fetched: it runs where there is no network.
+//! The text printed for Terraform, read by Terraform itself. It fetches nothing: it runs without a network.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use crate::rig::output;
+use tempfile::TempDir;
+
+use crate::rig::{has, is_there, output};
 
 /// Where the AWS provider may be, as a mirror in a folder (`terraform providers mirror`): the folders that Terraform looks in by
 /// itself, and one that is named on purpose.
@@ -18,35 +23,50 @@ fn providers() -> Option<PathBuf> {
 }
 
 /// Runs Terraform in `folder` without a network.
-async fn terraform(folder: &str, arguments: &str) {
+async fn terraform(folder: &Path, arguments: &str) {
     let script = format!(
-        "cd {folder} && CHECKPOINT_DISABLE=1 TF_CLI_CONFIG_FILE=/dev/null terraform {arguments} -no-color"
+        "cd {} && CHECKPOINT_DISABLE=1 TF_CLI_CONFIG_FILE=/dev/null terraform {arguments} -no-color",
+        folder.display()
     );
     output("unshare", &["--net", "sh", "-c", &script]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs terraform and root: make e2e"]
-async fn what_is_printed_for_terraform_is_formatted_and_valid() {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&folders).any(|folder| folder.join("terraform").is_file()) {
-        println!("left out: terraform is not installed, and Debian does not have it");
-        return;
-    }
+/// Prints both forms for Terraform, each into a folder of its own.
+async fn printed() -> Vec<TempDir> {
     let config = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/machine/muster.toml");
     let base = ["resolv-conf", "--config", config, "--for", "terraform"];
+    let mut folders = Vec::new();
     for addresses in [&[][..], &["--address", "10.0.1.53", "--address", "[fd00::53]:5300"]] {
-        let printed = output(env!("CARGO_BIN_EXE_muster"), &[&base[..], addresses].concat()).await;
+        let text = output(env!("CARGO_BIN_EXE_muster"), &[&base[..], addresses].concat()).await;
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("route53.tf"), &printed).unwrap();
-        let path = folder.path().display().to_string();
-        terraform(&path, "fmt -check -diff").await;
-        let Some(providers) = providers() else {
-            println!("only its form was looked at: there is no mirror of the AWS provider in a folder");
-            continue;
-        };
+        fs::write(folder.path().join("route53.tf"), &text).unwrap();
+        folders.push(folder);
+    }
+    folders
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs terraform and root: make e2e"]
+async fn the_terraform_that_is_printed_is_formatted() {
+    if !has("terraform") {
+        return;
+    }
+    for folder in printed().await {
+        terraform(folder.path(), "fmt -check -diff").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs terraform, a mirror of the AWS provider in a folder, and root: make e2e"]
+async fn the_terraform_that_is_printed_is_valid() {
+    let providers = providers();
+    if !has("terraform") || !is_there("a mirror of the AWS provider", providers.is_some()) {
+        return;
+    }
+    let providers = providers.unwrap();
+    for folder in printed().await {
         let init = format!("init -backend=false -input=false -plugin-dir={}", providers.display());
-        terraform(&path, &init).await;
-        terraform(&path, "validate").await;
+        terraform(folder.path(), &init).await;
+        terraform(folder.path(), "validate").await;
     }
 }

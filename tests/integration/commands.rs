@@ -115,7 +115,7 @@ fn every_page_of_the_index_is_there() {
 }
 
 #[test]
-fn exit_codes_tell_wrong_questions_from_servers_that_do_not_answer() {
+fn exit_codes_tell_wrong_input_from_an_unreachable_server() {
     let running = Commanded::start();
     let said = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
     for (arguments, says) in [

@@ -113,7 +113,7 @@ fn no_answer_is_over_the_limit_however_long_the_names() {
 }
 
 #[test]
-fn an_instance_whose_addresses_do_not_fit_says_tc_as_the_namespace_wants_it() {
+fn an_instance_with_too_many_addresses_sets_tc_as_configured() {
     run(&namespaces::sheaf(), SEED, 2_000);
 }
 
@@ -175,7 +175,7 @@ fn laxer_than_hickory_what_is_inside_an_option_is_not_judged() {
 }
 
 #[test]
-fn laxer_than_hickory_another_operation_is_not_read_beyond_its_header() {
+fn laxer_than_hickory_other_opcodes_are_not_read_further() {
     let mut packet = query([1, 0, 0, 0], &[0xc0], &[]);
     packet[2] = 5 << 3;
     assert!(!hickory_reads(&packet));

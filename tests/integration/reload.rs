@@ -182,7 +182,7 @@ fn what_takes_a_restart_is_said_and_the_rest_is_applied() {
 }
 
 #[test]
-fn a_source_that_is_the_same_is_not_asked_again_and_one_that_is_not_goes_on_answering() {
+fn an_unchanged_source_is_kept_and_a_changed_one_retained() {
     let consul = FakeConsul::start();
     let server = |more: &str| {
         format!("{LISTEN}[consul.vms]\naddress = \"http://{}\"\nstale = false\n{more}\n", consul.address)
@@ -228,7 +228,7 @@ fn a_source_that_is_the_same_is_not_asked_again_and_one_that_is_not_goes_on_answ
 }
 
 #[test]
-fn a_service_that_moves_to_another_source_is_answered_all_the_while() {
+fn a_service_that_changes_its_source_is_always_answered() {
     let consul = FakeConsul::start();
     let server = format!("{LISTEN}[consul.vms]\naddress = \"http://{}\"\n", consul.address);
     let muster = MusterProcess::start(

@@ -246,7 +246,7 @@ fn a_route_is_for_the_instances_of_its_clients_service_only() {
 }
 
 #[test]
-fn pods_that_are_in_no_service_are_known_by_their_namespace_and_labels() {
+fn pods_of_no_service_are_known_by_namespace_and_labels() {
     let mut bed = kuma();
     let pod = |last, namespace: &str, labels: &[(&str, &str)]| Instance {
         kube_namespace: Some(namespace.into()),
@@ -399,7 +399,7 @@ fn a_trusted_forwarder_says_for_whom_it_asks() {
 }
 
 #[test]
-fn a_subnet_that_cannot_be_read_is_a_format_error_for_who_is_trusted() {
+fn a_malformed_subnet_of_a_trusted_forwarder_is_formerr() {
     let mut bed = kuma();
     let mut request = query("benigno", RecordType::A);
     let mut edns = Edns::new();

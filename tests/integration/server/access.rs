@@ -94,7 +94,7 @@ fn metric(running: &Running, line: &str) -> u64 {
 }
 
 #[test]
-fn equal_responses_are_limited_over_udp_unless_a_cookie_or_tcp_shows_the_address() {
+fn rate_limits_spare_clients_with_a_cookie_or_tcp() {
     let access = "[access.responses]\nper_second = 3\nslip = 1\nexempt = []";
     let running =
         Running::start(&format!("dns = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{access}"), ZONE);

@@ -225,7 +225,7 @@ fn a_client_that_has_said_all_still_gets_its_answer() {
 }
 
 #[test]
-fn a_wildcard_socket_forwards_and_answers_from_the_address_that_was_asked() {
+fn a_wildcard_socket_forwards_and_keeps_the_address() {
     let running = Forwarding::start("0.0.0.0:0");
     for (at, host) in [[127, 0, 0, 1], [127, 0, 0, 7]].into_iter().enumerate() {
         let to = SocketAddr::from((host, running.dns().port()));
@@ -255,7 +255,7 @@ fn what_does_not_fit_is_had_over_tcp() {
 }
 
 #[test]
-fn our_own_names_are_never_forwarded_and_names_of_no_suffix_are_refused() {
+fn own_names_are_not_forwarded_and_unknown_suffixes_refused() {
     let running = Forwarding::start("127.0.0.1:0");
     let ask = |name: &str, rtype| {
         let answer = exchange(running.dns(), &query(name, rtype));
@@ -300,7 +300,7 @@ fn an_alias_that_leads_out_comes_with_its_targets_records() {
 }
 
 #[test]
-fn an_alias_is_followed_only_where_that_is_wanted_and_others_are_asked_for_its_target() {
+fn an_alias_is_followed_only_when_the_query_wants_it() {
     let running = Forwarding::start("127.0.0.1:0");
     let ask = |message: &Message| {
         let answer = exchange(running.dns(), message);
@@ -439,7 +439,7 @@ fn required_cookies_are_asked_for_before_anybody_else_is_asked() {
 }
 
 #[test]
-fn the_root_is_forwarded_without_special_names_but_with_private_reverse_names() {
+fn the_root_suffix_covers_private_reverse_names_only() {
     let running = Forwarding::with("127.0.0.1:0", ".", "");
     let ask = |name: &str| ask_from("127.0.0.1", &running, name);
     assert_eq!(ask("app.localhost.").answers.len(), 1);

@@ -76,7 +76,7 @@ fn tcp_takes_no_place_for_those_who_get_no_answer() {
 }
 
 #[test]
-fn tcp_gives_the_answers_that_it_has_before_it_closes_on_nonsense() {
+fn tcp_sends_finished_answers_before_closing_on_nonsense() {
     let running = Running::loopback(ZONE);
     let mut stream = connect(running.dns());
     let nothing = [0, 0];
