@@ -16,7 +16,7 @@ use super::{
     state::ApiState,
 };
 use crate::{
-    catalog::Asked,
+    catalog::ExplainQuery,
     dns::Rotation,
     model::{Explained, Name, NameKind},
 };
@@ -52,7 +52,7 @@ pub(super) async fn explain(
     State(state): State<ApiState>,
     Parameters(ExplainParameters { name, qtype, client, limit }): Parameters<ExplainParameters>,
 ) -> Page<Explained> {
-    let asked = Asked { name: name.clone(), qtype, client, limit: limit.get() };
+    let asked = ExplainQuery { name: name.clone(), qtype, client, limit: limit.get() };
     let responder = Arc::clone(&state.responder);
     // The answer is made while the catalog stands still, so that both describe one state.
     let mut explained = query_catalog(&state, move |catalog| {

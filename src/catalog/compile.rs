@@ -119,7 +119,8 @@ impl Compiler<'_> {
         let mut turn = |list: RecordList<Box<[u8]>>,
                         has_records: &dyn Fn(&Pool) -> bool|
          -> Option<GroupRotation> {
-            let weights = route.weights(|at| groups.get(at).is_some_and(|group| has_records(&group.all)));
+            let has = if list.divides_by_records() { has_records } else { &Pool::has_any };
+            let weights = route.weights(|at| groups.get(at).is_some_and(|group| has(&group.all)));
             let only_first = weights.iter().skip(1).all(|weight| *weight == 0);
             let shares = Shares::new(&weights).filter(|_| !only_first)?;
             let rotation = self.rotations.id_of(ListKey { owner: ListOwner::Route(place), list }, self.ids);

@@ -37,7 +37,7 @@ mod zone;
 
 pub use clients::{Client, ClientMatch};
 pub use dns_sd::{Browse, BrowsedInstance, browsed_label};
-pub use explain::Asked;
+pub use explain::ExplainQuery;
 pub use names::Names;
 pub use pool::{
     GroupPools, GroupRotation, GroupRotations, InstanceId, Pool, RotatingList, RoutePools, Routing, SrvRecord,

@@ -2,8 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::Deref,
     sync::Arc,
 };
+
+use hickory_proto::rr::RecordType;
 
 use crate::config::Near;
 
@@ -85,6 +88,43 @@ pub enum RecordList<P> {
     Srv,
     /// SRV records at a named port.
     NamedPort(P),
+}
+
+impl<P> RecordList<P> {
+    /// The lists that ANY may be answered from: the first that has records (RFC 8482 section 4.1).
+    pub const ANY: [Self; 3] = [Self::V4, Self::V6, Self::Srv];
+
+    /// The list that a question for the service's own name takes its turn in. `None`: no list has such
+    /// records.
+    ///
+    /// A CNAME takes the place of an address, and ANY begins with A.
+    pub const fn of_type(qtype: RecordType) -> Option<Self> {
+        match qtype {
+            RecordType::A | RecordType::CNAME | RecordType::ANY => Some(Self::V4),
+            RecordType::AAAA => Some(Self::V6),
+            RecordType::SRV => Some(Self::Srv),
+            _ => None,
+        }
+    }
+
+    /// Whether groups take turns by having records in this list. If not, they take turns by having any
+    /// instance: a client that asks for A and AAAA must be able to get both from one group.
+    pub const fn divides_by_records(&self) -> bool {
+        matches!(self, Self::Srv | Self::NamedPort(_))
+    }
+
+    /// The same list, the named port borrowed.
+    pub fn as_deref(&self) -> RecordList<&P::Target>
+    where
+        P: Deref,
+    {
+        match self {
+            Self::V4 => RecordList::V4,
+            Self::V6 => RecordList::V6,
+            Self::Srv => RecordList::Srv,
+            Self::NamedPort(port) => RecordList::NamedPort(port),
+        }
+    }
 }
 
 /// The cursor numbers of one service.

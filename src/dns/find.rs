@@ -10,13 +10,14 @@ use super::{
     pointers,
     records::{Alias, Content, Family, Records, Refusal},
     rotation::{Rotation, Start},
-    select_pool::{Asked, Selector},
+    select_pool::Selector,
     settings::Settings,
     trace::Trace,
 };
 use crate::{
     catalog::{
-        Answers, InstanceAnswer, Lookup, Pool, Position, RotatingList, Service, SrvRecord, View, Zone,
+        Answers, InstanceAnswer, Lookup, Pool, Position, RecordList, RotatingList, Service, SrvRecord, View,
+        Zone,
     },
     model::Network,
     wire::WireName,
@@ -98,8 +99,9 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
             }
             Position::Instance(instance) => Some(at_instance(instance, qtype, service.ttl)),
             Position::Port(port) if matches!(qtype, RecordType::SRV | RecordType::ANY) => {
-                let pool = self.select(service, Asked::Port(port));
-                let records = pool.and_then(|pool| self.srv(service, pool.ports.get(port)?));
+                let list = RecordList::NamedPort(port);
+                let pool = self.select(service, list);
+                let records = pool.and_then(|pool| self.list(service, pool, list));
                 records.or_else(|| nothing(service, pool))
             }
             Position::Port(_) | Position::AbovePort => Some(Records::NoData),
@@ -111,31 +113,31 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
         if let Answers::Alias(target) = &service.answers {
             return Some(Records::Alias(Alias { target, ttl: service.ttl }));
         }
-        let asked = match qtype {
-            // "select one or a subset of the available RRsets at the QNAME" (RFC 8482 section 4.1)
-            RecordType::A | RecordType::CNAME | RecordType::ANY => Some(Asked::V4),
-            RecordType::AAAA => Some(Asked::V6),
-            RecordType::SRV => Some(Asked::Srv),
-            _ => None,
-        };
-        let pool = asked.and_then(|asked| self.select(service, asked));
+        let pool = RecordList::of_type(qtype).and_then(|list| self.select(service, list));
         let records = pool.and_then(|pool| match qtype {
-            RecordType::A => self.addresses(service, pool, Family::V4),
-            RecordType::AAAA => self.addresses(service, pool, Family::V6),
-            RecordType::SRV => self.srv(service, &pool.srv),
             RecordType::CNAME => self.alias(service, pool),
-            _ => self
-                .addresses(service, pool, Family::V4)
-                .or_else(|| self.addresses(service, pool, Family::V6))
-                .or_else(|| self.srv(service, &pool.srv)),
+            // "select one or a subset of the available RRsets at the QNAME" (RFC 8482 section 4.1)
+            RecordType::ANY => RecordList::ANY.into_iter().find_map(|list| self.list(service, pool, list)),
+            _ => RecordList::of_type(qtype).and_then(|list| self.list(service, pool, list)),
         });
         records.or_else(|| nothing(service, pool))
     }
 
-    fn select(&mut self, service: &'a Service, asked: Asked) -> Option<&'a Pool> {
+    /// The records of one list, if it has any.
+    #[inline]
+    fn list(&mut self, service: &'a Service, pool: &'a Pool, list: RecordList<usize>) -> Option<Records<'a>> {
+        match list {
+            RecordList::V4 => self.addresses(service, pool, Family::V4),
+            RecordList::V6 => self.addresses(service, pool, Family::V6),
+            RecordList::Srv => self.srv(service, &pool.srv),
+            RecordList::NamedPort(port) => self.srv(service, pool.ports.get(port)?),
+        }
+    }
+
+    fn select(&mut self, service: &'a Service, list: RecordList<usize>) -> Option<&'a Pool> {
         let network = self.on_behalf_of.unwrap_or_else(|| Network::of(self.context.client));
         Selector { view: self.view, network, rotation: self.rotation, trace: self.trace }
-            .select(service, asked)
+            .select(service, list)
     }
 
     /// The addresses of one family. Instances that have a host name instead take their turn as a CNAME,

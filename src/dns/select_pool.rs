@@ -2,22 +2,11 @@
 
 use super::{rotation::Rotation, trace::Trace};
 use crate::{
-    catalog::{Answers, Client, ClientMatch, GroupRotation, GroupRotations, Pool, Routing, Service, View},
+    catalog::{
+        Answers, Client, ClientMatch, GroupRotation, GroupRotations, Pool, RecordList, Routing, Service, View,
+    },
     model::Network,
 };
-
-/// The list of records that is asked for. Each takes turns of its own.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Asked {
-    /// A records.
-    V4,
-    /// AAAA records.
-    V6,
-    /// SRV records of the service.
-    Srv,
-    /// SRV records of the named port at this place.
-    Port(usize),
-}
 
 /// Selects pools for one client.
 pub(super) struct Selector<'f, 'a, T> {
@@ -34,15 +23,15 @@ impl<T: Trace> Selector<'_, '_, T> {
     ///
     /// `None`: the service is an alias. *Cost*: none for a plain service; looks the client up if a route
     /// or nearness needs it.
-    pub(super) fn select<'a>(&mut self, service: &'a Service, asked: Asked) -> Option<&'a Pool> {
+    pub(super) fn select<'a>(&mut self, service: &'a Service, list: RecordList<usize>) -> Option<&'a Pool> {
         match &service.answers {
             Answers::Same(pool) => Some(pool),
-            Answers::Routed(routing) => self.routed(routing, asked),
+            Answers::Routed(routing) => self.routed(routing, list),
             Answers::Alias(_) => None,
         }
     }
 
-    fn routed<'a>(&mut self, routing: &'a Routing, asked: Asked) -> Option<&'a Pool> {
+    fn routed<'a>(&mut self, routing: &'a Routing, list: RecordList<usize>) -> Option<&'a Pool> {
         let client = routing.by_client.then(|| self.view.client(self.network));
         let mut was_ambiguous = false;
         let mut matches = |test| {
@@ -57,7 +46,7 @@ impl<T: Trace> Selector<'_, '_, T> {
         if was_ambiguous {
             self.trace.ambiguous_client();
         }
-        let group = match rotation(&route.rotations, asked) {
+        let group = match rotation(&route.rotations, list) {
             Some(turn) => turn.shares.pick(self.rotation.turn_of(turn.rotation, turn.shares.total())),
             None => 0,
         };
@@ -67,11 +56,11 @@ impl<T: Trace> Selector<'_, '_, T> {
     }
 }
 
-fn rotation(rotations: &GroupRotations, asked: Asked) -> Option<&GroupRotation> {
-    match asked {
-        Asked::V4 => rotations.v4.as_ref(),
-        Asked::V6 => rotations.v6.as_ref(),
-        Asked::Srv => rotations.srv.as_ref(),
-        Asked::Port(at) => rotations.ports.get(at)?.as_ref(),
+fn rotation(rotations: &GroupRotations, list: RecordList<usize>) -> Option<&GroupRotation> {
+    match list {
+        RecordList::V4 => rotations.v4.as_ref(),
+        RecordList::V6 => rotations.v6.as_ref(),
+        RecordList::Srv => rotations.srv.as_ref(),
+        RecordList::NamedPort(at) => rotations.ports.get(at)?.as_ref(),
     }
 }

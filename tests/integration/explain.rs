@@ -10,7 +10,7 @@ use std::{
 
 use hickory_proto::rr::RecordType;
 use muster::{
-    catalog::{Asked, Catalog, SnapshotCell},
+    catalog::{Catalog, ExplainQuery, SnapshotCell},
     config::{
         self, Amount, AnswerOrder, AnswerSettings, ClientFilter, Config, Failover, Group, InstanceFilter,
         LocalityRule, Near, Nearness, Route, SubsetName, WhenAllUnhealthy,
@@ -219,7 +219,7 @@ impl Server {
     }
 
     fn explain(&self, name: &Name, qtype: RecordType, client: IpAddr) -> Explained {
-        self.catalog.explain(&Asked { name: name.clone(), qtype, client, limit: 1000 })
+        self.catalog.explain(&ExplainQuery { name: name.clone(), qtype, client, limit: 1000 })
     }
 }
 

@@ -1,9 +1,14 @@
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::*;
+use hickory_proto::rr::RecordType;
+
+use super::ExplainQuery;
 use crate::{
+    catalog::state::Catalog,
     config,
-    model::{Explained, FOR_EVERY_CLIENT, Health, Instance, NamedPort, Protocol, Update},
+    model::{
+        Explained, FOR_EVERY_CLIENT, Health, Instance, Member, Name, NameKind, NamedPort, Protocol, Update,
+    },
 };
 
 const FROM: &str = r#"from = [{ consul = "vms", service = "a" }, { consul = "vms", service = "b" }]"#;
@@ -25,7 +30,7 @@ fn catalog(service: &str, said: [Option<Vec<Instance>>; 2]) -> Catalog {
     catalog
 }
 
-fn heard(service: &str, instances: Vec<Instance>) -> Catalog {
+fn synced(service: &str, instances: Vec<Instance>) -> Catalog {
     catalog(service, [Some(instances), Some(Vec::new())])
 }
 
@@ -49,7 +54,7 @@ fn unhealthy(last: u8) -> Instance {
 }
 
 fn explain(catalog: &Catalog, name: &str, client: [u8; 4]) -> Explained {
-    let asked = Asked {
+    let asked = ExplainQuery {
         name: name.parse().unwrap(),
         qtype: RecordType::A,
         client: IpAddr::from(client),
@@ -75,7 +80,7 @@ const STRANGER: [u8; 4] = [127, 0, 0, 1];
 fn who_is_unfit_is_left_out_with_the_check_that_says_so() {
     let draining = instance(3, |instance| instance.health = Health::Draining);
     let warning = instance(4, |instance| instance.health = Health::Warning);
-    let catalog = heard("", vec![healthy(1), unhealthy(2), draining, warning]);
+    let catalog = synced("", vec![healthy(1), unhealthy(2), draining, warning]);
     assert_eq!(
         verdicts(&catalog, STRANGER),
         ["i1 yes: healthy", "i2 no: unhealthy: http: 500", "i3 no: draining", "i4 yes: warning (accepted)",]
@@ -84,28 +89,28 @@ fn who_is_unfit_is_left_out_with_the_check_that_says_so() {
 
 #[test]
 fn who_is_unfit_and_answered_all_the_same_is_so_for_a_reason() {
-    let catalog = heard("", vec![unhealthy(1)]);
-    let open = "unhealthy: http: 500; answered since none is fit (fail-open)";
+    let catalog = synced("", vec![unhealthy(1)]);
+    let open = "unhealthy: http: 500; answered because none is eligible (fail-open)";
     assert_eq!(verdicts(&catalog, STRANGER), [format!("i1 yes: {open}")]);
     assert!(explain(&catalog, "web.shop", STRANGER).service.unwrap().routes[0].failed_open);
 
-    let catalog = heard("panic_threshold = 50", vec![healthy(1), unhealthy(2), unhealthy(3)]);
-    let panics = "unhealthy: http: 500; answered since too few are fit (panic_threshold)";
+    let catalog = synced("panic_threshold = 50", vec![healthy(1), unhealthy(2), unhealthy(3)]);
+    let panics = "unhealthy: http: 500; answered because too few are eligible (panic_threshold)";
     assert_eq!(
         verdicts(&catalog, STRANGER),
         ["i1 yes: healthy".to_owned(), format!("i2 yes: {panics}"), format!("i3 yes: {panics}")]
     );
 
-    let catalog = heard("when_all_unhealthy = \"none\"", vec![unhealthy(1)]);
+    let catalog = synced("when_all_unhealthy = \"none\"", vec![unhealthy(1)]);
     assert_eq!(verdicts(&catalog, STRANGER), ["i1 no: unhealthy: http: 500"]);
 }
 
 #[test]
 fn weight_0_is_left_out_while_others_have_more() {
     let idle = || instance(1, |instance| instance.weight = 0);
-    let catalog = heard("", vec![idle(), healthy(2)]);
+    let catalog = synced("", vec![idle(), healthy(2)]);
     assert_eq!(verdicts(&catalog, STRANGER), ["i1 no: weight 0, while others have more", "i2 yes: healthy"]);
-    assert_eq!(verdicts(&heard("", vec![idle()]), STRANGER), ["i1 yes: healthy"]);
+    assert_eq!(verdicts(&synced("", vec![idle()]), STRANGER), ["i1 yes: healthy"]);
 }
 
 #[test]
@@ -113,7 +118,7 @@ fn a_split_has_its_shares_and_says_who_is_in_no_group() {
     let split = "[[services.web.routes]]\nsplit = [{ labels = { version = \"v1\" }, weight = 3 }, \
                  { labels = { version = \"v2\" }, weight = 1 }]";
     let other = instance(9, |instance| instance.labels = [("version", "v3")].into_iter().collect());
-    let catalog = heard(split, vec![healthy(1), healthy(5), other]);
+    let catalog = synced(split, vec![healthy(1), healthy(5), other]);
     assert_eq!(
         verdicts(&catalog, STRANGER),
         ["i1 yes: healthy", "i5 yes: healthy", "i9 no: in no group of the route"]
@@ -123,12 +128,12 @@ fn a_split_has_its_shares_and_says_who_is_in_no_group() {
     assert_eq!(groups, [(75.0, &vec!["10.0.0.1".to_owned()]), (25.0, &vec!["10.0.0.5".to_owned()])]);
 
     let off = split.replace("weight = 1", "weight = 0");
-    let catalog = heard(&off, vec![healthy(1), healthy(5)]);
+    let catalog = synced(&off, vec![healthy(1), healthy(5)]);
     assert_eq!(verdicts(&catalog, STRANGER)[1], "i5 no: its group has weight 0, while another has more");
 }
 
 #[test]
-fn a_route_says_why_it_is_the_clients_or_not() {
+fn a_route_says_why_it_matches_or_not() {
     let routes = "[[services.web.routes]]\nclients = { labels = { version = \"v2\" } }\n\
                   split = [{ labels = { version = \"v1\" }, weight = 1 }]";
     let twin = instance(6, |instance| {
@@ -136,17 +141,21 @@ fn a_route_says_why_it_is_the_clients_or_not() {
         instance.target = crate::model::Target::Addresses([[10, 0, 0, 7].into()].into());
         instance.port = 81;
     });
-    let catalog = heard(routes, vec![healthy(1), healthy(5), healthy(7), twin]);
+    let catalog = synced(routes, vec![healthy(1), healthy(5), healthy(7), twin]);
     let routes = |client: [u8; 4]| {
         let service = explain(&catalog, "web.shop", client).service.unwrap();
         service.routes.iter().map(|route| (route.matched, route.why.clone())).collect::<Vec<_>>()
     };
-    let all = |matched| (matched, if matched { FOR_EVERY_CLIENT } else { "route 1 comes before" }.to_owned());
-    assert_eq!(routes([10, 0, 0, 5]), [(true, "10.0.0.5 is that".to_owned()), all(false)]);
-    assert_eq!(routes([10, 0, 0, 1]), [(false, "10.0.0.1 is not that".to_owned()), all(true)]);
+    let all =
+        |matched| (matched, if matched { FOR_EVERY_CLIENT } else { "route 1 takes precedence" }.to_owned());
+    assert_eq!(routes([10, 0, 0, 5]), [(true, "matches 10.0.0.5".to_owned()), all(false)]);
+    assert_eq!(
+        routes([10, 0, 0, 1]),
+        [(false, "the instance at 10.0.0.1 does not match".to_owned()), all(true)]
+    );
     let nobody = "no source reports an instance at 127.0.0.1".to_owned();
     assert_eq!(routes(STRANGER), [(false, nobody), all(true)]);
-    let shared = "several share 10.0.0.7, and not all of them are that, so it does not tell".to_owned();
+    let shared = "ambiguous: 10.0.0.7 is shared and only some of its instances match".to_owned();
     assert_eq!(routes([10, 0, 0, 7]), [(false, shared), all(true)]);
     assert!(explain(&catalog, "web.shop", [10, 0, 0, 7]).client.ambiguous);
     let known_as = explain(&catalog, "web.shop", [10, 0, 0, 5]).client.known_as;
@@ -157,7 +166,7 @@ fn a_route_says_why_it_is_the_clients_or_not() {
 fn tiers_stand_by_and_are_held() {
     let tiers = "failover = [{ labels = { version = \"v1\" } }, { labels = { version = \"v2\" } }]";
     let stands_by = "i5 no: tier 2 stands by while tier 1 is used";
-    let mut catalog = heard(tiers, vec![healthy(1), healthy(5)]);
+    let mut catalog = synced(tiers, vec![healthy(1), healthy(5)]);
     assert_eq!(verdicts(&catalog, STRANGER), ["i1 yes: healthy", stands_by]);
 
     let member = catalog.services.values().next().unwrap().members.keys().next().unwrap().clone();
@@ -166,26 +175,26 @@ fn tiers_stand_by_and_are_held() {
         catalog.publish();
     };
     say(&mut catalog, unhealthy(1));
-    let too_few = "i1 no: tier 1 has too few that are fit; tier 2 is used";
+    let too_few = "i1 no: tier 1 has too few eligible instances; tier 2 is used";
     assert_eq!(verdicts(&catalog, STRANGER), [too_few, "i5 yes: healthy"]);
 
     say(&mut catalog, healthy(1));
-    let waits = "i1 no: tier 1 waits: tier 2 is kept for 30 s more (hold_down)";
+    let waits = "i1 no: tier 1 has recovered; tier 2 is held for 30 s more (hold_down)";
     assert_eq!(verdicts(&catalog, STRANGER), [waits, "i5 yes: healthy"]);
     let group = &explain(&catalog, "web.shop", STRANGER).service.unwrap().routes[0].groups[0];
     assert_eq!((group.tier, group.hold_down_seconds), (Some(2), Some(30)));
 }
 
 #[test]
-fn who_is_far_is_left_out_of_answers_to_who_is_near_another() {
+fn far_instances_are_left_out_for_near_clients() {
     let at = |last, zone: &str| instance(last, |instance| instance.locality = Some(zone.into()));
-    let catalog = heard("prefer = \"zone\"", vec![at(1, "eu-1a"), at(2, "eu-1b"), healthy(3)]);
+    let catalog = synced("prefer = \"zone\"", vec![at(1, "eu-1a"), at(2, "eu-1b"), healthy(3)]);
     assert_eq!(
         verdicts(&catalog, [10, 9, 1, 1]),
         [
             "i1 yes: healthy",
-            "i2 no: it is in eu-1b; those in the client's zone eu-1a are answered",
-            "i3 no: nobody knows its zone; those in the client's zone eu-1a are answered",
+            "i2 no: in eu-1b; only instances in the client's zone eu-1a are answered",
+            "i3 no: availability zone unknown; only instances in the client's zone eu-1a are answered",
         ]
     );
     assert_eq!(verdicts(&catalog, STRANGER), ["i1 yes: healthy", "i2 yes: healthy", "i3 yes: healthy"]);
@@ -202,7 +211,7 @@ fn several_reports_of_one_instance_are_all_there_and_the_worst_counts() {
 }
 
 #[test]
-fn names_that_are_no_service_say_what_they_are() {
+fn names_that_are_not_services_say_what_they_are() {
     let catalog = catalog("", [None, None]);
     let found = |name| {
         let Explained { kind, note, .. } = explain(&catalog, name, STRANGER);
@@ -210,11 +219,11 @@ fn names_that_are_no_service_say_what_they_are() {
     };
     let (unheard, note) = found("web.shop");
     assert_eq!(unheard, NameKind::Service);
-    assert!(note.contains("not heard yet: consul.vms #0, consul.vms #1"), "{note}");
+    assert!(note.contains("not synced yet: consul.vms #0, consul.vms #1"), "{note}");
     assert!(note.contains("SERVFAIL"), "{note}");
     assert_eq!(found("wep.shop"), (NameKind::NxDomain, "no such service in shop".into()));
     assert_eq!(found("database.shop"), (NameKind::NxDomain, "no such service in shop".into()));
-    let elsewhere = "under none of the namespaces here";
+    let elsewhere = "in none of the namespaces";
     assert_eq!(found("example.com"), (NameKind::External, elsewhere.into()));
     assert_eq!(found("shop").0, NameKind::Namespace);
     assert_eq!(found("ns.shop").0, NameKind::Namespace);
@@ -227,9 +236,9 @@ fn names_that_are_no_service_say_what_they_are() {
 
 #[test]
 fn a_service_with_instances_of_too_many_shows_some_of_them() {
-    let catalog = heard("", (1..9).map(healthy).collect());
+    let catalog = synced("", (1..9).map(healthy).collect());
     let name: Name = "web.shop".parse().unwrap();
-    let asked = Asked { name: name.clone(), qtype: RecordType::A, client: STRANGER.into(), limit: 3 };
+    let asked = ExplainQuery { name: name.clone(), qtype: RecordType::A, client: STRANGER.into(), limit: 3 };
     let service = catalog.explain(&asked).service.unwrap();
     assert_eq!((service.instances.len(), service.omitted), (3, 5));
     assert_eq!(service.routes[0].groups[0].records.len(), 3);
@@ -250,7 +259,7 @@ fn a_service_with_instances_of_too_many_shows_some_of_them() {
 #[test]
 fn services_come_in_pages_with_their_further_names() {
     let names = "names = { v2 = { labels = { version = \"v2\" } } }";
-    let catalog = heard(names, vec![healthy(1), unhealthy(5)]);
+    let catalog = synced(names, vec![healthy(1), unhealthy(5)]);
     let snapshot = catalog.snapshot();
     let mut after: Option<Name> = None;
     let mut listed = Vec::new();
@@ -269,7 +278,7 @@ fn services_come_in_pages_with_their_further_names() {
 
 #[test]
 fn a_state_has_an_age_that_later_words_of_the_same_state_do_not_change() {
-    let mut catalog = heard("", vec![healthy(1)]);
+    let mut catalog = synced("", vec![healthy(1)]);
     let member = catalog.services.values().next().unwrap().members.keys().next().unwrap().clone();
     let mut age_after = |instance: Option<Instance>| {
         catalog.set_time(catalog.now + Duration::from_secs(90));
@@ -291,7 +300,7 @@ fn names_that_lead_to_others_are_said_to() {
     let config = config::load_from(&files).unwrap().config;
     let mut catalog = Catalog::new(&config, 1);
     let explain = |catalog: &Catalog, name: &str| {
-        let asked = Asked {
+        let asked = ExplainQuery {
             name: name.parse().unwrap(),
             qtype: RecordType::PTR,
             client: [127, 0, 0, 1].into(),
@@ -300,7 +309,7 @@ fn names_that_lead_to_others_are_said_to() {
         let explained = catalog.explain(&asked);
         (explained.kind, explained.note)
     };
-    let unheard = "nobody in shop is known to have such a port, but not all of its services have been heard";
+    let unheard = "no such port in shop yet: not all of its services have synced";
     assert_eq!(explain(&catalog, "_http._tcp.shop"), (NameKind::NotSynced, unheard.to_owned()));
     let (member, _) = config.namespaces[0].services[0].members().next().unwrap();
     let mut instance = Instance::at("a", [10, 0, 0, 1].into(), 80);
@@ -310,7 +319,7 @@ fn names_that_lead_to_others_are_said_to() {
     catalog.publish();
     let address = "the reverse name of an address of a.web.shop".to_owned();
     assert_eq!(explain(&catalog, "1.0.0.10.in-addr.arpa"), (NameKind::Pointer, address));
-    let nobody = "no instance has an address of this reverse name".to_owned();
+    let nobody = "no instance has this address".to_owned();
     assert_eq!(explain(&catalog, "2.0.0.10.in-addr.arpa"), (NameKind::NxDomain, nobody));
     assert_eq!(explain(&catalog, "_http._tcp.shop").0, NameKind::Pointer);
     assert_eq!(explain(&catalog, "b._dns-sd._udp.shop").1, "what browsers ask first: it leads to shop");

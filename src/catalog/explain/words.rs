@@ -1,12 +1,14 @@
-//! Words of explanations: the configuration's own, and "did you mean".
+//! Words: parts of the catalog and the configuration as text.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use crate::{
-    catalog::{snapshot::View, zone::Zone},
+    catalog::{snapshot::View, state::ServiceState, zone::Zone},
     config::AnswerOrder,
-    model::{Name, nearest},
+    model::{Health, HealthSet, Instance, InstanceReport, Labels, Member, Name, Target, nearest},
 };
 
-/// The order's name in the configuration.
+/// The order, as the configuration names it.
 pub(super) const fn order_in_words(order: AnswerOrder) -> &'static str {
     match order {
         AnswerOrder::Rotate => "rotate",
@@ -30,4 +32,49 @@ pub(super) fn suggest(view: &View<'_>, name: &Name, zone: Option<&Zone>) -> Stri
         Some(text) => format!("; did you mean {text}?"),
         None => String::new(),
     }
+}
+
+/// The members of a service that have not synced, as `source #place`.
+pub(super) fn not_synced(service: &ServiceState) -> Vec<String> {
+    let not_synced = service.members.iter().filter(|(_, state)| !state.synced);
+    not_synced
+        .map(|(member, _)| match member.place {
+            Member::IMPORTED => member.source.to_string(),
+            place => format!("{} #{place}", member.source),
+        })
+        .collect()
+}
+
+/// What one source reports about an instance.
+pub(super) fn instance_report(member: &Member, instance: &Instance, age_seconds: u64) -> InstanceReport {
+    let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+    let (addresses, host): (Vec<IpAddr>, _) = match &instance.target {
+        Target::Addresses(addresses) => (addresses.to_vec(), None),
+        Target::Host(host) => (Vec::new(), Some(host.to_string())),
+    };
+    InstanceReport {
+        source: member.source.to_string(),
+        member: (member.place != Member::IMPORTED).then_some(member.place),
+        id: instance.id.to_string(),
+        addresses,
+        host,
+        port: instance.port,
+        health: instance.health.to_string(),
+        reason: text(&instance.reason),
+        age_seconds,
+        weight: instance.weight,
+        labels: labels(&instance.labels),
+        zone: text(&instance.locality),
+        datacenter: text(&instance.datacenter),
+        kube_namespace: text(&instance.kube_namespace),
+    }
+}
+
+pub(super) fn labels(labels: &Labels) -> BTreeMap<String, String> {
+    labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// The names of a set of health states.
+pub(super) fn health_of(set: HealthSet) -> Vec<String> {
+    Health::ALL.iter().filter(|health| set.contains(**health)).map(ToString::to_string).collect()
 }

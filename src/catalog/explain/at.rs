@@ -1,0 +1,82 @@
+//! Where in a service a name is.
+
+use crate::{
+    catalog::service::{Answers, Position, Service},
+    model::{ExplainedService, NameKind},
+};
+
+/// Where in a service a question's name is: a [`Position`] that outlives the view.
+pub(super) enum At {
+    /// It is the service's own.
+    Itself,
+    /// It is an instance's.
+    Instance {
+        /// The instance's label.
+        label: String,
+        /// Whether the instance has TXT data.
+        has_txt: bool,
+    },
+    /// It is a named port's: `_port._proto` as wire labels.
+    Port(Box<[u8]>),
+    /// It is above a named port's.
+    AbovePort,
+    /// It is none.
+    Nowhere,
+}
+
+impl At {
+    /// Finds the position of the labels `below` a service's name.
+    pub(super) fn find(service: &Service, below: &[u8]) -> Self {
+        match service.position(below) {
+            Position::Itself => Self::Itself,
+            Position::Instance(instance) => Self::Instance {
+                label: String::from_utf8_lossy(below.get(1..).unwrap_or_default()).into_owned(),
+                has_txt: service.instances.txt(instance.label).is_some(),
+            },
+            Position::Port(_) => Self::Port(below.into()),
+            Position::AbovePort => Self::AbovePort,
+            Position::Nowhere => Self::Nowhere,
+        }
+    }
+
+    /// What the name is, in words.
+    pub(super) fn describe(&self, service: &Service, explained: &ExplainedService) -> (NameKind, String) {
+        let name = &service.name;
+        match self {
+            Self::Itself => match &service.answers {
+                Answers::Alias(target) => {
+                    (NameKind::Alias, format!("a CNAME to {target}, which no namespace here has"))
+                }
+                _ => (NameKind::Service, itself(service, explained)),
+            },
+            Self::Instance { .. } => {
+                (NameKind::Instance, format!("an instance of {name}, answered whatever its health"))
+            }
+            Self::Port(_) => (NameKind::Port, format!("a named port of {name}: it has SRV records")),
+            Self::AbovePort => (NameKind::EmptyNonTerminal, format!("named ports of {name} are below it")),
+            Self::Nowhere if service.all_synced => {
+                (NameKind::NxDomain, format!("{name} has no such instance or port"))
+            }
+            Self::Nowhere => (
+                NameKind::NotSynced,
+                format!("no such instance or port of {name} yet: not all of its members have synced"),
+            ),
+        }
+    }
+}
+
+fn itself(service: &Service, explained: &ExplainedService) -> String {
+    let ExplainedService { name, service: canonical, not_synced, .. } = explained;
+    let mut note =
+        if name == canonical { "a service".to_owned() } else { format!("another name of {canonical}") };
+    if !not_synced.is_empty() {
+        note += &format!("; not synced yet: {}", not_synced.join(", "));
+        note += match service.has_eligible() {
+            true => ", so the other members are answered",
+            false => ", and no other member has eligible instances: SERVFAIL, not an empty answer",
+        };
+    } else if explained.instances.is_empty() {
+        note += "; its sources report no instances";
+    }
+    note
+}
