@@ -37,7 +37,10 @@ impl RouteClient<'_> {
         let test = self.tests.test(clients);
         let address = self.address;
         let why = match self.client.check(&test) {
-            ClientMatch::Matches => return (true, format!("matches {address}")),
+            ClientMatch::Matches if test.identity.is_some() => {
+                return (true, format!("the instance at {address} matches"));
+            }
+            ClientMatch::Matches => return (true, format!("{address} is where the route asks for")),
             ClientMatch::NotInNetworks => format!("{address} is in none of these networks"),
             ClientMatch::OtherZone => {
                 let zone = self.client.locality().map_or("", |locality| &*locality.zone);

@@ -148,7 +148,7 @@ fn a_route_says_why_it_matches_or_not() {
     };
     let all =
         |matched| (matched, if matched { FOR_EVERY_CLIENT } else { "route 1 takes precedence" }.to_owned());
-    assert_eq!(routes([10, 0, 0, 5]), [(true, "matches 10.0.0.5".to_owned()), all(false)]);
+    assert_eq!(routes([10, 0, 0, 5]), [(true, "the instance at 10.0.0.5 matches".to_owned()), all(false)]);
     assert_eq!(
         routes([10, 0, 0, 1]),
         [(false, "the instance at 10.0.0.1 does not match".to_owned()), all(true)]
