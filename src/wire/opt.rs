@@ -1,10 +1,9 @@
 //! EDNS (RFC 6891): reading and writing OPT records and their options.
 
 use super::{
-    PLAIN_UDP_LIMIT, UDP_LIMIT,
+    bytes::{PLAIN_UDP_LIMIT, UDP_LIMIT, count_of, u16_at},
     header::bit,
     record::{self, Records},
-    u16_at,
 };
 
 /// Length of an OPT record without its options, in bytes.
@@ -145,7 +144,7 @@ impl<'a> Iterator for Options<'a> {
 /// [`UDP_LIMIT`] and version 0.
 pub fn head(extended_rcode: u8, dnssec_ok: bool, options: usize) -> [u8; OPT_LEN] {
     let [size0, size1] = UDP_LIMIT.to_be_bytes();
-    let [length0, length1] = super::count_of(options).to_be_bytes();
+    let [length0, length1] = count_of(options).to_be_bytes();
     [0, 0, 41, size0, size1, extended_rcode, 0, bit(dnssec_ok, 0x80), 0, length0, length1]
 }
 

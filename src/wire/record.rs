@@ -1,6 +1,6 @@
 //! Stepping over records (RFC 1035 section 4.1.3) without decoding their data.
 
-use super::{HEADER_LEN, question, u16_at};
+use super::{bytes::u16_at, header::HEADER_LEN};
 
 /// Length of a record in front of its data when its owner is a compression pointer, in bytes.
 pub const POINTER_HEAD: usize = 12;
@@ -87,6 +87,15 @@ fn step(message: &[u8], start: usize, section: usize) -> Option<Record> {
     let rtype = u16_at(message, fixed)?;
     let end = fixed + 10 + usize::from(u16_at(message, fixed + 8)?);
     (end <= message.len()).then_some(Record { section, start, rtype, ttl_at: fixed + 4, end })
+}
+
+/// The message's only question: name, type and class. `None` if there is not exactly one.
+pub fn question(message: &[u8]) -> Option<&[u8]> {
+    if u16_at(message, 4)? != 1 {
+        return None;
+    }
+    let end = skip_name(message, HEADER_LEN)? + 4;
+    message.get(HEADER_LEN..end)
 }
 
 /// Where the name at `at` ends. Steps over a compression pointer, does not follow it.

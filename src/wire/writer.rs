@@ -1,7 +1,10 @@
 //! Writing a message within a limit.
 
 use super::{
-    HEADER_LEN, WireName, header, opt,
+    bytes::count_of,
+    header::{self, HEADER_LEN},
+    name::WireName,
+    opt,
     record::{self, POINTER_HEAD},
 };
 
@@ -165,11 +168,4 @@ impl<'o> Writer<'o> {
         let counts = [1, answers, authority, additional + u16::from(opt.is_some())];
         header::overwrite(self.out, header::bytes(id, flags, counts));
     }
-}
-
-/// A count or length for the wire. What is written stays below 64 KiB.
-#[inline]
-pub fn count_of(count: usize) -> u16 {
-    debug_assert!(u16::try_from(count).is_ok(), "{count} is more than a message can hold");
-    u16::try_from(count).unwrap_or(u16::MAX)
 }
