@@ -78,8 +78,8 @@ pub(super) fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Reads a file. On failure reports an error at `named`, the place that names the file, or else in the
-/// file itself, and returns an empty file.
+/// Reads a file. On failure reports an error at `named`, the place that names the file, or else in
+/// the file itself, and returns an empty file.
 pub(super) fn read(
     path: &Path,
     order: usize,

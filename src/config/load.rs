@@ -71,8 +71,8 @@ impl fmt::Display for Location {
     }
 }
 
-/// Finds the configuration: the given file, else `./muster.toml`, else `/etc/muster/muster.toml`, else
-/// the demo.
+/// Finds the configuration: the given file, else `./muster.toml`, else `/etc/muster/muster.toml`,
+/// else the demo.
 ///
 /// A given file need not exist; [`load`] reports it.
 pub fn find(given: Option<&Path>) -> Location {

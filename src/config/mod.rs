@@ -1,10 +1,25 @@
 //! Configuration: TOML in, validated types out.
 //!
-//! [`find`] says which file counts, [`load()`] reads it with its zone files, [`load_from`] reads texts in memory. Every error
-//! of every file is reported at once, with file, line, column, a picture of the line and what would be right. Each
-//! submodule reads one kind of table with the table reader in `walk`: a reader looks at all of its keys before it gives
-//! up, so that one mistake does not hide the next. Serde was rejected for reading: it stops at the first error and
-//! knows no place. Imports [`crate::model`] only; docs/CONFIG.md is the reference for people.
+//! ```text
+//!            muster.toml, zones/*.toml
+//!                       │ files: find and read them
+//!                       ▼
+//!  toml/    text ─▶ tables, keys and values with their places
+//!                       │
+//!  read/    one reader a section, which reports every error
+//!                       │
+//!                       ▼
+//!  schema/  Config: types that the rest of muster relies on
+//! ```
+//!
+//! [`find`] picks `muster.toml`, [`load()`] reads it with its zone files, and [`load_from`] does
+//! the same with texts in memory. [`Fingerprint`] notices changed files. All errors of all files
+//! are reported at once as [`Diagnostics`], with file, line, column, a picture of the line and
+//! advice.
+//!
+//! `schema` imports [`crate::model`] only, `toml` neither schema nor readers, and `read` both.
+//! Serde was rejected for reading: it stops at the first error and has no place for it.
+//! docs/CONFIG.md is the reference for users, and a test compares its keys with the readers'.
 
 mod files;
 mod fingerprint;

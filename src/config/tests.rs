@@ -1,4 +1,4 @@
-//! Tests of the loader as a whole; each table's own are below.
+//! Tests of the loader as a whole.
 
 mod accepted;
 mod files;
@@ -21,7 +21,7 @@ fn load_texts(server: &str, zone: &str) -> Result<Loaded, Diagnostics> {
     load_from(&[("muster.toml".into(), server.to_owned()), ("zones/shop.toml".into(), zone.to_owned())])
 }
 
-/// Loads a zone file beside [`SERVER`].
+/// Loads a zone file with [`SERVER`].
 fn load_zone(zone: &str) -> Result<Loaded, Diagnostics> {
     load_texts(SERVER, zone)
 }
@@ -31,12 +31,12 @@ fn load_member(member: &str) -> Result<Loaded, Diagnostics> {
     load_zone(&format!("namespace = \"shop\"\n[services.web]\nfrom = [{member}]\n"))
 }
 
-/// Loads only a `muster.toml`.
+/// Loads a `muster.toml` without zone files.
 fn load_server(server: &str) -> Result<Loaded, Diagnostics> {
     load_from(&[(PathBuf::from("muster.toml"), server.to_owned())])
 }
 
-/// The errors, one on a line.
+/// The diagnostics, one a line.
 fn errors(result: Result<Loaded, Diagnostics>) -> String {
     let report = result.expect_err("it must be refused");
     report.diagnostics().iter().map(|one| format!("{one}\n")).collect()

@@ -2,12 +2,13 @@
 
 /// The candidate closest to `text`; `None` if none is close.
 ///
-/// A candidate is close if a third of the shorter text's characters, at least one and at most three,
-/// turn one into the other: inserted, deleted, replaced or swapped with their neighbor, in any case.
-/// Of two equally close candidates the first wins.
+/// A candidate is close if few characters of one must be inserted, deleted, replaced or swapped
+/// with their neighbor to get the other: a third of the shorter one's length, but at least one and
+/// at most three. Upper and lower case are the same. Of two equally close candidates the first
+/// wins.
 ///
-/// *Cost*: the product of the two lengths for each candidate. Texts over 100 bytes match nothing, so
-/// that a long one cannot take long.
+/// *Cost*: the product of the two lengths for each candidate. Texts over 100 bytes match nothing,
+/// so that a long one cannot take long.
 pub fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     const MAX: usize = 100;
     if text.len() > MAX {

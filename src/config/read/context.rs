@@ -1,5 +1,5 @@
-//! What the readers of a zone file's tables share: the namespace they are in, and the names that can
-//! only be resolved once all files are read.
+//! What the readers of a zone file's tables share: the namespace they are in, and the names that
+//! can only be resolved once all files are read.
 
 use std::{cell::RefCell, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! Reads which of a service's instances are meant: keys that groups, failover tiers and subset names
-//! share.
+//! Reads which of a service's instances are meant: keys that groups, failover tiers and subset
+//! names share.
 
 use super::context::NamespaceContext;
 use crate::{

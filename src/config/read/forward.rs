@@ -30,15 +30,15 @@ const TLS_PORT: u16 = 853;
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What an upstream must be.
+/// The forms of an upstream, for errors.
 const EXPECTED: &str = "a resolver, such as \"10.0.0.2\", \"10.0.0.2:53\", \"tcp://10.0.0.2\", \
                         \"tls://1.1.1.1#one.one.one.one\", \"https://1.1.1.1/dns-query\" or \"system\"";
 
 /// A rule with its place.
 pub(in crate::config) type PlacedRule<'a> = (ForwardRule, Item<'a>);
 
-/// Reads `[forward]`, sorted by suffix. Refuses upstreams that are this server itself, which would be
-/// a forwarding loop.
+/// Reads `[forward]`, sorted by suffix. Refuses upstreams that are this server itself, which would
+/// be a forwarding loop.
 pub(super) fn forward<'a>(item: Item<'a>, listen: &Listen, base: &PathBase) -> Read<Vec<PlacedRule<'a>>> {
     let entries = item.entries("a table of suffixes and their upstreams, such as \".\" = [\"10.0.0.2\"]")?;
     let mut seen: HashMap<Name, Item<'_>> = HashMap::new();

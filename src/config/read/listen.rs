@@ -38,7 +38,7 @@ pub(super) fn listen(item: Item<'_>) -> Read<Listen> {
         trusted_forwarders: table
             .read_or("trusted_forwarders", default.trusted_forwarders, |item| Ok(item.list(values::network))),
     };
-    // The rest of the section is good, and tells whether an upstream is this server itself.
+    // The rest of the section is good, and [forward] is checked against its addresses.
     let _: Read<()> = table.finish_with(|key| match key {
         "allow" | "deny" => Some(format!("{key:?} belongs in [access]")),
         _ => None,

@@ -15,8 +15,8 @@ const MAX_NAME: usize = 255;
 
 /// Reads where networks are.
 ///
-/// *Shape*: one rule for each network, and one for each availability zone without one. The region of
-/// a zone, once given, is in all of its rules.
+/// *Shape*: one rule for each network, and one for each availability zone without one. The region
+/// of a zone, once given, is in all of its rules.
 pub(super) fn localities(item: Item<'_>) -> Vec<LocalityRule> {
     let mut seen = HashMap::new();
     let mut regions: HashMap<Arc<str>, (Arc<str>, Item<'_>)> = HashMap::new();
@@ -89,8 +89,8 @@ fn check_unique<'a>(seen: &mut HashMap<Network, Item<'a>>, network: Network, ite
 
 /// Reads the networks whose reverse names are answered.
 ///
-/// *Shape*: each is a whole zone below `in-addr.arpa` (RFC 1035 section 3.5) or `ip6.arpa` (RFC 3596
-/// section 2.5), and none is within another.
+/// *Shape*: each is a whole zone below `in-addr.arpa` (RFC 1035 section 3.5) or `ip6.arpa` (RFC
+/// 3596 section 2.5), and none is within another.
 pub(super) fn reverse(item: Item<'_>) -> Vec<Network> {
     let mut seen: Vec<(Network, Item<'_>)> = Vec::new();
     item.list(|element| {

@@ -131,7 +131,8 @@ fn port_ref(item: Item<'_>) -> Read<PortRef> {
     let Some(text) = item.value.as_str() else {
         return values::port(item).map(PortRef::Number);
     };
-    // A port name has at least one letter (RFC 6335 section 5.1), so it is never taken for a number.
+    // A port name has at least one letter (RFC 6335 section 5.1), so it is never taken for a
+    // number.
     if text.parse::<u64>().is_ok() {
         return item.must_be(EXPECTED).help("write the number without the quotes").reject();
     }

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! A reader takes an item and returns a type of the schema, or `Err` if it reported an error
-//! ([`Read`](super::toml::Read)). It reads all keys of its table before it gives up. What one file alone cannot
-//! tell, such as whether a service exists, goes into `context` and is checked by `resolve` at the end.
+//! ([`Read`](super::toml::Read)). It reads all keys of its table before it gives up. Names
+//! that another file may define go into `context`, and `resolve` checks them at the end.
 //!
 //! Imports the [schema](super::schema), the [TOML toolkit](super::toml) and [`crate::model`].
 

@@ -15,8 +15,8 @@ use crate::{
     model::{Name, nearest},
 };
 
-/// Checks the references of all namespaces; an alias to the full name of one of our services becomes
-/// an alias to that service.
+/// Checks the references of all namespaces; an alias to the full name of one of our services
+/// becomes an alias to that service.
 pub(in crate::config) fn resolve(zones: &mut [ZoneFile<'_>], sink: &DiagnosticSink) {
     let index = NamespaceIndex::new(zones);
     let mut resolved = Vec::new();

@@ -100,8 +100,8 @@ fn members(item: Item<'_>, context: &NamespaceContext<'_>) -> Read<Vec<MemberRul
     item.complete_list(expected, |element| member(element, context))
 }
 
-/// Reads the alias of the service `name`. Whether its target is one of our services is found out when
-/// all files are read.
+/// Reads the alias of the service `name`. Whether its target is one of our services is found out
+/// when all files are read.
 fn alias(item: Item<'_>, name: &Name, context: &NamespaceContext<'_>) -> Read<Alias> {
     const EXPECTED: &str =
         "the name of another service of this namespace, or a full name outside of all namespaces";

@@ -17,7 +17,7 @@ use crate::{
 /// Longest id, in bytes.
 const MAX_ID: usize = 255;
 
-/// What the short form of an instance must be.
+/// The short form of an instance, for errors.
 const EXPECTED: &str =
     "an address and a port, such as \"10.0.0.5:80\", \"[fd00::5]:80\" or \"vm-2.example.com:80\"";
 

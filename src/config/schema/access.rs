@@ -1,4 +1,4 @@
-//! `[access]`: who may ask, and how much.
+//! `[access]`: which clients are answered, and how often.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,17 +7,17 @@ use crate::model::Network;
 /// `[access]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessSettings {
-    /// Who may ask for our own names; all others are REFUSED.
+    /// Clients that may query; all others are REFUSED.
     pub allow: Vec<Network>,
-    /// Of those, for whom other names are forwarded.
+    /// Of those, the clients whose queries for external names are forwarded.
     pub forward: Vec<Network>,
-    /// Who gets nothing, not even an error.
+    /// Clients whose queries are dropped without a reply.
     pub deny: Vec<Network>,
     /// Longest query that is answered, in bytes.
     pub longest_query: usize,
-    /// Queries of one client that are answered, a second; `None`: any number.
+    /// Queries per second that one client may send; `None` for no limit.
     pub queries_per_second: Option<u32>,
-    /// What becomes of those beyond.
+    /// What happens to queries over that limit.
     pub over_limit: OverLimit,
     /// Response rate limiting.
     pub responses: ResponseLimit,
@@ -26,8 +26,8 @@ pub struct AccessSettings {
 }
 
 impl AccessSettings {
-    /// Networks that are nobody's on the Internet: loopback, private (RFC 1918), shared (RFC 6598), link-local (RFC 3927) and
-    /// unique local (RFC 4193) addresses.
+    /// Networks that are not on the Internet: loopback, private (RFC 1918), shared (RFC 6598),
+    /// link-local (RFC 3927) and unique local (RFC 4193) addresses.
     pub const PRIVATE: [Network; 9] = [
         Network::v4(Ipv4Addr::new(127, 0, 0, 0), 8),
         Network::v4(Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -42,7 +42,7 @@ impl AccessSettings {
     /// Every address.
     pub const ANY: [Network; 2] =
         [Network::v4(Ipv4Addr::UNSPECIFIED, 0), Network::v6(Ipv6Addr::UNSPECIFIED, 0)];
-    /// Longest query where nothing is said: what a client sends unfragmented (DNS flag day 2020).
+    /// Default `longest_query`: clients send no more in one packet (DNS flag day 2020).
     pub const DEFAULT_LONGEST_QUERY: usize = 1232;
 }
 
@@ -61,28 +61,28 @@ impl Default for AccessSettings {
     }
 }
 
-/// What becomes of queries beyond `queries_per_second`.
+/// What happens to queries over `queries_per_second`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OverLimit {
-    /// REFUSED, so that the client knows.
+    /// They are REFUSED, so that the client knows.
     #[default]
     Refuse,
-    /// Silence.
+    /// They are dropped.
     Drop,
 }
 
-/// `[access.responses]`: response rate limiting, against being used to flood others under their addresses.
+/// `[access.responses]`: response rate limiting (RRL), against floods with forged source addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseLimit {
-    /// Equal responses to one client network over UDP, a second; `None`: any number.
+    /// Equal responses per second to one client network over UDP; `None` for no limit.
     pub per_second: Option<u32>,
-    /// Of those beyond, each how many-th goes out all the same, as TC; 0: none.
+    /// Every `slip`th response over the limit is sent anyway, with TC; 0 for none.
     pub slip: u32,
-    /// How many bits of a v4 address are a client network.
+    /// Prefix length of a client network, v4.
     pub v4_prefix: u8,
-    /// How many bits of a v6 address are a client network.
+    /// Prefix length of a client network, v6.
     pub v6_prefix: u8,
-    /// For whom nothing is limited.
+    /// Clients without a limit.
     pub exempt: Vec<Network>,
 }
 
@@ -101,9 +101,10 @@ impl Default for ResponseLimit {
 /// `[access.cookies]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookies {
-    /// Whether a client that sends a cookie gets one.
+    /// Whether clients that send a cookie get one.
     pub enabled: bool,
-    /// Whether a query over UDP without a good one gets BADCOOKIE, if the client knows cookies, else TC.
+    /// Whether UDP queries need a good cookie. Without one, clients that know cookies get BADCOOKIE
+    /// and others TC.
     pub required: bool,
 }
 

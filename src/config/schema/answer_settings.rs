@@ -1,35 +1,36 @@
-//! What a service's answers look like, and which of its instances are in them.
+//! Settings of answers, which a namespace, its services and its imports share.
 
 use crate::model::HealthSet;
 
-/// What a service's answers look like; a namespace's imports share one.
+/// Which instances a service answers with, and what the answers look like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnswerSettings {
-    /// TTL of its answers, in seconds.
+    /// TTL, in seconds.
     pub ttl: u32,
-    /// Which health states are answered.
+    /// The health states that make an instance eligible.
     pub accept: HealthSet,
-    /// What is answered when no instance is accepted.
+    /// The answer if no instance is eligible.
     pub when_all_unhealthy: WhenAllUnhealthy,
-    /// Percent of the instances that must be fit; below, all that are not draining are answered. 0: never.
+    /// Below this percentage of eligible instances, all that are not draining are answered; 0 turns
+    /// it off.
     pub panic_threshold: u8,
-    /// Records of one type in one answer.
+    /// Most records of one type in one answer.
     pub max_answers: usize,
-    /// In which order they stand.
+    /// The order of the records.
     pub order: AnswerOrder,
-    /// Whether instances near the asker come first.
+    /// Whether instances near the client are preferred; `None` if not.
     pub nearness: Option<Nearness>,
-    /// Whether an instance's own name has its labels as TXT.
+    /// Whether an instance's own name has its labels as TXT records.
     pub txt: bool,
 }
 
 impl AnswerSettings {
-    /// Records of one type in one answer where nothing is said: Route 53's multivalue answers have up to eight.
+    /// Default `max_answers`, as many as in Route 53's multivalue answers.
     pub const DEFAULT_MAX_ANSWERS: usize = 8;
 }
 
 impl Default for AnswerSettings {
-    /// TTL 0: every look-up sees the next truth.
+    /// TTL 0, so that every lookup sees the current state.
     fn default() -> Self {
         Self {
             ttl: 0,
@@ -44,48 +45,49 @@ impl Default for AnswerSettings {
     }
 }
 
-/// What is answered when no instance of a service is accepted.
+/// The answer if no instance of a service is eligible.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenAllUnhealthy {
-    /// All of them but the draining ones, as Route 53 does it.
+    /// All instances but draining ones (fail-open), as in Route 53.
     #[default]
     All,
-    /// None: NODATA.
+    /// No instance: NODATA.
     None,
 }
 
-/// In which order the records of an answer stand, and which are taken when not all are.
+/// The order of an answer's records, and which records are left out if there are too many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AnswerOrder {
-    /// Each answer begins one further than the one before. Where fewer are answered than there are, and their weights
-    /// differ, the first follows the weights.
+    /// Each answer starts one record later than the one before. If an answer has fewer records than
+    /// there are, and their weights differ, the first record follows the weights.
     #[default]
     Rotate,
-    /// By chance, all with equal probability.
+    /// Random, all with equal probability.
     Random,
-    /// The first record follows the weights, always.
+    /// The first record follows the weights.
     Weighted,
 }
 
-/// `prefer = "zone"` or `"region"`, with `spill_below`: instances near the asker first.
+/// `prefer = "zone"` or `"region"`, with `spill_below`: instances near the client are preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nearness {
-    /// How near is near.
+    /// The nearness that is preferred.
     pub prefer: Near,
-    /// Percent of the near instances that must be fit for them to be answered alone; below, the next wider ring is.
+    /// The percentage of near instances that must be eligible; below it, the next wider ring is
+    /// answered.
     pub spill_below: u8,
 }
 
 impl Nearness {
-    /// `spill_below` where nothing is said: any fit instance nearby is enough.
+    /// Default `spill_below`: one eligible instance nearby is enough.
     pub const DEFAULT_SPILL_BELOW: u8 = 1;
 }
 
-/// What instances must have in common with the asker.
+/// How near an instance must be to be preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Near {
-    /// The availability zone; failing that the region; failing that nothing.
+    /// In the client's availability zone; else in its region; else anywhere.
     Zone,
-    /// The region; failing that nothing.
+    /// In the client's region; else anywhere.
     Region,
 }

@@ -1,32 +1,33 @@
-//! `[cache]`: how long forwarded answers are kept, and how many.
+//! `[cache]`: how many forwarded answers are kept, and for how long.
 
 use std::time::Duration;
 
-/// What of forwarded answers is kept.
+/// `[cache]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// How much memory it may take, in bytes; 0: nothing is kept.
+    /// Most memory, in bytes; 0 turns the cache off.
     pub size: usize,
-    /// Longest time that an answer counts as fresh, in seconds.
+    /// Longest time that an answer is fresh, in seconds.
     pub max_ttl: u32,
-    /// Shortest time that an answer counts as fresh, in seconds; answers with TTL 0 are never kept.
+    /// Shortest time that an answer is fresh, in seconds; answers with TTL 0 are never kept.
     pub min_ttl: u32,
-    /// Longest time that the news that something does not exist counts as fresh, in seconds.
+    /// Longest time that a negative answer is fresh, in seconds.
     pub negative_ttl: u32,
-    /// How long an answer may be given after its time where no upstream gives a new one (RFC 8767); zero: never.
+    /// How long an answer that is no longer fresh is served if no upstream gives a new one (RFC
+    /// 8767); zero for never.
     pub serve_stale: Duration,
-    /// Whether popular answers are asked for again before their time is over.
+    /// Whether popular answers are fetched again before they expire.
     pub prefetch: bool,
 }
 
 impl CacheSettings {
-    /// Memory where nothing is said.
+    /// Default `size`.
     pub const DEFAULT_SIZE: usize = 64 << 20;
-    /// Longest time where nothing is said: a day.
+    /// Default `max_ttl`: a day.
     pub const DEFAULT_MAX_TTL: u32 = 86_400;
-    /// Longest negative time where nothing is said: an hour ("one to three hours", RFC 2308 section 5).
+    /// Default `negative_ttl`: an hour ("one to three hours", RFC 2308 section 5).
     pub const DEFAULT_NEGATIVE_TTL: u32 = 3_600;
-    /// How long stale answers are given where nothing is said ("between 1 day and 3 days", RFC 8767 section 5).
+    /// Default `serve_stale` ("between 1 day and 3 days", RFC 8767 section 5).
     pub const DEFAULT_SERVE_STALE: Duration = Duration::from_secs(24 * 3600);
 }
 

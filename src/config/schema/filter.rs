@@ -1,21 +1,21 @@
-//! Which instances and which clients are meant.
+//! Filters: which of a service's instances, and which clients.
 
 use std::{fmt, sync::Arc};
 
 use crate::model::{Labels, Name, Network, Selector, SourceId};
 
-/// Which of a service's instances are meant; what is left out does not narrow it, and all that is given must hold.
+/// Which of a service's instances are meant: those that match every key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstanceFilter {
-    /// Labels that an instance must all have, with these values.
+    /// Labels that the instance must all have, with these values.
     pub labels: Labels,
-    /// A selector that its labels must match.
+    /// A selector that the instance's labels must match; empty for any.
     pub selector: Selector,
-    /// A source that must report it.
+    /// The source that must report the instance; `None` for any.
     pub source: Option<SourceId>,
-    /// Its Consul datacenter.
+    /// The Consul datacenter; `None` for any.
     pub datacenter: Option<Arc<str>>,
-    /// Its availability zone.
+    /// The availability zone; `None` for any.
     pub locality: Option<Arc<str>>,
 }
 
@@ -27,36 +27,36 @@ impl InstanceFilter {
 }
 
 impl fmt::Display for InstanceFilter {
-    /// Writes `version=v2, of consul.vms, datacenter dc2`; `all instances` where nothing narrows it.
+    /// Writes `version=v2, from consul.vms, datacenter dc2`, or `all instances`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = pairs(&self.labels);
         if !self.selector.is_empty() {
             parts.push(self.selector.to_string());
         }
-        parts.extend(self.source.as_ref().map(|source| format!("of {source}")));
+        parts.extend(self.source.as_ref().map(|source| format!("from {source}")));
         parts.extend(self.datacenter.as_ref().map(|datacenter| format!("datacenter {datacenter}")));
         parts.extend(self.locality.as_ref().map(|locality| format!("zone {locality}")));
         f.pad(if parts.is_empty() { "all instances".to_owned() } else { parts.join(", ") }.as_str())
     }
 }
 
-/// `clients = { … }`: who asks; all that is given must hold, and at least one thing is given.
+/// `clients = { … }`: the clients that match every key; at least one key is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClientFilter {
-    /// The service that the asker is an instance of.
+    /// The service that the client is an instance of; `None` for any.
     pub service: Option<Name>,
-    /// Labels that the asker must all have, with these values.
+    /// Labels that the client must all have, with these values.
     pub labels: Labels,
-    /// Networks of which one must hold its address; empty: any.
+    /// Networks of which one must have the client's address; empty for any.
     pub networks: Vec<Network>,
-    /// Its availability zone.
+    /// The availability zone; `None` for any.
     pub locality: Option<Arc<str>>,
-    /// The Kubernetes namespace that its pod is in.
+    /// The Kubernetes namespace of the client's pod; `None` for any.
     pub kube_namespace: Option<Arc<str>>,
 }
 
 impl fmt::Display for ClientFilter {
-    /// Writes `magnanimo.shop, version=v1, in 10.0.0.0/8, zone a, Kubernetes namespace shop`.
+    /// Writes `web.shop, version=v1, in 10.0.0.0/8, zone a, Kubernetes namespace shop`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts: Vec<String> = self.service.iter().map(ToString::to_string).collect();
         parts.extend(pairs(&self.labels));

@@ -1,35 +1,36 @@
-//! `[forward]`: which resolvers other names are asked of.
+//! `[forward]`: which upstreams external names are forwarded to.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::model::Name;
 
-/// One suffix and its upstreams.
+/// One suffix and its upstreams, a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardRule {
-    /// Names at or below it go to these upstreams; the longest suffix wins.
+    /// Names at or below the suffix go to these upstreams; the longest suffix wins.
     pub suffix: Name,
-    /// Resolvers in order of preference, at least one.
+    /// Upstreams in order of preference, at least one.
     pub upstreams: Vec<UpstreamSpec>,
-    /// Which of them is asked first.
+    /// Which of them is queried first.
     pub policy: ForwardPolicy,
-    /// How long a client's question is worked on in all; then it gets SERVFAIL, or a stale answer.
+    /// Time limit for a client query, over all tries; then the client gets SERVFAIL or a stale
+    /// answer.
     pub timeout: Duration,
-    /// How often upstreams are asked for one question at most.
+    /// Most upstream queries for one client query.
     pub tries: usize,
-    /// Whether letters of names that are asked have random case, which answers must repeat (0x20).
+    /// Whether queries have random letter case, which the response must repeat (0x20).
     pub mixed_case: bool,
-    /// PEM file of the authorities to trust, for upstreams over TLS and HTTPS, instead of the system's.
+    /// A PEM file of certificate authorities to trust instead of the system's, for TLS and HTTPS.
     pub ca_file: Option<PathBuf>,
 }
 
 impl ForwardRule {
-    /// How long a question is worked on where nothing is said: stub resolvers ask again after 5 seconds.
+    /// Default `timeout`: stub resolvers retry after 5 seconds.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(4500);
-    /// Tries for one question where nothing is said.
+    /// Default `tries`.
     pub const DEFAULT_TRIES: usize = 4;
 
-    /// A suffix with its upstreams, all else as where nothing is said.
+    /// A rule with defaults for everything else.
     pub fn new(suffix: Name, upstreams: Vec<UpstreamSpec>) -> Self {
         Self {
             suffix,
@@ -43,40 +44,40 @@ impl ForwardRule {
     }
 }
 
-/// Which upstream is asked first; the others are for when it fails.
+/// Which upstream is queried first; the others are used if it fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForwardPolicy {
-    /// The first in the list that works.
+    /// The first in the list that is not down.
     #[default]
     Sequential,
     /// Each in turn.
     RoundRobin,
-    /// The one that has answered soonest of late.
+    /// The one with the lowest response time of late.
     Fastest,
 }
 
-/// One resolver.
+/// How to reach one upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum UpstreamSpec {
-    /// Over UDP, and over TCP what does not fit: `10.0.0.2`.
+    /// UDP, with TCP for what does not fit: `10.0.0.2`.
     Plain(SocketAddr),
-    /// Over TCP only: `tcp://10.0.0.2`.
+    /// TCP only: `tcp://10.0.0.2`.
     Tcp(SocketAddr),
-    /// Over TLS (RFC 7858): `tls://1.1.1.1#one.one.one.one`.
+    /// DNS over TLS (RFC 7858): `tls://1.1.1.1#one.one.one.one`.
     Tls {
-        /// Where it is.
+        /// Address and port.
         address: SocketAddr,
-        /// The name or address that its certificate must have.
+        /// The name or address that the certificate must be for.
         name: String,
     },
-    /// Over HTTPS (RFC 8484): `https://dns.example/dns-query#192.0.2.1`.
+    /// DNS over HTTPS (RFC 8484): `https://dns.example/dns-query#192.0.2.1`.
     Https {
-        /// What queries are posted to.
+        /// The URL that queries are posted to.
         url: String,
-        /// Where its host is; `None`: its name is looked up as the machine does.
+        /// The address of the URL's host; `None` to resolve it as the machine does.
         address: Option<SocketAddr>,
     },
-    /// The `nameserver`s of a file such as `/etc/resolv.conf`, read again when it changes: `system`, or its path.
+    /// The `nameserver`s of a file, read again when it changes: `system`, or the file's path.
     ResolvConf(PathBuf),
 }
 
@@ -86,7 +87,7 @@ impl UpstreamSpec {
 }
 
 impl fmt::Display for UpstreamSpec {
-    /// Writes it as it is written in the file, always with a port.
+    /// Writes the upstream as in the configuration, always with a port.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(address) => write!(f, "{address}"),

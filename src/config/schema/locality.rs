@@ -7,23 +7,27 @@ use crate::model::Network;
 /// One `[[locality]]`: where the clients and instances of a network are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalityRule {
-    /// The network; `None`: it only says which region the zone is in.
+    /// The network; `None` if the rule only says which region the zone is in.
     pub network: Option<Network>,
     /// The availability zone.
     pub zone: Arc<str>,
-    /// Its region; `None`: taken from the zone's name, see [`region_of`].
+    /// The zone's region; `None` to take it from the zone's name with [`region_of`].
     pub region: Option<Arc<str>>,
 }
 
-/// The region that an availability zone's name says it is in, as the large clouds name them: `eu-west-1` for AWS' `eu-west-1a`,
-/// `us-central1` for Google's `us-central1-a`, `westeurope` for Azure's `westeurope-1`; else the zone is its own region.
+/// The region in an availability zone's name, as the large clouds name zones; else the zone's name.
+///
+/// `eu-west-1` for AWS's `eu-west-1a`, `us-central1` for Google's `us-central1-a`, `westeurope` for
+/// Azure's `westeurope-1`.
 pub fn region_of(zone: &str) -> &str {
-    let alphanumeric = |byte: u8| byte.is_ascii_alphanumeric();
+    let without_last = |count: usize| {
+        let end = zone.len() - count;
+        debug_assert!(zone.is_char_boundary(end), "only ASCII characters are cut off");
+        zone.get(..end).unwrap_or(zone)
+    };
     match zone.as_bytes() {
-        [.., before, last] if before.is_ascii_digit() && last.is_ascii_alphabetic() => {
-            zone.get(..zone.len() - 1).unwrap_or(zone)
-        }
-        [_, .., b'-', last] if alphanumeric(*last) => zone.get(..zone.len() - 2).unwrap_or(zone),
+        [.., before, last] if before.is_ascii_digit() && last.is_ascii_alphabetic() => without_last(1),
+        [_, .., b'-', last] if last.is_ascii_alphanumeric() => without_last(2),
         _ => zone,
     }
 }
@@ -33,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn regions_are_told_from_the_zones_of_the_large_clouds() {
+    fn the_zones_of_the_large_clouds_have_a_region() {
         for (zone, region) in [
             ("eu-west-1a", "eu-west-1"),
             ("us-central1-a", "us-central1"),

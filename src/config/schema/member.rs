@@ -1,4 +1,4 @@
-//! One entry of a service's `from`: which source, and what to ask it for.
+//! One entry of a service's `from`: which source, and which of its instances.
 
 use std::sync::Arc;
 
@@ -8,24 +8,24 @@ use crate::model::{Instance, Labels, Protocol, Selector, SourceId};
 /// One entry of a service's `from`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberRule {
-    /// The source it names.
+    /// The source.
     pub source: SourceId,
-    /// Labels that every instance of it gets, over its own.
+    /// Labels for all instances; they override an instance's own.
     pub labels: Labels,
-    /// The name of its instances' main port, for `_port._proto.svc.ns`, with its protocol.
+    /// The name and protocol of the instances' main port, for `_port._proto.svc.ns`.
     pub port_name: Option<(Arc<str>, Protocol)>,
-    /// What to ask the source for.
+    /// Which of the source's instances.
     pub query: SourceQuery,
 }
 
-/// What a member asks its source for.
+/// Which of a source's instances a member has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceQuery {
-    /// A Consul service.
+    /// Those of a Consul service.
     Consul(ConsulQuery),
-    /// Pods, or the EndpointSlices of a Service.
+    /// Those of pods, or of a Service's EndpointSlices.
     Kubernetes(KubernetesQuery),
-    /// Instances from the file.
+    /// Those in the file.
     Static(StaticMember),
 }
 
@@ -38,9 +38,9 @@ pub struct ConsulQuery {
     pub tags: Vec<String>,
     /// A filter expression, which Consul evaluates.
     pub filter: Option<String>,
-    /// The datacenter to ask for; `None`: the source's.
+    /// The datacenter to query; `None` for the source's.
     pub datacenter: Option<String>,
-    /// The port to answer with instead of the registered one.
+    /// A port that replaces the registered one.
     pub port: Option<u16>,
 }
 
@@ -49,13 +49,13 @@ pub struct ConsulQuery {
 pub struct KubernetesQuery {
     /// The Kubernetes namespace.
     pub namespace: String,
-    /// Which objects of it.
+    /// The objects to watch.
     pub objects: KubernetesObjects,
-    /// Which port is the main one; `None`: the first that the object declares, if any.
+    /// The main port; `None` for the first that the object declares, if any.
     pub port: Option<PortRef>,
 }
 
-/// What a Kubernetes member follows.
+/// The objects that a Kubernetes member watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KubernetesObjects {
     /// Pods, by their labels: `selector = "app=nginx"`.
@@ -76,8 +76,8 @@ pub enum PortRef {
 /// `{ static = [...], check = { … } }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticMember {
-    /// The instances, at least one; healthy where there is no check, else of unknown health.
+    /// The instances, at least one; healthy without a check, of unknown health with one.
     pub instances: Vec<Instance>,
-    /// How they are probed; `None`: they count as healthy.
+    /// How muster probes them; `None` if it does not.
     pub check: Option<HealthCheck>,
 }

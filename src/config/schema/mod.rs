@@ -1,4 +1,20 @@
-//! The validated configuration: what the rest of the program may rely on.
+//! The validated configuration: types that the rest of muster relies on.
+//!
+//! ```text
+//!  Config ─┬─ Listen, AccessSettings, CacheSettings, ForwardRule, LocalityRule
+//!          ├─ ConsulSource, KubernetesSource
+//!          └─ Namespace ─┬─ ImportRule ─ AnswerSettings
+//!                        └─ ServiceDefinition ─┬─ AnswerSettings
+//!                                              ├─ MemberRule ─ SourceQuery, HealthCheck
+//!                                              ├─ Route ─ ClientFilter, Group ─ InstanceFilter
+//!                                              └─ Failover, SubsetName ─ InstanceFilter
+//! ```
+//!
+//! Every value is checked: limits hold, and routes and aliases name services that are defined or
+//! can be imported. Defaults are constants of their types, and `Default` where a whole section may
+//! be left out.
+//!
+//! Imports [`crate::model`] only.
 
 mod access;
 mod answer_settings;

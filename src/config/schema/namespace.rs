@@ -1,42 +1,41 @@
-//! One zone file: a namespace with its services and imports.
+//! A zone file: one namespace with its services and imports.
 
 use std::path::PathBuf;
 
 use super::{answer_settings::AnswerSettings, pattern::matches, service::ServiceDefinition};
 use crate::model::{Import, Name, SourceId};
 
-/// A namespace: one file under `zones`.
+/// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
-    /// The zone's name.
+    /// The namespace's own name.
     pub apex: Name,
-    /// The file it came from, as shown to people.
+    /// The path of the zone file.
     pub file: PathBuf,
-    /// TTL of positive answers where the service says nothing, in seconds.
+    /// Default TTL of positive answers, in seconds.
     pub ttl: u32,
     /// TTL of negative answers (RFC 2308 section 5), in seconds.
     pub negative_ttl: u32,
-    /// Names of its name servers; empty: `ns.<apex>`, which has the address that was asked.
+    /// Name servers; empty for the built-in name server `ns.<apex>`, whose address is the one that
+    /// the query was sent to.
     pub ns: Vec<Name>,
-    /// The SOA's mailbox, as a name.
+    /// The mailbox in the SOA record, as a name.
     pub hostmaster: Name,
-    /// Whether an answer that does not fit into a datagram says TC, by type of question.
+    /// Which types of answers set TC if they do not fit into a datagram.
     pub truncate: Truncate,
-    /// Whether its services can be browsed (DNS-SD, RFC 6763).
+    /// Whether clients can browse the services (DNS-SD, RFC 6763).
     pub dns_sd: bool,
-    /// Services, in the order of their names.
+    /// Services, sorted by name.
     pub services: Vec<ServiceDefinition>,
-    /// Services that follow a source's own list.
+    /// Imports, in the order of the file.
     pub imports: Vec<ImportRule>,
 }
 
 impl Namespace {
-    /// TTL of negative answers where nothing is said, in seconds.
+    /// Default `negative_ttl`, in seconds.
     pub const DEFAULT_NEGATIVE_TTL: u32 = 1;
-}
 
-impl Namespace {
-    /// The namespace's imports, with the numbers by which sources and catalog know them.
+    /// The imports, with the numbers by which sources and catalog know them.
     pub fn imports(&self) -> impl Iterator<Item = (Import, &ImportRule)> {
         (0..).zip(&self.imports).map(|(place, rule)| {
             let import = Import { apex: self.apex.clone(), source: rule.source.clone(), place };
@@ -45,12 +44,13 @@ impl Namespace {
     }
 }
 
-/// Which types of answers say TC when they do not fit; the others give a rotating subset without it.
+/// Which types of answers set TC if they do not fit; the others return a rotating subset without
+/// TC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truncate {
-    /// For A and AAAA. Off by default: some stub resolvers never retry over TCP.
+    /// A and AAAA. Off by default: some stub resolvers never retry over TCP.
     pub addresses: bool,
-    /// For SRV. On by default.
+    /// SRV. On by default.
     pub srv: bool,
 }
 
@@ -60,27 +60,27 @@ impl Default for Truncate {
     }
 }
 
-/// `[[import]]`: every service that a Consul source lists gets its name in the namespace.
+/// `[[import]]`: every service that a Consul source lists gets a name in the namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportRule {
-    /// The Consul source whose list is followed.
+    /// The Consul source.
     pub source: SourceId,
-    /// Patterns (`*` stands for any run of characters) of which one must match the service's name.
+    /// Patterns of service names, of which one must match; `*` stands for any run of characters.
     pub include: Vec<String>,
     /// Patterns of which none may match.
     pub exclude: Vec<String>,
-    /// What the answers look like.
+    /// Settings of the imported services' answers.
     pub answers: AnswerSettings,
 }
 
 impl ImportRule {
-    /// Tells whether the import brings a service that Consul calls `service`.
+    /// Whether the import brings a service with this name in Consul.
     pub fn takes(&self, service: &str) -> bool {
         let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, service));
         any(&self.include) && !any(&self.exclude)
     }
 
-    /// Tells whether a service that the import brings can have this name, in lower case as names are looked up.
+    /// Whether the import can bring a service with this label, which is in lower case.
     pub(in crate::config) fn can_bring(&self, label: &str) -> bool {
         let takes = |pattern: &String| matches(&pattern.to_ascii_lowercase(), label);
         self.include.iter().any(takes) && !self.exclude.iter().any(|pattern| matches(pattern, label))

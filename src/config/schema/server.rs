@@ -1,4 +1,4 @@
-//! `muster.toml`: what the server as a whole does, and where it listens.
+//! The whole configuration, and `[listen]`.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -16,73 +16,74 @@ use super::{
 };
 use crate::model::Network;
 
-/// Everything that `muster.toml` and its zone files say.
+/// The content of `muster.toml` and its zone files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The file it came from; `None` for the bundled demo.
+    /// The path of `muster.toml`; `None` for the bundled demo.
     pub path: Option<PathBuf>,
-    /// Where its zone files are: files, and folders of them, of which the default one need not exist.
+    /// The zone files, and folders of zone files. The default folder need not exist.
     pub zones: Vec<PathBuf>,
-    /// Whether changes of these files are looked for and applied.
+    /// Whether muster reloads when one of these files changes.
     pub watch_files: bool,
-    /// Where and how to listen.
+    /// The addresses to listen on.
     pub listen: Listen,
-    /// Who may ask, and how much.
+    /// Which clients are answered, and how often.
     pub access: AccessSettings,
-    /// Where the last known good is kept; `None`: not kept.
+    /// The folder for the last known good state; `None` to keep no state.
     pub state: Option<PathBuf>,
-    /// How long a lost source's last word is answered from.
+    /// How long a stale source's last state is served.
     pub max_stale: Duration,
-    /// Consul sources, in the order of their names.
+    /// Consul sources, sorted by id.
     pub consul: Vec<ConsulSource>,
-    /// Kubernetes sources, in the order of their names.
+    /// Kubernetes sources, sorted by id.
     pub kubernetes: Vec<KubernetesSource>,
-    /// Upstreams by suffix, in the order of the suffixes; empty: other names are REFUSED.
+    /// Upstreams by suffix, sorted by suffix; empty if external names are REFUSED.
     pub forward: Vec<ForwardRule>,
-    /// Where networks are, for clients and instances whose source does not say it; the longest prefix wins.
+    /// The locality of networks, for clients and instances whose source gives none. The longest
+    /// prefix wins.
     pub localities: Vec<LocalityRule>,
-    /// Networks whose reverse names (PTR) are answered from our own instances.
+    /// Networks whose reverse names (PTR) are answered from muster's own instances.
     pub reverse: Vec<Network>,
-    /// What of forwarded answers is kept.
+    /// The cache of forwarded answers.
     pub cache: CacheSettings,
-    /// Namespaces, in the order of their apexes.
+    /// Namespaces, sorted by apex.
     pub namespaces: Vec<Namespace>,
 }
 
 impl Config {
-    /// How long a lost source's last word is answered from where nothing is said.
+    /// Default `max_stale`.
     pub const DEFAULT_MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 }
 
 /// `[listen]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// UDP and TCP addresses to answer on, at least one; port 0 lets the system choose one.
+    /// UDP and TCP addresses for DNS, at least one; with port 0 the system chooses a port.
     pub dns: Vec<SocketAddr>,
-    /// The admin port; `None`: no admin port.
+    /// The address of the admin port; `None` to have no admin port.
     pub admin: Option<SocketAddr>,
-    /// UDP workers for each address.
+    /// UDP workers per address.
     pub workers: usize,
-    /// CPUs that UDP workers are pinned to, in turn; empty: the kernel places them.
+    /// CPUs to pin the UDP workers to, in turn; empty to let the kernel place them.
     pub cpus: Vec<usize>,
-    /// How long a TCP connection may stay silent (RFC 7766 section 6.2.3).
+    /// How long a TCP connection may be idle (RFC 7766 section 6.2.3).
     pub tcp_idle: Duration,
-    /// TCP connections at one time, over all addresses.
+    /// Most concurrent TCP connections, over all addresses.
     pub tcp_connections: usize,
-    /// What `version.bind` and `version.server` in class CH are answered with; `None`: REFUSED.
+    /// The answer to `version.bind` and `version.server` in class CH; `None` if they are REFUSED.
     pub version: Option<String>,
-    /// Forwarders whose EDNS Client Subnet (RFC 7871) says who asks.
+    /// Forwarders whose EDNS Client Subnet (RFC 7871) muster takes as the client's address.
     pub trusted_forwarders: Vec<Network>,
 }
 
 impl Listen {
-    /// Where DNS is answered where nothing is said: for this machine only, on a port that needs no privilege.
+    /// Default `dns`: for this machine only, on a port that needs no privilege.
     pub const DEFAULT_DNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5300);
-    /// UDP workers for each address where nothing is said: with one worker rotation is strict whoever asks.
+    /// Default `workers`: with one worker, answers rotate strictly over all clients.
     pub const DEFAULT_WORKERS: usize = 1;
-    /// How long a silent TCP connection is kept where nothing is said.
+    /// Default `tcp_idle`.
     pub const DEFAULT_TCP_IDLE: Duration = Duration::from_secs(10);
-    /// TCP connections at one time where nothing is said.
+    /// Default `tcp_connections`.
     pub const DEFAULT_TCP_CONNECTIONS: usize = 1024;
 }
 

@@ -11,24 +11,25 @@ use crate::model::{Member, Name};
 /// `[services.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceDefinition {
-    /// Its full name.
+    /// The full name.
     pub name: Name,
-    /// What its answers look like.
+    /// Settings of its answers.
     pub answers: AnswerSettings,
-    /// What it is another name of; `None`: a service of its own.
+    /// The alias's target; `None` if the service has instances of its own.
     pub alias: Option<Alias>,
-    /// Where its instances come from; at least one, or none for an alias.
+    /// Where the instances come from; empty for an alias only.
     pub from: Vec<MemberRule>,
-    /// Which clients get which groups, the first match wins; whoever matches none gets all instances.
+    /// Which clients get which groups; the first match wins, and a client without one gets all
+    /// instances.
     pub routes: Vec<Route>,
-    /// Tiers of instances, of which the first that is fit enough is answered.
+    /// Tiers of instances; `None` if there is one tier for all.
     pub failover: Option<Failover>,
-    /// Further names for some of its instances.
+    /// Subset names, sorted by name.
     pub names: Vec<SubsetName>,
 }
 
 impl ServiceDefinition {
-    /// The service's members, with the numbers by which sources and catalog know them.
+    /// The members, with the numbers by which sources and catalog know them.
     pub fn members(&self) -> impl Iterator<Item = (Member, &MemberRule)> {
         (0..).zip(&self.from).map(|(place, rule)| {
             let member = Member { service: self.name.clone(), source: rule.source.clone(), place };
@@ -40,17 +41,17 @@ impl ServiceDefinition {
 /// `alias = "…"`: a service that is another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alias {
-    /// Another service of the same namespace, answered with that one's instances under this name.
+    /// A service of the same namespace, whose instances are answered under this name.
     Service(Name),
-    /// A name that is none of ours, answered as a CNAME.
+    /// An external name, answered as a CNAME.
     External(Name),
 }
 
-/// One entry of a service's `names`: a further name for some of its instances.
+/// One entry of `names`: an additional name for some of a service's instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubsetName {
-    /// Its full name.
+    /// The full name.
     pub name: Name,
-    /// Which instances it has.
+    /// The instances that it returns.
     pub filter: InstanceFilter,
 }

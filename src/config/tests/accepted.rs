@@ -1,4 +1,4 @@
-//! What is read, and as what.
+//! Configurations that are accepted, and their values.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -51,7 +51,7 @@ fn an_empty_server_file_has_the_documented_defaults() {
 }
 
 #[test]
-fn who_may_ask_is_read_from_networks_addresses_and_words() {
+fn clients_are_networks_addresses_and_words() {
     assert_eq!(server("").access, AccessSettings::default());
     let access = server(
         "[access]\nallow = [\"private\", \"203.0.113.0/24\"]\nforward = \"10.0.0.1\"\ndeny = [\"fd00::/64\"]\n\
@@ -69,7 +69,7 @@ fn who_may_ask_is_read_from_networks_addresses_and_words() {
 }
 
 #[test]
-fn an_open_resolver_is_warned_about() {
+fn an_open_resolver_gets_a_warning() {
     for (text, expected) in [("[\"10.0.0.0/8\", \"any\"]", true), ("\"::/0\"", true), ("\"private\"", false)]
     {
         let loaded = load_server(&format!("access.forward = {text}")).expect(text);
@@ -108,7 +108,7 @@ fn one_value_is_a_list_of_one(#[case] text: &str, #[case] address: &str) {
 }
 
 #[test]
-fn sources_are_in_the_order_of_their_names() {
+fn sources_are_sorted_by_name() {
     let config = server("[consul.b]\n[consul.a]\n[kubernetes.d]\n[kubernetes.c]\n");
     let names: Vec<_> = config.consul.iter().map(|one| one.id.to_string()).collect();
     assert_eq!(names, ["consul.a", "consul.b"]);
@@ -120,7 +120,7 @@ fn sources_are_in_the_order_of_their_names() {
 #[case("https://consul.example:8501/", "https://consul.example:8501")]
 #[case("http://127.0.0.1:8500/consul/", "http://127.0.0.1:8500/consul")]
 #[case("http://[::1]:8500", "http://[::1]:8500")]
-fn consul_addresses_have_no_slash_at_the_end(#[case] text: &str, #[case] address: &str) {
+fn consul_addresses_end_without_a_slash(#[case] text: &str, #[case] address: &str) {
     assert_eq!(server(&format!("[consul.vms]\naddress = \"{text}\"")).consul[0].address, address);
 }
 
@@ -205,7 +205,7 @@ fn a_ttl_is_seconds_or_a_duration(#[case] text: &str, #[case] ttl: u32) {
 }
 
 #[test]
-fn services_and_imports_take_what_the_namespace_says_and_may_say_otherwise() {
+fn services_and_imports_inherit_and_override_settings() {
     let text = r#"
 namespace = "shop"
 ttl = 5
@@ -256,14 +256,14 @@ fn truncate_is_by_type(#[case] text: &str, #[case] addresses: bool, #[case] srv:
 #[case("WEB", "web.shop")]
 #[case("ns", "ns.shop")]
 #[case("_ldap._tcp", "_ldap._tcp.shop")]
-fn a_service_is_called_after_its_table(#[case] text: &str, #[case] full: &str) {
+fn a_service_has_the_name_of_its_table(#[case] text: &str, #[case] full: &str) {
     let text =
         format!("namespace = \"shop\"\n[services.\"{text}\"]\nfrom = [{{ static = \"10.0.0.5:80\" }}]");
     assert_eq!(namespace(&text).services[0].name, name(full));
 }
 
 #[test]
-fn a_consul_member_has_all_of_its_keys() {
+fn every_key_of_a_consul_member_is_read() {
     let rule = member(
         "{ consul = \"vms\", service = \"web\", tags = [\"a\", \"b\"], filter = \"x == y\", datacenter = \"dc2\", \
          port = 81, labels = { v = \"1\" }, port_name = \"HTTP\" }",
@@ -286,7 +286,7 @@ fn a_consul_member_has_all_of_its_keys() {
 #[case("selector = \"app=web\", port = 80", KubernetesObjects::Pods("app=web".parse().expect("good")), Some(PortRef::Number(80)))]
 #[case("service = \"web\", port = \"http\"", KubernetesObjects::Service("web".into()), Some(PortRef::Name("http".into())))]
 #[case("service = \"web\"", KubernetesObjects::Service("web".into()), None)]
-fn a_kubernetes_member_follows_pods_or_a_service(
+fn a_kubernetes_member_has_pods_or_a_service(
     #[case] text: &str,
     #[case] objects: KubernetesObjects,
     #[case] port: Option<PortRef>,
@@ -318,7 +318,7 @@ fn a_static_host_name_stays_a_name() {
 }
 
 #[test]
-fn the_long_form_of_an_instance_has_all_of_its_keys() {
+fn every_key_of_a_static_instance_is_read() {
     let text = "{ id = \"vm-1\", address = [\"10.0.0.5\", \"fd00::5\"], port = 80, weight = 0, \
                 labels = { version = \"v1\" }, port_name = \"dns/udp\" }";
     let instance = &statics(&format!("{{ static = [{text}] }}")).instances[0];
@@ -337,7 +337,7 @@ fn the_long_form_may_have_its_port_in_the_address() {
 }
 
 #[test]
-fn without_a_check_instances_are_healthy_and_with_one_unknown() {
+fn only_a_check_makes_static_instances_unknown() {
     assert_eq!(statics("{ static = \"10.0.0.5:80\" }").instances[0].health, Health::Healthy);
     let checked = statics("{ static = \"10.0.0.5:80\", check = { tcp = true } }");
     assert_eq!(checked.instances[0].health, Health::Unknown);
@@ -352,7 +352,7 @@ fn a_check_has_the_documented_defaults() {
 }
 
 #[test]
-fn the_default_timeout_is_no_longer_than_the_interval() {
+fn the_default_timeout_is_at_most_the_interval() {
     assert_eq!(check("{ tcp = true, interval = \"1s\" }").timeout, Duration::from_secs(1));
 }
 
@@ -367,7 +367,7 @@ fn a_status_is_a_code_or_a_range(#[case] text: &str, #[case] status: (u16, u16))
 }
 
 #[test]
-fn an_http_check_has_all_of_its_keys() {
+fn every_key_of_an_http_check_is_read() {
     let text = "{ http = \"/a?b=%20\", host = \"shop.example:81\", status = 200, body = \"ok then\", port = 81, \
                 interval = \"10s\", timeout = \"10s\", rise = 1, fall = 10 }";
     let expected = HealthCheck {
@@ -387,7 +387,7 @@ fn an_http_check_has_all_of_its_keys() {
 }
 
 #[test]
-fn state_is_read_with_a_warning() {
+fn state_gets_a_warning() {
     let loaded = load_texts("state = \"last\"\n", "namespace = \"shop\"").expect("good");
     assert_eq!((loaded.warnings.warnings(), loaded.warnings.errors()), (1, 0), "{}", loaded.warnings);
     assert!(
@@ -397,7 +397,7 @@ fn state_is_read_with_a_warning() {
 }
 
 #[test]
-fn a_namespace_that_hides_a_service_is_warned_of() {
+fn a_namespace_that_hides_a_service_gets_a_warning() {
     let outer = "namespace = \"shop\"\n[services.a]\nfrom = [{ static = \"10.0.0.5:80\" }]\n".to_owned();
     let inner = "namespace = \"a.shop\"\n".to_owned();
     let files = [("muster.toml".into(), String::new()), ("b.toml".into(), outer), ("c.toml".into(), inner)];
@@ -410,7 +410,7 @@ fn a_namespace_that_hides_a_service_is_warned_of() {
 }
 
 #[test]
-fn suffixes_of_our_own_names_are_warned_of() {
+fn suffixes_below_our_own_names_get_a_warning() {
     let server =
         |reverse: &str, suffix: &str| format!("reverse = {reverse}\n[forward]\n{suffix:?} = \"10.0.0.2\"\n");
     for (suffix, owner) in [
@@ -435,7 +435,7 @@ fn suffixes_of_our_own_names_are_warned_of() {
 }
 
 #[test]
-fn the_demo_loads_without_a_word() {
+fn the_demo_loads_without_a_warning() {
     let loaded = demo().unwrap_or_else(|report| panic!("{report}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
     assert_eq!((&loaded.config.path, loaded.files.len()), (&None, 0));

@@ -1,4 +1,4 @@
-//! Which files are read, and what is said of those that cannot be.
+//! Which files are read, and the errors about files that cannot be.
 
 use std::{fs, path::Path};
 
@@ -29,13 +29,13 @@ fn load_in(folder: &TempDir) -> Result<Loaded, Diagnostics> {
     load(&folder.path().join("muster.toml"))
 }
 
-/// The errors with the folder's own name taken out.
+/// The errors without the folder's own path.
 fn errors_in(folder: &TempDir) -> String {
     errors(load_in(folder)).replace(&format!("{}/", folder.path().display()), "")
 }
 
 #[test]
-fn the_examples_of_the_design_load_as_written() {
+fn the_example_files_load() {
     let loaded =
         load(Path::new("tests/fixtures/design/muster.toml")).unwrap_or_else(|report| panic!("{report}"));
     let names: Vec<_> = loaded.files.iter().map(|path| path.display().to_string()).collect();
@@ -67,12 +67,12 @@ fn the_examples_of_the_design_load_as_written() {
 }
 
 #[test]
-fn a_given_file_counts_even_if_it_is_not_there() {
+fn a_given_file_is_used_even_if_missing() {
     assert_eq!(find(Some(Path::new("/nowhere/m.toml"))), Location::File("/nowhere/m.toml".into()));
 }
 
 #[test]
-fn the_first_place_with_a_file_counts_and_without_any_the_demo() {
+fn the_first_existing_file_is_used_or_the_demo() {
     let folder = folder(&[("b/muster.toml", b"")]);
     let [a, b] = ["a/muster.toml", "b/muster.toml"].map(|path| folder.path().join(path));
     assert_eq!(find_among(None, &[&a, &b]), Location::File(b.clone()));
@@ -81,7 +81,7 @@ fn the_first_place_with_a_file_counts_and_without_any_the_demo() {
 }
 
 #[test]
-fn a_missing_server_file_is_an_error_at_its_place() {
+fn a_missing_server_file_is_an_error_in_it() {
     let folder = folder(&[]);
     let text = errors_in(&folder);
     assert!(text.starts_with("muster.toml:1:1: error: cannot read \"muster.toml\": No such file"), "{text}");
@@ -89,7 +89,7 @@ fn a_missing_server_file_is_an_error_at_its_place() {
 }
 
 #[test]
-fn toml_files_of_the_folder_are_read_and_nothing_else() {
+fn only_toml_files_of_the_folder_are_read() {
     let folder = folder(&[
         ("muster.toml", b"zones = \"names\""),
         ("names/shop.toml", ZONE.as_bytes()),
@@ -104,7 +104,7 @@ fn toml_files_of_the_folder_are_read_and_nothing_else() {
 }
 
 #[test]
-fn zones_may_be_files_and_several_and_none_is_read_twice() {
+fn no_zone_file_is_read_twice() {
     let folder = folder(&[
         ("muster.toml", b"zones = [\"a/one.toml\", \"a\", \"two.toml\"]"),
         ("a/one.toml", b"namespace = \"one\""),
@@ -115,7 +115,7 @@ fn zones_may_be_files_and_several_and_none_is_read_twice() {
 }
 
 #[test]
-fn a_zone_folder_that_is_named_must_be_there() {
+fn a_given_zone_folder_must_exist() {
     let folder = folder(&[("muster.toml", b"zones = [\"nowhere\"]")]);
     let text = errors_in(&folder);
     assert!(text.contains("muster.toml:1:10: error: cannot read \"nowhere\": No such file"), "{text}");
@@ -130,7 +130,7 @@ fn the_default_zone_folder_may_be_missing() {
 }
 
 #[test]
-fn a_dangling_link_is_an_error_where_the_zones_are_named() {
+fn a_dangling_link_is_an_error_at_zones() {
     let folder = folder(&[("muster.toml", b"zones = \"zones\""), ("zones/shop.toml", ZONE.as_bytes())]);
     std::os::unix::fs::symlink("nowhere", folder.path().join("zones/lost.toml")).expect("a link");
     let text = errors_in(&folder);
@@ -139,7 +139,7 @@ fn a_dangling_link_is_an_error_where_the_zones_are_named() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8_have_a_place() {
+fn bytes_that_are_not_utf8_have_a_position() {
     let folder = folder(&[("muster.toml", b""), ("zones/shop.toml", b"namespace = \"shop\"\nttl = \xff\n")]);
     let text = errors_in(&folder);
     let expected = "zones/shop.toml:2:7: error: not TOML: the file must be UTF-8; not UTF-8 from here on\n";
@@ -147,7 +147,7 @@ fn bytes_that_are_not_utf8_have_a_place() {
 }
 
 #[test]
-fn a_broken_server_file_does_not_make_its_sources_unknown() {
+fn a_broken_server_file_hides_unknown_sources() {
     let folder = folder(&[
         ("muster.toml", b"[consul.vms\n"),
         (

@@ -1,4 +1,4 @@
-//! Whatever is in the files: no panic, and every word has a place in one of them.
+//! Whatever the files contain, nothing panics, and every diagnostic has a position in one of them.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::{load_from, load_texts};
 const SERVER: &str = include_str!("../../../tests/fixtures/design/muster.toml");
 const ZONE: &str = include_str!("../../../tests/fixtures/design/zones/cloudmapdemo.toml");
 
-/// Pieces that TOML or a reader may trip over.
+/// Pieces that may trip up the TOML parser or a reader.
 const TOKENS: [&str; 33] = [
     "\"",
     "'",
@@ -46,9 +46,9 @@ const TOKENS: [&str; 33] = [
     "2020-01-01",
 ];
 
-/// One change of a text.
+/// One edit of a text.
 #[derive(Clone, Debug)]
-enum Change {
+enum Edit {
     Cut(Index),
     Remove(Index, usize),
     Insert(Index, &'static str),
@@ -56,42 +56,42 @@ enum Change {
     Swap(Index, Index),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
-        any::<Index>().prop_map(Change::Cut),
-        (any::<Index>(), 1usize..20).prop_map(|(at, length)| Change::Remove(at, length)),
-        (any::<Index>(), prop::sample::select(&TOKENS[..])).prop_map(|(at, token)| Change::Insert(at, token)),
-        (any::<Index>(), any::<char>()).prop_map(|(at, c)| Change::Replace(at, c)),
-        (any::<Index>(), any::<Index>()).prop_map(|(a, b)| Change::Swap(a, b)),
+        any::<Index>().prop_map(Edit::Cut),
+        (any::<Index>(), 1usize..20).prop_map(|(at, length)| Edit::Remove(at, length)),
+        (any::<Index>(), prop::sample::select(&TOKENS[..])).prop_map(|(at, token)| Edit::Insert(at, token)),
+        (any::<Index>(), any::<char>()).prop_map(|(at, c)| Edit::Replace(at, c)),
+        (any::<Index>(), any::<Index>()).prop_map(|(a, b)| Edit::Swap(a, b)),
     ]
 }
 
-fn mangle(text: &str, changes: &[Change]) -> String {
+fn mangle(text: &str, edits: &[Edit]) -> String {
     let mut text: Vec<char> = text.chars().collect();
-    for change in changes {
+    for edit in edits {
         let length = text.len();
         if length == 0 {
             break;
         }
-        match change {
-            Change::Cut(at) => text.truncate(at.index(length)),
-            Change::Remove(at, count) => {
+        match edit {
+            Edit::Cut(at) => text.truncate(at.index(length)),
+            Edit::Remove(at, count) => {
                 let at = at.index(length);
                 text.drain(at..(at + count).min(length));
             }
-            Change::Insert(at, token) => {
+            Edit::Insert(at, token) => {
                 let at = at.index(length);
                 text.splice(at..at, token.chars());
             }
-            Change::Replace(at, c) => text[at.index(length)] = *c,
-            Change::Swap(a, b) => text.swap(a.index(length), b.index(length)),
+            Edit::Replace(at, c) => text[at.index(length)] = *c,
+            Edit::Swap(a, b) => text.swap(a.index(length), b.index(length)),
         }
     }
     text.into_iter().collect()
 }
 
-/// Loads the texts and looks at everything that is said.
-fn look(server: &str, zone: &str) -> Result<(), TestCaseError> {
+/// Loads the texts and checks every diagnostic.
+fn check(server: &str, zone: &str) -> Result<(), TestCaseError> {
     let report = match load_texts(server, zone) {
         Ok(loaded) => loaded.warnings,
         Err(report) => {
@@ -101,15 +101,18 @@ fn look(server: &str, zone: &str) -> Result<(), TestCaseError> {
     };
     let texts = [("muster.toml", server), ("zones/shop.toml", zone)];
     for one in report.diagnostics() {
-        let place = one.position();
-        let text = texts.iter().find(|(path, _)| PathBuf::from(path) == place.file);
-        let text = text.ok_or_else(|| TestCaseError::fail(format!("{place}")))?.1;
-        let line = text.split('\n').nth(place.line - 1);
-        let line = line.ok_or_else(|| TestCaseError::fail(format!("no such line: {place}")))?;
-        prop_assert!((1..=line.chars().count() + 1).contains(&place.column), "{place} is beyond {line:?}");
+        let position = one.position();
+        let text = texts.iter().find(|(path, _)| PathBuf::from(path) == position.file);
+        let text = text.ok_or_else(|| TestCaseError::fail(format!("{position}")))?.1;
+        let line = text.split('\n').nth(position.line - 1);
+        let line = line.ok_or_else(|| TestCaseError::fail(format!("no such line: {position}")))?;
+        prop_assert!(
+            (1..=line.chars().count() + 1).contains(&position.column),
+            "{position} is beyond {line:?}"
+        );
     }
-    for colour in [false, true] {
-        let drawn = report.render(colour);
+    for color in [false, true] {
+        let drawn = report.render(color);
         prop_assert!(drawn.ends_with('\n'));
     }
     prop_assert!(!report.render(false).contains(|c: char| c.is_control() && c != '\n'), "{report}");
@@ -121,43 +124,43 @@ proptest! {
 
     #[test]
     fn mangled_examples_never_panic(
-        server in prop::collection::vec(change(), 0..4),
-        zone in prop::collection::vec(change(), 1..8),
+        server in prop::collection::vec(edit(), 0..4),
+        zone in prop::collection::vec(edit(), 1..8),
     ) {
-        look(&mangle(SERVER, &server), &mangle(ZONE, &zone))?;
+        check(&mangle(SERVER, &server), &mangle(ZONE, &zone))?;
     }
 
     #[test]
     fn random_texts_never_panic(server in any::<String>(), zone in any::<String>()) {
-        look(&server, &zone)?;
+        check(&server, &zone)?;
     }
 
     #[test]
     fn random_tokens_never_panic(tokens in prop::collection::vec(prop::sample::select(&TOKENS[..]), 0..40)) {
-        look("", &tokens.concat())?;
+        check("", &tokens.concat())?;
     }
 
     #[test]
     fn random_values_never_panic(key in prop::sample::select(&KEYS[..]), value in "[^\"\\\\\\x00-\\x1f\\x7f]{0,30}") {
         let zone = format!("namespace = \"shop\"\n[services.web]\nfrom = [{{ static = \"10.0.0.5:80\", {key} = \"{value}\" }}]\n");
-        look("", &zone)?;
+        check("", &zone)?;
         let zone = format!("namespace = \"{value}\"\n[services.\"{value}\"]\nfrom = [{{ static = [\"{value}\"] }}]\n");
-        look(&format!("[listen]\ndns = \"{value}\"\n[consul.a]\naddress = \"{value}\"\n[forward]\n\"{value}\" = \"{value}\""), &zone)?;
+        check(&format!("[listen]\ndns = \"{value}\"\n[consul.a]\naddress = \"{value}\"\n[forward]\n\"{value}\" = \"{value}\""), &zone)?;
         let zone = format!("namespace = \"shop\"\nttl = \"{value}\"\nhostmaster = \"{value}\"\n[services.web]\nfrom = \
             [{{ kubernetes = \"eks\", namespace = \"x\", selector = \"{value}\" }}, {{ static = \"10.0.0.5\", check = {{ http = \"{value}\", status = \"{value}\", interval = \"{value}\" }} }}]\n");
-        look("[kubernetes.eks]", &zone)?;
+        check("[kubernetes.eks]", &zone)?;
         let zone = format!("namespace = \"shop\"\nprefer = \"{value}\"\nspill_below = \"{value}\"\n[services.web]\nfrom = \
             [{{ static = \"10.0.0.5:80\" }}]\nmin_healthy = \"{value}\"\nhold_down = \"{value}\"\nfailover = [{{ source = \"{value}\" }}]\n\
             routes = [{{ clients = {{ service = \"{value}\", cidr = \"{value}\" }}, split = [{{ selector = \"{value}\", weight = 1 }}] }}]\n\
             names.\"{value}\" = {{ locality = \"{value}\" }}\n[services.www]\nalias = \"{value}\"\n");
-        look(&format!("reverse = \"{value}\"\n[[locality]]\ncidr = \"{value}\"\nzone = \"{value}\""), &zone)?;
+        check(&format!("reverse = \"{value}\"\n[[locality]]\ncidr = \"{value}\"\nzone = \"{value}\""), &zone)?;
     }
 }
 
 const KEYS: [&str; 5] = ["port_name", "labels", "check", "static.x", "x"];
 
 #[test]
-fn deep_nesting_is_refused_and_not_followed() {
+fn deep_nesting_is_refused() {
     for text in ["[".repeat(100_000), "{a=".repeat(100_000), format!("a={}", "[".repeat(100_000))] {
         assert!(load_from(&[("muster.toml".into(), text)]).is_err());
     }

@@ -1,4 +1,4 @@
-//! What is refused of routes, failover, nearness, aliases, further names and localities.
+//! Refused routes, failover, nearness, aliases, subset names and localities.
 
 use rstest::rstest;
 
@@ -111,7 +111,7 @@ fn in_a_filter(#[case] filter: &str, #[case] words: &str) {
     "\"vms\" is the name of two sources, consul.vms and kubernetes.vms|write consul = \"vms\" or kubernetes = \"vms\""
 )]
 #[case("consul.static", "static", "\"static\" is the name of two sources|rename the other one")]
-fn a_name_of_two_sources_is_not_enough(#[case] table: &str, #[case] name: &str, #[case] words: &str) {
+fn a_name_of_two_sources_is_ambiguous(#[case] table: &str, #[case] name: &str, #[case] words: &str) {
     let server = format!("[consul.vms]\n[kubernetes.eks]\n[{table}]\n");
     assert_error(
         &errors(load_texts(&server, &zone(&format!("failover = [{{ source = \"{name}\" }}]"), ""))),

@@ -1,4 +1,4 @@
-//! What a person sees.
+//! Diagnostics as users see them.
 
 use insta::assert_snapshot;
 
@@ -22,14 +22,14 @@ routes = []
 "#;
 
 #[test]
-fn every_error_of_every_file_is_shown_with_its_place() {
+fn every_error_of_every_file_is_drawn() {
     let server = "[listen]\ndns = \"127.0.0.1\"\n\n[consul.vms]\nadress = \"http://127.0.0.1:8500\"\n[kubernetes.eks]\n";
     let report = load_texts(server, MANY).expect_err("full of errors");
     assert_snapshot!("many", report.render(false));
 }
 
 #[test]
-fn a_log_line_has_place_finding_and_remedy() {
+fn a_log_line_has_position_message_and_help() {
     let report =
         load_member("{ consul = \"vms\", servce = \"web\", service = \"web\" }").expect_err("a typo");
     let lines: Vec<_> = report.diagnostics().iter().map(ToString::to_string).collect();
@@ -40,7 +40,7 @@ fn a_log_line_has_place_finding_and_remedy() {
 }
 
 #[test]
-fn what_only_follows_from_a_syntax_error_is_left_out() {
+fn errors_that_follow_from_a_syntax_error_are_left_out() {
     let report =
         load_zone("namespace = shop\nttl = \"soon\"\n[services.web\nfrom = [{ consul = \"vmss\" }]\n")
             .expect_err("not TOML");
@@ -56,7 +56,7 @@ fn a_second_namespace_of_one_name_shows_the_first() {
 }
 
 #[test]
-fn warnings_are_drawn_too_but_refuse_nothing() {
+fn warnings_are_drawn_and_refuse_nothing() {
     let server = "state = \"/var/lib/muster\"\n";
     let zone = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"10.0.0.5:80\"] }]\nroutes = [{ split = [{ weight = 1, locality = \"a\" }, { weight = 2, locality = \"a\" }] }]\n";
     let loaded = load_texts(server, zone).expect("warnings only");
@@ -64,14 +64,14 @@ fn warnings_are_drawn_too_but_refuse_nothing() {
 }
 
 #[test]
-fn colour_is_only_there_when_asked_for() {
+fn color_is_optional() {
     let report = load_zone("").expect_err("empty");
     assert!(!report.render(false).contains('\x1b'));
     assert!(report.render(true).contains('\x1b'));
 }
 
 #[test]
-fn pictures_are_bounded() {
+fn at_most_fifty_diagnostics_are_drawn() {
     let zone: String = (0..500).map(|at| format!("unknown{at} = 1\n")).collect();
     let text = load_zone(&zone).expect_err("unknown keys").render(false);
     assert!(text.contains("... and 451 more"), "{text}");

@@ -1,4 +1,4 @@
-//! docs/CONFIG.md knows every key that the loader knows, and no other; its examples load.
+//! docs/CONFIG.md has every key that the readers take, and no other; its examples load.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,8 @@ names = { "v2.web" = { locality = "a" } }
 consul = "vms"
 "#;
 
-/// Kinds of tables and their keys, as the headings and the first columns of the reference have them.
+/// Kinds of tables and their keys, as the headings and the first columns of the reference have
+/// them.
 fn documented() -> BTreeSet<(&'static str, &'static str)> {
     let mut kind = "";
     let mut keys = BTreeSet::new();
@@ -42,7 +43,7 @@ fn documented() -> BTreeSet<(&'static str, &'static str)> {
     keys
 }
 
-/// The examples of the reference: the name of the file in the first line's comment, and the text.
+/// The reference's examples: the file name in the first line's comment, and the text.
 fn examples() -> Vec<(&'static str, &'static str)> {
     REFERENCE
         .split("```toml\n# ")

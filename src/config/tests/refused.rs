@@ -1,4 +1,4 @@
-//! What is refused, and with which words.
+//! Configurations that are refused, and the words of the error.
 
 use rstest::rstest;
 
@@ -7,7 +7,7 @@ use super::{
     errors, load_member, load_server, load_zone,
 };
 
-/// Asserts that there is one error, and that it has all of `words` (between `|`) in it.
+/// Asserts that there is one error, which has all of `words`, separated by `|`.
 pub(super) fn assert_error(text: &str, words: &str) {
     assert_eq!(text.lines().count(), 1, "one error is expected:\n{text}");
     for word in words.split('|') {
@@ -168,7 +168,7 @@ fn in_a_zone_file(#[case] text: &str, #[case] words: &str) {
 }
 
 #[test]
-fn a_namespace_without_room_for_its_hostmaster() {
+fn a_namespace_must_leave_room_for_its_hostmaster() {
     let long = ["abcdefg"; 31].join(".");
     assert_error(
         &errors(load_zone(&format!("namespace = \"{long}\""))),
@@ -331,14 +331,14 @@ fn in_a_check(#[case] check: &str, #[case] words: &str) {
 }
 
 #[test]
-fn a_checked_instance_needs_a_port() {
+fn an_instance_with_a_check_needs_a_port() {
     let text = errors(load_member("{ static = \"10.0.0.5\", check = { tcp = true } }"));
     assert_error(&text, "an instance with a check needs a port");
     assert!(load_member("{ static = \"10.0.0.5\", check = { tcp = true, port = 80 } }").is_ok());
 }
 
 #[test]
-fn without_a_home_folder_a_tilde_says_nothing() {
+fn without_a_home_folder_a_tilde_is_an_error() {
     let sink = DiagnosticSink::default();
     read_texts(&[("muster.toml".into(), "[kubernetes.eks]\nkubeconfig = \"~/x\"".into())], None, &sink);
     let report = sink.into_diagnostics();

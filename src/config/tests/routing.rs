@@ -1,4 +1,5 @@
-//! Who gets which instances: routes, failover, nearness, aliases, further names, localities.
+//! Which clients get which instances: routes, failover, nearness, aliases, subset names,
+//! localities.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ fn network(text: &str) -> Network {
     text.parse().expect(text)
 }
 
-/// A zone file `shop` with the service `web` from every source, which has `keys`, and what else is said.
+/// A zone file `shop` with the service `web`, which is from every source and has `keys`, and with
+/// `more`.
 pub(super) fn zone(keys: &str, more: &str) -> String {
     format!(
         "namespace = \"shop\"\n[services.web]\n{keys}\nfrom = [{{ static = \"10.0.0.5:80\" }}, {{ consul = \"vms\", \
@@ -23,7 +25,7 @@ pub(super) fn zone(keys: &str, more: &str) -> String {
     )
 }
 
-/// Loads such a zone file, which must be good and without a warning; gives `web`.
+/// Loads such a zone file, which must be accepted without a warning, and returns `web`.
 fn web(keys: &str, more: &str) -> ServiceDefinition {
     let loaded = load_zone(&zone(keys, more)).unwrap_or_else(|report| panic!("{keys}: {report}"));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
@@ -44,7 +46,7 @@ fn clients(text: &str) -> ClientFilter {
 }
 
 #[test]
-fn a_service_that_says_nothing_has_none_of_it() {
+fn routing_is_optional() {
     let service = web("", "");
     assert!(service.alias.is_none() && service.routes.is_empty());
     assert!(service.failover.is_none() && service.names.is_empty());
@@ -55,19 +57,19 @@ fn a_service_that_says_nothing_has_none_of_it() {
 #[case("{ labels = { v = \"1\" } }", "v=1")]
 #[case("{ labels = { v = \"1\", track = \"a b\" } }", "track=a b, v=1")]
 #[case("{ selector = \"v in (v1, v2)\" }", "v in (v1,v2)")]
-#[case("{ source = \"eks\" }", "of kubernetes.eks")]
-#[case("{ source = \"vms\" }", "of consul.vms")]
-#[case("{ source = \"static\" }", "of static")]
-#[case("{ consul = \"vms\", datacenter = \"dc2\" }", "of consul.vms, datacenter dc2")]
-#[case("{ kubernetes = \"eks\", locality = \"eu-west-1a\" }", "of kubernetes.eks, zone eu-west-1a")]
+#[case("{ source = \"eks\" }", "from kubernetes.eks")]
+#[case("{ source = \"vms\" }", "from consul.vms")]
+#[case("{ source = \"static\" }", "from static")]
+#[case("{ consul = \"vms\", datacenter = \"dc2\" }", "from consul.vms, datacenter dc2")]
+#[case("{ kubernetes = \"eks\", locality = \"eu-west-1a\" }", "from kubernetes.eks, zone eu-west-1a")]
 #[case("{ }", "all instances")]
 #[case("{ labels = { } }", "all instances")]
-fn a_filter_has_all_of_its_keys(#[case] text: &str, #[case] shown: &str) {
+fn every_key_of_a_filter_is_read(#[case] text: &str, #[case] shown: &str) {
     assert_eq!(filter(text).to_string(), shown);
 }
 
 #[test]
-fn routes_stay_in_their_order_with_their_groups() {
+fn routes_and_groups_keep_their_order() {
     let routes = web(
         "routes = [{ clients = { labels = { app = \"a\" } }, split = [{ labels = { v = \"1\" }, weight = 90 }, \
          { selector = \"v!=1\", weight = 0, strict = true }] }, { split = [{ weight = 65535 }] }]",
@@ -87,7 +89,7 @@ fn routes_stay_in_their_order_with_their_groups() {
 }
 
 #[test]
-fn clients_have_all_of_their_keys() {
+fn every_key_of_clients_is_read() {
     let read = clients(
         "{ service = \"api\", labels = { v = \"1\" }, cidr = [\"10.0.0.0/8\", \"fd00::1\"], locality = \"a\", \
          kube_namespace = \"shop\" }",
@@ -111,12 +113,12 @@ fn clients_have_all_of_their_keys() {
 #[case("api.shop", "api.shop")]
 #[case("api.shop.", "api.shop")]
 #[case("web", "web.shop")]
-fn a_bare_label_is_a_service_of_the_namespace(#[case] text: &str, #[case] full: &str) {
+fn a_label_is_a_service_of_the_namespace(#[case] text: &str, #[case] full: &str) {
     assert_eq!(clients(&format!("{{ service = \"{text}\" }}")).service, Some(name(full)));
 }
 
 #[test]
-fn clients_may_be_of_a_namespace_that_is_read_later_and_of_an_import() {
+fn clients_may_be_of_other_files_and_of_imports() {
     let split = "split = [{ weight = 1 }]";
     let routes = format!(
         "routes = [{{ clients = {{ service = \"a.other\" }}, {split} }}, {{ clients = {{ service = \"shop-b\" }}, {split} }}]"
@@ -138,7 +140,7 @@ fn clients_may_be_of_a_namespace_that_is_read_later_and_of_an_import() {
 }
 
 #[test]
-fn what_a_broken_file_may_have_is_not_missed() {
+fn services_that_a_broken_file_may_have_are_not_unknown() {
     let routes = "routes = [{ clients = { service = \"a.other\" }, split = [{ weight = 1 }] }]";
     let files = [
         ("muster.toml".into(), super::SERVER.to_owned()),
@@ -154,7 +156,7 @@ fn what_a_broken_file_may_have_is_not_missed() {
 #[case("", Amount::Count(1), 30)]
 #[case("min_healthy = 2\nhold_down = \"0s\"", Amount::Count(2), 0)]
 #[case("min_healthy = \"50%\"\nhold_down = \"24h\"", Amount::Percent(50), 86_400)]
-fn failover_has_its_amounts(#[case] keys: &str, #[case] min_healthy: Amount, #[case] seconds: u64) {
+fn failover_has_amounts_and_defaults(#[case] keys: &str, #[case] min_healthy: Amount, #[case] seconds: u64) {
     let keys = format!("failover = [{{ source = \"eks\" }}, {{ }}]\n{keys}");
     let failover = web(&keys, "").failover.expect("failover");
     assert_eq!((failover.min_healthy, failover.hold_down), (min_healthy, Duration::from_secs(seconds)));
@@ -162,7 +164,7 @@ fn failover_has_its_amounts(#[case] keys: &str, #[case] min_healthy: Amount, #[c
 }
 
 #[test]
-fn shapes_come_from_the_namespace_and_may_be_said_otherwise() {
+fn answer_settings_are_inherited_and_overridden() {
     let text = r#"
 namespace = "shop"
 order = "random"
@@ -209,7 +211,7 @@ import = [{ consul = "vms", prefer = "zone", spill_below = 1 }]
 #[case("Web.Shop.", Alias::Service(name("web.shop")))]
 #[case("mail.provider.example", Alias::External(name("mail.provider.example")))]
 #[case("web.", Alias::External(name("web")))]
-fn an_alias_leads_to_a_service_or_outside(#[case] text: &str, #[case] alias: Alias) {
+fn an_alias_is_of_a_service_or_external(#[case] text: &str, #[case] alias: Alias) {
     let text = zone("", &format!("[services.www]\nalias = \"{text}\"\nttl = 9"));
     let loaded = load_zone(&text).unwrap_or_else(|report| panic!("{report}"));
     let www = &loaded.config.namespaces[0].services[1];
@@ -217,7 +219,7 @@ fn an_alias_leads_to_a_service_or_outside(#[case] text: &str, #[case] alias: Ali
 }
 
 #[test]
-fn further_names_are_in_the_order_of_their_names() {
+fn subset_names_are_sorted() {
     let names = web(
         "names = { \"V2.web\" = { labels = { v = \"2\" } }, \"all-dc2\" = { datacenter = \"dc2\" } }",
         "",
@@ -229,7 +231,7 @@ fn further_names_are_in_the_order_of_their_names() {
 }
 
 #[test]
-fn the_server_file_says_where_networks_are_and_what_else_routing_needs() {
+fn localities_get_the_region_of_their_zone() {
     let text = r#"
 reverse = ["10.0.0.0/8", "fd00:1:2::/48"]
 listen.trusted_forwarders = ["127.0.0.1", "10.0.0.0/24"]
@@ -269,7 +271,7 @@ locality = [
     "two groups of one split have the same instances"
 )]
 #[case("names = { v2 = { consul = \"other\" } }", "this service has no instances from consul.other")]
-fn what_does_nothing_is_warned_of(#[case] keys: &str, #[case] words: &str) {
+fn rules_without_effect_get_a_warning(#[case] keys: &str, #[case] words: &str) {
     let loaded =
         load_texts("[consul.vms]\n[consul.other]\n[kubernetes.eks]", &zone(keys, "")).expect("a warning");
     assert_eq!(loaded.warnings.diagnostics().len(), 1, "{}", loaded.warnings);
@@ -277,7 +279,7 @@ fn what_does_nothing_is_warned_of(#[case] keys: &str, #[case] words: &str) {
 }
 
 #[test]
-fn a_namespace_that_hides_a_further_name_is_warned_of() {
+fn a_namespace_that_hides_a_subset_name_gets_a_warning() {
     let inner = ("b.toml".into(), "namespace = \"v2.shop\"\n".to_owned());
     let outer = ("a.toml".into(), zone("names = { v2 = { locality = \"a\" } }", ""));
     let warnings =

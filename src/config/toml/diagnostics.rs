@@ -38,7 +38,7 @@ pub struct Diagnostic {
     pub(super) also: Option<Mark>,
 }
 
-/// What kind of error it is; errors that only follow from another one are left out.
+/// The kind of error; errors that only follow from another one are left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Cause {
     /// The text is not TOML, or could not be read.

@@ -66,14 +66,13 @@ pub(in crate::config) fn parse_duration(text: &str) -> Result<Duration, String> 
 
 /// Writes a duration as [`parse_duration`] reads it, in the longest unit that divides it.
 pub(in crate::config) fn format_duration(duration: Duration) -> String {
-    let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let milliseconds = duration.as_millis();
     if milliseconds == 0 {
         return "0s".to_owned();
     }
-    UNITS.iter().find(|(_, length)| milliseconds.is_multiple_of(*length)).map_or_else(
-        || format!("{milliseconds}ms"),
-        |(unit, length)| format!("{}{unit}", milliseconds / length),
-    )
+    let divides = |(_, length): &&(&str, u64)| milliseconds.is_multiple_of(u128::from(*length));
+    let (unit, length) = UNITS.iter().find(divides).unwrap_or(&("ms", 1));
+    format!("{}{unit}", milliseconds / u128::from(*length))
 }
 
 #[cfg(test)]
@@ -93,7 +92,7 @@ mod tests {
     #[case("1h30m", 5_400_000)]
     #[case("1m500ms", 60_500)]
     #[case("0s", 0)]
-    fn it_reads_numbers_with_units(#[case] text: &str, #[case] milliseconds: u64) {
+    fn numbers_with_units_are_read(#[case] text: &str, #[case] milliseconds: u64) {
         assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)));
     }
 
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_alone_is_told_to_take_a_unit() {
+    fn a_number_alone_needs_a_unit() {
         assert_eq!(parse_duration("5"), Err("add a unit, such as \"5s\"".into()));
     }
 

@@ -10,9 +10,9 @@
 //!                                                     Diagnostics: sorted, drawn
 //! ```
 //!
-//! The folder knows TOML, not muster's tables: it imports [`crate::model`] for the types of values and
-//! neither the readers nor the schema. Serde was rejected: it stops at the first error and has no
-//! place for it.
+//! The folder knows TOML, not muster's tables: it imports [`crate::model`] for the types of values
+//! and neither the readers nor the schema. Serde was rejected: it stops at the first error and has
+//! no place for it.
 
 mod diagnostics;
 mod duration;

@@ -41,7 +41,8 @@ pub(in crate::config) struct DiagnosticSink {
 
 impl DiagnosticSink {
     /// All diagnostics but those that only follow from a syntax error: keys missing from its file,
-    /// any other error on its line and, if the line is a table's header, errors in that table's keys.
+    /// any other error on its line and, if the line is a table's header, errors in that table's
+    /// keys.
     pub(in crate::config) fn into_diagnostics(self) -> Diagnostics {
         let all = self.diagnostics.into_inner();
         let broken = self.broken.into_inner();

@@ -1,7 +1,7 @@
 //! A reader of TOML tables that knows where every value stands and which keys were read.
 //!
-//! Readers are functions from [`Item`] to [`Read`]. A reader takes all of its table's keys before it
-//! gives up, so that one mistake does not hide the next.
+//! Readers are functions from [`Item`] to [`Read`]. A reader takes all of its table's keys before
+//! it gives up, so that one mistake does not hide the next.
 
 use toml::de::{DeTable, DeValue};
 
@@ -247,8 +247,8 @@ impl<'a> TableReader<'a> {
         self.take_shared(self.kind, key)
     }
 
-    /// As [`take`](Self::take), for a key that several kinds of tables share: the reference lists it
-    /// once, under `kind`.
+    /// As [`take`](Self::take), for a key that several kinds of tables share: the reference lists
+    /// it once, under `kind`.
     pub(in crate::config) fn take_shared(
         &mut self,
         kind: &'static str,

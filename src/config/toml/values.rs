@@ -99,7 +99,7 @@ pub(in crate::config) fn network(item: Item<'_>) -> Read<Network> {
     }
 }
 
-/// What relative paths and `~` are relative to.
+/// The folders that relative paths and `~` start from.
 #[derive(Clone, Debug, Default)]
 pub(in crate::config) struct PathBase {
     /// The folder of `muster.toml`.
@@ -216,7 +216,8 @@ pub(in crate::config) fn datacenter(item: Item<'_>) -> Read<String> {
     item.must_be(EXPECTED).help("use at most 63 letters, digits, \"-\" and \"_\"").reject()
 }
 
-/// Reads the mailbox of a SOA record: a mail address, or a name whose first label is the local part.
+/// Reads the mailbox of a SOA record: a mail address, or a name whose first label is the local
+/// part.
 pub(in crate::config) fn mailbox(item: Item<'_>) -> Read<Name> {
     const EXPECTED: &str = "a mail address, such as \"hostmaster@example.com\"";
     let text = item.text_as(EXPECTED)?;
