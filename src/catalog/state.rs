@@ -16,7 +16,7 @@ use super::{
     zone::{Zone, ZoneKind},
 };
 use crate::{
-    config::{Alias, Config, Namespace},
+    config::{AliasTarget, Config, Namespace},
     model::{Health, Import, Instance, Member, Name, Update},
     policy::{Localities, Memory, Policy},
 };
@@ -249,7 +249,7 @@ impl Catalog {
             let members = service.members().map(|(member, _)| member);
             let policy = Arc::new(Policy::of_service(service));
             let mut owner_names = vec![OwnerName::new(service.name.clone(), Arc::clone(&policy))];
-            if let Some(Alias::External(target)) = &service.alias {
+            if let Some(AliasTarget::External(target)) = &service.alias {
                 owner_names.iter_mut().for_each(|owner_name| owner_name.alias = Some(target.clone()));
             }
             owner_names.extend(service.names.iter().map(|subset| {
@@ -258,11 +258,11 @@ impl Catalog {
             let aliases = namespace
                 .services
                 .iter()
-                .filter(|other| other.alias.as_ref() == Some(&Alias::Service(service.name.clone())));
+                .filter(|other| other.alias.as_ref() == Some(&AliasTarget::Service(service.name.clone())));
             owner_names.extend(aliases.map(|alias| {
                 OwnerName::new(alias.name.clone(), Arc::new(policy.with_answers(alias.answers.clone())))
             }));
-            if !matches!(service.alias, Some(Alias::Service(_))) {
+            if !matches!(service.alias, Some(AliasTarget::Service(_))) {
                 self.add_service(&service.name, apex, owner_names, true, members);
             }
         }

@@ -5,8 +5,8 @@ use std::{fmt::Write as _, process::ExitCode};
 use super::{configuration::ConfigArgs, output::print};
 use crate::{
     config::{
-        AccessSettings, Alias, Config, KubernetesObjects, Location, MemberRule, Namespace, ServiceDefinition,
-        SourceQuery,
+        AccessSettings, AliasTarget, Config, KubernetesObjects, Location, MemberRule, Namespace,
+        ServiceDefinition, SourceQuery,
     },
     model::{Network, Target},
 };
@@ -108,8 +108,8 @@ fn describe_namespace(namespace: &Namespace, text: &mut String) {
 /// A line for each member, route, failover list and subset name.
 fn describe_service(service: &ServiceDefinition) -> Vec<String> {
     let mut lines = match &service.alias {
-        Some(Alias::Service(name)) => vec![format!("alias of {name}")],
-        Some(Alias::External(name)) => vec![format!("alias of {name} (CNAME)")],
+        Some(AliasTarget::Service(name)) => vec![format!("alias of {name}")],
+        Some(AliasTarget::External(name)) => vec![format!("alias of {name} (CNAME)")],
         None => service.from.iter().map(describe_member).collect(),
     };
     for route in &service.routes {

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     read::ZonePaths,
-    toml::{Cause, DiagnosticSink, Scope, SourceFile, Span, values::PathBase},
+    toml::{Cause, DiagnosticSink, Scope, Span, TextFile, values::PathBase},
 };
 
 /// The folder of zone files if `zones` is left out.
@@ -27,7 +27,7 @@ pub(super) fn zone_paths(zones: &ZonePaths<'_>, base: &PathBase) -> Vec<PathBuf>
 }
 
 /// Reads the zone files, those of a folder in the order of their names.
-pub(super) fn zone_files(zones: ZonePaths<'_>, base: &PathBase, scope: Scope<'_>) -> Vec<Arc<SourceFile>> {
+pub(super) fn zone_files(zones: ZonePaths<'_>, base: &PathBase, scope: Scope<'_>) -> Vec<Arc<TextFile>> {
     let mut paths: Vec<(PathBuf, Span)> = Vec::new();
     let (wanted, is_given) = match zones {
         ZonePaths::Default => (vec![(base.folder.join(DEFAULT_ZONES), Span::default())], false),
@@ -52,7 +52,7 @@ pub(super) fn zone_files(zones: ZonePaths<'_>, base: &PathBase, scope: Scope<'_>
             .cause(Cause::Missing)
             .report();
     }
-    let mut files: Vec<Arc<SourceFile>> = Vec::new();
+    let mut files: Vec<Arc<TextFile>> = Vec::new();
     for (path, span) in paths {
         if files.iter().all(|file| file.path != path) {
             files.push(read(&path, files.len() + 1, scope.sink, Some((scope, span))));
@@ -85,7 +85,7 @@ pub(super) fn read(
     order: usize,
     sink: &DiagnosticSink,
     named: Option<(Scope<'_>, Span)>,
-) -> Arc<SourceFile> {
+) -> Arc<TextFile> {
     let mut bytes = Vec::new();
     let result = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
     let refuse = |why: &str| unreadable(path.to_owned(), order, why, named, sink);
@@ -93,7 +93,7 @@ pub(super) fn read(
         Err(error) => refuse(&error.to_string()),
         Ok(length) if length as u64 > MAX_FILE => refuse("longer than 64 MiB"),
         Ok(_) => match String::from_utf8(bytes) {
-            Ok(text) => SourceFile::new(path.to_owned(), text, order),
+            Ok(text) => TextFile::new(path.to_owned(), text, order),
             Err(error) => not_utf8(path, order, &error, sink),
         },
     }
@@ -106,9 +106,9 @@ pub(super) fn unreadable(
     why: &str,
     named: Option<(Scope<'_>, Span)>,
     sink: &DiagnosticSink,
-) -> Arc<SourceFile> {
+) -> Arc<TextFile> {
     let message = format!("cannot read {:?}: {why}", path.display().to_string());
-    let file = SourceFile::new(path, String::new(), order);
+    let file = TextFile::new(path, String::new(), order);
     let (scope, span) = named.unwrap_or((Scope { file: &file, sink }, Span::default()));
     scope.error(span, message).report();
     sink.mark_broken(&file);
@@ -116,14 +116,14 @@ pub(super) fn unreadable(
 }
 
 /// Reports the first byte that is not UTF-8, and returns an empty file.
-fn not_utf8(path: &Path, order: usize, error: &FromUtf8Error, sink: &DiagnosticSink) -> Arc<SourceFile> {
+fn not_utf8(path: &Path, order: usize, error: &FromUtf8Error, sink: &DiagnosticSink) -> Arc<TextFile> {
     let at = error.utf8_error().valid_up_to();
     let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-    let shown = SourceFile::new(path.to_owned(), text, order);
+    let shown = TextFile::new(path.to_owned(), text, order);
     Scope { file: &shown, sink }
         .error(Span { start: at, end: at + 1 }, "not TOML: the file must be UTF-8")
         .label("not UTF-8 from here on")
         .cause(Cause::Syntax)
         .report();
-    SourceFile::new(path.to_owned(), String::new(), order)
+    TextFile::new(path.to_owned(), String::new(), order)
 }

@@ -13,9 +13,7 @@ use super::{
     files,
     read::{self, ZoneFile, ZonePaths},
     schema::{Config, Namespace},
-    toml::{
-        Cause, DiagnosticSink, Diagnostics, Item, Scope, SourceFile, Span, TableReader, values::PathBase,
-    },
+    toml::{Cause, DiagnosticSink, Diagnostics, Item, Scope, Span, TableReader, TextFile, values::PathBase},
 };
 use crate::model::Name;
 
@@ -126,7 +124,7 @@ pub(super) fn read_texts(
     let mut sources = files
         .iter()
         .enumerate()
-        .map(|(order, (path, text))| SourceFile::new(path.clone(), text.clone(), order));
+        .map(|(order, (path, text))| TextFile::new(path.clone(), text.clone(), order));
     let main = sources.next().unwrap_or_else(|| files::unreadable(PathBuf::new(), 0, "no file", None, sink));
     let base = PathBase { folder: folder_of(&main.path), home };
     assemble(sink, main, &base, |_, _| sources.collect())
@@ -158,9 +156,9 @@ fn conclude(sink: DiagnosticSink, (config, files): (Config, Vec<PathBuf>)) -> Re
 /// paths too.
 fn assemble(
     sink: &DiagnosticSink,
-    main: Arc<SourceFile>,
+    main: Arc<TextFile>,
     base: &PathBase,
-    zone_files: impl FnOnce(ZonePaths<'_>, Scope<'_>) -> Vec<Arc<SourceFile>>,
+    zone_files: impl FnOnce(ZonePaths<'_>, Scope<'_>) -> Vec<Arc<TextFile>>,
 ) -> (Config, Vec<PathBuf>) {
     let scope = Scope { file: &main, sink };
     let document = parse(scope);

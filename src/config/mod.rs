@@ -34,4 +34,4 @@ mod tests;
 pub use fingerprint::Fingerprint;
 pub use load::{Loaded, Location, demo, find, load, load_from};
 pub use schema::*;
-pub use toml::{Diagnostic, Diagnostics, Position, Severity};
+pub use toml::{Diagnostic, Diagnostics, FilePosition, Severity};

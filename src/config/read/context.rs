@@ -7,7 +7,7 @@ use super::sources::DeclaredSources;
 use crate::{
     config::{
         schema::AnswerSettings,
-        toml::{DiagnosticSink, Draft, Item, Scope, SourceFile, Span},
+        toml::{DiagnosticSink, Draft, Item, Scope, Span, TextFile},
     },
     model::Name,
 };
@@ -46,7 +46,7 @@ impl NamespaceContext<'_> {
 pub(in crate::config) struct Reference {
     /// The name as the file has it.
     pub(super) text: String,
-    pub(super) file: Arc<SourceFile>,
+    pub(super) file: Arc<TextFile>,
     pub(super) span: Span,
     pub(super) kind: ReferenceKind,
 }

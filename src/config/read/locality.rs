@@ -44,9 +44,9 @@ pub(super) fn localities(item: Item<'_>) -> Vec<LocalityRule> {
 }
 
 /// A zone, its region with the region's place, and its networks.
-type Locality<'a> = (Arc<str>, Option<(Arc<str>, Item<'a>)>, Option<Vec<Network>>);
+type LocalityParts<'a> = (Arc<str>, Option<(Arc<str>, Item<'a>)>, Option<Vec<Network>>);
 
-fn locality<'a>(item: Item<'a>, seen: &mut HashMap<Network, Item<'a>>) -> Read<Locality<'a>> {
+fn locality<'a>(item: Item<'a>, seen: &mut HashMap<Network, Item<'a>>) -> Read<LocalityParts<'a>> {
     let mut table = TableReader::new("[[locality]]", &item)?;
     let zone = table.require("zone", "zone = \"eu-west-1a\"").and_then(name);
     let cidr = table.take("cidr");

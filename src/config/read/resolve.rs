@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{
-        schema::{Alias, ImportRule},
+        schema::{AliasTarget, ImportRule},
         toml::{DiagnosticSink, Read, shorten},
     },
     model::{Name, nearest},
@@ -41,7 +41,7 @@ pub(in crate::config) fn resolve(zones: &mut [ZoneFile<'_>], sink: &DiagnosticSi
             .and_then(|zone| zone.namespace.services.iter_mut().find(|one| one.name == service));
         debug_assert!(service.is_some(), "only services that were read have a target");
         if let Some(service) = service {
-            service.alias = Some(Alias::Service(target));
+            service.alias = Some(AliasTarget::Service(target));
         }
     }
 }
@@ -50,7 +50,7 @@ pub(in crate::config) fn resolve(zones: &mut [ZoneFile<'_>], sink: &DiagnosticSi
 struct NamespaceIndex {
     apexes: HashSet<Name>,
     declared: HashSet<Name>,
-    aliases: HashMap<Name, Alias>,
+    aliases: HashMap<Name, AliasTarget>,
     imports: HashMap<Name, Vec<ImportRule>>,
 }
 
@@ -80,7 +80,7 @@ impl NamespaceIndex {
     }
 
     fn check_client(&self, name: &Name, zone: &ZoneFile<'_>, reference: &Reference, sink: &DiagnosticSink) {
-        if let Some(Alias::Service(target) | Alias::External(target)) = self.aliases.get(name) {
+        if let Some(AliasTarget::Service(target) | AliasTarget::External(target)) = self.aliases.get(name) {
             reference
                 .error(sink, format!("the service {:?} is an alias and has no instances", name.to_string()))
                 .help(format!("write the alias's target: {:?}", target.to_string()))
@@ -98,7 +98,8 @@ impl NamespaceIndex {
         reference: &Reference,
         sink: &DiagnosticSink,
     ) -> Read<Option<Name>> {
-        let Some(Alias::Service(target) | Alias::External(target)) = self.aliases.get(service) else {
+        let Some(AliasTarget::Service(target) | AliasTarget::External(target)) = self.aliases.get(service)
+        else {
             return Ok(None);
         };
         let own = &zone.namespace.apex;
@@ -122,7 +123,7 @@ impl NamespaceIndex {
             }
             Some(_) => {}
         }
-        if let Some(Alias::Service(next) | Alias::External(next)) = self.aliases.get(target) {
+        if let Some(AliasTarget::Service(next) | AliasTarget::External(next)) = self.aliases.get(target) {
             return reference
                 .error(sink, format!("the service {:?} is itself an alias", target.to_string()))
                 .help(format!("write that alias's target: {:?}", next.to_string()))

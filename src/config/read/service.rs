@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{
-        schema::{Alias, MemberRule, ServiceDefinition},
+        schema::{AliasTarget, MemberRule, ServiceDefinition},
         toml::{Item, Read, TableReader, shorten},
     },
     model::Name,
@@ -102,17 +102,17 @@ fn members(item: Item<'_>, context: &NamespaceContext<'_>) -> Read<Vec<MemberRul
 
 /// Reads the alias of the service `name`. Whether its target is one of our services is found out
 /// when all files are read.
-fn alias(item: Item<'_>, name: &Name, context: &NamespaceContext<'_>) -> Read<Alias> {
+fn alias(item: Item<'_>, name: &Name, context: &NamespaceContext<'_>) -> Read<AliasTarget> {
     const EXPECTED: &str =
         "the name of another service of this namespace, or a full name outside of all namespaces";
     let text = item.text_as(EXPECTED)?;
     let alias = if is_relative(text) {
-        context.apex.join(text).map(Alias::Service)
+        context.apex.join(text).map(AliasTarget::Service)
     } else {
-        text.parse().map(Alias::External)
+        text.parse().map(AliasTarget::External)
     };
     match alias {
-        Ok(Alias::External(root)) if root == Name::root() => item.must_be(EXPECTED).reject(),
+        Ok(AliasTarget::External(root)) if root == Name::root() => item.must_be(EXPECTED).reject(),
         Ok(alias) => {
             context.refer_by_value(item, ReferenceKind::Alias(name.clone()));
             Ok(alias)

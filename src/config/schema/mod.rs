@@ -44,5 +44,5 @@ pub use member::{
 pub use namespace::{ImportRule, Namespace, Truncate};
 pub use routing::{Amount, Failover, Group, Route};
 pub use server::{Config, Listen};
-pub use service::{Alias, ServiceDefinition, SubsetName};
+pub use service::{AliasTarget, ServiceDefinition, SubsetName};
 pub use sources::{ConsulSource, KubernetesSource};

@@ -16,7 +16,7 @@ pub struct ServiceDefinition {
     /// Settings of its answers.
     pub answers: AnswerSettings,
     /// The alias's target; `None` if the service has instances of its own.
-    pub alias: Option<Alias>,
+    pub alias: Option<AliasTarget>,
     /// Where the instances come from; empty for an alias only.
     pub from: Vec<MemberRule>,
     /// Which clients get which groups; the first match wins, and a client without one gets all
@@ -38,9 +38,9 @@ impl ServiceDefinition {
     }
 }
 
-/// `alias = "…"`: a service that is another name.
+/// `alias = "…"`: the service or external name that an alias stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Alias {
+pub enum AliasTarget {
     /// A service of the same namespace, whose instances are answered under this name.
     Service(Name),
     /// An external name, answered as a CNAME.

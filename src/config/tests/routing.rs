@@ -207,11 +207,11 @@ import = [{ consul = "vms", prefer = "zone", spill_below = 1 }]
 }
 
 #[rstest]
-#[case("web", Alias::Service(name("web.shop")))]
-#[case("Web.Shop.", Alias::Service(name("web.shop")))]
-#[case("mail.provider.example", Alias::External(name("mail.provider.example")))]
-#[case("web.", Alias::External(name("web")))]
-fn an_alias_is_of_a_service_or_external(#[case] text: &str, #[case] alias: Alias) {
+#[case("web", AliasTarget::Service(name("web.shop")))]
+#[case("Web.Shop.", AliasTarget::Service(name("web.shop")))]
+#[case("mail.provider.example", AliasTarget::External(name("mail.provider.example")))]
+#[case("web.", AliasTarget::External(name("web")))]
+fn an_alias_is_of_a_service_or_external(#[case] text: &str, #[case] alias: AliasTarget) {
     let text = zone("", &format!("[services.www]\nalias = \"{text}\"\nttl = 9"));
     let loaded = load_zone(&text).unwrap_or_else(|report| panic!("{report}"));
     let www = &loaded.config.namespaces[0].services[1];

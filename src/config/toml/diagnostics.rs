@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, path::Path};
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::source_file::{Mark, Position};
+use super::text_file::{FilePosition, Mark};
 
 /// Most diagnostics that are drawn; the rest are only counted.
 const MAX_PICTURES: usize = 50;
@@ -56,7 +56,7 @@ impl Diagnostic {
     }
 
     /// The position of the mark's first character.
-    pub fn position(&self) -> Position {
+    pub fn position(&self) -> FilePosition {
         self.at.position()
     }
 

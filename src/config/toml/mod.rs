@@ -1,7 +1,7 @@
 //! TOML with places: where every value stands, which keys were read, and what is wrong.
 //!
 //! ```text
-//!  SourceFile ──▶ Item, TableReader ──▶ values, duration, percent ──▶ Read<T>
+//!  TextFile ────▶ Item, TableReader ──▶ values, duration, percent ──▶ Read<T>
 //!  text, lines    key, value, spans     strings to names, times …       │
 //!                        │                                              │
 //!                        └────────▶ Scope ─▶ Draft ─▶ DiagnosticSink ◀──┘ Reported
@@ -18,8 +18,8 @@ mod diagnostics;
 mod duration;
 mod percent;
 mod sink;
-mod source_file;
 mod table;
+mod text_file;
 pub(super) mod values;
 mod words;
 
@@ -28,7 +28,7 @@ pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub(super) use duration::{duration, format_duration};
 pub(super) use percent::{parse_percent, percent};
 pub(super) use sink::{DiagnosticSink, Draft, Read, Scope};
-pub use source_file::Position;
-pub(super) use source_file::{SourceFile, Span};
 pub(super) use table::{Item, TableReader};
+pub use text_file::FilePosition;
+pub(super) use text_file::{Span, TextFile};
 pub(super) use words::{list, shorten};

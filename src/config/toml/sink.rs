@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     diagnostics::{Cause, Diagnostic, Diagnostics, Severity},
-    source_file::{Mark, SourceFile, Span},
+    text_file::{Mark, Span, TextFile},
 };
 
 /// Proof that an error was reported: the configuration is refused, and the caller has nothing to
@@ -67,12 +67,12 @@ impl DiagnosticSink {
     }
 
     /// Notes that `file` could not be read to its end; an error must have been reported for it.
-    pub(in crate::config) fn mark_broken(&self, file: &SourceFile) {
+    pub(in crate::config) fn mark_broken(&self, file: &TextFile) {
         self.broken.borrow_mut().insert(file.order);
     }
 
     /// `Err` if `file` could not be read to its end.
-    pub(in crate::config) fn check_unbroken(&self, file: &SourceFile) -> Read<()> {
+    pub(in crate::config) fn check_unbroken(&self, file: &TextFile) -> Read<()> {
         if self.broken.borrow().contains(&file.order) { Err(Reported(())) } else { Ok(()) }
     }
 }
@@ -80,12 +80,12 @@ impl DiagnosticSink {
 /// A file that is being read, and the sink for its diagnostics.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::config) struct Scope<'a> {
-    pub(in crate::config) file: &'a Arc<SourceFile>,
+    pub(in crate::config) file: &'a Arc<TextFile>,
     pub(in crate::config) sink: &'a DiagnosticSink,
 }
 
 /// A span with its file.
-pub(in crate::config) type FileSpan<'a> = (&'a Arc<SourceFile>, Span);
+pub(in crate::config) type FileSpan<'a> = (&'a Arc<TextFile>, Span);
 
 impl<'a> Scope<'a> {
     /// Drafts an error at `span`.

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     diagnostics::Cause,
     sink::{Draft, FileSpan, Read, Reported, Scope},
-    source_file::Span,
+    text_file::Span,
     words::{list, shorten},
 };
 use crate::model::nearest;

@@ -4,7 +4,7 @@ use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 
 /// One file as it was read.
 #[derive(Debug)]
-pub(in crate::config) struct SourceFile {
+pub(in crate::config) struct TextFile {
     /// The path that diagnostics show.
     pub(in crate::config) path: PathBuf,
     /// The content.
@@ -15,7 +15,7 @@ pub(in crate::config) struct SourceFile {
     lines: Vec<usize>,
 }
 
-impl SourceFile {
+impl TextFile {
     pub(in crate::config) fn new(path: PathBuf, text: String, order: usize) -> Arc<Self> {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Arc::new(Self { path, text, order, lines })
@@ -37,7 +37,7 @@ impl From<Range<usize>> for Span {
 
 /// A position in a file: line and column count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
+pub struct FilePosition {
     /// The file's path.
     pub file: PathBuf,
     /// The line.
@@ -46,7 +46,7 @@ pub struct Position {
     pub column: usize,
 }
 
-impl fmt::Display for Position {
+impl fmt::Display for FilePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file.display(), self.line, self.column)
     }
@@ -55,7 +55,7 @@ impl fmt::Display for Position {
 /// A marked range of a file, with the label under it.
 #[derive(Clone, Debug)]
 pub(super) struct Mark {
-    pub(super) file: Arc<SourceFile>,
+    pub(super) file: Arc<TextFile>,
     pub(super) span: Span,
     /// May be empty.
     pub(super) label: String,
@@ -79,11 +79,11 @@ impl Mark {
         (number, line, Span { start: first, end: last })
     }
 
-    pub(super) fn position(&self) -> Position {
+    pub(super) fn position(&self) -> FilePosition {
         let (number, line, span) = self.line();
         debug_assert!(line.is_char_boundary(span.start), "a mark starts between two characters");
         let column = line.get(..span.start).unwrap_or_default().chars().count() + 1;
-        Position { file: self.file.path.clone(), line: number, column }
+        FilePosition { file: self.file.path.clone(), line: number, column }
     }
 
     /// The number of the marked line, from 1.
