@@ -15,7 +15,7 @@ fn text(program: Program, server: &str, apexes: &[&str]) -> anyhow::Result<Strin
     program.text(&ServerFacts::new(&config(server, apexes), &[]))
 }
 
-/// The examples in `deploy/stand-in` are the command's output for `deploy/machine`.
+/// The examples in `deploy/clients` are the command's output for `deploy/machine`.
 #[rstest]
 #[case(Program::ResolvConf, "resolv.conf")]
 #[case(Program::SystemdResolved, "systemd-resolved.conf")]
@@ -30,7 +30,7 @@ fn the_examples_are_the_output(#[case] program: Program, #[case] file: &str) {
     let loaded =
         config::load(&deploy.join("machine/muster.toml")).unwrap_or_else(|report| panic!("{report}"));
     let printed = program.text(&ServerFacts::new(&loaded.config, &[])).unwrap();
-    let path = deploy.join("stand-in").join(file);
+    let path = deploy.join("clients").join(file);
     let command = format!("muster resolv-conf --config deploy/machine/muster.toml --for {program}");
     assert_eq!(
         fs::read_to_string(&path).unwrap_or_default(),
