@@ -1,8 +1,19 @@
-//! Wiring: the only module that knows all the others.
+//! Wiring: makes the parts of a server and connects them.
 //!
-//! [`Server::start`] makes the parts in the order of the data and connects them: sources, one channel, the catalog's worker,
-//! the cell, the responder, the transports, the admin port. Nothing else starts tasks or threads of its own accord. What a
-//! new configuration changes while all of it runs is in `reload.rs`.
+//! ```text
+//!  Sources ══ Update ══▶ catalog worker ──▶ SnapshotCell ──▶ Responder ──▶ UDP threads, TCP tasks
+//!     ▲                      ▲   ▲                              │  ▲
+//!     │ start, stop          │   │ queries                      ▼  │
+//!  Reloader ── reconfigure ──┘   └── admin port             Forwarder, engine
+//!     ▲                                  │
+//!     └────────── reload requests ───────┘          ══▶ one bounded channel
+//! ```
+//!
+//! [`Server::start`] starts every long-running task and thread; reload.rs changes the configuration
+//! while they run. Imports every module of the data's way; only [`crate::cli`] imports this one.
+//!
+//! Rejected: parts that start and find each other. Their order of start and stop would be spread over
+//! the crate.
 
 mod reload;
 mod serial;
@@ -42,24 +53,25 @@ use crate::{
     telemetry::{Metrics, StatusBoard},
 };
 
-/// How often it is looked whether a UDP worker has ended.
-const WORKER_CHECK: Duration = Duration::from_secs(1);
+/// How often the server checks whether a UDP worker has ended.
+const WORKER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Updates that may wait for the catalog; beyond that, sources wait.
-const CHANNEL: usize = 4096;
+const UPDATE_CHANNEL_SIZE: usize = 4096;
 
-/// Reloads that may wait for one another.
-const RELOADS: usize = 16;
+/// Reload requests that may wait.
+const RELOAD_CHANNEL_SIZE: usize = 16;
 
-/// How long sources may take to end.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long sources may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A running server. Stop it with [`stop`](Self::stop); dropping it stops its tasks, and its threads soon after.
+/// A running server. Stop it with [`stop`](Self::stop); dropping it stops its tasks, and its threads
+/// soon after.
 #[derive(Debug)]
 pub struct Server {
     commands: mpsc::Sender<Command>,
     reloads: mpsc::Sender<ReloadRequest>,
-    /// What must run as long as the server does, each with its name.
+    /// The tasks that must run as long as the server does; each returns its name.
     vital: JoinSet<&'static str>,
     workers: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
@@ -73,10 +85,11 @@ pub struct Server {
 impl Server {
     /// Binds every address and starts everything.
     ///
-    /// Sources are not waited for: names that depend on one that was never heard are answered with SERVFAIL.
+    /// Does not wait for sources: names that depend on one that has not synced are answered with
+    /// SERVFAIL.
     ///
     /// # Errors
-    /// When an address cannot be bound. A source that cannot be reached is no error.
+    /// When an address cannot be bound. An unreachable source is not an error.
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
         let serial = serial();
@@ -91,8 +104,8 @@ impl Server {
                 .with_trusted_forwarders(&config.listen.trusted_forwarders)
                 .with_forwarder(forwarder);
         let responder = Arc::new(responder);
-        let (commands, told) = mpsc::channel(RELOADS);
-        let (reloads, asked) = mpsc::channel(RELOADS);
+        let (commands, told) = mpsc::channel(RELOAD_CHANNEL_SIZE);
+        let (reloads, asked) = mpsc::channel(RELOAD_CHANNEL_SIZE);
         let mut server = Self {
             commands,
             reloads,
@@ -105,11 +118,11 @@ impl Server {
             cell: Arc::clone(&cell),
             board: Arc::default(),
         };
-        // Bind first: a failed bind ends the process, and then no source should have been asked anything.
+        // Bind first: if that fails the process ends, and no source should have been contacted.
         server.listen(&config.listen, &responder)?;
         let admin_listener = bind_admin(config.listen.admin).await?;
 
-        let (outbox, inbox) = mpsc::channel(CHANNEL);
+        let (outbox, inbox) = mpsc::channel(UPDATE_CHANNEL_SIZE);
         let (requests, requested) = mpsc::channel(1);
         let worker = catalog::run(catalog, inbox, requested, Arc::clone(&cell), Arc::clone(&metrics));
         server.vital.spawn(named("the catalog", worker));
@@ -138,7 +151,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The addresses that DNS is answered on, UDP and TCP, with the ports that port 0 became.
+    /// The addresses that DNS is served on, UDP and TCP; a port 0 is replaced by the chosen one.
     pub fn dns(&self) -> &[SocketAddr] {
         &self.dns
     }
@@ -148,23 +161,24 @@ impl Server {
         self.admin
     }
 
-    /// The cell that answers are read from.
+    /// The cell of the current snapshot.
     pub fn cell(&self) -> &Arc<SnapshotCell> {
         &self.cell
     }
 
-    /// How the sources are.
+    /// The status of the sources.
     pub fn board(&self) -> &Arc<StatusBoard> {
         &self.board
     }
 
-    /// Asks for the files to be read again, and does not wait for what comes of it: that is logged.
+    /// Requests a reload; its outcome is logged.
     pub fn request_reload(&self) {
-        // If so many wait already, they will read what is there now.
+        // If the channel is full, a waiting reload will read the current files.
         let _ = self.reloads.try_send(oneshot::channel().0);
     }
 
-    /// Goes over to another configuration while queries are answered; what takes a restart stays as it was.
+    /// Changes to another configuration while queries are answered; settings that require a restart keep
+    /// their values.
     ///
     /// # Errors
     /// When the server has failed.
@@ -174,26 +188,26 @@ impl Server {
         Ok(reloaded.await?)
     }
 
-    /// Waits until a part has ended that must not; returns what happened. While all is well it never returns.
+    /// Waits until an essential part has ended, and returns the failure; pending while all parts run.
     pub async fn failed(&mut self) -> anyhow::Error {
-        let mut look = tokio::time::interval(WORKER_CHECK);
+        let mut check = tokio::time::interval(WORKER_CHECK_INTERVAL);
         loop {
             tokio::select! {
                 Some(ended) = self.vital.join_next() => return match ended {
-                    Ok(name) => anyhow::anyhow!("{name} has ended"),
-                    Err(error) => anyhow::Error::new(error).context("a part of the server has failed"),
+                    Ok(name) => anyhow::anyhow!("{name} has ended unexpectedly"),
+                    Err(error) => anyhow::Error::new(error).context("a part of the server failed"),
                 },
-                _ = look.tick() => {
+                _ = check.tick() => {
                     if let Some(worker) = self.workers.iter().find(|worker| worker.is_finished()) {
                         let name = worker.thread().name().unwrap_or_default();
-                        return anyhow::anyhow!("the worker \"{name}\" has ended");
+                        return anyhow::anyhow!("the UDP worker \"{name}\" has ended unexpectedly");
                     }
                 }
             }
         }
     }
 
-    /// Stops: answers the datagrams that have been received, closes every socket, ends every task.
+    /// Stops the server: answers the datagrams already received, closes every socket, ends every task.
     pub async fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.stop_admin.take();
@@ -201,17 +215,17 @@ impl Server {
         let joined = tokio::task::spawn_blocking(move || {
             for worker in workers {
                 if worker.join().is_err() {
-                    error!("a UDP worker had panicked");
+                    error!("a UDP worker panicked");
                 }
             }
         });
         if joined.await.is_err() {
-            error!("could not wait for the UDP workers");
+            error!("cannot wait for the UDP workers");
         }
         let (done, stopped) = oneshot::channel();
         if self.commands.send(Command::Stop(done)).await.is_ok() {
-            // A file system that does not answer must not hold the exit.
-            let _ = tokio::time::timeout(STOP_PATIENCE, stopped).await;
+            // A file system that does not answer must not delay the exit.
+            let _ = tokio::time::timeout(STOP_TIMEOUT, stopped).await;
         }
         self.vital.shutdown().await;
     }
@@ -229,7 +243,7 @@ impl Server {
             }
             let serving = tcp::serve(listener, Arc::clone(responder), Arc::clone(&limits));
             self.vital.spawn(named("a TCP listener", serving));
-            info!(address = %local, "answering on UDP and TCP");
+            info!(address = %local, "listening on UDP and TCP");
             self.dns.push(local);
         }
         Ok(())
@@ -247,8 +261,8 @@ impl Drop for Server {
     }
 }
 
-/// Binds one address for UDP and TCP. For port 0 the system chooses a port for UDP, which another program may have for
-/// TCP: then it is asked for another one.
+/// Binds one address for UDP and TCP. For port 0 the system chooses a port for UDP that another program
+/// may have for TCP; then it chooses again.
 fn bind_both(address: SocketAddr, workers: usize) -> anyhow::Result<(Vec<UdpSocket>, TcpListener)> {
     const TRIES: usize = 16;
     let mut tries = if address.port() == 0 { TRIES } else { 1 };
@@ -276,20 +290,20 @@ async fn bind_admin(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpLis
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address} (admin){}", hint(address)))?;
-    info!(address = %listener.local_addr()?, "admin port");
+    info!(address = %listener.local_addr()?, "admin port listening");
     Ok(Some(listener))
 }
 
-/// What to do about an address that cannot be bound, for the usual reasons.
+/// A hint for the usual reasons why an address cannot be bound.
 fn hint(address: SocketAddr) -> String {
     let port = address.port();
     if (1..1024).contains(&port) {
-        return format!(": port {port} needs root or CAP_NET_BIND_SERVICE, and nobody else on it");
+        return format!(": port {port} requires root or CAP_NET_BIND_SERVICE, and no other server on it");
     }
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED | Ipv4Addr::LOCALHOST) => {
-            format!(": is another server on port {port}? Choose another in [listen]")
+            format!(": is another server on port {port}? Choose another port in [listen]")
         }
-        _ => ": is it an address of this machine, and is the port free?".to_owned(),
+        _ => ": does this machine have the address, and is the port free?".to_owned(),
     }
 }

@@ -1,10 +1,14 @@
-//! Going over to another configuration while queries are answered.
+//! Reloads: changing to another configuration while queries are answered.
 //!
-//! One task does it, one reload after the other, whoever asks: a signal, the admin port, the watcher of the files. A
-//! configuration is read and checked as a whole before anything is touched, so one that cannot be used changes nothing.
+//! ```text
+//!  SIGHUP ───────────┐
+//!  POST /v1/reload ──┼─▶ read and validate ─▶ stop changed ─▶ catalog: build the new ─▶ start changed
+//!  changed files ────┘       │                sources         state, swap it once       sources
+//!                            └─▶ rejected: nothing changes
+//! ```
 //!
-//! In this order: sources whose settings or members have changed stop; the catalog takes in what they had said, builds
-//! everything anew beside what is answered from, and swaps it, once; they start anew. What is the same goes on untouched.
+//! One task does all reloads, one after the other. Sources that are equal in both configurations keep
+//! running.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     serial::{next_serial, serial},
-    sources::{Plan, Sources},
+    sources::{JobChange, Sources},
 };
 use crate::{
     api::ReloadRequest,
@@ -27,41 +31,42 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How often the files are looked at. A change is applied when two looks agree, so that a file half written is not read.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the files are polled. A change is applied when two polls agree, so a half-written file is
+/// not read.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a reload waits for the catalog to take in what stands in the files.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a reload waits until the static instances of the new configuration are answered.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What the reloader is told from within the program; who only wants the files read again sends a [`ReloadRequest`].
+/// Commands from within the program. A request to read the files again is a [`ReloadRequest`].
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Go over to this configuration.
+    /// Change to this configuration.
     Apply(Box<Config>, oneshot::Sender<Reloaded>),
     /// Stop the sources and end.
     Stop(oneshot::Sender<()>),
 }
 
-/// Owns the sources and knows which configuration is in effect.
+/// Owns the sources and the running configuration.
 #[derive(Debug)]
 pub(super) struct Reloader {
-    /// What is in effect.
+    /// The running configuration.
     config: Arc<Config>,
     sources: Sources,
     catalog: mpsc::Sender<catalog::CatalogRequest>,
     responder: Arc<Responder>,
     metrics: Arc<Metrics>,
     serial: u32,
-    /// What the files looked like before they were last read.
+    /// The fingerprint of the files just before they were last read.
     read: Option<Fingerprint>,
-    /// What they looked like when they were last looked at.
+    /// Their fingerprint at the last poll.
     seen: Option<Fingerprint>,
-    /// Files that the last reload had something against.
+    /// The files for which the last reload was rejected.
     faulty: Vec<PathBuf>,
 }
 
 impl Reloader {
-    /// Makes the reloader of a catalog that has `config` and `serial` already; starts the sources.
+    /// Makes the reloader of a catalog that has `config` and `serial`; starts the sources.
     pub(super) fn new(
         config: Arc<Config>,
         serial: u32,
@@ -70,7 +75,7 @@ impl Reloader {
         responder: Arc<Responder>,
     ) -> Self {
         let metrics = Arc::clone(responder.metrics());
-        let _ = sources.start(Plan::new(None, &config), Default::default());
+        let _ = sources.start(JobChange::new(None, &config), Default::default());
         Self {
             config,
             sources,
@@ -84,14 +89,14 @@ impl Reloader {
         }
     }
 
-    /// Reloads whenever it is asked to; returns when it is told to stop.
+    /// Reloads on request and on changed files, until [`Command::Stop`].
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut requests: mpsc::Receiver<ReloadRequest>,
     ) {
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = tokio::time::interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
@@ -109,54 +114,55 @@ impl Reloader {
                     let reloaded = self.reload("request").await;
                     let _ = done.send(reloaded);
                 }
-                _ = look.tick(), if self.config.watch_files && self.config.path.is_some() => {
+                _ = poll.tick(), if self.config.watch_files && self.config.path.is_some() => {
                     if self.have_files_changed().await {
-                        self.reload("change of files").await;
+                        self.reload("changed files").await;
                     }
                 }
             }
         }
     }
 
-    /// Reads the files again and goes over to what they say, if that can be used.
+    /// Reads the files again, and changes to their configuration if it is valid.
     async fn reload(&mut self, trigger: &'static str) -> Reloaded {
         let Some(path) = self.config.path.clone() else {
-            let note = "the bundled demo has no file to read again: write a muster.toml and restart";
-            error!("not reloaded: {note}");
+            let note = "the bundled demo has no files to reload; write a muster.toml and restart";
+            error!("reload rejected: {note}");
             self.metrics.reloaded(ReloadResult::Rejected);
             return outcome(ReloadResult::Rejected, &Diagnostics::default(), vec![note.to_owned()]);
         };
-        let look = self.look();
+        let fingerprint = self.fingerprint();
         // Reading may block, on a network file system for long.
-        let read = tokio::task::spawn_blocking(move || (look(), config::load(&path)));
+        let read = tokio::task::spawn_blocking(move || (fingerprint(), config::load(&path)));
         let reloaded = match read.await {
-            Ok((stamp, Ok(loaded))) => {
-                self.read = Some(stamp);
+            Ok((fingerprint, Ok(loaded))) => {
+                self.read = Some(fingerprint);
                 self.faulty.clear();
                 self.apply(loaded.config, &loaded.warnings).await
             }
-            Ok((stamp, Err(report))) => {
-                self.faulty = report.diagnostics().iter().map(|one| one.file().to_owned()).collect();
+            Ok((fingerprint, Err(report))) => {
+                self.faulty =
+                    report.diagnostics().iter().map(|diagnostic| diagnostic.file().to_owned()).collect();
                 self.faulty.dedup();
-                self.read = Some(stamp.with(self.faulty.iter().map(PathBuf::as_path)));
-                refuse(&report)
+                self.read = Some(fingerprint.with(self.faulty.iter().map(PathBuf::as_path)));
+                reject(&report)
             }
             Err(failure) => {
-                let note = format!("the files could not be read: {failure}");
-                error!("not reloaded: {note}");
+                let note = format!("cannot read the files: {failure}");
+                error!("reload rejected: {note}");
                 outcome(ReloadResult::Rejected, &Diagnostics::default(), vec![note])
             }
         };
         match reloaded.result {
-            ReloadResult::Unchanged => debug!(trigger, "the configuration says what it said before"),
+            ReloadResult::Unchanged => debug!(trigger, "reload: nothing has changed"),
             ReloadResult::Applied => info!(trigger, "the new configuration is in effect"),
-            ReloadResult::Rejected => error!(trigger, "the configuration that is in effect stays so"),
+            ReloadResult::Rejected => error!(trigger, "reload rejected, keeping the running configuration"),
         }
         self.metrics.reloaded(reloaded.result);
         reloaded
     }
 
-    /// Goes over to a configuration that has been checked.
+    /// Changes to a valid configuration.
     async fn apply(&mut self, mut config: Config, warnings: &Diagnostics) -> Reloaded {
         let notes = keep_fixed(&self.config, &mut config);
         for diagnostic in warnings.diagnostics() {
@@ -168,66 +174,67 @@ impl Reloader {
         if config == *self.config {
             return outcome(ReloadResult::Unchanged, warnings, notes);
         }
-        // First, since it alone can fail.
+        // First, since nothing after it can fail.
         if let Err(failure) = self.responder.reload(&config) {
             let note = format!("[forward] cannot be used: {failure}");
-            error!("not reloaded: {note}");
+            error!("reload rejected: {note}");
             return outcome(ReloadResult::Rejected, warnings, vec![note]);
         }
         let config = Arc::new(config);
-        let plan = Plan::new(Some(&self.config), &config);
-        self.sources.stop(&plan).await;
+        let jobs = JobChange::new(Some(&self.config), &config);
+        self.sources.stop(&jobs).await;
         self.serial = next_serial(self.serial, serial());
         let change = Reconfiguration {
             from: Arc::clone(&self.config),
             to: Arc::clone(&config),
             serial: self.serial,
-            restarted: plan.restarted(),
-            probed: plan.probed(),
+            restarted: jobs.restarted(),
+            probed: jobs.probed(),
         };
         let (done, answer) = oneshot::channel();
-        // A catalog that does not answer has ended, and with it the program will.
+        // A catalog that does not answer has ended, and the program ends with it.
         let _ = self.catalog.send(catalog::CatalogRequest::Reconfigure { change, done }).await;
-        let said = self.sources.start(plan, answer.await.unwrap_or_default());
-        let _ = tokio::time::timeout(PATIENCE, self.answered(said)).await;
+        let synced = self.sources.start(jobs, answer.await.unwrap_or_default());
+        let _ = tokio::time::timeout(SYNC_TIMEOUT, self.wait_until_answered(synced)).await;
         self.config = config;
         outcome(ReloadResult::Applied, warnings, notes)
     }
 
-    /// Waits until what the configuration itself says of instances is answered: who has edited it looks next.
-    async fn answered(&self, said: Vec<oneshot::Receiver<()>>) {
-        for one in said {
-            let _ = one.await;
+    /// Waits until static instances are answered, so that an operator who tests an edit right after the
+    /// reload sees it.
+    async fn wait_until_answered(&self, synced: Vec<oneshot::Receiver<()>>) {
+        for job in synced {
+            let _ = job.await;
         }
         let (reading, read) = CatalogQuery::new(|_| ());
         let _ = self.catalog.send(catalog::CatalogRequest::Query(reading)).await;
         let _ = read.await;
     }
 
-    /// Tells whether the files look otherwise than when they were last read, and the same as when last looked at.
+    /// Whether the files differ from those last read, and are the same as at the last poll.
     async fn have_files_changed(&mut self) -> bool {
-        let Ok(now) = tokio::task::spawn_blocking(self.look()).await else { return false };
-        let is_calm = self.seen.as_ref() == Some(&now);
-        let is_news = self.read.as_ref() != Some(&now);
+        let Ok(now) = tokio::task::spawn_blocking(self.fingerprint()).await else { return false };
+        let is_stable = self.seen.as_ref() == Some(&now);
+        let is_new = self.read.as_ref() != Some(&now);
         self.seen = Some(now);
-        is_calm && is_news
+        is_stable && is_new
     }
 
-    /// Looks at the files of the configuration in effect, and at those that keep another from being so.
-    fn look(&self) -> impl FnOnce() -> Fingerprint + Send + 'static {
+    /// Takes the fingerprint of the running configuration's files, and of those that were rejected.
+    fn fingerprint(&self) -> impl FnOnce() -> Fingerprint + Send + 'static {
         let (config, faulty) = (Arc::clone(&self.config), self.faulty.clone());
         move || Fingerprint::take(&config, faulty.iter().map(PathBuf::as_path))
     }
 }
 
-/// Takes back what cannot change while the program runs; gives a note for each.
+/// Reverts settings that cannot change while the program runs; returns a note for each.
 fn keep_fixed(old: &Config, new: &mut Config) -> Vec<String> {
     let mut changed = Vec::new();
-    // Sockets are bound once, before privileges may be gone.
+    // Sockets are bound once: privileges may have been dropped since.
     keep("[listen]", &old.listen, &mut new.listen, &mut changed);
-    // The transports hold these for as long as they run.
+    // The transports keep these as long as they run.
     keep("[access]", &old.access, &mut new.access, &mut changed);
-    let note = |table| format!("{table} has changed: that takes a restart; everything else is applied");
+    let note = |table| format!("{table} has changed, which requires a restart; everything else is applied");
     changed.into_iter().map(note).collect()
 }
 
@@ -238,8 +245,8 @@ fn keep<T: Clone + PartialEq>(table: &'static str, old: &T, new: &mut T, changed
     }
 }
 
-/// Logs every diagnostic of a configuration that cannot be used, each once.
-fn refuse(report: &Diagnostics) -> Reloaded {
+/// Logs every diagnostic of an invalid configuration.
+fn reject(report: &Diagnostics) -> Reloaded {
     for diagnostic in report.diagnostics() {
         match diagnostic.severity() {
             Severity::Error => error!("{diagnostic}"),
@@ -256,14 +263,14 @@ fn outcome(result: ReloadResult, report: &Diagnostics, notes: Vec<String>) -> Re
     }
     text.push_str(match result {
         ReloadResult::Applied => "applied: the new configuration is in effect\n",
-        ReloadResult::Unchanged => "unchanged: the configuration in effect is what the files say\n",
-        ReloadResult::Rejected => "refused: nothing has changed, the old configuration stays in effect\n",
+        ReloadResult::Unchanged => "unchanged: the files are equal to the running configuration\n",
+        ReloadResult::Rejected => "rejected: keeping the running configuration\n",
     });
-    let diagnostics = report.diagnostics().iter().map(plain).collect();
+    let diagnostics = report.diagnostics().iter().map(to_reload_diagnostic).collect();
     Reloaded { result, text, diagnostics, notes }
 }
 
-fn plain(diagnostic: &Diagnostic) -> ReloadDiagnostic {
+fn to_reload_diagnostic(diagnostic: &Diagnostic) -> ReloadDiagnostic {
     let place = diagnostic.position();
     ReloadDiagnostic {
         severity: diagnostic.severity().to_string(),
@@ -281,7 +288,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn files_are_read_again_when_two_looks_agree_that_they_have_changed() {
+    async fn files_are_reloaded_when_two_polls_agree_on_a_change() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("muster.toml");
         std::fs::write(&path, "").unwrap();
@@ -290,8 +297,8 @@ mod tests {
         let metrics = Arc::new(Metrics::new().unwrap());
         let responder = Arc::new(Responder::new(Arc::default(), metrics, None));
         let mut reloader = Reloader::new(config, 1, sources, mpsc::channel(1).0, responder);
-        assert!(!reloader.have_files_changed().await, "the first look has nothing to agree with");
-        assert!(reloader.have_files_changed().await, "what they said at the start may be old by now");
+        assert!(!reloader.have_files_changed().await, "the first poll has nothing to agree with");
+        assert!(reloader.have_files_changed().await, "the files may have changed since the start");
         reloader.read = reloader.seen.clone();
         assert!(!reloader.have_files_changed().await);
         for text in ["# half", "# half written"] {

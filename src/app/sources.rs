@@ -1,4 +1,6 @@
-//! The sources that run, and which of them a new configuration touches.
+//! The running sources, and which of them a new configuration restarts.
+//!
+//! A [`Job`] is what starts, stops and is compared as a whole. Two equal jobs are one: it keeps running.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -19,13 +21,13 @@ use crate::{
     telemetry::{SourceStatus, StatusBoard},
 };
 
-/// What runs by itself: a source, or one static member that is probed, so that an edit of another does not forget what its
-/// probes have found.
-type Key = (SourceId, Option<Member>);
+/// Identifies a job: a source, or one probed static member. Probed members are jobs of their own, so
+/// that an edit of one does not reset the probes of another.
+type JobKey = (SourceId, Option<Member>);
 
-/// What one of them is asked to do. Of two that are equal one need not be stopped for the other.
+/// Settings and members of one job.
 #[derive(Debug, PartialEq, Eq)]
-enum Order {
+enum Job {
     Consul {
         settings: ConsulSource,
         members: Vec<FollowedMember>,
@@ -42,110 +44,114 @@ enum Order {
     },
 }
 
-/// What a change of the configuration stops and starts.
+/// The jobs that a new configuration stops and starts.
 #[derive(Debug)]
-pub(super) struct Plan {
-    stop: Vec<Key>,
-    start: BTreeMap<Key, Order>,
-    /// Every source of the new configuration, and whether it has something to follow.
+pub(super) struct JobChange {
+    stop: Vec<JobKey>,
+    start: BTreeMap<JobKey, Job>,
+    /// Every source of the new configuration, and whether it has something to watch.
     sources: BTreeMap<SourceId, bool>,
 }
 
-/// The sources that run; they stop when this is dropped.
+/// The running sources; they stop when this is dropped.
 #[derive(Debug)]
 pub(super) struct Sources {
     updates: mpsc::Sender<Update>,
     board: Arc<StatusBoard>,
-    running: BTreeMap<Key, Running>,
+    running: BTreeMap<JobKey, RunningJob>,
     statuses: BTreeMap<SourceId, Arc<SourceStatus>>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningJob {
     outbox: Outbox,
     task: AbortOnDropHandle<()>,
 }
 
-impl Drop for Running {
+impl Drop for RunningJob {
     fn drop(&mut self) {
         self.outbox.shut();
     }
 }
 
 impl Sources {
-    /// Makes it without any source.
+    /// Without any source.
     pub(super) fn new(updates: mpsc::Sender<Update>, board: Arc<StatusBoard>) -> Self {
         Self { updates, board, running: BTreeMap::new(), statuses: BTreeMap::new() }
     }
 
-    /// Stops what the plan stops. Not one update of it is sent after this has returned.
-    pub(super) async fn stop(&mut self, plan: &Plan) {
-        for (source, _) in plan.start.iter().filter(|(_, order)| order.watches() > 0).map(|(key, _)| key) {
+    /// Stops the jobs that the change stops. None of their updates is sent after this returns.
+    pub(super) async fn stop(&mut self, change: &JobChange) {
+        for (source, _) in change.start.iter().filter(|(_, job)| job.watches() > 0).map(|(key, _)| key) {
             if let Some(status) = self.statuses.get(source) {
                 status.hold();
             }
         }
-        let stopped: Vec<Running> = plan.stop.iter().filter_map(|key| self.running.remove(key)).collect();
+        let stopped: Vec<RunningJob> =
+            change.stop.iter().filter_map(|key| self.running.remove(key)).collect();
         end(stopped).await;
     }
 
-    /// Starts what the plan starts, with what is known of it already, and puts the sources on the board. Returns what tells when
-    /// that is said which the configuration itself knows: static instances, each kind of them once.
-    pub(super) fn start(&mut self, plan: Plan, retained: Retained) -> Vec<oneshot::Receiver<()>> {
-        self.statuses.retain(|source, _| plan.sources.contains_key(source));
-        for (source, has_watches) in plan.sources {
+    /// Starts the jobs that the change starts, with the data retained for them, and updates the board.
+    /// Returns one receiver for each job of static instances: it completes when their instances have
+    /// been sent to the catalog.
+    pub(super) fn start(&mut self, change: JobChange, retained: Retained) -> Vec<oneshot::Receiver<()>> {
+        self.statuses.retain(|source, _| change.sources.contains_key(source));
+        for (source, has_watches) in change.sources {
             let new = || Arc::new(SourceStatus::new(source.clone()));
             self.statuses.entry(source.clone()).or_insert_with(new).expect_watches(has_watches);
         }
         let retained = Arc::new(Mutex::new(retained));
-        let mut said = Vec::new();
-        for (key, order) in plan.start {
+        let mut synced = Vec::new();
+        for (key, job) in change.start {
             let Some(status) = self.statuses.get(&key.0) else { continue };
             let outbox = Outbox::new(self.updates.clone());
             let context = SourceContext {
                 outbox: outbox.clone(),
                 status: Arc::clone(status),
-                max_stale: order.max_stale(),
+                max_stale: job.max_stale(),
                 retained: Arc::clone(&retained),
             };
-            self.running
-                .insert(key, Running { outbox, task: AbortOnDropHandle::new(order.run(context, &mut said)) });
+            self.running.insert(
+                key,
+                RunningJob { outbox, task: AbortOnDropHandle::new(job.run(context, &mut synced)) },
+            );
         }
         self.board.replace(self.statuses.values().cloned().collect());
-        said
+        synced
     }
 
-    /// Stops all of them.
+    /// Stops all jobs.
     pub(super) async fn shutdown(&mut self) {
         end(std::mem::take(&mut self.running).into_values()).await;
     }
 }
 
-/// Shuts all gates, then waits for the tasks.
-async fn end(stopped: impl IntoIterator<Item = Running>) {
+/// Closes all outboxes, then waits for the tasks.
+async fn end(stopped: impl IntoIterator<Item = RunningJob>) {
     let stopped: Vec<_> = stopped.into_iter().collect();
     for running in &stopped {
         running.outbox.shut();
         running.task.abort();
     }
     for mut running in stopped {
-        // That it was aborted is known; a panic has been reported by the panic hook.
+        // The task was aborted; the panic hook has reported a panic, if there was one.
         let _ = (&mut running.task).await;
     }
 }
 
-impl Plan {
-    /// What is to be done to get from one configuration, if there is one, to another.
+impl JobChange {
+    /// The change from one configuration, if there is one, to another.
     pub(super) fn new(from: Option<&Config>, to: &Config) -> Self {
-        let before = from.map(orders).unwrap_or_default();
-        let mut start = orders(to);
+        let before = from.map(jobs).unwrap_or_default();
+        let mut start = jobs(to);
         let mut sources = BTreeMap::new();
-        for ((source, _), order) in &start {
-            *sources.entry(source.clone()).or_default() |= order.watches() > 0;
+        for ((source, _), job) in &start {
+            *sources.entry(source.clone()).or_default() |= job.watches() > 0;
         }
         let mut stop = Vec::new();
-        for (key, order) in before {
-            if start.get(&key) == Some(&order) {
+        for (key, job) in before {
+            if start.get(&key) == Some(&job) {
                 start.remove(&key);
             } else {
                 stop.push(key);
@@ -154,20 +160,20 @@ impl Plan {
         Self { stop, start, sources }
     }
 
-    /// The sources, apart from the static one, that start anew or for the first time.
+    /// The sources that start or restart, without the static one.
     pub(super) fn restarted(&self) -> HashSet<SourceId> {
         let sources = self.start.keys().map(|(source, _)| source);
         sources.filter(|source| source.kind != SourceKind::Static).cloned().collect()
     }
 
-    /// The members that are probed anew or for the first time.
+    /// The static members whose probes start or restart.
     pub(super) fn probed(&self) -> HashSet<Member> {
         self.start.keys().filter_map(|(_, member)| member.clone()).collect()
     }
 }
 
-impl Order {
-    /// How many watches it begins with.
+impl Job {
+    /// How many watches the job starts with.
     fn watches(&self) -> usize {
         match self {
             Self::Consul { members, imports, .. } => members.len() + imports.len(),
@@ -186,7 +192,7 @@ impl Order {
         }
     }
 
-    fn run(self, context: SourceContext, all_said: &mut Vec<oneshot::Receiver<()>>) -> JoinHandle<()> {
+    fn run(self, context: SourceContext, all_synced: &mut Vec<oneshot::Receiver<()>>) -> JoinHandle<()> {
         match self {
             Self::Consul { settings, members, imports, .. } => {
                 tokio::spawn(consul::run(settings, members, imports, context))
@@ -195,48 +201,48 @@ impl Order {
                 tokio::spawn(kubernetes::run(settings, members, context))
             }
             Self::Static { members } => {
-                let (said, when_said) = oneshot::channel();
-                all_said.push(when_said);
-                tokio::spawn(static_instances::run(members, context, said))
+                let (synced, when_synced) = oneshot::channel();
+                all_synced.push(when_synced);
+                tokio::spawn(static_instances::run(members, context, synced))
             }
         }
     }
 }
 
-/// Everything that a configuration asks for.
-fn orders(config: &Config) -> BTreeMap<Key, Order> {
+/// All jobs of a configuration.
+fn jobs(config: &Config) -> BTreeMap<JobKey, Job> {
     let max_stale = config.max_stale;
-    let mut orders = BTreeMap::new();
+    let mut jobs = BTreeMap::new();
     let mut members = members(config);
     let mut imports = imports(config);
     for settings in &config.consul {
         let id = settings.id.clone();
         let (members, imports) =
             (members.remove(&id).unwrap_or_default(), imports.remove(&id).unwrap_or_default());
-        let order = Order::Consul { settings: settings.clone(), members, imports, max_stale };
-        orders.insert((id, None), order);
+        let job = Job::Consul { settings: settings.clone(), members, imports, max_stale };
+        jobs.insert((id, None), job);
     }
     for settings in &config.kubernetes {
         let id = settings.id.clone();
         let members = members.remove(&id).unwrap_or_default();
-        orders.insert((id, None), Order::Kubernetes { settings: settings.clone(), members, max_stale });
+        jobs.insert((id, None), Job::Kubernetes { settings: settings.clone(), members, max_stale });
     }
     let static_members = members.into_iter().filter(|(source, _)| source.kind == SourceKind::Static);
     for (source, members) in static_members {
         let is_probed = |followed: &FollowedMember| matches!(&followed.rule.query, SourceQuery::Static(query) if query.check.is_some());
         let (probed, unprobed): (Vec<_>, Vec<_>) = members.into_iter().partition(is_probed);
         if !unprobed.is_empty() {
-            orders.insert((source.clone(), None), Order::Static { members: unprobed });
+            jobs.insert((source.clone(), None), Job::Static { members: unprobed });
         }
         for followed in probed {
             let key = (source.clone(), Some(followed.member.clone()));
-            orders.insert(key, Order::Static { members: vec![followed] });
+            jobs.insert(key, Job::Static { members: vec![followed] });
         }
     }
-    orders
+    jobs
 }
 
-/// The members of all services, by their source.
+/// The members of all services, by source.
 fn members(config: &Config) -> BTreeMap<SourceId, Vec<FollowedMember>> {
     let services = config.namespaces.iter().flat_map(|namespace| &namespace.services);
     let mut members: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -247,7 +253,8 @@ fn members(config: &Config) -> BTreeMap<SourceId, Vec<FollowedMember>> {
     members
 }
 
-/// The imports of all namespaces, by their source, which does not care what answers look like.
+/// The imports of all namespaces, by source. Without answer settings: they do not concern the source,
+/// so a change of them must not restart it.
 fn imports(config: &Config) -> BTreeMap<SourceId, Vec<(Import, ImportRule)>> {
     let mut imports: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (import, rule) in config.namespaces.iter().flat_map(|namespace| namespace.imports()) {

@@ -74,7 +74,7 @@ impl MusterProcess {
                 let json: serde_json::Value = serde_json::from_str(line).ok()?;
                 json.pointer("/fields/address").or(json.get("address"))?.as_str()?.parse().ok()
             };
-            let (Some(dns), Some(admin)) = (address("answering on UDP and TCP"), address("admin port"))
+            let (Some(dns), Some(admin)) = (address("listening on UDP and TCP"), address("admin port"))
             else {
                 return false;
             };
