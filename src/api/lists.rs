@@ -1,6 +1,6 @@
 //! `GET /v1/services`, `/v1/instances` and `/v1/sources`: lists, a page at a time (docs/API.md).
 
-use axum::{extract::State, http::StatusCode};
+use axum::extract::State;
 use serde::Deserialize;
 
 use super::{
@@ -57,7 +57,7 @@ pub(super) async fn instances(
         let meant = state.cell.load().suggest(&service);
         let message =
             format!("there is no service {service}{meant} (`muster services` or /v1/services lists them)");
-        Refusal(StatusCode::NOT_FOUND, message)
+        Refusal::not_found(message)
     })
 }
 

@@ -1,10 +1,10 @@
 //! Query parameters: read into a type, refused with the page's usage.
 
-use std::{fmt::Display, str::FromStr};
+use std::{error::Error as _, fmt::Display, str::FromStr};
 
 use axum::{
     extract::{FromRequestParts, Query},
-    http::{StatusCode, request::Parts},
+    http::request::Parts,
 };
 use hickory_proto::rr::RecordType;
 use serde::{
@@ -29,14 +29,13 @@ impl<P: PageParameters, S: Send + Sync> FromRequestParts<S> for Parameters<P> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let refused =
-            |error: &dyn Display| Refusal(StatusCode::BAD_REQUEST, format!("{error}; usage: {}", P::USAGE));
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(parameters)) => Ok(Self(parameters)),
-            Err(rejection) => Err(match std::error::Error::source(&rejection) {
-                Some(cause) => refused(&cause),
-                None => refused(&rejection),
-            }),
+            Err(rejection) => {
+                // The rejection itself only says that the query string is wrong.
+                let cause = rejection.source().map(ToString::to_string);
+                Err(Refusal::bad_request(cause.unwrap_or_else(|| rejection.to_string()), P::USAGE))
+            }
         }
     }
 }
@@ -47,7 +46,7 @@ impl<P: PageParameters, S: Send + Sync> FromRequestParts<S> for Parameters<P> {
 pub(super) struct Limit(usize);
 
 impl Limit {
-    /// The most entries that one page may have; a page of this size takes the catalog some milliseconds.
+    /// Bounds how long the catalog works for one page.
     const MAX: usize = 10_000;
 
     pub(super) const fn get(self) -> usize {

@@ -18,14 +18,28 @@ pub(super) type Page<T> = Result<Json<T>, Refusal>;
 #[derive(Debug)]
 pub(super) struct Json<T>(pub(super) T);
 
-/// A status, and what to do about it.
+/// An error response: a status, and what to do about it.
 #[derive(Debug)]
-pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
+pub(super) struct Refusal {
+    status: StatusCode,
+    body: ApiError,
+}
 
 impl Refusal {
-    /// The server is stopping, so that a part of it no longer answers.
+    /// A parameter is wrong; `usage` is a valid request.
+    pub(super) fn bad_request(error: String, usage: &str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, body: ApiError { error, usage: Some(usage.to_owned()) } }
+    }
+
+    /// There is nothing of the requested name.
+    pub(super) fn not_found(error: String) -> Self {
+        Self { status: StatusCode::NOT_FOUND, body: ApiError { error, usage: None } }
+    }
+
+    /// The server is stopping, so a part of it no longer answers.
     pub(super) fn stopping() -> Self {
-        Self(StatusCode::SERVICE_UNAVAILABLE, "muster is stopping".to_owned())
+        let error = "muster is stopping".to_owned();
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, body: ApiError { error, usage: None } }
     }
 }
 
@@ -40,8 +54,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let Self(status, error) = self;
-        (status, Json(ApiError { error })).into_response()
+        (self.status, Json(self.body)).into_response()
     }
 }
 

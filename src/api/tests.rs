@@ -250,7 +250,7 @@ async fn the_index_lists_every_page() {
 async fn wrong_parameters_are_refused_as_json() {
     let admin = Admin::start().await;
     for (page, says) in [
-        ("/v1/explain", "missing field `name`; usage: /v1/explain?name=web.shop"),
+        ("/v1/explain", "missing field `name`\",\"usage\":\"/v1/explain?name=web.shop"),
         ("/v1/explain?name=a..b", "name: \\\"a..b\\\": a label is empty"),
         ("/v1/explain?name=web.shop&type=WRONG", "type: \\\"WRONG\\\" is not a record type"),
         ("/v1/explain?name=web.shop&client=me", "client: \\\"me\\\": invalid IP address syntax"),
@@ -259,7 +259,7 @@ async fn wrong_parameters_are_refused_as_json() {
         ("/v1/services?limit=-1", "limit: invalid digit found in string"),
         ("/v1/services?before=web.shop", "unknown field `before`, expected `after` or `limit`"),
         ("/v1/instances", "missing field `service`"),
-        ("/v1/sources?limit=1", "unknown field `limit`, there are no fields; usage: /v1/sources"),
+        ("/v1/sources?limit=1", "unknown field `limit`, there are no fields\",\"usage\":\"/v1/sources\""),
     ] {
         let answer = admin.get(page, "").await;
         assert_eq!(answer.status, 400, "{page}");

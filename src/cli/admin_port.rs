@@ -55,7 +55,7 @@ impl AdminPort {
         if status.is_success() {
             return Ok(text);
         }
-        let message = serde_json::from_str(&text).map(|ApiError { error }| error);
+        let message = serde_json::from_str(&text).map(|ApiError { error, .. }| error);
         match (status, message) {
             (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND, Ok(message)) => {
                 let _ = writeln!(io::stderr(), "muster: {message}");

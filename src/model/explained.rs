@@ -346,9 +346,12 @@ pub struct ListedError {
     pub seconds_ago: u64,
 }
 
-/// What the admin port says when it cannot do what it was asked.
+/// The body of a response without the requested page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
-    /// What is wrong, and what to do.
+    /// The problem, and what to do.
     pub error: String,
+    /// A valid request for the page, if a parameter was wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
 }

@@ -120,10 +120,10 @@ fn exit_codes_tell_wrong_input_from_an_unreachable_server() {
     let said = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
     for (arguments, says) in [
         (&["instances", "wep.shop"][..], "there is no service wep.shop; did you mean web.shop?"),
-        (&["explain", "a..b"], "is no name"),
-        (&["explain", "web.shop", "--type", "WRONG"], "is no type of records"),
+        (&["explain", "a..b"], "name: \"a..b\": a label is empty"),
+        (&["explain", "web.shop", "--type", "WRONG"], "is not a record type"),
         (&["explain", "web.shop", "--client", "me"], "invalid IP address"),
-        (&["explain", "web.shop", "--limit", "0"], "is no number from 1 to"),
+        (&["explain", "web.shop", "--limit", "0"], "limit: must be a number from 1 to"),
     ] {
         let output = running.muster(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
