@@ -1,6 +1,7 @@
 //! The files of a configuration, and their texts.
 
 use std::{
+    fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
     string::FromUtf8Error,
@@ -86,17 +87,25 @@ pub(super) fn read(
     sink: &DiagnosticSink,
     named: Option<(Scope<'_>, Span)>,
 ) -> Arc<TextFile> {
-    let mut bytes = Vec::new();
-    let result = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    let refuse = |why: &str| unreadable(path.to_owned(), order, why, named, sink);
-    match result {
-        Err(error) => refuse(&error.to_string()),
-        Ok(length) if length as u64 > MAX_FILE => refuse("longer than 64 MiB"),
-        Ok(_) => match String::from_utf8(bytes) {
-            Ok(text) => TextFile::new(path.to_owned(), text, order),
-            Err(error) => not_utf8(path, order, &error, sink),
-        },
+    match read_limited(path, MAX_FILE).map(String::from_utf8) {
+        Err(error) => unreadable(path.to_owned(), order, &error.to_string(), named, sink),
+        Ok(Ok(text)) => TextFile::new(path.to_owned(), text, order),
+        Ok(Err(error)) => not_utf8(path, order, &error, sink),
     }
+}
+
+/// Reads a file that the configuration names, of at most `limit` bytes.
+///
+/// # Errors
+/// Those of the system, and [`io::ErrorKind::FileTooLarge`] for a longer file.
+pub fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let length = File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if length as u64 > limit {
+        let (size, unit) = if limit < 1 << 20 { (limit >> 10, "KiB") } else { (limit >> 20, "MiB") };
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {size} {unit}")));
+    }
+    Ok(bytes)
 }
 
 /// Reports that a file cannot be read, and returns an empty one.

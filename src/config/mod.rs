@@ -31,6 +31,7 @@ mod toml;
 #[cfg(test)]
 mod tests;
 
+pub use files::read_limited;
 pub use fingerprint::Fingerprint;
 pub use load::{Loaded, Location, demo, find, load, load_from};
 pub use schema::*;

@@ -20,7 +20,7 @@ use super::{
     stored_answer::AnswerSummary,
     upstream::SetupError,
     upstream_query::UpstreamQuery,
-    waiting_client::{Reply, WaitingClient},
+    waiting_client::{AnswerCallback, WaitingClient},
 };
 use crate::{
     config::Config,
@@ -152,7 +152,7 @@ impl Forwarder {
     /// `options` are the request's EDNS options that are passed on, in wire format.
     ///
     /// Never waits. If the queue is full, the client gets a stale answer or SERVFAIL at once.
-    pub fn forward(&self, query: &ClientQuery<'_>, options: &[u8], reply: Reply) {
+    pub fn forward(&self, query: &ClientQuery<'_>, options: &[u8], reply: AnswerCallback) {
         let client = WaitingClient::new(query, reply);
         if let Some(number) = self.shared.probes.recognize(query.name) {
             self.note_loop(number);

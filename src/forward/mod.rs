@@ -6,9 +6,9 @@
 //!  ClientQuery ──▶ Forwarder::answer      │ Engine: is an equal query in flight?  │
 //!                    │ hit     │ miss     │  yes: wait for its answer             │
 //!                    ▼         ▼          │  no: resolve ──▶ UpstreamClient ──────┼──▶ network
-//!                 client    Forwarder ───┼─ queue ─▶           │                    │
+//!                 client    Forwarder ────┼─ queue ─▶        │                    │
 //!                           ::forward     │                  ▼ StoredAnswer       │
-//!  client ◀────── Reply ──────────────────┼──────── WaitingClient, AnswerCache    │
+//!  client ◀────── AnswerCallback ─────────┼──────── WaitingClient, AnswerCache    │
 //!                                         └───────────────────────────────────────┘
 //! ```
 //!
@@ -24,8 +24,8 @@
 //! - `upkeep`, `probe`, `resolv_conf`: probes of upstreams, and files that name upstreams.
 //! - `message`: stepping over records, which pass through undecoded.
 //!
-//! A hit is written on the worker's thread. A miss goes with its [`Reply`] over a bounded queue to
-//! the tasks, so a slow upstream never blocks other queries.
+//! A hit is written on the worker's thread. A miss goes with its [`AnswerCallback`] over a bounded
+//! queue to the tasks, so a slow upstream never blocks other queries.
 //!
 //! Imports [`crate::config`], [`crate::model`], [`crate::telemetry`] and [`crate::wire`]. The
 //! answer path (`dns`) calls it. Rejected: hickory-net's clients. They encode and decode every
@@ -60,5 +60,5 @@ pub use self::{
     forwarder::{Forwarder, Forwarding},
     stored_answer::AnswerSummary,
     upstream::SetupError,
-    waiting_client::Reply,
+    waiting_client::AnswerCallback,
 };

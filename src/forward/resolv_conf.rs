@@ -1,13 +1,13 @@
 //! resolv.conf: the name servers that the machine uses.
 
 use std::{
-    fs::File,
-    io::Read as _,
     net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
     path::Path,
 };
 
 use tracing::debug;
+
+use crate::config;
 
 /// Port of plain DNS. resolv.conf cannot name another one.
 const DNS_PORT: u16 = 53;
@@ -17,15 +17,11 @@ const MAX_FILE: u64 = 64 << 10;
 
 /// Reads a file such as resolv.conf. `None` if it cannot be read.
 pub(super) fn read(path: &Path) -> Option<String> {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut text));
-    match read {
-        Ok(_) => Some(String::from_utf8_lossy(&text).into_owned()),
-        Err(error) => {
-            debug!(file = %path.display(), "cannot be read: {error}");
-            None
-        }
+    let read = config::read_limited(path, MAX_FILE);
+    if let Err(error) = &read {
+        debug!(file = %path.display(), "cannot be read: {error}");
     }
+    read.ok().map(|text| String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The name servers in a file such as resolv.conf (resolv.conf(5)), in order, without duplicates.
@@ -56,13 +52,9 @@ fn address(word: &str) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(ip, DNS_PORT, 0, scope).into())
 }
 
-/// Whether a datagram to `address` would arrive at a socket on one of `own`.
-pub(super) fn is_own(own: &[SocketAddr], address: SocketAddr) -> bool {
-    own.iter().filter(|own| own.port() == address.port()).any(|own| {
-        // A wildcard socket receives datagrams to all of the machine's addresses: those that can be
-        // bound.
-        own.ip() == address.ip() || (own.ip().is_unspecified() && UdpSocket::bind((address.ip(), 0)).is_ok())
-    })
+/// Whether this machine has the address: only its own can be bound.
+pub(super) fn is_local(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[cfg(test)]
@@ -78,12 +70,8 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_socket_has_every_address_of_the_machine() {
-        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let wildcard = [address("0.0.0.0:53")];
-        assert!(is_own(&wildcard, address("127.0.0.53:53")));
-        assert!(!is_own(&wildcard, address("127.0.0.53:5353")));
-        assert!(!is_own(&wildcard, address("192.0.2.1:53")));
-        assert!(is_own(&[address("192.0.2.1:53")], address("192.0.2.1:53")));
+    fn only_addresses_of_this_machine_are_local() {
+        assert!(is_local("127.0.0.53".parse().unwrap()));
+        assert!(!is_local("192.0.2.1".parse().unwrap()));
     }
 }

@@ -44,9 +44,9 @@ pub(super) async fn resolve(rule: &Rule, query: &UpstreamQuery) -> Option<Stored
                 () = sleep_until(late) => break,
             };
             match resolution.end(number, result, running.is_empty()) {
-                Step::Finish(answer) => return answer,
-                Step::TryNext => break,
-                Step::Wait => {}
+                AfterTry::Finish(answer) => return answer,
+                AfterTry::TryNext => break,
+                AfterTry::Wait => {}
             }
         }
         if Instant::now() >= deadline {
@@ -95,7 +95,7 @@ enum TryState {
 }
 
 /// What to do after a try has ended.
-enum Step {
+enum AfterTry {
     /// Return this.
     Finish(Option<StoredAnswer>),
     /// Start the next try now.
@@ -120,7 +120,12 @@ impl Resolution {
     }
 
     /// Notes how a try ended. `was_last`: no other try is in flight.
-    fn end(&mut self, number: usize, result: Result<StoredAnswer, UpstreamError>, was_last: bool) -> Step {
+    fn end(
+        &mut self,
+        number: usize,
+        result: Result<StoredAnswer, UpstreamError>,
+        was_last: bool,
+    ) -> AfterTry {
         debug_assert!(number < self.tries.len(), "a try is noted when it starts");
         if let Some(ended) = self.tries.get_mut(number) {
             ended.state = if result.is_ok() { TryState::Answered } else { TryState::Failed };
@@ -129,17 +134,21 @@ impl Resolution {
             // After a whole round, all upstreams get a moment to recover.
             let round_is_over = self.tries.len().is_multiple_of(self.upstreams);
             let may_wait = self.tries.len() < self.most || !was_last;
-            return if round_is_over && may_wait { Step::Wait } else { Step::TryNext };
+            return if round_is_over && may_wait { AfterTry::Wait } else { AfterTry::TryNext };
         };
         if answer.is_conclusive() && !answer.is_truncated() {
-            return Step::Finish(Some(answer));
+            return AfterTry::Finish(Some(answer));
         }
         // A client can use part of a truncated answer.
         if self.best.as_ref().is_none_or(|best| !best.is_truncated()) {
             self.best = Some(answer);
         }
         self.inconclusive += 1;
-        if self.inconclusive < self.upstreams { Step::TryNext } else { Step::Finish(self.best.take()) }
+        if self.inconclusive < self.upstreams {
+            AfterTry::TryNext
+        } else {
+            AfterTry::Finish(self.best.take())
+        }
     }
 }
 

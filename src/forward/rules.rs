@@ -230,7 +230,7 @@ impl Rule {
             let text = unread.next();
             debug_assert!(text.is_some(), "there is a text for each file");
             for address in resolv_conf::nameservers(text.map_or("", String::as_str)) {
-                if resolv_conf::is_own(own, address) {
+                if config::is_own_address(own, address, resolv_conf::is_local) {
                     info!(file = %path.display(), %address, "ignored: muster itself listens on this address");
                 } else {
                     resolved.push(config::UpstreamSpec::Plain(address));

@@ -28,7 +28,7 @@ use super::{
     rules::{Rule, RuleTable},
     testing::query,
     upstream_query::UpstreamQuery,
-    waiting_client::{Reply, WaitingClient},
+    waiting_client::{AnswerCallback, WaitingClient},
 };
 use crate::{
     config::Config,
@@ -46,17 +46,17 @@ const A: u16 = 1;
 struct Fake {
     address: SocketAddr,
     /// The queries that it received, without our own probes.
-    received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<ReceivedQuery>>>,
     tasks: Vec<AbortHandle>,
 }
 
 #[derive(Clone, Debug)]
-struct Received {
+struct ReceivedQuery {
     query: Vec<u8>,
     tcp: bool,
 }
 
-impl Received {
+impl ReceivedQuery {
     /// The name with its type and class.
     fn question(&self) -> &[u8] {
         question(&self.query).unwrap()
@@ -65,7 +65,7 @@ impl Received {
 
 impl Fake {
     /// Answers each query with all messages that `handler` returns.
-    async fn start(handler: impl Fn(&Received) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
+    async fn start(handler: impl Fn(&ReceivedQuery) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
         let (socket, listener) = loop {
             let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             if let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()).await {
@@ -73,10 +73,10 @@ impl Fake {
             }
         };
         let address = socket.local_addr().unwrap();
-        let received: Arc<Mutex<Vec<Received>>> = Arc::default();
+        let received: Arc<Mutex<Vec<ReceivedQuery>>> = Arc::default();
         let note = Arc::clone(&received);
         let handle = Arc::new(move |query: &[u8], tcp: bool| {
-            let received = Received { query: query.to_vec(), tcp };
+            let received = ReceivedQuery { query: query.to_vec(), tcp };
             if query.windows(12).any(|part| part.eq_ignore_ascii_case(b"muster-loop-")) {
                 return vec![reply_to(query, 0x8183)];
             }

@@ -46,7 +46,7 @@ impl UpstreamQuery {
     }
 
     /// Writes the message: with an OPT record of our own, and with AD, so that the answer's AD
-    /// tells whether it was validated (RFC 6840 section 5.7). Clients that did not ask for AD do
+    /// shows whether it was validated (RFC 6840 section 5.7). Clients that did not ask for AD do
     /// not get it.
     pub(super) fn encode(&self, id: u16, form: QueryForm) -> Vec<u8> {
         let question = self.key.question();

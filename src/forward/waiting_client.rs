@@ -7,7 +7,7 @@ use super::{
 use crate::wire::WireName;
 
 /// Sends an answer to its client. Called once, from any thread; must not wait.
-pub type Reply = Box<dyn FnOnce(&[u8], AnswerSummary) + Send>;
+pub type AnswerCallback = Box<dyn FnOnce(&[u8], AnswerSummary) + Send>;
 
 /// A client that waits: the parts of its [`ClientQuery`] that decide how the answer is written, and
 /// how to send it.
@@ -20,7 +20,7 @@ pub(super) struct WaitingClient {
     edns: Option<bool>,
     own_options: Box<[u8]>,
     limit: usize,
-    reply: Reply,
+    reply: AnswerCallback,
 }
 
 impl std::fmt::Debug for WaitingClient {
@@ -30,7 +30,7 @@ impl std::fmt::Debug for WaitingClient {
 }
 
 impl WaitingClient {
-    pub(super) fn new(query: &ClientQuery<'_>, reply: Reply) -> Self {
+    pub(super) fn new(query: &ClientQuery<'_>, reply: AnswerCallback) -> Self {
         debug_assert_eq!(
             query.name.as_bytes().len() + 4,
             query.question.len(),

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 
 use crate::{
     config::{
-        schema::{ForwardPolicy, ForwardRule, Listen, Namespace, UpstreamSpec},
+        schema::{ForwardPolicy, ForwardRule, Listen, Namespace, UpstreamSpec, is_own_address},
         toml::{
             Item, Read, TableReader, duration, shorten,
             values::{self, PathBase, bare_address},
@@ -138,19 +138,15 @@ fn upstream(item: Item<'_>, listen: &Listen) -> Read<UpstreamSpec> {
     };
     let Some(read) = read else { return item.must_be(EXPECTED).reject() };
     let (UpstreamSpec::Plain(address) | UpstreamSpec::Tcp(address)) = &read else { return Ok(read) };
-    if listen.dns.iter().any(|own| is_own(*own, *address)) {
+    // Every machine has these addresses.
+    let is_local = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+    if is_own_address(&listen.dns, *address, is_local) {
         return item
             .error(format!("{text:?} is an address that this server listens on"))
             .help("queries would loop: write the address of another resolver")
             .reject();
     }
     Ok(read)
-}
-
-/// Whether packets to `address` reach a socket that listens on `own`.
-fn is_own(own: SocketAddr, address: SocketAddr) -> bool {
-    let reaches = address.ip().is_unspecified() || address.ip().is_loopback();
-    own.port() == address.port() && (own.ip() == address.ip() || (own.ip().is_unspecified() && reaches))
 }
 
 /// Parses an IP address, with or without a port.

@@ -25,6 +25,7 @@ mod forward;
 mod locality;
 mod member;
 mod namespace;
+mod own_address;
 mod pattern;
 mod routing;
 mod server;
@@ -42,6 +43,7 @@ pub use member::{
     ConsulQuery, KubernetesObjects, KubernetesQuery, MemberRule, PortRef, SourceQuery, StaticMember,
 };
 pub use namespace::{ImportRule, Namespace, Truncate};
+pub use own_address::is_own_address;
 pub use routing::{Amount, Failover, Group, Route};
 pub use server::{Config, Listen};
 pub use service::{AliasTarget, ServiceDefinition, SubsetName};

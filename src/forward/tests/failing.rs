@@ -247,7 +247,8 @@ async fn a_rejected_query_gets_a_stale_answer_if_there_is_one() {
         [(&packet, &name), (&query("not.example.", A, None), &b"\x03not\x07example\x00".to_vec())]
     {
         let (ask, codes) = (read(packet, name, 512), Arc::clone(&codes));
-        let reply: Reply = Box::new(move |answer: &[u8], _| codes.lock().unwrap().push(answer[3] & 0x0f));
+        let reply: AnswerCallback =
+            Box::new(move |answer: &[u8], _| codes.lock().unwrap().push(answer[3] & 0x0f));
         let client = Some(WaitingClient::new(&ask, reply));
         Job { query: UpstreamQuery::new(ask.key(), &[]), client }.reject(&bed.forwarder.shared);
     }
@@ -283,7 +284,7 @@ async fn a_fetch_that_is_aborted_leaves_no_client_waiting() {
     let name = lower_name(&packet);
     let query = UpstreamQuery::new(read(&packet, &name, 512).key(), &[]);
     let (sender, receiver) = oneshot::channel::<()>();
-    let reply: Reply = Box::new(move |_: &[u8], _| drop(sender));
+    let reply: AnswerCallback = Box::new(move |_: &[u8], _| drop(sender));
     let client = Some(WaitingClient::new(&read(&packet, &name, 512), reply));
     let shared = &bed.forwarder.shared;
     let started = admit(shared, Job { query: query.clone(), client }).unwrap();

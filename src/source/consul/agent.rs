@@ -1,7 +1,6 @@
 //! The Consul agent or server: client, token, one HTTP exchange.
 
 use std::{
-    io::Read as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -16,7 +15,7 @@ use tokio_util::bytes::Bytes;
 
 use super::{connection_pool::ConnectionPool, timing::Timing};
 use crate::{
-    config::ConsulSource,
+    config::{ConsulSource, read_limited},
     source::{WatchError, body::read_body, watch_error::excerpt},
 };
 
@@ -69,7 +68,7 @@ pub(super) struct ConsulResponse {
 impl Agent {
     /// The largest body in bytes: about 50,000 instances of one service.
     const BODY_LIMIT: usize = 64 << 20;
-    /// How much of a token, certificate or key file is read, in bytes.
+    /// The longest token, certificate or key file, in bytes.
     const FILE_LIMIT: u64 = 1 << 20;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -224,11 +223,8 @@ fn setup(file: &Path, problem: &str) -> WatchError {
 }
 
 fn read_file(file: &Path) -> Result<Vec<u8>, WatchError> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)
-        .and_then(|open| open.take(Agent::FILE_LIMIT).read_to_end(&mut bytes))
-        .map_err(|error| WatchError::Setup(format!("cannot read {}: {error}", file.display())))?;
-    Ok(bytes)
+    read_limited(file, Agent::FILE_LIMIT)
+        .map_err(|error| WatchError::Setup(format!("cannot read {}: {error}", file.display())))
 }
 
 fn read_token(file: &Path) -> Result<HeaderValue, WatchError> {
