@@ -15,17 +15,20 @@ use hickory_proto::{op::Message, rr::RecordType};
 use testkit::bed::{Bed, query, query_for};
 
 /// Name, what is asked, and the answers and code that show that the right thing is measured.
-const QUESTIONS: [(&str, &str, RecordType, usize, u16); 7] = [
+const QUESTIONS: [(&str, &str, RecordType, usize, u16); 8] = [
     ("a", "s500", RecordType::A, 10, 0),
     ("split", "split", RecordType::A, 10, 0),
     ("client", "client", RecordType::A, 10, 0),
     ("srv", "s500", RecordType::SRV, 10, 0),
     ("nxdomain", "nothing", RecordType::A, 0, 3),
     ("nodata", "nodata", RecordType::A, 0, 0),
+    (ALIAS, "alias.front.test.", RecordType::A, 11, 0),
     (CACHED, "www.example.com.", RecordType::A, 10, 0),
 ];
 
-/// The question that the cache of forwarded answers has the answer to; its name is a whole one.
+/// A CNAME and what stands at its target, in another namespace; its name is a whole one.
+const ALIAS: &str = "alias";
+/// A name whose answer is in the cache; it is a whole one, too.
 const CACHED: &str = "cached";
 
 fn main() {
@@ -39,7 +42,8 @@ fn main() {
     let questions = QUESTIONS.iter().filter(|(name, ..)| wanted.is_none_or(|wanted| wanted == *name));
     let mut asked = 0;
     for (name, below, rtype, answers, code) in questions {
-        let query = if *name == CACHED { query_for(below, *rtype, true) } else { query(below, *rtype, true) };
+        let is_whole = [ALIAS, CACHED].contains(name);
+        let query = if is_whole { query_for(below, *rtype, true) } else { query(below, *rtype, true) };
         if *name == CACHED {
             bed = bed.with_cached(&[&query]);
         }

@@ -42,7 +42,7 @@ fn parse(c: &mut Criterion) {
 /// Finding a name in the snapshot.
 fn look_up(c: &mut Criterion) {
     let mut group = c.benchmark_group("look_up");
-    let snapshot = bed::catalog("", bed::zone(), bed::instance).snapshot();
+    let snapshot = bed::catalog(&bed::load("", bed::zone(1000)), bed::instance).snapshot();
     let view = snapshot.view();
     for (name, below) in [("service", "s500"), ("instance", "i3.s500"), ("absent", "nothing")] {
         let query = query(below, RecordType::A, false);
