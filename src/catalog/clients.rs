@@ -1,9 +1,13 @@
-//! Clients: who asks from which address.
+//! Clients: which instance a client is, by its address.
 //!
-//! Routes are for clients that are instances themselves: pods and machines that the sources report.
-//! What routes ask of them is known when the configuration is loaded, so each address is given,
-//! when its instances change, one bit for each such question; a query tests a bit. An address that
-//! tells more than one possible client apart does not decide: it matches nothing.
+//! ```text
+//!  reports ─▶ ClientIndex ─▶ ClientProfile by address ─▶ Client ─▶ check(ClientTest) ─▶ ClientMatch
+//! ```
+//!
+//! Routes select clients that are instances themselves, such as pods that the sources report. The
+//! identities that routes ask for are known when the configuration is loaded. So each address gets
+//! one bit for each identity when its instances change, and a query tests a bit. If several
+//! instances share an address and only some match, the client is ambiguous and matches nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,35 +21,36 @@ use crate::{
     policy::{Localities, Locality},
 };
 
-/// What is asked of a client for a route to be its route; all must hold.
+/// The conditions of a route on its clients. All must hold.
 #[derive(Debug)]
 pub struct ClientTest {
-    /// Networks of which one must hold its address; empty: any.
+    /// Networks that the client's address must be in; empty: any.
     pub networks: Box<[Network]>,
-    /// The number of what must be known of it; `None`: nothing.
+    /// Index of the identity that the client must have; `None`: any.
     pub identity: Option<u32>,
-    /// The zone that it must be in.
+    /// The availability zone that the client must be in; `None`: any.
     pub zone: Option<Arc<str>>,
 }
 
-/// What is known of the clients of one address.
+/// The identities and the locality of the clients at one address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ClientProfile {
-    /// One bit for each identity that routes ask for.
+    /// One bit for each identity of [`ClientTests`].
     bits: Box<[u64]>,
-    /// One bit for each that some of those who have the address match where others do not, or none
-    /// can be told; empty if there is no such one.
+    /// One bit for each identity that only some of the clients at the address have. Empty if there
+    /// is none.
     ambiguous: Box<[u64]>,
     locality: Option<Locality>,
 }
 
-/// Who asks, as far as it is known.
+/// The client of a query.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Its address, or the network that a forwarder says it is in.
+    /// The client's address, or the network that a trusted forwarder sends.
     pub network: Network,
-    pub(super) known: Option<Arc<ClientProfile>>,
-    /// Where its address is configured to be, if no source knows it better.
+    /// `None`: no instance has the address.
+    pub(super) profile: Option<Arc<ClientProfile>>,
+    /// The configured locality of the address, if no source reports one.
     pub(super) configured: Option<Locality>,
 }
 
@@ -69,18 +74,6 @@ pub enum ClientMatch {
 }
 
 impl Client {
-    /// Whether a route with this test is the client's.
-    #[inline]
-    pub fn passes(&self, test: &ClientTest) -> bool {
-        self.check(test) == ClientMatch::Matches
-    }
-
-    /// Whether the client fails the test only because other instances share its address.
-    #[inline]
-    pub fn is_ambiguous_for(&self, test: &ClientTest) -> bool {
-        self.check(test) == ClientMatch::Ambiguous
-    }
-
     /// Compares the client with a route's test; the first reason for a mismatch counts.
     ///
     /// *Cost*: the networks of the test one after the other, then one bit.
@@ -96,43 +89,42 @@ impl Client {
                 None => return ClientMatch::ZoneUnknown,
             }
         }
-        match (test.identity, self.known.as_deref()) {
+        match (test.identity, self.profile.as_deref()) {
             (None, _) => ClientMatch::Matches,
             (Some(_), None) => ClientMatch::Unknown,
-            (Some(at), Some(known)) if bit(&known.bits, at) => ClientMatch::Matches,
-            (Some(at), Some(known)) if bit(&known.ambiguous, at) => ClientMatch::Ambiguous,
+            (Some(at), Some(profile)) if bit(&profile.bits, at) => ClientMatch::Matches,
+            (Some(at), Some(profile)) if bit(&profile.ambiguous, at) => ClientMatch::Ambiguous,
             (Some(_), Some(_)) => ClientMatch::Different,
         }
     }
 
-    /// Tells whether several share its address, so that not every route can tell whether it is
-    /// theirs.
+    /// Whether some route cannot tell if it is the client's, because instances share the address.
     pub fn is_ambiguous(&self) -> bool {
-        self.known.as_deref().is_some_and(|known| !known.ambiguous.is_empty())
+        self.profile.as_deref().is_some_and(|profile| !profile.ambiguous.is_empty())
     }
 
-    /// Where it is.
+    /// The client's region and availability zone.
     pub fn locality(&self) -> Option<&Locality> {
-        self.known.as_deref().and_then(|known| known.locality.as_ref()).or(self.configured.as_ref())
+        self.profile.as_deref().and_then(|profile| profile.locality.as_ref()).or(self.configured.as_ref())
     }
 }
 
-/// The bit at a place; what is beyond the end is 0.
+/// The bit at an index; 0 beyond the end.
 fn bit(words: &[u64], at: u32) -> bool {
     let word = usize::try_from(at / 64).ok().and_then(|word| words.get(word));
     word.is_some_and(|word| word >> (at % 64) & 1 == 1)
 }
 
-/// What the routes of a configuration ask of clients beside where they are, each question once.
+/// The identities that the routes of a configuration ask for, without duplicates.
 #[derive(Debug, Default)]
 pub(super) struct ClientTests {
     identities: Vec<ClientFilter>,
-    /// Whether any answer depends on who asks or where.
+    /// Whether any answer depends on the client.
     needed: bool,
 }
 
 impl ClientTests {
-    /// Gathers them from all services.
+    /// Gathers the identities of all routes.
     pub(super) fn new(config: &Config) -> Self {
         let mut tests = Self::default();
         for namespace in &config.namespaces {
@@ -152,7 +144,7 @@ impl ClientTests {
         tests
     }
 
-    /// Makes of what a route asks for what can be tested at a query.
+    /// Compiles the clients of a route to a test.
     pub(super) fn test(&self, clients: &ClientFilter) -> ClientTest {
         let identity = identity(clients);
         let at = self.identities.iter().position(|other| *other == identity);
@@ -164,12 +156,12 @@ impl ClientTests {
     }
 }
 
-/// What is asked beside network and zone, which an address can have that no source knows.
+/// The conditions that need a known instance, which are all but network and zone.
 fn identity(clients: &ClientFilter) -> ClientFilter {
     ClientFilter { networks: Vec::new(), locality: None, ..clients.clone() }
 }
 
-/// Which instances have which address.
+/// The instances at each address.
 #[derive(Debug, Default)]
 pub(super) struct ClientIndex {
     pub(super) tests: ClientTests,
@@ -178,13 +170,13 @@ pub(super) struct ClientIndex {
 }
 
 impl ClientIndex {
-    /// Makes the empty index of a configuration.
+    /// Makes an empty index.
     pub(super) fn new(config: &Config) -> Self {
         Self { tests: ClientTests::new(config), ..Self::default() }
     }
 
-    /// Notes that `member` reports `after` where it reported `before`. Costs nothing where nobody
-    /// asks.
+    /// Notes that `member` reports `after` instead of `before`. *Cost*: none if no answer depends
+    /// on the client.
     pub(super) fn note(&mut self, member: &Member, before: Option<&Instance>, after: Option<&Instance>) {
         if !self.tests.needed || before == after {
             return;
@@ -209,30 +201,31 @@ impl ClientIndex {
         }
     }
 
-    /// Who reports an instance with this address, as far as anybody asks.
+    /// The members that report an instance at this address, and its id. Empty if no answer depends
+    /// on the client.
     pub(super) fn reporters_of(&self, address: IpAddr) -> impl Iterator<Item = &(Member, Arc<str>)> {
         self.reporters.get(&address.to_canonical()).into_iter().flatten()
     }
 
-    /// Takes the addresses that have changed, with what is known of each now. `find` gives what a
-    /// reporter says.
+    /// Takes the addresses that have changed, each with its profile. `find` returns a member's
+    /// report.
     pub(super) fn changed<'i>(
         &mut self,
         localities: &Localities,
         find: impl Fn(&Member, &Arc<str>) -> Option<&'i Instance>,
     ) -> Vec<(IpAddr, Option<ClientProfile>)> {
         let touched = std::mem::take(&mut self.touched);
-        let known = |address: &IpAddr| {
+        let profile = |address: &IpAddr| {
             let reporters = self.reporters.get(address)?;
             let reports = reporters
                 .iter()
                 .filter_map(|(member, id)| find(member, id).map(|instance| (member, instance)));
-            Some(self.known(reports, localities))
+            Some(self.profile(reports, localities))
         };
-        touched.iter().map(|address| (*address, known(address))).collect()
+        touched.iter().map(|address| (*address, profile(address))).collect()
     }
 
-    fn known<'i>(
+    fn profile<'i>(
         &self,
         reports: impl Iterator<Item = (&'i Member, &'i Instance)>,
         localities: &Localities,
@@ -265,8 +258,8 @@ impl ClientIndex {
     }
 }
 
-/// What makes two reports one client: a pod has its address to itself, whatever services it belongs
-/// to; of other sources each instance is one.
+/// Identifies the client of a report. A pod has its address to itself, whichever services it
+/// belongs to; for other sources each instance is a client.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct PossibleClientKey<'i> {
     source: &'i SourceId,
@@ -280,7 +273,7 @@ impl<'i> PossibleClientKey<'i> {
     }
 }
 
-/// One that may ask from an address.
+/// A client that an address may belong to.
 #[derive(Default)]
 struct PossibleClient<'i> {
     services: Vec<&'i Name>,
@@ -311,14 +304,14 @@ impl<'i> PossibleClient<'i> {
     }
 }
 
-/// Finds out who asks, in the tables of a snapshot.
+/// Identifies a client by the profile of its address.
 pub(super) fn client(
     network: Network,
-    known: Option<&Arc<ClientProfile>>,
+    profile: Option<&Arc<ClientProfile>>,
     localities: &Localities,
 ) -> Client {
-    let known = known.cloned();
-    let is_known = known.as_ref().is_some_and(|known| known.locality.is_some());
-    let configured = if is_known { None } else { localities.around(&network).cloned() };
-    Client { network, known, configured }
+    let profile = profile.cloned();
+    let is_located = profile.as_ref().is_some_and(|profile| profile.locality.is_some());
+    let configured = if is_located { None } else { localities.around(&network).cloned() };
+    Client { network, profile, configured }
 }

@@ -1,13 +1,14 @@
-//! Compiling: from a service's plan to what is answered.
+//! Compiling: from the plan of an owner name to the service that answers are read from.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     clients::ClientTests,
-    dns_sd::{self, port_labels},
+    dns_sd::{answered_instances, port_labels},
     pool::{GroupPools, GroupRotation, GroupRotations, Pool, RotatingList, RoutePools, Routing, SrvRecord},
+    record_list::RecordList,
     records::PoolRecords,
-    rotation::{ListKey, ListOwner, RecordList, RotationIds, RouteKey, ServiceRotations},
+    rotation::{ListKey, ListOwner, RotationIds, RouteKey, ServiceRotations},
     service::{Answers, PackedInstances, PackedInstancesBuilder, Service},
     txt,
     weighted::Shares,
@@ -19,36 +20,39 @@ use crate::{
     policy::{Candidate, CandidateTarget, GroupPlan, RoutePlan, ServicePlan},
 };
 
-/// What one service is compiled from.
+/// The inputs of compiling one owner name.
 pub(super) struct Compiler<'c> {
-    /// Its name.
+    /// The owner name.
     pub(super) name: &'c Name,
     pub(super) zone: &'c Arc<Zone>,
     pub(super) answers: &'c AnswerSettings,
-    /// Whether all its members have been heard.
+    /// Whether every member of the service is synced.
     pub(super) all_synced: bool,
     pub(super) tests: &'c ClientTests,
     pub(super) rotations: &'c mut ServiceRotations,
     pub(super) ids: &'c mut RotationIds,
 }
 
+/// A set of candidates by place, as the plan has it.
+type Ring<'p> = (Arc<str>, Vec<&'p Candidate>);
+
 impl Compiler<'_> {
-    /// Compiles the service from all its candidates and the plan that says who gets which.
+    /// Compiles a service from all its candidates and the plan for them.
     pub(super) fn compile(mut self, candidates: &[Candidate], plan: &ServicePlan<'_>) -> Service {
         let instances = pack(self.name, candidates, self.answers.txt);
-        let ports: BTreeSet<Box<[u8]>> =
-            candidates.iter().flat_map(|candidate| &candidate.named_ports).filter_map(port_labels).collect();
+        let named_ports = candidates.iter().flat_map(|candidate| &candidate.named_ports);
+        let ports: BTreeSet<Box<[u8]>> = named_ports.filter_map(port_labels).collect();
         let ports: Box<[Box<[u8]>]> = ports.into_iter().collect();
         let answers = self.answers(plan, &instances, &ports);
         self.rotations.give_back_unused(self.ids);
         let mut service = self.service(answers, ports, instances);
         if self.zone.is_browsed() {
-            service.browsed = dns_sd::instances(&service);
+            service.browsed = answered_instances(&service);
         }
         service
     }
 
-    /// Compiles a service that is another name of `target`, which is none of ours.
+    /// Compiles an alias: a CNAME to `target`.
     pub(super) fn alias(self, target: &Name) -> Service {
         self.service(Answers::Alias(target.clone()), Box::default(), PackedInstances::default())
     }
@@ -79,7 +83,7 @@ impl Compiler<'_> {
             && rings.zones.is_empty()
             && rings.regions.is_empty()
         {
-            let owner = ListOwner::Group(RouteKey::Everybody, 0);
+            let owner = ListOwner::Group(RouteKey::EveryClient, 0);
             return Answers::Same(self.pool(&owner, candidates, instances, ports));
         }
         let routes: Box<[RoutePools]> = plan
@@ -88,8 +92,9 @@ impl Compiler<'_> {
             .enumerate()
             .map(|(at, route)| self.route(at, route, instances, ports))
             .collect();
-        let near = |group: &GroupPools| !(group.zones.is_empty() && group.regions.is_empty());
-        let by_client = routes.iter().any(|route| route.clients.is_some() || route.groups.iter().any(near));
+        let has_rings = |group: &GroupPools| !(group.zones.is_empty() && group.regions.is_empty());
+        let by_client =
+            routes.iter().any(|route| route.clients.is_some() || route.groups.iter().any(has_rings));
         Answers::Routed(Box::new(Routing { routes, by_client }))
     }
 
@@ -100,50 +105,56 @@ impl Compiler<'_> {
         instances: &PackedInstances,
         ports: &[Box<[u8]>],
     ) -> RoutePools {
-        let place = if route.clients.is_none() { RouteKey::Everybody } else { RouteKey::At(at) };
+        let key = if route.clients.is_none() { RouteKey::EveryClient } else { RouteKey::At(at) };
         let mut groups = Vec::with_capacity(route.groups.len());
-        for (group_at, group) in route.groups.iter().enumerate() {
-            let mut ring = |rings: &[(Arc<str>, Vec<&Candidate>)], near: Near| -> Box<[(Arc<str>, Pool)]> {
-                let pool = |(place_name, candidates): &(Arc<str>, Vec<&Candidate>)| {
-                    let owner = ListOwner::Ring(place, group_at, near, Arc::clone(place_name));
-                    (Arc::clone(place_name), self.pool(&owner, candidates, instances, ports))
+        for (at, group) in route.groups.iter().enumerate() {
+            let mut pools = |rings: &[Ring<'_>], near: Near| -> Box<[(Arc<str>, Pool)]> {
+                let pool = |(place, candidates): &Ring<'_>| {
+                    let owner = ListOwner::Ring(key, at, near, Arc::clone(place));
+                    (Arc::clone(place), self.pool(&owner, candidates, instances, ports))
                 };
                 rings.iter().map(pool).collect()
             };
-            let zones = ring(&group.rings.zones, Near::Zone);
-            let regions = ring(&group.rings.regions, Near::Region);
-            let owner = ListOwner::Group(place, group_at);
-            let all = self.pool(&owner, &group.candidates, instances, ports);
+            let zones = pools(&group.rings.zones, Near::Zone);
+            let regions = pools(&group.rings.regions, Near::Region);
+            let all = self.pool(&ListOwner::Group(key, at), &group.candidates, instances, ports);
             groups.push(GroupPools { all, zones, regions });
         }
-        let mut turn = |list: RecordList<Box<[u8]>>,
-                        has_records: &dyn Fn(&Pool) -> bool|
-         -> Option<GroupRotation> {
-            let has = if list.divides_by_records() { has_records } else { &Pool::has_any };
-            let weights = route.weights(|at| groups.get(at).is_some_and(|group| has(&group.all)));
-            let only_first = weights.iter().skip(1).all(|weight| *weight == 0);
-            let shares = Shares::new(&weights).filter(|_| !only_first)?;
-            let rotation = self.rotations.id_of(ListKey { owner: ListOwner::Route(place), list }, self.ids);
-            Some(GroupRotation { shares, rotation })
-        };
-        // A and AAAA are divided alike, by who has any address: a client that asks for both must be
-        // able to get both from one group, and one that has no address of a family must not send
-        // all of that family's clients elsewhere.
-        let rotations = GroupRotations {
-            v4: turn(RecordList::V4, &Pool::has_any),
-            v6: turn(RecordList::V6, &Pool::has_any),
-            srv: turn(RecordList::Srv, &|pool| !pool.srv.records.is_empty()),
-            ports: ports
-                .iter()
-                .enumerate()
-                .map(|(at, labels)| {
-                    let has = |pool: &Pool| pool.ports.get(at).is_some_and(|list| !list.records.is_empty());
-                    turn(RecordList::NamedPort(labels.clone()), &has)
-                })
-                .collect(),
-        };
+        let rotations = self.group_rotations(key, route, &groups, ports);
         let clients = route.clients.map(|clients| self.tests.test(clients));
         RoutePools { clients, groups: groups.into(), rotations }
+    }
+
+    /// Divides each list of records between the groups that have such records.
+    ///
+    /// A and AAAA are divided alike, between the groups that have any address. A client that asks
+    /// for both must be able to get both from one group, and a group without addresses of one
+    /// family must not send all clients of that family to the others.
+    fn group_rotations(
+        &mut self,
+        key: RouteKey,
+        route: &RoutePlan<'_>,
+        groups: &[GroupPools],
+        ports: &[Box<[u8]>],
+    ) -> GroupRotations {
+        let mut rotation = |list: RecordList<usize>| {
+            let answers = |pool: &Pool| match list.divides_by_records() {
+                true => pool.has_records(list),
+                false => pool.has_any(),
+            };
+            let weights = route.weights(|at| groups.get(at).is_some_and(|group| answers(&group.all)));
+            let is_undivided = weights.iter().skip(1).all(|weight| *weight == 0);
+            let shares = Shares::new(&weights).filter(|_| !is_undivided)?;
+            let list = list.map(|at| ports.get(at).cloned().unwrap_or_default());
+            let rotation = self.rotations.id_of(ListKey { owner: ListOwner::Route(key), list }, self.ids);
+            Some(GroupRotation { shares, rotation })
+        };
+        GroupRotations {
+            v4: rotation(RecordList::V4),
+            v6: rotation(RecordList::V6),
+            srv: rotation(RecordList::Srv),
+            ports: (0..ports.len()).map(|at| rotation(RecordList::NamedPort(at))).collect(),
+        }
     }
 
     fn pool(
@@ -168,20 +179,21 @@ impl Compiler<'_> {
         Pool { v4, v6, hosts: hosts.into_iter().map(|(host, _)| host).collect(), srv, ports }
     }
 
-    /// Makes a list of records with their weights; `further` are the weights of what takes its turn
-    /// behind them.
+    /// Makes a list of records with weights. `host_weights` are those of the host names that rotate
+    /// behind the records.
     fn list<T>(
         &mut self,
         owner: &ListOwner,
         list: RecordList<Box<[u8]>>,
         records: Vec<(T, u32)>,
-        further: impl Iterator<Item = u32>,
+        host_weights: impl Iterator<Item = u32>,
     ) -> RotatingList<T> {
-        let weights: Vec<u32> = records.iter().map(|(_, weight)| *weight).chain(further).collect();
+        let weights: Vec<u32> = records.iter().map(|(_, weight)| *weight).chain(host_weights).collect();
         let differ = weights.iter().any(|weight| Some(weight) != weights.first());
         let by_weight = match self.answers.order {
             AnswerOrder::Weighted => true,
-            // A host name stands alone, whatever `max_answers` is.
+            // Weights decide who is left out. A host name is always alone, whatever `max_answers`
+            // is.
             AnswerOrder::Rotate => weights.len() > self.answers.max_answers.min(records.len().max(1)),
             AnswerOrder::Random => false,
         };
@@ -191,20 +203,20 @@ impl Compiler<'_> {
     }
 }
 
-/// Packs all instances, whatever their health, under their labels and aliases, their labels' facts
-/// as TXT data if `txt`.
+/// Packs all instances, whatever their health, under their labels and aliases; with TXT data if
+/// `txt`.
 fn pack(service: &Name, candidates: &[Candidate], txt: bool) -> PackedInstances {
     let mut instances = PackedInstancesBuilder::new(txt);
     for candidate in candidates {
         let labels = std::iter::once(&candidate.label).chain(&candidate.aliases);
-        // Only a service whose own name is close to 255 octets has no room for an instance's label.
+        // A label is left out only below a service name of almost 255 bytes.
         let labels = labels
             .map(String::as_str)
             .filter(|label| !label.is_empty() && label.len() + 1 + service.as_wire().len() <= Name::MAX);
-        let text = if txt { txt::data(&candidate.labels) } else { Vec::new() };
+        let txt = if txt { txt::data(&candidate.labels) } else { Vec::new() };
         match &candidate.target {
-            CandidateTarget::Addresses { v4, v6 } => instances.add(labels, v4, v6, None, &text),
-            CandidateTarget::Host(host) => instances.add(labels, &[], &[], Some(host), &text),
+            CandidateTarget::Addresses { v4, v6 } => instances.add(labels, v4, v6, None, &txt),
+            CandidateTarget::Host(host) => instances.add(labels, &[], &[], Some(host), &txt),
         }
     }
     instances.build()

@@ -1,71 +1,81 @@
-//! Browsing (DNS-SD, RFC 6763): which services have a port of a name, and how their instances are
-//! called there.
+//! Names of DNS-SD (RFC 6763): service types, and the labels of instances that are browsed.
 //!
-//! A table leads from `_port._proto.ns` to the services that have such a port, and from
-//! `_services._dns-sd._udp.ns` to those names. Which of a service's instances are answered stands
-//! in the service, so a change to one touches nothing else, unless it brings the first port of a
-//! name or takes the last one.
+//! ```text
+//!  b._dns-sd._udp.ns          ─▶ ns                        browsing domains
+//!  _services._dns-sd._udp.ns  ─▶ _port._proto.ns           service types
+//!  _port._proto.ns            ─▶ label._port._proto.ns     instances of a type
+//!  label._port._proto.ns         SRV, TXT                  one instance
+//! ```
+//!
+//! A table leads from each service type to the services that have such a port, and from the list of
+//! types to the types. Which instances of a service are answered is in the compiled service. So a
+//! change to one service touches nothing else, unless it adds the first port of a type or removes
+//! the last one.
 
 use arrayvec::ArrayVec;
 
 use super::{names::Names, pool::InstanceId, service::Service, zone::Zone};
-use crate::model::{Name, NamedPort, stable_hash};
+use crate::{
+    model::{Name, NamedPort, stable_hash},
+    wire::WireName,
+};
 
-/// The names that clients ask first for (RFC 6763 section 11), below the zone's apex: where to
-/// browse, also when nobody chooses.
+/// The browsing domains, below the apex (RFC 6763 section 11): the recommended domain, and the one
+/// to browse if the user chooses none. Both are the zone itself.
 pub(super) const DOMAINS: [&[u8]; 2] = [b"\x01b\x07_dns-sd\x04_udp", b"\x02lb\x07_dns-sd\x04_udp"];
 
-/// Longest label, in octets (RFC 1035 section 2.3.4).
-const MAX_LABEL: usize = 63;
+/// The list of service types, below the apex (RFC 6763 section 9).
+pub(super) const TYPES: &str = "_services._dns-sd._udp";
+/// [`TYPES`] in wire format.
+pub(super) const TYPES_LABELS: &[u8] = b"\x09_services\x07_dns-sd\x04_udp";
 
-/// Octets of a label that is cut: a hyphen and eight digits follow.
+/// Longest label, in bytes (RFC 1035 section 2.3.4).
+const MAX_LABEL: usize = WireName::MAX_LABEL as usize;
+
+/// Bytes that are kept of a label that is too long: a hyphen and eight digits follow.
 const CUT: usize = MAX_LABEL - 9;
 
-/// What lists the kinds of services (RFC 6763 section 9).
-pub(super) const KINDS: &str = "_services._dns-sd._udp";
-pub(super) const KINDS_LABELS: &[u8] = b"\x09_services\x07_dns-sd\x04_udp";
-
-/// What a browser has asked for.
+/// The meaning of a name of DNS-SD.
 #[derive(Clone, Copy, Debug)]
 pub enum Browse<'v> {
-    /// The zones that can be browsed, which is this one.
+    /// A list of browsing domains: this zone.
     Domains,
-    /// The kinds of services, each a name `_port._proto.ns`.
-    Kinds(&'v Names),
-    /// The instances of this kind, a name `_port._proto.ns`; [`View::browsed`] has the services.
-    Services(&'v Name),
-    /// One instance of one kind.
+    /// The list of service types, each a name `_port._proto.ns`.
+    Types(&'v Names),
+    /// A service type; [`View::browsed`](super::View::browsed) has the services with such a port.
+    Type(&'v Name),
+    /// One instance of a service type.
     Instance(&'v Service, BrowsedInstance),
 }
 
 impl Browse<'_> {
-    /// Says what it is, for explanations.
+    /// Describes the name for `explain`.
     pub(super) fn describe(&self, zone: &Zone) -> String {
         match self {
-            Self::Domains => format!("what browsers ask first: it leads to {}", zone.apex),
-            Self::Kinds(kinds) => {
-                format!("the kinds of services in {}: {}", zone.apex, kinds.as_slice().len())
+            Self::Domains => format!("a browsing domain of DNS-SD, which leads to {}", zone.apex),
+            Self::Types(types) => {
+                format!("the list of service types in {}, which has {}", zone.apex, types.as_slice().len())
             }
-            Self::Services(_) => {
-                "a kind of services: it leads to all instances that are answered to anybody".to_owned()
-            }
-            Self::Instance(service, _) => format!("an instance of {}, as it is browsed", service.name),
+            Self::Type(_) => "a service type, which leads to every instance that some client gets".to_owned(),
+            Self::Instance(service, _) => format!("an instance of {} in DNS-SD", service.name),
         }
     }
 }
 
-/// An instance by its number, and the place of a named port among its service's.
+/// One instance of a service type.
 #[derive(Clone, Copy, Debug)]
 pub struct BrowsedInstance {
-    /// The instance.
+    /// The instance within its service.
     pub id: InstanceId,
-    /// The place of the port.
+    /// Index of the type's port among the service's named ports.
     pub port: u16,
 }
 
-/// The label by which an instance is browsed: `instance.service`, of their wire labels (without the
-/// first one's length) as one label with a dot in it (RFC 6763 section 4.3). One that is too long
-/// is cut and told from others by a hash.
+/// The label that an instance is browsed under: `instance.service` as one label (RFC 6763 section
+/// 4.3).
+///
+/// `instance` is a label without its length, `service` labels in wire format. A label that would be
+/// too long is cut, and made unique by a hash.
 pub fn browsed_label(instance: &[u8], service: &[u8]) -> ArrayVec<u8, MAX_LABEL> {
     let text = || instance.iter().copied().chain(dotted(service));
     if !is_cut(instance, service) {
@@ -76,12 +86,12 @@ pub fn browsed_label(instance: &[u8], service: &[u8]) -> ArrayVec<u8, MAX_LABEL>
     text().take(CUT).chain([b'-']).chain(digits.flatten().copied()).collect()
 }
 
-/// Whether the label of an instance is not simply its text.
+/// Whether the [`browsed_label`] of an instance is cut.
 pub(super) const fn is_cut(instance: &[u8], service: &[u8]) -> bool {
     instance.len() + service.len() > MAX_LABEL
 }
 
-/// Wire labels as text with a dot in front of each.
+/// Labels in wire format as text, each behind a dot.
 fn dotted(labels: &[u8]) -> impl Iterator<Item = u8> {
     let mut left = 0;
     labels.iter().map(move |octet| {
@@ -94,8 +104,8 @@ fn dotted(labels: &[u8]) -> impl Iterator<Item = u8> {
     })
 }
 
-/// For each of a service's named ports the instances that are answered to anybody, sorted.
-pub(super) fn instances(service: &Service) -> Box<[Box<[InstanceId]>]> {
+/// For each named port of a service, the instances that some client is answered with, sorted.
+pub(super) fn answered_instances(service: &Service) -> Box<[Box<[InstanceId]>]> {
     let of_port = |at: usize| -> Box<[InstanceId]> {
         let lists = service.pools().filter_map(|pool| pool.ports.get(at));
         let mut ids: Vec<_> =
@@ -107,7 +117,7 @@ pub(super) fn instances(service: &Service) -> Box<[Box<[InstanceId]>]> {
     (0..service.ports.len()).map(of_port).collect()
 }
 
-/// `_port._proto` in wire format; `None` where the port's name is no label.
+/// `_port._proto` in wire format; `None` if the port's name does not fit a label.
 pub(super) fn port_labels(port: &NamedPort) -> Option<Box<[u8]>> {
     port_octets(port).map(Iterator::collect)
 }
@@ -119,36 +129,41 @@ pub(super) fn has_port_labels(port: &NamedPort, labels: &[u8]) -> bool {
 
 fn port_octets(port: &NamedPort) -> Option<impl Iterator<Item = u8>> {
     let label = |text| {
-        let length = u8::try_from(str::len(text) + 1).ok().filter(|length| (2..=63).contains(length))?;
-        Some([length, b'_'].into_iter().chain(text.bytes().map(|octet| octet.to_ascii_lowercase())))
+        let length = u8::try_from(str::len(text) + 1).ok()?;
+        let is_label = (2..=WireName::MAX_LABEL).contains(&length);
+        let octets = text.bytes().map(|octet| octet.to_ascii_lowercase());
+        is_label.then(|| [length, b'_'].into_iter().chain(octets))
     };
     Some(label(&*port.name)?.chain(label(port.protocol.as_str())?))
 }
 
-/// Tells whether a name that leads to others is one of a kind of services; cut labels begin as
-/// instances' do, with a letter or digit.
-pub(super) fn is_kind(name: &[u8]) -> bool {
-    name.get(1) == Some(&b'_')
+/// Whether a name of the table of browsed names is a service type. The others are cut labels of
+/// instances, which begin with a letter or a digit.
+pub(super) fn is_type(name: WireName<'_>) -> bool {
+    name.as_bytes().get(1) == Some(&b'_')
 }
 
-/// Tells whether labels are a kind of services, or an instance of one.
-pub(super) fn ends_with_kind(labels: &[u8]) -> bool {
-    let is_kind = |labels: &[u8]| {
-        split(labels).is_some_and(|(name, proto)| {
+/// Whether labels below an apex have the form of a service type or of an instance of one.
+pub(super) fn may_be_type_or_instance(labels: &[u8]) -> bool {
+    let is_type = |labels: &[u8]| {
+        split_label(labels).is_some_and(|(name, proto)| {
             name.starts_with(b"_") && name != b"_dns-sd" && matches!(proto, b"\x04_tcp" | b"\x04_udp")
         })
     };
-    is_kind(labels) || split(labels).is_some_and(|(_, kind)| is_kind(kind))
+    is_type(labels) || split_label(labels).is_some_and(|(_, rest)| is_type(rest))
 }
 
-/// The first label, without its length, and the others.
-pub(super) fn split(name: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&length, rest) = name.split_first()?;
+/// Splits the first label, without its length, from the labels behind it.
+pub(super) fn split_label(labels: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&length, rest) = labels.split_first()?;
     rest.split_at_checked(usize::from(length))
 }
 
-/// The full name of the instance that a label names which is not cut.
-pub(super) fn uncut(label: &[u8], zone: &Zone) -> Option<ArrayVec<u8, { Name::MAX }>> {
+/// A full name that is put together without allocating.
+pub(super) type NameBuffer = ArrayVec<u8, { Name::MAX }>;
+
+/// The owner name of the instance that is browsed under `label`, unless the label is cut.
+pub(super) fn instance_name(label: &[u8], zone: &Zone) -> Option<NameBuffer> {
     let mut name = ArrayVec::new();
     if !label.contains(&b'.') {
         return None;
@@ -166,13 +181,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_has_dots_for_the_borders_of_labels() {
+    fn labels_are_joined_by_dots() {
         assert_eq!(&*browsed_label(b"dc1", b"\x05_ldap\x04_tcp"), b"dc1._ldap._tcp");
         assert_eq!(&*browsed_label(b"a", b"\x03web"), b"a.web");
     }
 
     #[test]
-    fn a_label_that_is_too_long_is_cut_and_still_its_own() {
+    fn a_label_that_is_too_long_is_cut_and_stays_unique() {
         let (one, other) = ([b'x'; 60], [&[b'x'; 59][..], b"y"].concat());
         assert_eq!(browsed_label(&one, b"\x02we").len(), 63);
         assert!(browsed_label(&one, b"\x02we").ends_with(b"x.we"));

@@ -1,4 +1,4 @@
-//! Imports: services whose names a source brings, and takes away again.
+//! Imports: services that exist for as long as a source lists them.
 
 use std::{
     collections::{BTreeMap, HashSet, btree_map},
@@ -9,19 +9,20 @@ use super::state::{Catalog, ImportState, MemberState, OwnerName, note_all};
 use crate::model::{Import, Member, Name};
 
 impl Catalog {
-    /// Takes in the list of the services that an import has now.
+    /// Applies the list of the services that an import has now.
     pub(super) fn imported(&mut self, import: &Import, services: HashSet<Name>) {
         let Some(state) = self.imports.get_mut(import) else { return };
         let before = std::mem::replace(&mut state.services, services.clone());
-        let first_word = !std::mem::replace(&mut state.synced, true);
+        let is_first_list = !std::mem::replace(&mut state.synced, true);
         let member_of = |name: &Name| Member {
             service: name.clone(),
             source: import.source.clone(),
             place: Member::IMPORTED,
         };
         for name in before.difference(&services) {
-            let elsewhere = self.listed_by(name, import).any(|(other, _)| other.source == import.source);
-            if !elsewhere {
+            let is_still_listed =
+                self.listed_by(name, import).any(|(other, _)| other.source == import.source);
+            if !is_still_listed {
                 self.drop_imported_member(&member_of(name));
             }
         }
@@ -29,31 +30,30 @@ impl Catalog {
             self.add_imported_member(member_of(name), import);
         }
         for name in before.union(&services) {
-            self.settle_rules(name, import);
+            self.settle_policy(name, import);
         }
-        // Names first, then the end of not knowing: a reader in between sees SERVFAIL, never a
-        // wrong NXDOMAIN.
-        self.publish();
-        if first_word && let Some((zone, _)) = self.snapshot.zone(import.apex.as_wire()) {
+        // Names first: a reader in between gets SERVFAIL, never a wrong NXDOMAIN.
+        self.publish_at(self.now);
+        if is_first_list && let Some((zone, _)) = self.snapshot.zone(import.apex.wire()) {
             self.snapshot.import_synced(zone);
         }
     }
 
-    /// The imports of `near`'s namespace that list `name`, in no particular order.
+    /// The imports of `import`'s namespace that list `name`, in no particular order.
     fn listed_by<'a>(
         &'a self,
         name: &'a Name,
-        near: &'a Import,
+        import: &'a Import,
     ) -> impl Iterator<Item = (&'a Import, &'a ImportState)> {
         self.imports
             .iter()
-            .filter(move |(import, state)| import.apex == near.apex && state.services.contains(name))
+            .filter(move |(other, state)| other.apex == import.apex && state.services.contains(name))
     }
 
-    /// Where several imports list a name, the first of the file says what its answers look like,
-    /// whoever was heard first.
-    pub(super) fn settle_rules(&mut self, name: &Name, near: &Import) {
-        let first = self.listed_by(name, near).min_by_key(|(import, _)| (import.place, &import.source));
+    /// Gives a name the policy of the first import in the file that lists it, whichever synced
+    /// first.
+    pub(super) fn settle_policy(&mut self, name: &Name, import: &Import) {
+        let first = self.listed_by(name, import).min_by_key(|(other, _)| (other.place, &other.source));
         let Some(policy) = first.map(|(_, state)| Arc::clone(&state.policy)) else { return };
         if let Some(service) = self.services.get_mut(name)
             && !service.configured
@@ -65,8 +65,8 @@ impl Catalog {
         }
     }
 
-    /// Adds an import's member to a service; a name that the zone's file has, be it a subset name,
-    /// is the file's alone.
+    /// Adds an import's member to a service. A name that a zone file has, such as a subset name,
+    /// belongs to the file alone.
     pub(super) fn add_imported_member(&mut self, member: Member, import: &Import) {
         let name = member.service.clone();
         if self.additional_names.contains_key(&name) {
@@ -75,8 +75,8 @@ impl Catalog {
         match self.services.get_mut(&name) {
             Some(service) if service.configured => {}
             Some(service) => {
-                if let btree_map::Entry::Vacant(place) = service.members.entry(member) {
-                    place.insert(MemberState::default());
+                if let btree_map::Entry::Vacant(entry) = service.members.entry(member) {
+                    entry.insert(MemberState::default());
                     self.touched.insert(name);
                 }
             }

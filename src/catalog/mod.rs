@@ -1,16 +1,35 @@
-//! The catalog: what every source said, merged and compiled into what is answered.
+//! The catalog: merges what the sources report, and compiles it into the snapshot that answers are
+//! read from.
 //!
-//! One worker is the only writer. It keeps each member's last word, merges the members of a service
-//! ([`merge`], independent of their order), applies policy and publishes the compiled [`Service`].
+//! ```text
+//!  Update ─▶ worker ─▶ state ─▶ merge ─▶ policy::plan ─▶ compile ─▶ publish ─▶ snapshot ─▶ dns
+//!            batches   members  candidates   who gets     Service    one entry   View
+//!                        │                   which                   a service
+//!                        ├─▶ clients          address ─▶ identities, locality
+//!                        └─▶ reverse_index    address ─▶ instances; service type ─▶ services
+//! ```
+//!
+//! | files | |
+//! |---|---|
+//! | `worker`, `state`, `imports` | the only writer: applies updates to the last state of each member |
+//! | `merge` | merges the reports of a service's members into candidates |
+//! | `compile`, `records`, `txt` | compile the plan for the candidates into a [`Service`] |
+//! | `service`, `pool`, `rotation`, `weighted` | the compiled form, and how its lists rotate |
+//! | `publish`, `reverse_index` | put the services that changed into the tables |
+//! | `snapshot`, `zone`, `names`, `browse`, `dns_sd`, `reverse_name` | what names are looked up in |
+//! | `clients` | which instance a client is known as |
+//! | `reconfigure` | moves a running catalog to another configuration |
+//! | `explain` | why a name is answered the way it is |
+//!
 //! Only services that an update touched are compiled again, and publishing one replaces one entry
-//! of a table: a change costs its service, never its namespace.
+//! of a table. So a change costs its service, never its namespace.
 //!
 //! Rejected: one immutable map of everything behind one pointer (a change to one instance of
 //! 100,000 services would copy a table of 100,000), and a persistent tree (four to five dependent
-//! loads a look-up where the hash table has one or two).
+//! loads a lookup; the hash table needs one or two).
 //!
-//! Imports [`crate::model`], [`crate::config`] and [`crate::policy`]; never a source, never the
-//! answer path.
+//! May import [`crate::wire`], [`crate::model`], [`crate::config`], [`crate::policy`] and, for its
+//! metrics, [`crate::telemetry`]; never a source, never the answer path.
 
 mod browse;
 mod clients;
@@ -23,6 +42,7 @@ mod names;
 mod pool;
 mod publish;
 mod reconfigure;
+mod record_list;
 mod records;
 mod reverse_index;
 mod reverse_name;
@@ -43,7 +63,8 @@ pub use pool::{
     GroupPools, GroupRotation, GroupRotations, InstanceId, Pool, RotatingList, RoutePools, Routing, SrvRecord,
 };
 pub use reconfigure::Reconfiguration;
-pub use rotation::{RecordList, RotationId, RotationIds};
+pub use record_list::RecordList;
+pub use rotation::{RotationId, RotationIds};
 pub use service::{Answers, InstanceAnswer, PackedInstances, Position, Service};
 pub use snapshot::{Lookup, Snapshot, SnapshotCell, View};
 pub use state::{Catalog, HealthCounts};

@@ -1,25 +1,25 @@
-//! Names that share a key, such as the instances of one address, and the tables that lead to them.
+//! Names that share a key, such as the instances at one address, and the tables that lead to them.
 
 use crate::model::Name;
 
-/// Names are hashed at every query, by a hash that is quick for short keys and seeded against
-/// chosen collisions.
+/// Hashes the keys of every lookup: fast for short keys, and seeded against chosen collisions.
 pub(super) type NameHasher = foldhash::fast::RandomState;
 
-/// The table of one kind of links.
+/// A lock-free table from a key to the names that share it.
 pub(super) type NamesByKey<K> = papaya::HashMap<K, Names, NameHasher>;
 
-/// Names that have something in common: at least one, sorted, each once.
+/// Names that share a key: at least one, sorted, without duplicates.
 #[derive(Debug)]
 pub struct Names(Box<[Name]>);
 
 impl Names {
-    /// Makes them of a list that is sorted and has each name once.
-    pub(super) const fn new(names: Box<[Name]>) -> Self {
+    /// Takes names that are sorted and without duplicates.
+    pub(super) fn new(names: Box<[Name]>) -> Self {
+        debug_assert!(!names.is_empty() && names.is_sorted(), "a key without names is removed");
         Self(names)
     }
 
-    /// The names.
+    /// The names, sorted.
     pub const fn as_slice(&self) -> &[Name] {
         &self.0
     }

@@ -1,12 +1,11 @@
-//! Pools: the records that one group of a service's instances is answered with.
+//! Pools: the records that the instances of one group are answered with.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
-use super::{
-    clients::ClientTest,
-    rotation::{RecordList, RotationId},
-    weighted::Shares,
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
+
+use super::{clients::ClientTest, record_list::RecordList, rotation::RotationId, weighted::Shares};
 use crate::{
     model::Name,
     policy::{Locality, nearest_ring},
@@ -19,90 +18,101 @@ pub struct InstanceId(pub(super) u32);
 /// The records of one set of instances.
 #[derive(Debug)]
 pub struct Pool {
-    /// IPv4 addresses, each once; the places behind them are those of `hosts`.
+    /// IPv4 addresses without duplicates. `hosts` rotate behind them.
     pub v4: RotatingList<Ipv4Addr>,
-    /// IPv6 addresses, likewise.
+    /// IPv6 addresses without duplicates. `hosts` rotate behind them.
     pub v6: RotatingList<Ipv6Addr>,
-    /// Host names that take their turn as a CNAME.
+    /// Host names, each answered alone as a CNAME.
     pub hosts: Box<[Name]>,
     /// SRV records at the service's own name.
     pub srv: RotatingList<SrvRecord>,
-    /// SRV records of the service's named ports, in their order.
+    /// SRV records of each named port of the service.
     pub ports: Box<[RotatingList<SrvRecord>]>,
 }
 
 impl Pool {
-    /// Tells whether any instance is answered at all.
+    /// Whether the pool has any instance.
     pub fn has_any(&self) -> bool {
         !(self.v4.records.is_empty() && self.v6.records.is_empty() && self.hosts.is_empty())
     }
+
+    /// Whether a list has any records.
+    pub fn has_records(&self, list: RecordList<usize>) -> bool {
+        match list {
+            RecordList::V4 => !(self.v4.records.is_empty() && self.hosts.is_empty()),
+            RecordList::V6 => !(self.v6.records.is_empty() && self.hosts.is_empty()),
+            RecordList::Srv => !self.srv.records.is_empty(),
+            RecordList::NamedPort(at) => self.ports.get(at).is_some_and(|list| !list.records.is_empty()),
+        }
+    }
 }
 
-/// Records of one kind, that take turns.
+/// Records of one type, and how they rotate.
 #[derive(Debug)]
 pub struct RotatingList<T> {
     /// The records, in a fixed order.
     pub records: Box<[T]>,
-    /// The cursor that turns them.
+    /// The cursor that rotates them.
     pub rotation: RotationId,
-    /// Whose turn it is to be first, where that is not simply everybody's after the other. Boxed,
-    /// since few have it.
+    /// How often each record is first; `None`: one after the other. Boxed, since few lists have it.
     pub shares: Option<Box<Shares>>,
 }
 
-/// One SRV record (RFC 2782); all have priority 0: policy decides who is answered, not who is tried
-/// first.
+/// One SRV record (RFC 2782). The priority is always 0: muster answers only what clients should
+/// use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SrvRecord {
-    /// Its share.
+    /// The weight.
     pub weight: u16,
     /// The port.
     pub port: u16,
-    /// The instance that it points to.
+    /// The instance whose name is the target.
     pub instance: InstanceId,
 }
 
-/// What decides which pool a question is answered from, where it is not the same for all.
+/// The pools of a service whose answers depend on the client or on a split.
 #[derive(Debug)]
 pub struct Routing {
-    /// In order; the first that matches the client counts, and the last matches everybody.
+    /// The first route that matches the client decides; the last matches every client.
     pub routes: Box<[RoutePools]>,
-    /// Whether any of it needs to know who asks.
+    /// Whether any answer depends on the client.
     pub by_client: bool,
 }
 
 /// The pools of one route.
 #[derive(Debug)]
 pub struct RoutePools {
-    /// Who it is for; `None`: everybody.
+    /// The test that a client must pass; `None`: the route is for every client.
     pub clients: Option<ClientTest>,
     /// At least one.
     pub groups: Box<[GroupPools]>,
-    /// Whose turn it is among the groups, by the kind of question.
+    /// How lookups are split between the groups.
     pub rotations: GroupRotations,
 }
 
-/// The pools of one group: for everybody, and for those who are near.
+/// The pools of one group.
 #[derive(Debug)]
 pub struct GroupPools {
-    /// For those who are near nothing.
+    /// All of the group.
     pub all: Pool,
-    /// By zone.
-    pub zones: Box<[(std::sync::Arc<str>, Pool)]>,
+    /// By availability zone.
+    pub zones: Box<[(Arc<str>, Pool)]>,
     /// By region.
-    pub regions: Box<[(std::sync::Arc<str>, Pool)]>,
+    pub regions: Box<[(Arc<str>, Pool)]>,
 }
 
 impl GroupPools {
-    /// The pool that a client at `locality` is answered from.
+    /// The pool for a client at `locality`. *Cost*: a comparison for each ring.
     #[inline]
     pub fn nearest(&self, locality: Option<&Locality>) -> &Pool {
         nearest_ring(&self.zones, &self.regions, locality).map_or(&self.all, |(_, pool)| pool)
     }
 }
 
-/// Whose turn it is among the groups of a route: each kind of question has cursors of its own, so
-/// that a client that asks for A and AAAA sees the shares in both.
+/// The rotations among the groups of a route, by list of records.
+///
+/// Each list has a cursor of its own, so that a client that asks for A and AAAA sees the split in
+/// both.
 #[derive(Debug, Default)]
 pub struct GroupRotations {
     /// For A.
@@ -111,13 +121,12 @@ pub struct GroupRotations {
     pub v6: Option<GroupRotation>,
     /// For SRV at the service's name.
     pub srv: Option<GroupRotation>,
-    /// For SRV at the named ports, in their order.
+    /// For SRV at each named port of the service.
     pub ports: Box<[Option<GroupRotation>]>,
 }
 
 impl GroupRotations {
-    /// The rotation among the groups for one list; a named port is given by its place among the
-    /// service's.
+    /// The rotation for one list; `None`: the first group always answers.
     #[inline]
     pub fn get(&self, list: RecordList<usize>) -> Option<&GroupRotation> {
         match list {
@@ -129,10 +138,10 @@ impl GroupRotations {
     }
 }
 
-/// How one kind of question is divided; without, only the first group has anything to say.
+/// How lookups are split between the groups of a route.
 #[derive(Debug)]
 pub struct GroupRotation {
-    /// Each group's part.
+    /// Each group's share.
     pub shares: Shares,
     /// The cursor.
     pub rotation: RotationId,

@@ -71,7 +71,7 @@ impl Catalog {
         self.reverse_index.clear(service.reverse_entries);
         reschedule(&mut self.due, name, service.due, None);
         for owner_name in service.owner_names {
-            self.snapshot.take_out(&owner_name.name);
+            self.snapshot.remove(&owner_name.name);
             self.snapshot.count_empty_non_terminals(&owner_name.name, &service.apex, -1);
             owner_name.rotations.give_back(&mut self.rotation_ids);
         }
@@ -81,8 +81,7 @@ impl Catalog {
     fn recompile(&mut self, name: &Name) {
         let Some(service) = self.services.get_mut(name) else { return };
         // The longest apex wins: a name that an inner namespace covers belongs to that one.
-        let Some((zone, _)) =
-            self.snapshot.zone(name.as_wire()).filter(|(zone, _)| zone.apex == service.apex)
+        let Some((zone, _)) = self.snapshot.zone(name.wire()).filter(|(zone, _)| zone.apex == service.apex)
         else {
             return;
         };

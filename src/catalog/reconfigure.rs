@@ -1,13 +1,18 @@
-//! A new configuration for a catalog that runs: what is known is carried over.
+//! Reconfiguring: moving a running catalog to another configuration.
 //!
-//! Everything new is made beside what is answered from (zones, tables, compiled services), and
-//! readers move from the one to the other when the worker swaps the cell, once. Changing the old
-//! tables in place was rejected: readers would see some services under the old configuration and
-//! some under the new one, and names that move from one namespace to another would be missing in
-//! between.
+//! ```text
+//!  old catalog ─▶ members, imports, cursors, failover ─▶ new catalog ─▶ compile all ─▶ swap the cell
+//! ```
 //!
-//! *Cost*: every service is compiled, about 10 µs each, and for as long as readers are on their way
-//! out both tables are in memory. Updates wait meanwhile; answers do not.
+//! The new catalog has zones, tables and compiled services of its own, and readers move to them
+//! when the worker swaps the cell, once.
+//!
+//! Rejected: changing the old tables in place. Readers would see some services under the old
+//! configuration and some under the new one, and a name that moves from one namespace to another
+//! would be missing in between.
+//!
+//! *Cost*: every service is compiled, at about 10 µs each. Both tables are in memory until the last
+//! reader of the old one is done. Updates wait meanwhile; answers do not.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,39 +29,41 @@ use crate::{
     policy,
 };
 
-/// From which configuration to which.
+/// A change of the configuration.
 #[derive(Clone, Debug)]
 pub struct Reconfiguration {
-    /// What the catalog runs with.
+    /// The running configuration.
     pub from: Arc<Config>,
-    /// What it shall run with.
+    /// The new configuration.
     pub to: Arc<Config>,
-    /// The SOA serial of all zones from now on.
+    /// The SOA serial of all zones of the new configuration.
     pub serial: u32,
-    /// Sources that start anew: what is still answered of them is told.
+    /// Sources that restart. What is still answered of them is [`Retained`].
     pub restarted: HashSet<SourceId>,
-    /// Members of `to` that are probed anew: their instances are told, if they were probed before.
+    /// Members of the new configuration whose probes restart. Their instances are [`Retained`] if
+    /// they were probed before.
     pub probed: HashSet<Member>,
 }
 
-/// Members with what the configuration says of them.
+/// The members of one service, in the order of the file.
 type MemberRules<'c> = Vec<(Member, &'c MemberRule)>;
 
 impl Catalog {
-    /// Goes over to another configuration. What is answered from is the new
-    /// [`snapshot`](Self::snapshot) from here on, complete when this returns; the old one stays as
-    /// it is for those who still read it.
+    /// Moves to another configuration, and returns what restarted sources need to know.
     ///
-    /// A member keeps what its source said if its rule is the same, wherever in `from` it stands
-    /// now. Failing that it keeps what the member in its place said, until the source says
-    /// something else: the next `Reset` replaces by difference, so nothing goes empty in between. A
-    /// member that has neither is unheard, and one that is gone is gone; but a service that would
-    /// have no member that was heard keeps its old instances until its new source is heard. A
-    /// service that stays keeps its rotation. An import keeps its names and, if it asks for the
-    /// same ones, its word on which names do not exist.
+    /// Afterwards [`snapshot`](Self::snapshot) is a new, fully compiled snapshot. Readers of the
+    /// old one see it unchanged.
     ///
-    /// Updates that were sent under the old configuration must have been applied before: afterwards
-    /// their members may mean something else.
+    /// - A member keeps its state if its rule is the same, wherever in `from` it is now. Otherwise
+    ///   it keeps the state of the member that had its place until its source sends a `Reset`,
+    ///   which replaces by difference, so nothing goes empty in between.
+    /// - A member that has neither is not synced. A removed member is gone, but a service without
+    ///   any synced member keeps its old instances until its new source syncs.
+    /// - A service that stays keeps its rotation. An import keeps its names. It stays synced if it
+    ///   has the same list.
+    ///
+    /// Updates sent under the old configuration must be applied first: afterwards, a member may
+    /// mean another source query.
     pub fn reconfigure(&mut self, change: &Reconfiguration) -> Retained {
         let mut next = Self::unpublished(&change.to, change.serial);
         (next.began, next.now) = (self.began, self.now);
@@ -66,19 +73,19 @@ impl Catalog {
             if let (Some(old), Some(new)) = (self.services.get_mut(name), next.services.get_mut(name)) {
                 let before = before.get(name).map(Vec::as_slice).unwrap_or_default();
                 carry_members(before, old, &rules, new, &mut probed_before);
-                adopt(old, new);
+                keep_old_instances(old, new);
             }
         }
-        let heard = self.carry_imports(change, &mut next);
+        let synced = self.carry_imports(change, &mut next);
         for (member, state) in &mut next.clients {
             *state = self.clients.remove(member).unwrap_or_default();
         }
         self.carry_owner_names(&mut next);
         next.index_clients();
         next.publish();
-        // Names first, as when an import is heard.
-        for import in &heard {
-            if let Some((zone, _)) = next.snapshot.zone(import.apex.as_wire()) {
+        // Names first, as when an import syncs.
+        for import in &synced {
+            if let Some((zone, _)) = next.snapshot.zone(import.apex.wire()) {
                 next.snapshot.import_synced(zone);
             }
         }
@@ -86,16 +93,16 @@ impl Catalog {
         self.retained(change, &probed_before)
     }
 
-    /// Takes over the imports' names and their members; gives the imports that count as heard.
+    /// Carries over the names of imports and their members; returns the imports that stay synced.
     fn carry_imports(&mut self, change: &Reconfiguration, next: &mut Self) -> Vec<Import> {
         let mut before: Vec<_> = change.from.namespaces.iter().flat_map(Namespace::imports).collect();
-        let mut heard = Vec::new();
+        let mut synced = Vec::new();
         let mut carried = Vec::new();
         for (import, rule) in change.to.namespaces.iter().flat_map(Namespace::imports) {
-            let asks_the_same =
+            let has_same_names =
                 |(old, was): &(Import, &ImportRule)| old.apex == import.apex && has_same_list(was, rule);
-            let at = before.iter().position(|old| old.0 == import && asks_the_same(old));
-            let at = at.or_else(|| before.iter().position(asks_the_same));
+            let at = before.iter().position(|old| old.0 == import && has_same_names(old));
+            let at = at.or_else(|| before.iter().position(has_same_names));
             let (at, is_same) = match at {
                 Some(at) => (Some(at), true),
                 None => (before.iter().position(|(old, _)| *old == import), false),
@@ -106,7 +113,7 @@ impl Catalog {
             };
             new.synced = old.synced && is_same;
             if new.synced {
-                heard.push(import.clone());
+                synced.push(import.clone());
             }
             new.services.clone_from(&old.services);
             carried.push((import, old.services));
@@ -116,26 +123,26 @@ impl Catalog {
                 self.carry_imported(&import, name, next);
             }
         }
-        heard
+        synced
     }
 
-    /// Takes over one name of an import, unless the file names it now.
+    /// Carries over one name of an import, unless a zone file has it now.
     fn carry_imported(&mut self, import: &Import, name: Name, next: &mut Self) {
         let member = Member { service: name.clone(), source: import.source.clone(), place: Member::IMPORTED };
         next.add_imported_member(member.clone(), import);
         if let (Some(old), Some(new)) = (self.services.get_mut(&name), next.services.get_mut(&name))
             && let Some(state) = new.members.get_mut(&member)
         {
-            if let Some(said) = old.members.remove(&member) {
-                *state = said;
+            if let Some(before) = old.members.remove(&member) {
+                *state = before;
             }
-            adopt(old, new);
+            keep_old_instances(old, new);
         }
-        next.settle_rules(&name, import);
+        next.settle_policy(&name, import);
     }
 
-    /// Lets every name that stays keep its cursors, and the tiers in use where the tiers are the
-    /// same.
+    /// Lets every name that stays keep its cursors and, if its tiers are the same, the tiers in
+    /// use.
     fn carry_owner_names(&mut self, next: &mut Self) {
         let mut ids: RotationIds = std::mem::take(&mut self.rotation_ids);
         let mut before: HashMap<Name, OwnerName> = self
@@ -156,41 +163,42 @@ impl Catalog {
         next.rotation_ids = ids;
     }
 
-    /// What is answered of the sources that start anew.
+    /// Collects what is retained of the sources that restart.
     fn retained(&self, change: &Reconfiguration, probed_before: &HashSet<Member>) -> Retained {
-        let mut known = Retained::default();
+        let mut retained = Retained::default();
         let members = self.services.values().flat_map(|service| &service.members).chain(&self.clients);
         for (member, state) in members.filter(|(_, state)| state.synced) {
             if change.restarted.contains(&member.source) {
-                known.members.insert(member.clone());
+                retained.members.insert(member.clone());
             }
             if change.probed.contains(member) && probed_before.contains(member) {
                 let instances: Vec<Instance> =
-                    state.instances.values().map(|held| held.instance.clone()).collect();
-                known.instances.insert(member.clone(), instances);
+                    state.instances.values().map(|dated| dated.instance.clone()).collect();
+                retained.instances.insert(member.clone(), instances);
             }
         }
         for (import, state) in &self.imports {
             if change.restarted.contains(&import.source) && (state.synced || !state.services.is_empty()) {
-                known.imports.insert(import.clone(), state.synced);
+                retained.imports.insert(import.clone(), state.synced);
             }
         }
-        known
+        retained
     }
 }
 
-/// The members of every service that the files name.
+/// The members of every configured service.
 fn rules(config: &Config) -> HashMap<&Name, MemberRules<'_>> {
     let services = config.namespaces.iter().flat_map(|namespace| &namespace.services);
     services.map(|service| (&service.name, service.members().collect())).collect()
 }
 
-/// Whether two imports of one namespace ask for the same list of names.
+/// Whether two imports of one namespace have the same list of names.
 fn has_same_list(one: &ImportRule, other: &ImportRule) -> bool {
     (&one.source, &one.include, &one.exclude) == (&other.source, &other.include, &other.exclude)
 }
 
-/// Hands what members said to those that are the same now, then to those that have their place.
+/// Hands the state of old members to new members with the same rule, then to those in the same
+/// place.
 fn carry_members(
     before: &[(Member, &MemberRule)],
     old: &mut ServiceState,
@@ -198,12 +206,12 @@ fn carry_members(
     new: &mut ServiceState,
     probed_before: &mut HashSet<Member>,
 ) {
-    let mut put = |member: &Member, was: &MemberRule, said: MemberState| {
+    let mut put = |member: &Member, was: &MemberRule, before: MemberState| {
         if is_probed(was) {
             probed_before.insert(member.clone());
         }
         if let Some(state) = new.members.get_mut(member) {
-            *state = said;
+            *state = before;
         }
     };
     let mut others = Vec::new();
@@ -212,7 +220,7 @@ fn carry_members(
         let in_place = same.clone().find(|(old, _)| old == member);
         match in_place.or_else(|| same.find(|(key, _)| old.members.contains_key(key))) {
             Some((key, was)) => match old.members.remove(key) {
-                Some(said) => put(member, was, said),
+                Some(before) => put(member, was, before),
                 None => others.push(member),
             },
             None => others.push(member),
@@ -220,27 +228,28 @@ fn carry_members(
     }
     for member in others {
         let was = before.iter().find(|(old, _)| old == member);
-        if let (Some((_, was)), Some(said)) = (was, old.members.remove(member)) {
-            put(member, was, said);
+        if let (Some((_, was)), Some(before)) = (was, old.members.remove(member)) {
+            put(member, was, before);
         }
     }
 }
 
-/// Lets a service of which nothing is heard keep all the instances that it had, as those of its
-/// first member: a service that moves from one source to another is answered all the while. They go
-/// with that member's first word.
-fn adopt(old: &ServiceState, new: &mut ServiceState) {
+/// Lets a service without a synced member keep all its old instances, as those of its first member.
+///
+/// So a service that moves to another source is answered all the while. The instances go when that
+/// member syncs.
+fn keep_old_instances(old: &ServiceState, new: &mut ServiceState) {
     if new.members.values().any(|state| state.synced) {
         return;
     }
-    // Keys that no two members have in common; ids may be.
+    // Ids are unique within a member only.
     let key = |member: &Member, id: &str| format!("{} {} {id}", member.source, member.place).into();
     let instances: MemberInstances = old
         .members
         .iter()
         .filter(|(_, state)| state.synced)
         .flat_map(|(member, state)| {
-            state.instances.values().map(move |one| (key(member, &one.instance.id), one.clone()))
+            state.instances.values().map(move |dated| (key(member, &dated.instance.id), dated.clone()))
         })
         .collect();
     if let Some(state) = new.members.values_mut().next()

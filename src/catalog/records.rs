@@ -9,7 +9,7 @@ use std::{
 use super::{
     dns_sd::{has_port_labels, port_labels},
     pool::SrvRecord,
-    rotation::RecordList,
+    record_list::RecordList,
     service::PackedInstances,
 };
 use crate::{

@@ -1,28 +1,31 @@
-//! Reverse names: what stands for an address below `in-addr.arpa` (RFC 1035 section 3.5) and
-//! `ip6.arpa` (RFC 3596 section 2.5).
+//! Reverse names: the names of addresses and networks below `in-addr.arpa` (RFC 1035 section 3.5)
+//! and `ip6.arpa` (RFC 3596 section 2.5).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::zone::{Zone, ZoneKind};
 use crate::{
     config::{AnswerSettings, Namespace, Truncate},
-    model::{Name, Network},
+    model::Network,
+    wire::WireName,
 };
 
 const V4: &[u8] = b"\x07in-addr\x04arpa\x00";
 const V6: &[u8] = b"\x03ip6\x04arpa\x00";
 
-/// What a reverse name stands for.
+/// The meaning of a reverse name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reversed {
     Address(IpAddr),
-    /// A network, whose addresses' names are below.
+    /// A network; the names of its addresses are below.
     Network,
 }
 
-/// The zone of a network's reverse names; its times are those of a namespace that says nothing.
+/// The zone of a network's reverse names, with the default TTLs.
+///
+/// `None` if the network has no reverse name.
 pub(super) fn zone(network: &Network, serial: u32) -> Option<Zone> {
-    let apex = apex(network)?;
+    let apex = network.reverse_name()?;
     Some(Zone {
         negative_ttl: Namespace::DEFAULT_NEGATIVE_TTL,
         ttl: AnswerSettings::default().ttl,
@@ -38,15 +41,9 @@ pub(super) fn zone(network: &Network, serial: u32) -> Option<Zone> {
     })
 }
 
-/// The name that all reverse names of a network are at or below; its length must end at a label's
-/// border.
-pub(super) fn apex(network: &Network) -> Option<Name> {
-    network.reverse_name()
-}
-
-/// Reads a name (wire format, lower case) at or below a reverse zone's apex; `None` if no address
-/// has such a name.
-pub(super) fn read(name: &[u8]) -> Option<Reversed> {
+/// Reads a lower-case name; `None` if it is not the reverse name of an address or network.
+pub(super) fn read(name: WireName<'_>) -> Option<Reversed> {
+    let name = name.as_bytes();
     match name.strip_suffix(V4) {
         Some(labels) => read_v4(labels),
         None => read_v6(name.strip_suffix(V6)?),
@@ -55,7 +52,7 @@ pub(super) fn read(name: &[u8]) -> Option<Reversed> {
 
 fn read_v4(labels: &[u8]) -> Option<Reversed> {
     let mut octets = [0; 4];
-    let mut places = octets.iter_mut().rev();
+    let mut slots = octets.iter_mut().rev();
     let mut rest = labels;
     while let Some((&length, after)) = rest.split_first() {
         let (digits, next) = after.split_at_checked(usize::from(length))?;
@@ -63,10 +60,10 @@ fn read_v4(labels: &[u8]) -> Option<Reversed> {
         let is_octet = digits.first().is_some_and(|first| *first != b'0' || digits.len() == 1)
             && digits.iter().all(u8::is_ascii_digit);
         let octet = str::from_utf8(digits).ok().filter(|_| is_octet)?.parse().ok()?;
-        *places.next()? = octet;
+        *slots.next()? = octet;
         rest = next;
     }
-    let is_whole = places.next().is_none();
+    let is_whole = slots.next().is_none();
     Some(if is_whole { Reversed::Address(Ipv4Addr::from(octets).into()) } else { Reversed::Network })
 }
 
@@ -91,6 +88,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::model::Name;
 
     const FULL_V6: &str = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
 
@@ -102,7 +100,7 @@ mod tests {
     #[case("2001:db8::1/128", FULL_V6)]
     #[case("f000::/4", "f.ip6.arpa")]
     fn a_network_has_an_apex(#[case] network: Network, #[case] expected: &str) {
-        assert_eq!(apex(&network), expected.parse().ok());
+        assert_eq!(zone(&network, 1).map(|zone| zone.apex), expected.parse().ok());
     }
 
     #[rstest]
@@ -120,9 +118,9 @@ mod tests {
     #[case("99999999999.10.in-addr.arpa", None)]
     #[case("g.0.2.ip6.arpa", None)]
     #[case("10.0.2.ip6.arpa", None)]
-    fn names_are_read(#[case] name: &str, #[case] expected: Option<&str>) {
+    fn a_reverse_name_is_an_address_a_network_or_neither(#[case] name: &str, #[case] expected: Option<&str>) {
         let name = name.parse::<Name>().unwrap();
-        let read = read(name.as_wire()).map(|reversed| match reversed {
+        let read = read(name.wire()).map(|reversed| match reversed {
             Reversed::Address(address) => address.to_string(),
             Reversed::Network => "network".to_owned(),
         });
@@ -130,10 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn more_nibbles_than_an_address_has_are_no_address() {
+    fn too_many_nibbles_are_not_an_address() {
         let name: Name = format!("0.{FULL_V6}").parse().unwrap();
-        assert_eq!(read(name.as_wire()), None);
-        assert_eq!(read(b"\x00\x0210\x07in-addr\x04arpa\x00"), None);
-        assert_eq!(read(b"\x03+10\x07in-addr\x04arpa\x00"), None);
+        assert_eq!(read(name.wire()), None);
+        let name = WireName::new(b"\x03+10\x07in-addr\x04arpa\x00").unwrap();
+        assert_eq!(read(name), None);
     }
 }

@@ -1,5 +1,4 @@
-//! One service as it is answered: everything that any question about it needs, in a few compact
-//! arrays.
+//! Services in compiled form: everything that an answer needs, in a few compact arrays.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
@@ -16,59 +15,59 @@ use crate::model::Name;
 /// A compiled service.
 #[derive(Debug)]
 pub struct Service {
-    /// The service's name.
+    /// The owner name.
     pub name: Name,
-    /// The zone that it belongs to.
+    /// The zone that the name is in.
     pub zone: Arc<Zone>,
     /// TTL of its records, in seconds.
     pub ttl: u32,
-    /// Records of one type in one answer.
+    /// Most records of one type in one answer.
     pub max_answers: u16,
-    /// Whether they are shuffled.
+    /// Whether records are shuffled instead of rotated.
     pub random: bool,
-    /// Whether every one of its members has been heard; if not, what is missing may still exist.
+    /// Whether every member is synced. If not, a missing instance or port may still exist.
     pub all_synced: bool,
-    /// What is answered.
+    /// The records at its name.
     pub answers: Answers,
-    /// The names of its ports, `_port._proto` as wire labels without an end, sorted. They exist
-    /// whatever the health of who has them, as the service's own does.
+    /// The named ports, `_port._proto` as labels in wire format, sorted. They exist whatever the
+    /// health of the instances that have them.
     pub ports: Box<[Box<[u8]>]>,
     /// Every instance, whatever its health.
     pub instances: PackedInstances,
-    /// For each named port the instances that are answered to anybody, sorted; empty where nobody
-    /// can browse.
+    /// For each named port, the instances that some client gets, sorted; empty if the zone cannot
+    /// be browsed.
     pub browsed: Box<[Box<[InstanceId]>]>,
 }
 
-/// What a service's name is answered with.
+/// The records at a service's name.
 #[derive(Debug)]
 pub enum Answers {
-    /// The same records for everybody.
+    /// One pool for every client.
     Same(Pool),
-    /// It depends on whose turn it is or on who asks. Boxed, since few services have it.
+    /// Several pools: the client or a split decides. Boxed, since few services have them.
     Routed(Box<Routing>),
-    /// It is another name of one that is not ours.
+    /// An alias: a CNAME to an external name.
     Alias(Name),
 }
 
-/// What a name at or below a service's own is.
+/// The meaning of a name at or below a service's own.
 #[derive(Clone, Copy, Debug)]
 pub enum Position<'s> {
     /// The service itself.
     Itself,
     /// One instance.
     Instance(InstanceAnswer<'s>),
-    /// The named port at this place.
+    /// The named port with this index.
     Port(usize),
     /// Above a named port, such as `_tcp`: it has no records, but it exists (RFC 8020 section 2).
     AbovePort,
-    /// Nothing that a member has reported.
+    /// None of these.
     Nowhere,
 }
 
 impl Service {
-    /// What the name is that has these labels in front of the service's: wire format without an
-    /// end.
+    /// Finds what the labels in front of the service's name stand for. They are in wire format, without
+    /// the root's byte.
     #[inline]
     pub fn position(&self, below: &[u8]) -> Position<'_> {
         if below.is_empty() {
@@ -86,12 +85,12 @@ impl Service {
         Position::Nowhere
     }
 
-    /// The place of `_port._proto`, given as wire labels, among its named ports.
+    /// The index of `_port._proto`, given as labels in wire format, among the named ports.
     pub fn port(&self, labels: &[u8]) -> Option<usize> {
         self.ports.iter().position(|port| **port == *labels)
     }
 
-    /// Iterates over the pools that there are, whoever they are for.
+    /// All pools that are not rings.
     pub fn pools(&self) -> impl Iterator<Item = &Pool> {
         let (same, routed) = match &self.answers {
             Answers::Same(pool) => (Some(pool), None),
@@ -102,26 +101,25 @@ impl Service {
         same.into_iter().chain(groups.map(|group| &group.all))
     }
 
-    /// Tells whether what is answered depends on who asks.
+    /// Whether answers depend on the client.
     pub fn depends_on_client(&self) -> bool {
         matches!(&self.answers, Answers::Routed(routing) if routing.by_client)
     }
 
-    /// Tells whether any instance is answered to anybody.
+    /// Whether some client gets an instance, or the service is an alias.
     pub fn has_eligible(&self) -> bool {
         matches!(self.answers, Answers::Alias(_)) || self.pools().any(Pool::has_any)
     }
 }
 
-/// The instances of one service: labels and addresses packed into one array each, since there may
-/// be a million.
+/// The instances of one service. Labels and addresses are packed into one array each, since there
+/// may be a million.
 #[derive(Debug, Default)]
 pub struct PackedInstances {
-    /// Sorted by label (aliases are rows of their own), so that a question's label can be searched
-    /// for.
+    /// Sorted by label. An instance has one row for each label.
     rows: Box<[Row]>,
-    /// Wire labels (length, then octets), one behind the other; each with its TXT data behind it
-    /// (two octets that are its length, then the data) where `has_txt`.
+    /// Labels in wire format, one behind the other. If `has_txt`, each is followed by its TXT data:
+    /// two bytes of length, then the data.
     labels: Box<[u8]>,
     has_txt: bool,
     v4: Box<[Ipv4Addr]>,
@@ -134,7 +132,7 @@ struct Row {
     label: u32,
     v4: PackedRange,
     v6: PackedRange,
-    /// Its place in `hosts`, if it has a host name instead of addresses.
+    /// Index into `hosts`, if the instance has a host name instead of addresses.
     host: Option<u32>,
 }
 
@@ -151,21 +149,21 @@ impl PackedRange {
     }
 }
 
-/// One instance as it is answered at its own name.
+/// The records at an instance's own name.
 #[derive(Clone, Copy, Debug)]
 pub struct InstanceAnswer<'s> {
-    /// Its label below the service's name, in wire format.
+    /// The label below the service's name, in wire format.
     pub label: &'s [u8],
-    /// Its IPv4 addresses.
+    /// IPv4 addresses.
     pub v4: &'s [Ipv4Addr],
-    /// Its IPv6 addresses.
+    /// IPv6 addresses.
     pub v6: &'s [Ipv6Addr],
-    /// The host name that it is an alias of; then it has no addresses.
+    /// The target of its CNAME; then it has no addresses.
     pub host: Option<&'s Name>,
 }
 
 impl PackedInstances {
-    /// Finds an instance by its label in wire format, lower case.
+    /// Finds an instance by its lower-case label in wire format.
     pub fn find(&self, label: &[u8]) -> Option<InstanceAnswer<'_>> {
         self.row(label).map(|row| self.answer(row))
     }
@@ -175,8 +173,8 @@ impl PackedInstances {
         self.rows.get(id.0 as usize).map(|row| self.answer(row))
     }
 
-    /// The TXT data of the instance with this label in wire format; `None` if the service's
-    /// instances have none.
+    /// The TXT data of the instance with this label in wire format; `None` without such an instance
+    /// or without TXT data.
     pub fn txt(&self, label: &[u8]) -> Option<&[u8]> {
         let row = self.row(label).filter(|_| self.has_txt)?;
         let behind = self.labels.get(row.label as usize + label.len()..)?;
@@ -184,9 +182,9 @@ impl PackedInstances {
         data.get(..usize::from(u16::from_be_bytes(*length)))
     }
 
-    /// The number of the instance with this label, given as text.
+    /// The number of the instance with this label, without its length.
     pub(super) fn id(&self, label: &str) -> Option<InstanceId> {
-        // The length octet in front sorts as a label's first octet does.
+        // Rows are sorted by wire labels, so shorter labels come first.
         let wanted = (label.len(), label.as_bytes());
         let at = self.rows.binary_search_by(|row| {
             let label = self.label(row).get(1..).unwrap_or_default();
@@ -195,7 +193,7 @@ impl PackedInstances {
         at.ok().map(|at| InstanceId(index(at)))
     }
 
-    /// Iterates over all names of instances, aliases too, in the order of their labels.
+    /// All instances sorted by label, once for each label.
     pub fn iter(&self) -> impl Iterator<Item = InstanceAnswer<'_>> {
         self.rows.iter().map(|row| self.answer(row))
     }
@@ -221,7 +219,7 @@ impl PackedInstances {
     }
 }
 
-/// Packs instances.
+/// Builds [`PackedInstances`].
 #[derive(Debug, Default)]
 pub(super) struct PackedInstancesBuilder {
     rows: Vec<Row>,
@@ -233,20 +231,19 @@ pub(super) struct PackedInstancesBuilder {
 }
 
 impl PackedInstancesBuilder {
-    /// Instances that have TXT records, or have none.
+    /// Begins with no instances; `has_txt`: each has TXT data.
     pub(super) fn new(has_txt: bool) -> Self {
         Self { has_txt, ..Self::default() }
     }
 
-    /// Adds an instance under several labels, each at most 63 octets; a label that is taken already
-    /// is left out. `text` is its TXT data, if there is any.
+    /// Adds an instance under labels of at most 63 bytes. A label that is taken is left out.
     pub(super) fn add<'a>(
         &mut self,
         labels: impl IntoIterator<Item = &'a str>,
         v4: &[Ipv4Addr],
         v6: &[Ipv6Addr],
         host: Option<&Name>,
-        text: &[u8],
+        txt: &[u8],
     ) {
         let v4 = PackedRange::append(&mut self.v4, v4);
         let v6 = PackedRange::append(&mut self.v6, v6);
@@ -255,12 +252,14 @@ impl PackedInstancesBuilder {
             index(self.hosts.len() - 1)
         });
         for label in labels {
+            debug_assert!((1..=63).contains(&label.len()), "instance labels fit a DNS label");
+            debug_assert!(txt.len() <= usize::from(u16::MAX), "TXT data fits a message");
             let row = Row { label: index(self.labels.len()), v4, v6, host };
             self.labels.push(u8::try_from(label.len()).unwrap_or(0));
             self.labels.extend_from_slice(label.as_bytes());
             if self.has_txt {
-                self.labels.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_be_bytes());
-                self.labels.extend_from_slice(text);
+                self.labels.extend_from_slice(&u16::try_from(txt.len()).unwrap_or(0).to_be_bytes());
+                self.labels.extend_from_slice(txt);
             }
             self.rows.push(row);
         }
@@ -292,7 +291,8 @@ impl PackedRange {
     }
 }
 
-/// An index into an array of one service, which never has four thousand million entries.
+/// An index into an array of one service.
 fn index(at: usize) -> u32 {
+    debug_assert!(u32::try_from(at).is_ok(), "a service has fewer than 2^32 instances");
     u32::try_from(at).unwrap_or(u32::MAX)
 }

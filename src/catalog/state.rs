@@ -1,4 +1,4 @@
-//! The catalog's own state: each member's last word.
+//! The catalog's state: the last state of each member, and how updates change it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -13,7 +13,7 @@ use super::{
     reverse_name,
     rotation::{RotationIds, ServiceRotations},
     snapshot::Snapshot,
-    zone::{Zone, ZoneKind},
+    zone::Zone,
 };
 use crate::{
     config::{AliasTarget, Config, Namespace},
@@ -21,64 +21,66 @@ use crate::{
     policy::{Localities, Memory, Policy},
 };
 
-/// What every source said, by service and member, and the zones that it is published to.
+/// The last state of every member and import, and the snapshot that it is published to.
 #[derive(Debug)]
 pub struct Catalog {
     pub(super) services: HashMap<Name, ServiceState>,
     pub(super) imports: HashMap<Import, ImportState>,
-    /// What sources say of who asks, beside the instances of services.
+    /// Members whose instances only identify clients.
     pub(super) clients: BTreeMap<Member, MemberState>,
     pub(super) client_index: ClientIndex,
     pub(super) reverse_index: ReverseIndex,
     pub(super) snapshot: Snapshot,
     pub(super) rotation_ids: RotationIds,
+    /// Services that have changed since the last publish.
     pub(super) touched: BTreeSet<Name>,
-    /// Services that have to be compiled again at some time, though nothing changes.
+    /// When to compile services again even if nothing changes.
     pub(super) due: BTreeSet<(Instant, Name)>,
     pub(super) health: HealthCounts,
-    /// The services of the names that are not their first.
+    /// From each alias and subset name to its service.
     pub(super) additional_names: HashMap<Name, Name>,
-    /// When the first catalog began, and what time it is since: instances are dated with it.
+    /// When the first catalog began; instances are dated in seconds since then.
     pub(super) began: Instant,
+    /// The time of the current batch of updates.
     pub(super) now: Instant,
 }
 
-/// How many candidates there are in each state, in the order of [`Health::ALL`].
+/// The number of candidates with each health, in the order of [`Health::ALL`].
 pub type HealthCounts = [usize; Health::ALL.len()];
 
+/// The state of one service.
 #[derive(Debug)]
 pub(super) struct ServiceState {
     pub(super) apex: Name,
-    /// Whether the zone's file names it; if not, it lives as long as an import lists it.
+    /// Whether a zone file names it. If not, it exists for as long as an import lists it.
     pub(super) configured: bool,
     pub(super) members: BTreeMap<Member, MemberState>,
-    /// Its own name, then the aliases and subset names that its instances have.
+    /// Its own name, then its aliases and subset names.
     pub(super) owner_names: Vec<OwnerName>,
     pub(super) health: HealthCounts,
     pub(super) reverse_entries: ReverseEntries,
-    /// When it is among the [`Catalog::due`].
+    /// Its time in [`Catalog::due`].
     pub(super) due: Option<Instant>,
 }
 
-/// One name that a service's instances are answered under.
+/// A name that a service is answered under, with its own policy.
 #[derive(Debug)]
 pub(super) struct OwnerName {
     pub(super) name: Name,
     pub(super) policy: Arc<Policy>,
-    /// The name outside of which it is another name.
+    /// The external name that it is a CNAME to.
     pub(super) alias: Option<Name>,
     pub(super) rotations: ServiceRotations,
     pub(super) memory: Memory,
 }
 
 impl ServiceState {
-    /// What its members say of it.
+    /// The reports of all members.
     pub(super) fn reports(&self) -> impl Iterator<Item = (&Member, &Instance)> {
-        let of = |(member, state)| reports_of(member, state);
-        self.members.iter().flat_map(of)
+        self.members.iter().flat_map(|(member, state)| reports_of(member, state))
     }
 
-    /// Whether every member has been heard.
+    /// Whether every member is synced.
     pub(super) fn all_synced(&self) -> bool {
         self.members.values().all(|member| member.synced)
     }
@@ -88,7 +90,7 @@ fn reports_of<'s>(
     member: &'s Member,
     state: &'s MemberState,
 ) -> impl Iterator<Item = (&'s Member, &'s Instance)> {
-    state.instances.values().map(move |held| (member, &held.instance))
+    state.instances.values().map(move |dated| (member, &dated.instance))
 }
 
 impl OwnerName {
@@ -97,6 +99,7 @@ impl OwnerName {
     }
 }
 
+/// The last state of one member.
 #[derive(Debug, Default)]
 pub(super) struct MemberState {
     pub(super) synced: bool,
@@ -106,30 +109,32 @@ pub(super) struct MemberState {
 /// The instances of one member, by id.
 pub(super) type MemberInstances = BTreeMap<Arc<str>, DatedInstance>;
 
-/// An instance, and since when it has been in its state of health.
+/// An instance with the time since when it has had its health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DatedInstance {
     pub(super) instance: Instance,
-    /// In seconds since the catalog began: there may be a million of these.
+    /// In seconds since the catalog began. Not an `Instant`, since there may be a million of these.
     pub(super) since: u32,
 }
 
 impl DatedInstance {
     fn new(instance: Instance, before: Option<&Self>, now: u32) -> Self {
-        let same = before.filter(|before| before.instance.health == instance.health);
-        Self { since: same.map_or(now, |before| before.since), instance }
+        let unchanged = before.filter(|before| before.instance.health == instance.health);
+        Self { since: unchanged.map_or(now, |before| before.since), instance }
     }
 }
 
+/// The last state of one import.
 #[derive(Debug)]
 pub(super) struct ImportState {
+    /// The policy of the services that it lists.
     pub(super) policy: Arc<Policy>,
     pub(super) synced: bool,
     pub(super) services: HashSet<Name>,
 }
 
 impl Catalog {
-    /// Makes the catalog of a configuration, in which nothing has been heard yet.
+    /// Makes the catalog of a configuration, in which no member is synced.
     ///
     /// `serial` is the SOA serial of all zones.
     pub fn new(config: &Config, serial: u32) -> Self {
@@ -138,11 +143,12 @@ impl Catalog {
         catalog
     }
 
-    /// As [`new`](Self::new), with everything still to be compiled.
+    /// As [`new`](Self::new), without compiling the services.
     pub(super) fn unpublished(config: &Config, serial: u32) -> Self {
-        // Of two zones of one name the last counts: a namespace goes before a reverse zone.
+        // The last of two zones with one name wins, so a namespace takes precedence over a reverse
+        // zone.
         let reverse = config.reverse.iter().filter_map(|network| reverse_name::zone(network, serial));
-        let zones = reverse.chain(config.namespaces.iter().map(|namespace| zone(namespace, serial)));
+        let zones = reverse.chain(config.namespaces.iter().map(|namespace| Zone::new(namespace, serial)));
         let localities = Arc::new(Localities::new(&config.localities));
         let now = Instant::now();
         let identifying = config.kubernetes.iter().filter(|source| source.identify_clients);
@@ -174,17 +180,17 @@ impl Catalog {
         self.snapshot.clone()
     }
 
-    /// How many services there are.
+    /// The number of services.
     pub fn service_count(&self) -> usize {
         self.services.len()
     }
 
-    /// How many instances there are in each state, in the order of [`Health::ALL`].
+    /// The number of instances with each health.
     pub fn health_counts(&self) -> HealthCounts {
         self.health
     }
 
-    /// Tells what time it is: what is applied from now on is dated with it.
+    /// Sets the time that updates are dated with.
     pub fn set_time(&mut self, now: Instant) {
         self.now = now;
     }
@@ -194,16 +200,16 @@ impl Catalog {
         u32::try_from(self.now.saturating_duration_since(self.began).as_secs()).unwrap_or(u32::MAX)
     }
 
-    /// Takes in one update. What it changes is answered after the next [`publish`](Self::publish).
+    /// Applies one update. Answers change with the next [`publish`](Self::publish).
     pub fn apply(&mut self, update: Update) {
         let now = self.seconds();
         match update {
             Update::Reset { member, instances } => self.change_member(&member, |state, index| {
-                let held = |i: Instance| {
+                let dated = |i: Instance| {
                     let before = state.instances.get(&i.id);
                     (Arc::clone(&i.id), DatedInstance::new(i, before, now))
                 };
-                let instances: MemberInstances = instances.into_iter().map(held).collect();
+                let instances: MemberInstances = instances.into_iter().map(dated).collect();
                 let changed = !state.synced || state.instances != instances;
                 if changed {
                     note_all(index, &member, &state.instances, &instances);
@@ -216,14 +222,14 @@ impl Catalog {
                 let changed = before.is_none_or(|before| before.instance != instance);
                 if changed {
                     index.note(&member, before.map(|before| &before.instance), Some(&instance));
-                    let held = DatedInstance::new(instance, before, now);
-                    state.instances.insert(Arc::clone(&held.instance.id), held);
+                    let dated = DatedInstance::new(instance, before, now);
+                    state.instances.insert(Arc::clone(&dated.instance.id), dated);
                 }
                 changed
             }),
             Update::Remove { member, id } => self.change_member(&member, |state, index| {
                 let removed = state.instances.remove(&id);
-                index.note(&member, removed.as_ref().map(|held| &held.instance), None);
+                index.note(&member, removed.as_ref().map(|dated| &dated.instance), None);
                 removed.is_some()
             }),
             Update::Expired { member } => self.change_member(&member, |state, index| {
@@ -235,7 +241,7 @@ impl Catalog {
             Update::ImportExpired { import } => {
                 if let Some(state) = self.imports.get_mut(&import)
                     && std::mem::take(&mut state.synced)
-                    && let Some((zone, _)) = self.snapshot.zone(import.apex.as_wire())
+                    && let Some((zone, _)) = self.snapshot.zone(import.apex.wire())
                 {
                     self.snapshot.import_expired(zone);
                 }
@@ -267,9 +273,9 @@ impl Catalog {
             }
         }
         if namespace.dns_sd
-            && let Ok(kinds) = apex.join(dns_sd::KINDS)
+            && let Ok(types) = apex.join(dns_sd::TYPES)
         {
-            self.snapshot.count_empty_non_terminals(&kinds, apex, 1);
+            self.snapshot.count_empty_non_terminals(&types, apex, 1);
         }
         for (import, rule) in namespace.imports() {
             let policy = Arc::new(Policy::of_answers(rule.answers.clone()));
@@ -278,6 +284,7 @@ impl Catalog {
         }
     }
 
+    /// Adds a service whose members are not synced.
     pub(super) fn add_service(
         &mut self,
         name: &Name,
@@ -304,8 +311,9 @@ impl Catalog {
         self.touched.insert(name.clone());
     }
 
-    /// Lets `change` change what a member said; an update of a member that is not followed (any
-    /// more) is dropped.
+    /// Lets `change` change the state of a member, and marks its service as touched if it does.
+    ///
+    /// An update of a member that is not configured any more is dropped.
     fn change_member(
         &mut self,
         member: &Member,
@@ -322,7 +330,7 @@ impl Catalog {
         }
     }
 
-    /// Indexes who asks from all that is known.
+    /// Indexes the instances of all members by address.
     pub(super) fn index_clients(&mut self) {
         let members = self.services.values().flat_map(|service| &service.members).chain(&self.clients);
         for (member, state) in members {
@@ -338,32 +346,11 @@ pub(super) fn note_all(
     before: &MemberInstances,
     after: &MemberInstances,
 ) {
-    for (id, held) in before {
-        index.note(member, Some(&held.instance), after.get(id).map(|held| &held.instance));
+    for (id, dated) in before {
+        index.note(member, Some(&dated.instance), after.get(id).map(|dated| &dated.instance));
     }
-    for (_, held) in after.iter().filter(|(id, _)| !before.contains_key(*id)) {
-        index.note(member, None, Some(&held.instance));
-    }
-}
-
-fn zone(namespace: &Namespace, serial: u32) -> Zone {
-    let apex = &namespace.apex;
-    let (ns, built_in_ns) = match namespace.ns.as_slice() {
-        [] => (apex.child(b"ns").ok().into_iter().collect(), true),
-        configured => (configured.to_vec(), false),
-    };
-    Zone {
-        apex: apex.clone(),
-        negative_ttl: namespace.negative_ttl,
-        ttl: namespace.ttl,
-        serial,
-        ns,
-        built_in_ns,
-        hostmaster: namespace.hostmaster.clone(),
-        truncate: namespace.truncate,
-        kind: if namespace.dns_sd { ZoneKind::Browsed } else { ZoneKind::Services },
-        unsynced_imports: namespace.imports.len().into(),
-        unsynced_services: 0.into(),
+    for (_, dated) in after.iter().filter(|(id, _)| !before.contains_key(*id)) {
+        index.note(member, None, Some(&dated.instance));
     }
 }
 

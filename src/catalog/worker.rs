@@ -1,4 +1,4 @@
-//! The worker: takes updates in batches, publishes what they change.
+//! The worker: applies updates in batches, and publishes the services that they change.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -11,29 +11,29 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Most updates that are taken in before what they change is published: enough to gather the flood
-/// of a first sync.
-const BATCH: usize = 1024;
+/// Most updates that are applied before publishing: enough to gather the flood of a first sync.
+const MAX_BATCH: usize = 1024;
 
-/// What else the catalog is asked to do.
+/// A request to the catalog's worker.
 #[derive(Debug)]
 pub enum CatalogRequest {
-    /// To go over to another configuration.
+    /// Move to another configuration.
     Reconfigure {
-        /// Which.
+        /// The configurations before and after.
         change: Reconfiguration,
-        /// Told when it is answered from, with what is known of the sources that start anew.
+        /// Gets what is retained of restarted sources, once answers come from the new
+        /// configuration.
         done: oneshot::Sender<Retained>,
     },
-    /// To be looked at, with all that was said before taken in and published.
+    /// Read the catalog, after all earlier updates are published.
     Query(CatalogQuery),
 }
 
-/// What looks at the catalog. Updates wait for it, answers do not: it has to be short.
+/// A closure that reads the catalog. Updates wait for it, so it has to be short; answers do not.
 pub struct CatalogQuery(Box<dyn FnOnce(&Catalog) + Send>);
 
 impl CatalogQuery {
-    /// Makes a reading, and who is told what `read` made of the catalog.
+    /// Makes a query, and the receiver of what `read` returns.
     pub fn new<T: Send + 'static>(
         read: impl FnOnce(&Catalog) -> T + Send + 'static,
     ) -> (Self, oneshot::Receiver<T>) {
@@ -51,10 +51,10 @@ impl fmt::Debug for CatalogQuery {
     }
 }
 
-/// Runs the catalog until every source's end of the channel is gone.
+/// Runs the catalog until all senders of updates are dropped.
 ///
-/// *Cost*: whatever is waiting is applied together, so that a service that many updates touch is
-/// compiled once; a single update is published at once.
+/// *Cost*: all updates that wait are applied together, so a service that many of them touch is
+/// compiled once. A single update is published at once.
 pub async fn run(
     mut catalog: Catalog,
     mut inbox: mpsc::Receiver<Update>,
@@ -62,44 +62,44 @@ pub async fn run(
     cell: Arc<SnapshotCell>,
     metrics: Arc<Metrics>,
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Vec::with_capacity(MAX_BATCH);
     metrics.catalog_holds(catalog.service_count(), catalog.health_counts());
     loop {
         let due = catalog.due().map(tokio::time::Instant::from_std);
-        let time_comes = async {
+        let is_due = async {
             match due {
                 Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            taken = inbox.recv_many(&mut batch, BATCH) => {
+            taken = inbox.recv_many(&mut batch, MAX_BATCH) => {
                 if taken == 0 {
                     return;
                 }
-                take_in(&mut catalog, &mut batch, &metrics);
+                apply_batch(&mut catalog, &mut batch, &metrics);
             }
             Some(request) = requests.recv() => {
-                // What was said before the request is about what members meant before it.
+                // Updates sent before the request are for the members of the old configuration.
                 let mut waiting = inbox.len();
                 while waiting > 0 {
-                    match inbox.recv_many(&mut batch, waiting.min(BATCH)).await {
+                    match inbox.recv_many(&mut batch, waiting.min(MAX_BATCH)).await {
                         0 => return,
                         taken => waiting -= taken,
                     }
-                    take_in(&mut catalog, &mut batch, &metrics);
+                    apply_batch(&mut catalog, &mut batch, &metrics);
                 }
                 handle(&mut catalog, request, &cell, &metrics);
             }
-            () = time_comes => take_in(&mut catalog, &mut batch, &metrics),
+            () = is_due => apply_batch(&mut catalog, &mut batch, &metrics),
         }
     }
 }
 
-fn take_in(catalog: &mut Catalog, batch: &mut Vec<Update>, metrics: &Metrics) {
+fn apply_batch(catalog: &mut Catalog, batch: &mut Vec<Update>, metrics: &Metrics) {
     let started = Instant::now();
     let updates = batch.len() as u64;
-    // Not the standard library's clock, which a test cannot stop.
+    // tokio's clock, which tests can pause.
     let now = tokio::time::Instant::now().into_std();
     catalog.set_time(now);
     for update in batch.drain(..) {
@@ -115,14 +115,14 @@ fn handle(catalog: &mut Catalog, request: CatalogRequest, cell: &SnapshotCell, m
     match request {
         CatalogRequest::Reconfigure { change, done } => {
             let started = Instant::now();
-            let known = catalog.reconfigure(&change);
+            let retained = catalog.reconfigure(&change);
             cell.store(Arc::new(catalog.snapshot()));
             metrics.catalog_holds(catalog.service_count(), catalog.health_counts());
             debug!(services = catalog.service_count(), took = ?started.elapsed(), "reconfigured");
-            let _ = done.send(known);
+            let _ = done.send(retained);
         }
         CatalogRequest::Query(CatalogQuery(read)) => {
-            take_in(catalog, &mut Vec::new(), metrics); // a tier whose time has come
+            apply_batch(catalog, &mut Vec::new(), metrics); // for a tier whose hold-down has ended
             read(catalog);
         }
     }
@@ -154,10 +154,9 @@ mod tests {
         config.namespaces[0].services[0].members().map(|(member, _)| member).collect()
     }
 
-    /// After the members have changed places, the second one's last word must not count as the
-    /// first one's.
+    /// The members change places, so the last update of one must not count for the other.
     #[tokio::test]
-    async fn what_was_sent_before_a_request_is_about_what_members_meant_before_it() {
+    async fn updates_sent_before_a_reload_are_for_the_old_members() {
         for _ in 0..20 {
             let (from, to) = (web(["a", "b"]), web(["b", "a"]));
             let [a, b] = [1, 2].map(|last| Instance::at("i", [10, 0, 0, last].into(), 80));
@@ -189,7 +188,7 @@ mod tests {
             assert!(!Arc::ptr_eq(&old, &snapshot), "the cell is swapped when it is told");
             let view = snapshot.view();
             let name: Name = "web.shop".parse().unwrap();
-            let Lookup::Service(web, _) = view.lookup(name.as_wire()) else { panic!("no web") };
+            let Lookup::Service(web, _) = view.lookup(name.wire()) else { panic!("no web") };
             let Answers::Same(pool) = &web.answers else { panic!("{web:?}") };
             assert_eq!(
                 *pool.v4.records,

@@ -1,10 +1,13 @@
-//! A zone: one namespace as it is answered, or the reverse names of a network.
+//! Zones: a namespace in its compiled form, or the reverse names of a network.
 
 use std::sync::atomic::AtomicUsize;
 
-use crate::{config::Truncate, model::Name};
+use crate::{
+    config::{Namespace, Truncate},
+    model::Name,
+};
 
-/// One namespace.
+/// One namespace, or the reverse names of one network.
 #[derive(Debug)]
 pub struct Zone {
     /// The zone's name.
@@ -17,40 +20,62 @@ pub struct Zone {
     pub serial: u32,
     /// Name servers, at least one.
     pub ns: Vec<Name>,
-    /// Whether the only name server is the built-in one below the apex, which has the address that
-    /// was asked.
+    /// Whether the only name server is the built-in one, `ns.<apex>`. Its address is the one that
+    /// the query was sent to.
     pub built_in_ns: bool,
     /// The SOA's mailbox.
     pub hostmaster: Name,
-    /// Which answers say TC when they do not fit.
+    /// Which answers set TC when they do not fit.
     pub truncate: Truncate,
     /// Which names it has.
     pub(super) kind: ZoneKind,
-    /// Imports whose list has not been heard: until then any name may exist.
+    /// How many imports are not synced. Until all are, any name may exist.
     pub(super) unsynced_imports: AtomicUsize,
-    /// Services of which a member has not been heard, where they can be browsed: until then they
-    /// may have any kind of port.
+    /// How many browsable services have a member that is not synced. Until all are synced, any
+    /// service type may exist.
     pub(super) unsynced_services: AtomicUsize,
 }
 
 /// Which names a zone has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ZoneKind {
-    /// Those of services.
+    /// Services.
     Services,
-    /// Those of services, and what they are browsed by.
+    /// Services, and the names that they are browsed by.
     Browsed,
     /// Reverse names.
     Reverse,
 }
 
 impl Zone {
-    /// Tells whether its names are reverse names.
+    /// Compiles the zone of a namespace, none of whose imports is synced.
+    pub(super) fn new(namespace: &Namespace, serial: u32) -> Self {
+        let apex = &namespace.apex;
+        let (ns, built_in_ns) = match namespace.ns.as_slice() {
+            [] => (apex.child(b"ns").ok().into_iter().collect(), true),
+            configured => (configured.to_vec(), false),
+        };
+        Self {
+            apex: apex.clone(),
+            negative_ttl: namespace.negative_ttl,
+            ttl: namespace.ttl,
+            serial,
+            ns,
+            built_in_ns,
+            hostmaster: namespace.hostmaster.clone(),
+            truncate: namespace.truncate,
+            kind: if namespace.dns_sd { ZoneKind::Browsed } else { ZoneKind::Services },
+            unsynced_imports: namespace.imports.len().into(),
+            unsynced_services: 0.into(),
+        }
+    }
+
+    /// Whether its names are reverse names.
     pub fn is_reverse(&self) -> bool {
         self.kind == ZoneKind::Reverse
     }
 
-    /// Tells whether its services can be browsed.
+    /// Whether its services can be browsed.
     pub(super) fn is_browsed(&self) -> bool {
         self.kind == ZoneKind::Browsed
     }

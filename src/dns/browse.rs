@@ -20,14 +20,14 @@ pub(super) fn find<'a>(
     let asks_pointers = matches!(qtype, RecordType::PTR | RecordType::ANY);
     match what {
         Browse::Domains if asks_pointers => Records::Pointers(std::slice::from_ref(&zone.apex), zone.ttl),
-        Browse::Kinds(kinds) if asks_pointers => Records::Pointers(kinds.as_slice(), zone.ttl),
-        Browse::Services(kind) if asks_pointers => {
-            let services = view.browsed(kind.as_wire()).map(Names::as_slice).unwrap_or_default();
-            let port = kind.below(&zone.apex).unwrap_or_default();
+        Browse::Types(types) if asks_pointers => Records::Pointers(types.as_slice(), zone.ttl),
+        Browse::Type(service_type) if asks_pointers => {
+            let services = view.browsed(service_type.wire()).map(Names::as_slice).unwrap_or_default();
+            let port = service_type.below(&zone.apex).unwrap_or_default();
             Records::Browsed(Browsed { view, services, port, turn: rotation.browse() })
         }
         Browse::Instance(service, instance) => at_instance(service, instance, qtype),
-        Browse::Domains | Browse::Kinds(_) | Browse::Services(_) => Records::NoData,
+        Browse::Domains | Browse::Types(_) | Browse::Type(_) => Records::NoData,
     }
 }
 

@@ -123,7 +123,7 @@ fn follow<'a, T: Trace>(
     let qtype = RecordType::from(query.question.qtype);
     let answer = Answer { content: Content::Zone(zone, Records::Alias(alias)), chased: None };
     let target = alias.target.wire();
-    match finder.view.lookup(target.as_bytes()) {
+    match finder.view.lookup(target) {
         Lookup::External => {
             let wants_target = query.header.recursion_desired
                 && !matches!(qtype, RecordType::CNAME | RecordType::ANY)

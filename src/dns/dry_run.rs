@@ -43,7 +43,7 @@ pub(super) fn dry_run(
         context: Context { transport: Transport::Udp, local_addr: None, client },
         client: settings.access.client(client).without_limits(),
         view,
-        lookup: view.lookup(query.question.name.as_bytes()),
+        lookup: view.lookup(query.question.name),
     };
     let sender = Sender::default();
     let decision = decide(&exchange, Some(&sender), settings, rotation, &mut ());

@@ -12,7 +12,7 @@ use crate::{
 /// What a zone has at its apex for PTR: a reverse network may be one address.
 #[cold]
 pub(super) fn at_apex<'a>(zone: &Zone, name: WireName<'_>, view: &'a View<'_>) -> Records<'a> {
-    let names = if zone.is_reverse() { view.instances_at(name.as_bytes()) } else { None };
+    let names = if zone.is_reverse() { view.instances_at(name) } else { None };
     names.map_or(Records::NoData, |names| Records::Pointers(names.as_slice(), zone.ttl))
 }
 

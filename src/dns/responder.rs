@@ -365,7 +365,7 @@ impl Responder {
 
 fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
     match request {
-        Request::Query(Query { question, .. }) => view.lookup(question.name.as_bytes()),
+        Request::Query(Query { question, .. }) => view.lookup(question.name),
         _ => Lookup::External,
     }
 }

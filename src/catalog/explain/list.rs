@@ -32,7 +32,7 @@ impl Snapshot {
     /// `; did you mean …?` with the service whose name is like `name`, or nothing. *Cost*: looks at every
     /// service's name; the catalog does not wait for it.
     pub fn suggest(&self, name: &Name) -> String {
-        let zone = self.zone(name.as_wire()).map(|(zone, _)| zone.as_ref());
+        let zone = self.zone(name.wire()).map(|(zone, _)| zone.as_ref());
         suggest(&self.view(), name, zone)
     }
 }

@@ -18,7 +18,7 @@ impl Catalog {
         let route_client =
             RouteClient { client: &client, address: query.client, tests: &self.client_index.tests };
         let name = &query.name;
-        let (kind, note, service) = match view.lookup(name.as_wire()) {
+        let (kind, note, service) = match view.lookup(name.wire()) {
             Lookup::Service(service, at) => {
                 let below = name.as_wire().get(..at).unwrap_or_default();
                 let at = At::find(service, below);

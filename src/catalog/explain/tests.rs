@@ -322,5 +322,8 @@ fn names_that_lead_to_others_are_said_to() {
     let nobody = "no instance has this address".to_owned();
     assert_eq!(explain(&catalog, "2.0.0.10.in-addr.arpa"), (NameKind::NxDomain, nobody));
     assert_eq!(explain(&catalog, "_http._tcp.shop").0, NameKind::Pointer);
-    assert_eq!(explain(&catalog, "b._dns-sd._udp.shop").1, "what browsers ask first: it leads to shop");
+    assert_eq!(
+        explain(&catalog, "b._dns-sd._udp.shop").1,
+        "a browsing domain of DNS-SD, which leads to shop"
+    );
 }

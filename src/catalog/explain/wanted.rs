@@ -5,8 +5,8 @@ use hickory_proto::rr::RecordType;
 use super::at::At;
 use crate::{
     catalog::{
+        record_list::RecordList,
         records::{CandidateRecord, Lacks, contribution},
-        rotation::RecordList,
     },
     policy::{Candidate, CandidateTarget},
 };

@@ -1,4 +1,4 @@
-//! Tests of what a catalog carries over a change of its configuration.
+//! Tests of what a catalog carries over to another configuration.
 
 use std::path::PathBuf;
 
@@ -42,8 +42,8 @@ impl Running {
         Self { catalog: Catalog::new(&config, 1), config }
     }
 
-    /// Goes over to `to`; every source starts anew.
-    fn go_over(&mut self, to: Arc<Config>) -> Retained {
+    /// Moves to `to`; every source restarts.
+    fn reload(&mut self, to: Arc<Config>) -> Retained {
         let members = to.namespaces.iter().flat_map(|namespace| &namespace.services);
         let members: Vec<Member> =
             members.flat_map(|service| service.members()).map(|(member, _)| member).collect();
@@ -63,8 +63,8 @@ impl Running {
         service.members().nth(place.into()).unwrap().0
     }
 
-    /// Lets the member in this place say that it has one instance, at 10.0.0.`address`.
-    fn say(&mut self, place: u16, address: u8) {
+    /// Makes the member in this place report one instance, at 10.0.0.`address`.
+    fn report(&mut self, place: u16, address: u8) {
         let member = self.member(place);
         self.reset(member, &[address]);
     }
@@ -103,30 +103,30 @@ fn instance(address: u8) -> Instance {
 
 fn read_service<T>(snapshot: &Snapshot, name: &str, read: impl Fn(&Service) -> T) -> Option<T> {
     let name: Name = name.parse().unwrap();
-    match snapshot.view().lookup(name.as_wire()) {
+    match snapshot.view().lookup(name.wire()) {
         Lookup::Service(service, 0) => Some(read(service)),
         _ => None,
     }
 }
 
-/// The last octets of what is answered, sorted.
+/// The last octets of the answered addresses, sorted.
 fn addresses(service: &Service) -> Vec<u8> {
     let mut last: Vec<_> = pool(service).v4.records.iter().map(|address| address.octets()[3]).collect();
     last.sort_unstable();
     last
 }
 
-/// What an unknown name gets: `nxdomain` or `servfail`.
+/// The answer to a name that nothing has: `nxdomain` or `servfail`.
 fn unknown_name(snapshot: &Snapshot) -> &'static str {
-    let name: Name = "nobody.shop".parse().unwrap();
-    match snapshot.view().lookup(name.as_wire()) {
+    let name: Name = "missing.shop".parse().unwrap();
+    match snapshot.view().lookup(name.wire()) {
         Lookup::NxDomain(_) => "nxdomain",
         Lookup::NotSynced(_) => "servfail",
         other => panic!("{other:?}"),
     }
 }
 
-/// The only pool of a service that is the same for all.
+/// The only pool of a service that is the same for every client.
 fn pool(service: &Service) -> &Pool {
     let Answers::Same(pool) = &service.answers else { panic!("{service:?}") };
     pool
@@ -138,109 +138,109 @@ fn rotations(service: &Service) -> [RotationId; 3] {
 }
 
 #[test]
-fn the_shape_of_answers_changes_and_nothing_else_does() {
+fn answer_settings_change_and_nothing_else_does() {
     let mut running = Running::new(web(&[&consul("a")]));
-    running.say(0, 1);
+    running.report(0, 1);
     let before = running.read("web.shop", rotations);
-    running.go_over(config(&format!("ttl = 9\n[services.web]\nmax_answers = 3\nfrom = [{}]", consul("a"))));
+    running.reload(config(&format!("ttl = 9\n[services.web]\nmax_answers = 3\nfrom = [{}]", consul("a"))));
     assert_eq!(running.read("web.shop", |web| (web.ttl, web.max_answers)), Some((9, 3)));
     assert_eq!(running.read("web.shop", |web| web.all_synced), Some(true));
     assert_eq!(running.addresses(), [1]);
     let after = running.read("web.shop", rotations);
-    assert_eq!(before, after, "rotation goes on");
+    assert_eq!(before, after, "rotation continues");
     assert_eq!(running.read("web.shop", |web| web.zone.serial), Some(2));
     assert_eq!(running.catalog.health_counts(), [1, 0, 0, 0, 0]);
 }
 
 #[test]
-fn a_member_keeps_what_it_said_wherever_it_stands_now() {
+fn a_member_keeps_its_state_wherever_it_moves() {
     let mut running = Running::new(web(&[&consul("a"), &consul("b"), &consul("c")]));
     for (place, address) in [(0, 1), (1, 2), (2, 3)] {
-        running.say(place, address);
+        running.report(place, address);
     }
-    running.go_over(web(&[&consul("c"), &consul("a")]));
+    running.reload(web(&[&consul("c"), &consul("a")]));
     assert_eq!(running.addresses(), [1, 3], "b is gone");
     assert_eq!(running.read("web.shop", |web| web.all_synced), Some(true));
-    running.say(0, 30);
-    assert_eq!(running.addresses(), [1, 30], "the first one is c now");
+    running.report(0, 30);
+    assert_eq!(running.addresses(), [1, 30], "the first member is c now");
 }
 
 #[test]
-fn a_member_that_asks_otherwise_keeps_the_instances_of_its_place_until_it_is_heard() {
+fn a_changed_member_keeps_the_instances_of_its_place() {
     let mut running = Running::new(web(&[&consul("a")]));
-    running.say(0, 1);
-    let known = running.go_over(web(&[&consul("b")]));
+    running.report(0, 1);
+    let known = running.reload(web(&[&consul("b")]));
     assert_eq!((running.addresses(), running.read("web.shop", |web| web.all_synced)), (vec![1], Some(true)));
     assert_eq!(known.members, HashSet::from([running.member(0)]));
-    running.say(0, 2);
+    running.report(0, 2);
     assert_eq!(running.addresses(), [2]);
 }
 
 #[test]
-fn a_new_member_is_unheard_and_a_service_that_moves_to_another_source_is_answered_all_the_while() {
+fn a_service_that_moves_to_another_source_stays_answered() {
     let mut running = Running::new(web(&[&consul("a")]));
-    running.say(0, 1);
-    running.go_over(web(&[&consul("a"), &consul("b")]));
+    running.report(0, 1);
+    running.reload(web(&[&consul("a"), &consul("b")]));
     assert_eq!((running.addresses(), running.read("web.shop", |web| web.all_synced)), (vec![1], Some(false)));
-    running.say(1, 2);
-    let known = running.go_over(web(&["{ consul = \"others\", service = \"a\" }"]));
-    assert_eq!(running.addresses(), [1, 2], "also where both call it by one id");
+    running.report(1, 2);
+    let known = running.reload(web(&["{ consul = \"others\", service = \"a\" }"]));
+    assert_eq!(running.addresses(), [1, 2], "although both members use the same id");
     assert_eq!(known.members, HashSet::from([running.member(0)]), "so that it expires");
-    running.say(0, 3);
+    running.report(0, 3);
     assert_eq!(running.addresses(), [3]);
-    running.go_over(web(&[&consul("b")]));
+    running.reload(web(&[&consul("b")]));
     let member = running.member(0);
     running.catalog.apply(Update::Expired { member });
     running.catalog.publish();
     assert_eq!((running.addresses(), running.read("web.shop", |web| web.all_synced)), (vec![], Some(false)));
-    running.go_over(web(&[&consul("c")]));
+    running.reload(web(&[&consul("c")]));
     assert_eq!(running.read("web.shop", |web| web.all_synced), Some(false), "nothing was left to keep");
 }
 
 #[test]
-fn what_was_never_heard_stays_unheard() {
+fn a_member_that_never_synced_stays_so() {
     let mut running = Running::new(web(&[&consul("a")]));
-    let known = running.go_over(config(&format!("[services.web]\nttl = 5\nfrom = [{}]", consul("a"))));
+    let known = running.reload(config(&format!("[services.web]\nttl = 5\nfrom = [{}]", consul("a"))));
     assert_eq!(running.read("web.shop", |web| web.all_synced), Some(false));
     assert!(known.members.is_empty(), "{known:?}");
 }
 
 #[test]
-fn services_and_namespaces_that_are_gone_are_gone_and_their_cursors_are_used_again() {
+fn removed_services_are_gone_and_their_cursors_are_reused() {
     let two = |services: [&str; 2]| {
         config(&services.map(|name| format!("[services.{name}]\nfrom = [{}]\n", consul(name))).concat())
     };
     let mut running = Running::new(two(["a", "b"]));
     let kept = running.read("a.shop", |a| pool(a).v4.rotation);
     for round in 0..20 {
-        running.go_over(two(["a", &format!("n{round}")]));
+        running.reload(two(["a", &format!("n{round}")]));
         assert_eq!(running.catalog.service_count(), 2);
     }
     assert_eq!(running.read("b.shop", |_| ()), None);
     assert_eq!(running.read("a.shop", |a| pool(a).v4.rotation), kept);
     let highest = running.read("n19.shop", |n| pool(n).srv.rotation.index()).unwrap();
-    assert!(highest < 9, "three services at a time need no {highest} cursors");
+    assert!(highest < 9, "three services at once do not need {highest} cursors");
     let snapshot = running.catalog.snapshot();
     assert_eq!(unknown_name(&snapshot), "nxdomain");
 }
 
 #[test]
-fn readers_of_the_old_snapshot_see_the_old_state_whole_and_it_is_freed_after_them() {
+fn the_old_snapshot_stays_whole_and_is_freed_after_readers() {
     let mut running = Running::new(web(&[&consul("a")]));
-    running.say(0, 1);
+    running.report(0, 1);
     let old = Arc::new(running.catalog.snapshot());
-    running.go_over(config(&format!("ttl = 9\n[services.other]\nfrom = [{}]", consul("a"))));
+    running.reload(config(&format!("ttl = 9\n[services.other]\nfrom = [{}]", consul("a"))));
     let before = read_service(&old, "web.shop", |web| (addresses(web), web.ttl, web.zone.serial));
     assert_eq!(before, Some((vec![1], 0, 1)));
     assert_eq!(read_service(&old, "other.shop", |_| ()), None);
     let zone = old.view().services().first().map(|web| Arc::downgrade(&web.zone)).unwrap();
     assert!(zone.upgrade().is_some());
     drop(old);
-    assert!(zone.upgrade().is_none(), "nothing holds the old tables any more");
+    assert!(zone.upgrade().is_none(), "nothing holds the old tables");
 }
 
 #[test]
-fn an_import_keeps_its_names_and_its_word_on_which_do_not_exist() {
+fn an_import_keeps_its_names_and_stays_synced() {
     let import = "[[import]]\nconsul = \"vms\"\n";
     let mut running = Running::new(config(import));
     running.imported(&["web.shop", "old.shop"]);
@@ -253,26 +253,26 @@ fn an_import_keeps_its_names_and_its_word_on_which_do_not_exist() {
     let rotation = running.read("web.shop", |web| pool(web).v4.rotation);
 
     let known =
-        running.go_over(config("[[import]]\nconsul = \"others\"\n[[import]]\nconsul = \"vms\"\nttl = 7\n"));
+        running.reload(config("[[import]]\nconsul = \"others\"\n[[import]]\nconsul = \"vms\"\nttl = 7\n"));
     assert_eq!((running.addresses(), running.read("web.shop", |web| web.ttl)), (vec![1], Some(7)));
     assert_eq!(running.read("web.shop", |web| pool(web).v4.rotation), rotation);
-    assert_eq!(unknown_name(&running.catalog.snapshot()), "servfail", "the new import has not been heard");
+    assert_eq!(unknown_name(&running.catalog.snapshot()), "servfail", "the new import is not synced");
     let moved = Import { place: 1, ..running.config.namespaces[0].imports().nth(1).unwrap().0 };
     assert_eq!(known.imports, HashMap::from([(moved, true)]));
     assert_eq!(known.members, HashSet::from([web]));
 
-    running.go_over(config(import));
+    running.reload(config(import));
     assert_eq!(unknown_name(&running.catalog.snapshot()), "nxdomain");
     running.imported(&["web.shop"]);
     assert_eq!(running.addresses(), [1]);
-    assert_eq!(running.catalog.service_count(), 1, "the list still takes names away");
+    assert_eq!(running.catalog.service_count(), 1, "the list still removes names");
 }
 
 #[test]
-fn an_import_that_asks_for_other_names_keeps_the_old_ones_until_its_list_is_heard() {
+fn a_changed_import_keeps_old_names_until_it_syncs() {
     let mut running = Running::new(config("[[import]]\nconsul = \"vms\"\n"));
     running.imported(&["web.shop", "old.shop"]);
-    let known = running.go_over(config("[[import]]\nconsul = \"vms\"\nexclude = [\"old\"]\n"));
+    let known = running.reload(config("[[import]]\nconsul = \"vms\"\nexclude = [\"old\"]\n"));
     assert!(running.read("old.shop", |_| ()).is_some());
     assert_eq!(unknown_name(&running.catalog.snapshot()), "servfail", "it may be one of the new ones");
     assert_eq!(known.imports, HashMap::from([(running.import(), false)]));
@@ -282,7 +282,7 @@ fn an_import_that_asks_for_other_names_keeps_the_old_ones_until_its_list_is_hear
 }
 
 #[test]
-fn a_name_that_the_file_names_now_is_the_files_and_keeps_its_rotation() {
+fn a_name_that_moves_into_the_file_keeps_its_rotation() {
     let import = "[[import]]\nconsul = \"vms\"\n";
     let mut running = Running::new(config(import));
     running.imported(&["web.shop"]);
@@ -293,38 +293,39 @@ fn a_name_that_the_file_names_now_is_the_files_and_keeps_its_rotation() {
         place: Member::IMPORTED,
     };
     running.reset(member.clone(), &[1]);
-    running.go_over(config(&format!("[services.web]\nfrom = [{}]\n{import}", consul("b"))));
-    assert_eq!(running.addresses(), [1], "until the file's member is heard");
+    running.reload(config(&format!("[services.web]\nfrom = [{}]\n{import}", consul("b"))));
+    assert_eq!(running.addresses(), [1], "until the file's member syncs");
     assert_eq!(running.read("web.shop", |web| pool(web).v4.rotation), rotation);
     running.reset(member, &[9]);
-    assert_eq!(running.addresses(), [1], "the import no longer speaks for it");
-    running.say(0, 2);
+    assert_eq!(running.addresses(), [1], "the import no longer counts");
+    running.report(0, 2);
     assert_eq!(running.addresses(), [2]);
-    running.go_over(config(import));
-    assert_eq!(running.addresses(), [2], "listed still, and kept until it is heard as an import's");
+    running.reload(config(import));
+    assert_eq!(running.addresses(), [2], "still listed, and kept until the import's member syncs");
 }
 
 #[test]
-fn what_probes_found_is_told_only_of_members_that_were_probed() {
+fn only_probed_members_retain_their_health() {
     let check = "check = { tcp = true }";
     let fixed = |rest: &str| web(&[&format!("{{ static = [\"10.0.0.1:80\"]{rest} }}")]);
     let mut running = Running::new(fixed(""));
-    running.say(0, 1);
-    let known = running.go_over(fixed(&format!(", {check}")));
-    assert!(known.instances.is_empty(), "it was taken for healthy without a probe: {known:?}");
-    running.say(0, 1);
-    let known = running.go_over(fixed(&format!(", {check}, labels = {{ a = \"b\" }}")));
+    running.report(0, 1);
+    let known = running.reload(fixed(&format!(", {check}")));
+    assert!(known.instances.is_empty(), "it was healthy without a probe: {known:?}");
+    running.report(0, 1);
+    let known = running.reload(fixed(&format!(", {check}, labels = {{ a = \"b\" }}")));
     assert_eq!(known.instances, HashMap::from([(running.member(0), vec![instance(1)])]));
-    assert!(known.members.is_empty(), "static is not among the sources that start anew");
+    assert!(known.members.is_empty(), "static is not among the sources that restart");
 }
 
-/// What is at the reverse name of 10.0.0.1: `nobody`, `elsewhere`, or the names of who has it.
+/// The lookup of the reverse name of 10.0.0.1: `nxdomain`, `external`, or the names of its
+/// instances.
 fn reverse_name(running: &Running) -> String {
     let name: Name = "1.0.0.10.in-addr.arpa".parse().unwrap();
-    match running.catalog.snapshot().view().lookup(name.as_wire()) {
+    match running.catalog.snapshot().view().lookup(name.wire()) {
         Lookup::Address(_, names) => names.as_slice().iter().map(|name| format!("{name} ")).collect(),
-        Lookup::NxDomain(_) => "nobody".to_owned(),
-        Lookup::External => "elsewhere".to_owned(),
+        Lookup::NxDomain(_) => "nxdomain".to_owned(),
+        Lookup::External => "external".to_owned(),
         other => panic!("{other:?}"),
     }
 }
@@ -333,26 +334,26 @@ fn reverse_name(running: &Running) -> String {
 fn reverse_networks_come_and_go() {
     let zone = format!("namespace = \"shop\"\nservices.web = {{ from = {} }}", consul("web"));
     let mut running = Running::new(config_with("", &zone));
-    running.say(0, 1);
-    assert_eq!(reverse_name(&running), "elsewhere");
-    running.go_over(config_with("reverse = \"10.0.0.0/16\"", &zone));
+    running.report(0, 1);
+    assert_eq!(reverse_name(&running), "external");
+    running.reload(config_with("reverse = \"10.0.0.0/16\"", &zone));
     assert_eq!(reverse_name(&running), "i0.web.shop ");
-    running.say(0, 2);
-    assert_eq!(reverse_name(&running), "nobody");
-    running.say(0, 1);
-    running.go_over(config_with("reverse = \"10.0.0.1/32\"", &zone));
+    running.report(0, 2);
+    assert_eq!(reverse_name(&running), "nxdomain");
+    running.report(0, 1);
+    running.reload(config_with("reverse = \"10.0.0.1/32\"", &zone));
     let view = running.catalog.snapshot();
     let name: Name = "1.0.0.10.in-addr.arpa".parse().unwrap();
-    assert_eq!(view.view().instances_at(name.as_wire()).map(|names| names.as_slice().len()), Some(1));
-    running.go_over(config_with("reverse = \"192.168.0.0/16\"", &zone));
-    assert_eq!(reverse_name(&running), "elsewhere");
+    assert_eq!(view.view().instances_at(name.wire()).map(|names| names.as_slice().len()), Some(1));
+    running.reload(config_with("reverse = \"192.168.0.0/16\"", &zone));
+    assert_eq!(reverse_name(&running), "external");
 }
 
 #[test]
-fn a_namespace_goes_before_a_reverse_network_of_its_name() {
+fn a_namespace_takes_precedence_over_a_reverse_network() {
     let zone = format!("namespace = \"10.in-addr.arpa\"\nservices.web = {{ from = {} }}", consul("web"));
     let mut running = Running::new(config_with("reverse = \"10.0.0.0/8\"", &zone));
-    running.say(0, 1);
-    assert_eq!(reverse_name(&running), "nobody");
+    running.report(0, 1);
+    assert_eq!(reverse_name(&running), "nxdomain");
     assert_eq!(running.read("web.10.in-addr.arpa", addresses), Some(vec![1]));
 }

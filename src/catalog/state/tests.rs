@@ -1,4 +1,4 @@
-//! Tests of the catalog's bookkeeping; what is answered is tested by `tests/scripts`.
+//! Tests of the catalog's state; `tests/scripts` tests the answers.
 
 use std::path::PathBuf;
 
@@ -34,11 +34,11 @@ fn instance(id: u8, address: u8, health: Health) -> Instance {
     Instance { health, ..Instance::at(&format!("i{id}"), [10, 0, 0, address].into(), 80) }
 }
 
-/// What `read` reads of a service; `None` if there is no such service.
+/// The result of `read` for a service; `None` if there is no such service.
 fn service<T>(snapshot: &Snapshot, name: &str, read: impl Fn(&Service) -> T) -> Option<T> {
     let name: Name = name.parse().unwrap();
     let view = snapshot.view();
-    match view.lookup(name.as_wire()) {
+    match view.lookup(name.wire()) {
         Lookup::Service(service, 0) => Some(read(service)),
         _ => None,
     }
@@ -46,12 +46,12 @@ fn service<T>(snapshot: &Snapshot, name: &str, read: impl Fn(&Service) -> T) -> 
 
 fn is_absent(snapshot: &Snapshot, name: &str) -> bool {
     let name: Name = name.parse().unwrap();
-    matches!(snapshot.view().lookup(name.as_wire()), Lookup::NxDomain(_))
+    matches!(snapshot.view().lookup(name.wire()), Lookup::NxDomain(_))
 }
 
 fn is_empty_non_terminal(snapshot: &Snapshot, name: &str) -> bool {
     let name: Name = name.parse().unwrap();
-    matches!(snapshot.view().lookup(name.as_wire()), Lookup::EmptyNonTerminal(_))
+    matches!(snapshot.view().lookup(name.wire()), Lookup::EmptyNonTerminal(_))
 }
 
 fn import() -> Import {
@@ -59,7 +59,7 @@ fn import() -> Import {
     Import { apex: "shop".parse().unwrap(), source, place: 0 }
 }
 
-/// What readers can tell about a service, without what may differ between two catalogs (cursor
+/// Everything about a service that readers see, except cursor ids, which differ between catalogs.
 /// numbers).
 fn view(service: &Service) -> String {
     let records = |pool: &Pool| {
@@ -74,14 +74,14 @@ fn view(service: &Service) -> String {
     format!("{} {} {pools:?} {:?} {instances:?}", service.name, service.all_synced, service.ports)
 }
 
-/// The only pool of a service that is the same for all.
+/// The only pool of a service that is the same for every client.
 fn pool(service: &Service) -> &Pool {
     let Answers::Same(pool) = &service.answers else { panic!("{service:?}") };
     pool
 }
 
 #[test]
-fn a_change_compiles_its_own_service_only_and_no_change_compiles_nothing() {
+fn a_change_compiles_its_own_service_only() {
     let (mut catalog, zone, members) = catalog(10);
     for member in &members {
         catalog.apply(Update::Reset {
@@ -107,7 +107,7 @@ fn a_change_compiles_its_own_service_only_and_no_change_compiles_nothing() {
 }
 
 #[test]
-fn cursor_numbers_survive_changes_and_are_used_again_after_a_name_is_gone() {
+fn cursor_ids_survive_changes_and_are_reused() {
     let (mut catalog, zone, members) = catalog(1);
     let before = service(&zone, "s0.shop", |s| pool(s).v4.rotation).unwrap();
     catalog.apply(Update::Reset {
@@ -125,11 +125,11 @@ fn cursor_numbers_survive_changes_and_are_used_again_after_a_name_is_gone() {
         highest =
             highest.max(service(&zone, &format!("n{round}.shop"), |s| pool(s).srv.rotation.index()).unwrap());
     }
-    assert!(highest < 16, "two services at a time need no {highest} cursors");
+    assert!(highest < 16, "two services at once do not need {highest} cursors");
 }
 
 #[test]
-fn nothing_is_left_of_a_name_that_an_import_no_longer_lists() {
+fn a_name_that_an_import_no_longer_lists_is_removed() {
     let (mut catalog, zone, _) = catalog(0);
     let names = ["a.shop", "_x._tcp.shop"].map(|name| name.parse::<Name>().unwrap());
     catalog.apply(Update::Imported { import: import(), services: names.to_vec() });
@@ -159,11 +159,11 @@ fn names_between_an_inner_apex_and_the_outer_one_exist() {
     assert!(is_empty_non_terminal(&snapshot, "shop.corp"));
     assert!(is_absent(&snapshot, "eu.corp"));
     let apex: Name = "eu.shop.corp".parse().unwrap();
-    assert!(matches!(snapshot.view().lookup(apex.as_wire()), Lookup::Apex(zone) if zone.apex == apex));
+    assert!(matches!(snapshot.view().lookup(apex.wire()), Lookup::Apex(zone) if zone.apex == apex));
 }
 
 #[test]
-fn the_first_import_of_the_file_says_what_answers_look_like_whoever_was_heard_first() {
+fn the_first_import_in_the_file_decides_the_policy() {
     let zone = "namespace = \"shop\"\n[[import]]\nconsul = \"vms\"\nttl = 7\n[[import]]\nconsul = \"vms\"\nttl = 60\n";
     let files = [("muster.toml".into(), SERVER.to_owned()), ("zones/a.toml".into(), zone.to_owned())];
     let config = config::load_from(&files).unwrap().config;
@@ -181,7 +181,7 @@ fn the_first_import_of_the_file_says_what_answers_look_like_whoever_was_heard_fi
         assert_eq!(service(&snapshot, "api.shop", |s| s.ttl), Some(7));
         catalog.apply(imported(0, false));
         catalog.publish();
-        assert_eq!(service(&snapshot, "api.shop", |s| s.ttl), Some(60), "the other one lists it still");
+        assert_eq!(service(&snapshot, "api.shop", |s| s.ttl), Some(60), "the other import still lists it");
     }
 }
 
@@ -199,13 +199,13 @@ fn health_is_counted_over_all_services() {
 }
 
 #[test]
-fn defaults_of_a_service_are_those_of_consul_and_route_53() {
+fn default_ttl_and_size_are_those_of_consul_and_route_53() {
     let answers = AnswerSettings::default();
     assert_eq!((answers.ttl, answers.max_answers), (0, 8));
 }
 
 proptest! {
-    /// Whatever was said before, after a reset of every member only what the resets say is left.
+    /// After a reset of every member, only the instances of the resets are left.
     #[test]
     fn reset_leaves_nothing_behind(
         noise in prop::collection::vec((0usize..4, 0u8..6, 0u8..6, 0usize..5, 0u8..4), 0..40),

@@ -37,7 +37,7 @@ pub(super) fn pointers(writer: &mut Writer<'_>, zone: &Zone, names: &[Name], ttl
 pub(super) fn browsed(writer: &mut Writer<'_>, zone: &Zone, browsed: &Browsed<'_>) {
     let start = Start::Turn(browsed.turn);
     for name in arranged(browsed.services, start, MAX_SERVICES) {
-        let service = browsed.view.service(name.as_wire());
+        let service = browsed.view.service(name.wire());
         if service.is_some_and(|service| !browsed_service(writer, zone, service, browsed)) {
             break;
         }
