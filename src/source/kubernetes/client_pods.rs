@@ -1,8 +1,9 @@
-//! All pods of the cluster, as those who may ask.
+//! All pods of the cluster, as the clients that may send queries.
 //!
-//! Only what tells who asks is kept: addresses, namespace, labels and zone. Health is not: a pod that is not ready asks
-//! too, and so does one that is being deleted, until it has ended and its address may be another's. So nothing is said
-//! when a pod becomes ready or unready, which is most of what happens to pods.
+//! Only what identifies a client is kept: addresses, namespace, labels and zone. Health is not: a
+//! pod that is not ready sends queries too, and so does one that is being deleted, until it ends
+//! and its address can go to another pod. So readiness, which is most of what changes about pods,
+//! causes no update.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub(super) fn collection() -> Collection {
     Collection::everywhere("/api/v1", "pods")
 }
 
-/// The member that all of them are of.
+/// The member that all of these pods belong to.
 pub(super) fn member(source: SourceId) -> FollowedMember {
     let objects = KubernetesObjects::Pods(Selector::default());
     let query = SourceQuery::Kubernetes(KubernetesQuery { namespace: String::new(), objects, port: None });
@@ -30,7 +31,8 @@ pub(super) fn member(source: SourceId) -> FollowedMember {
     FollowedMember { member: Member::clients(source), rule }
 }
 
-/// A pod as one who may ask; its name has the namespace in front, as it is unique in there only.
+/// A pod as a client. Its name has the namespace in front, since pod names are unique only within
+/// one.
 #[derive(Debug)]
 pub(super) struct ClientPod(Pod);
 

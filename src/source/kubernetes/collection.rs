@@ -1,39 +1,55 @@
-//! Collections: which objects a feed follows, and what is read of each.
+//! Collections: which objects a feed follows, what it keeps of each, and how they change.
 
 use serde::de::DeserializeOwned;
 
-/// A kind of object, and how little of it is kept.
+/// A kind of object, reduced to what muster keeps of it.
 pub(super) trait Object: Sized + Send + 'static {
     /// The fields that are read.
     type Json: DeserializeOwned + Send;
 
-    /// Returns the object's `resourceVersion`; empty where there is none.
+    /// Returns the object's `resourceVersion`; empty if there is none.
     fn version(json: &Self::Json) -> &str;
 
-    /// Converts what was read into what is kept.
+    /// Converts the fields that were read into what is kept.
     fn from_json(json: Self::Json) -> Self;
 }
 
-/// Which objects are followed.
+/// The objects that a feed follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Collection {
-    /// The path of its URL, such as `/api/v1/nodes`.
+    /// The path of the URL, such as `/api/v1/nodes`.
     pub(super) path: String,
     /// A label selector; `None`: all objects.
     pub(super) labels: Option<String>,
-    /// Whether only the metadata of objects is asked for.
+    /// Whether only the metadata of objects is requested.
     pub(super) metadata_only: bool,
 }
 
+/// One change of a collection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ObjectChange<T> {
+    /// All objects.
+    All(Vec<T>),
+    /// One object, new or changed.
+    Applied(T),
+    /// The last state of an object that is gone or no longer matches the selector.
+    Deleted(T),
+}
+
 impl Collection {
-    /// All objects with `labels` of a namespace; `api` is such as `/api/v1`.
+    /// The most objects that one watch may follow: Kubernetes supports 150,000 pods in a cluster.
+    ///
+    /// <https://kubernetes.io/docs/setup/best-practices/cluster-large/>
+    pub(super) const MAX_OBJECTS: usize = 200_000;
+
+    /// The objects of a namespace that match `labels`; `api` is a path such as `/api/v1`.
     pub(super) fn namespaced(api: &str, namespace: &str, plural: &str, labels: String) -> Self {
         let labels = Some(labels).filter(|labels| !labels.is_empty());
         let path = format!("{api}/namespaces/{}/{plural}", escaped(namespace));
         Self { path, labels, metadata_only: false }
     }
 
-    /// All objects of the cluster, in whichever namespace.
+    /// All objects of the cluster, in all namespaces.
     pub(super) fn everywhere(api: &str, plural: &str) -> Self {
         Self { path: format!("{api}/{plural}"), labels: None, metadata_only: false }
     }
@@ -44,7 +60,7 @@ impl Collection {
     }
 }
 
-/// Keeps a name from reaching out of its segment of a path.
+/// Escapes a name so that it stays within one segment of a path.
 fn escaped(name: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),

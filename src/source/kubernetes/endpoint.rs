@@ -1,4 +1,4 @@
-//! Endpoints: what is kept of a pod, or of what EndpointSlices say of one.
+//! Endpoints: what muster keeps of a pod or of an EndpointSlice's entry.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::{
     source::{FollowedMember, interner::Interner},
 };
 
-/// What an instance is made from; which port is the main one differs from member to member.
+/// An instance, except for its main port, which differs between members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) id: Arc<str>,
@@ -18,20 +18,21 @@ pub(super) struct Endpoint {
     pub(super) reason: Option<Arc<str>>,
     pub(super) weight: u16,
     pub(super) labels: Labels,
-    /// The node that a pod is on.
+    /// The node of the pod.
     pub(super) node: Option<Arc<str>>,
     pub(super) zone: Option<Arc<str>>,
-    /// The namespace of the pod; `None`: there is no pod behind it.
+    /// The namespace of the pod; `None`: no pod stands behind the endpoint.
     pub(super) namespace: Option<Arc<str>>,
-    /// Whether it is a pod in its node's network, whose address others have too.
+    /// Whether the pod is in its node's network and shares the node's address.
     pub(super) shares_address: bool,
 }
 
 impl Endpoint {
-    /// Makes the instance that a member sees.
+    /// Makes a member's instance.
     ///
-    /// One that lacks the port that the member names is unhealthy: nothing listens where clients are sent. A Service
-    /// sends nothing to such a pod either; here it stays visible, with the reason.
+    /// An endpoint without the port that the member names is unhealthy: nothing listens on it. A
+    /// Service sends nothing to such a pod either; here the instance stays visible, with the
+    /// reason.
     pub(super) fn instance(&self, followed: &FollowedMember) -> Instance {
         let wanted = match &followed.rule.query {
             SourceQuery::Kubernetes(query) => query.port.as_ref(),
@@ -64,14 +65,15 @@ impl Endpoint {
 /// The TCP and UDP ports of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ports {
-    /// The first one, with a name or without; 0: there is none.
+    /// The first port, named or not; 0: there is none.
     pub(super) first: u16,
-    /// Those that have names, in the order of the object.
+    /// The named ports, in the object's order.
     pub(super) named: Arc<[NamedPort]>,
 }
 
 impl Ports {
-    /// Collects ports from (name, protocol, number) as the API has them; what is neither TCP nor UDP is left out.
+    /// Collects ports from the API's (name, protocol, number). Ports that are neither TCP nor UDP
+    /// are left out.
     pub(super) fn collect<'a>(
         ports: impl Iterator<Item = (Option<&'a str>, Option<&'a str>, Option<i64>)>,
     ) -> Self {
@@ -97,7 +99,7 @@ impl Ports {
         Self { first, named: named.into() }
     }
 
-    /// Returns the port that `wanted` stands for; `None` when it is a name that no port has.
+    /// Returns the port that `wanted` selects; `None` when no port has that name.
     fn main(&self, wanted: Option<&PortRef>) -> Option<u16> {
         match wanted {
             None => Some(self.first),
@@ -110,7 +112,7 @@ impl Ports {
     }
 }
 
-/// Lets endpoints share what is the same in many of them: the pods of one ReplicaSet differ in little.
+/// Lets endpoints share equal parts: the pods of one ReplicaSet differ in little.
 #[derive(Debug, Default)]
 pub(super) struct EndpointInterner {
     texts: Interner<Arc<str>>,
@@ -119,7 +121,7 @@ pub(super) struct EndpointInterner {
 }
 
 impl EndpointInterner {
-    /// Shares the parts of `endpoint` with those seen before.
+    /// Replaces the parts of `endpoint` by equal ones seen before.
     pub(super) fn share(&mut self, endpoint: &mut Endpoint) {
         let Endpoint { reason, node, zone, namespace, .. } = endpoint;
         for text in [reason, node, zone, namespace].into_iter().flatten() {
@@ -130,7 +132,7 @@ impl EndpointInterner {
     }
 }
 
-/// A member that asks for pods, for tests.
+/// A member that selects pods, for tests.
 #[cfg(test)]
 pub(super) fn member(port: Option<PortRef>) -> FollowedMember {
     use crate::{

@@ -1,14 +1,17 @@
-//! Tables: which endpoints there are now, and what to say when that changes.
+//! Endpoint tables: the current endpoints of one watch, and the updates that follow from changes.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::endpoint::{Endpoint, EndpointInterner};
+use super::{
+    collection::Collection,
+    endpoint::{Endpoint, EndpointInterner},
+};
 use crate::{
     model::Update,
     source::{FollowedMember, Subject, WatchError, WatchOutbox},
 };
 
-/// The endpoints of one watch and the members that it feeds.
+/// The endpoints of one watch, and the members that they belong to.
 #[derive(Debug)]
 pub(super) struct EndpointTable {
     members: Vec<FollowedMember>,
@@ -17,31 +20,28 @@ pub(super) struct EndpointTable {
 }
 
 impl EndpointTable {
-    /// How many endpoints one watch may have: Kubernetes supports 150,000 pods in a cluster.
-    ///
-    /// <https://kubernetes.io/docs/setup/best-practices/cluster-large/>
-    pub(super) const MOST: usize = 200_000;
-    /// From how many changes at once on everything is said anew: less work for the catalog than one by one.
-    const BULK: usize = 32;
+    /// The most changes that are sent one by one. With more, a full list is less work for the
+    /// catalog.
+    const MAX_SINGLE_CHANGES: usize = 32;
 
     pub(super) fn new(members: Vec<FollowedMember>) -> Self {
         Self { members, endpoints: BTreeMap::new(), interner: EndpointInterner::default() }
     }
 
-    /// Returns whose instances these are.
+    /// Returns the members, as the subject of supervision.
     pub(super) fn subject(&self) -> Subject {
         Subject::Members(self.members.iter().map(|followed| followed.member.clone()).collect())
     }
 
-    /// Iterates over the endpoints, in the order of their ids.
+    /// Iterates over the endpoints in the order of their ids.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.endpoints.values()
     }
 
-    /// Replaces all endpoints and says so to every member.
+    /// Replaces all endpoints and sends each member a full list.
     ///
     /// # Errors
-    /// When there are more than [`Self::MOST`], or the program is stopping.
+    /// When there are more than [`Collection::MAX_OBJECTS`], or the program is stopping.
     pub(super) async fn replace(
         &mut self,
         endpoints: impl IntoIterator<Item = Endpoint>,
@@ -52,25 +52,25 @@ impl EndpointTable {
             self.interner.share(&mut endpoint);
             all.insert(Arc::clone(&endpoint.id), endpoint);
         }
-        if all.len() > Self::MOST {
+        if all.len() > Collection::MAX_OBJECTS {
             return Err(too_many());
         }
         self.endpoints = all;
         self.reset(out).await
     }
 
-    /// Adds or changes one endpoint; says nothing where nothing that counts has changed.
+    /// Adds or changes one endpoint; sends nothing if it has not changed.
     ///
     /// # Errors
-    /// When there would be more than [`Self::MOST`], or the program is stopping.
+    /// When there would be more than [`Collection::MAX_OBJECTS`], or the program is stopping.
     pub(super) async fn put(
         &mut self,
         mut endpoint: Endpoint,
         out: &mut WatchOutbox,
     ) -> Result<(), WatchError> {
         match self.endpoints.get(&endpoint.id) {
-            Some(known) if *known == endpoint => return Ok(()),
-            None if self.endpoints.len() >= Self::MOST => return Err(too_many()),
+            Some(current) if *current == endpoint => return Ok(()),
+            None if self.endpoints.len() >= Collection::MAX_OBJECTS => return Err(too_many()),
             _ => {}
         }
         self.interner.share(&mut endpoint);
@@ -82,7 +82,7 @@ impl EndpointTable {
         Ok(())
     }
 
-    /// Removes one endpoint; says nothing where it was not there.
+    /// Removes one endpoint; sends nothing if it was not there.
     ///
     /// # Errors
     /// When the program is stopping.
@@ -95,7 +95,7 @@ impl EndpointTable {
         Ok(())
     }
 
-    /// Puts those of `endpoints` that are new or differ; keeps the others.
+    /// Adds or changes several endpoints and keeps the others.
     ///
     /// # Errors
     /// As [`Self::put`].
@@ -104,7 +104,7 @@ impl EndpointTable {
         endpoints: Vec<Endpoint>,
         out: &mut WatchOutbox,
     ) -> Result<(), WatchError> {
-        if endpoints.len() <= Self::BULK {
+        if endpoints.len() <= Self::MAX_SINGLE_CHANGES {
             for endpoint in endpoints {
                 self.put(endpoint, out).await?;
             }
@@ -115,7 +115,7 @@ impl EndpointTable {
         self.replace(all.into_values(), out).await
     }
 
-    /// Makes the table what `wanted` is, saying only what differs.
+    /// Replaces all endpoints and sends the difference.
     ///
     /// # Errors
     /// As [`Self::replace`].
@@ -126,7 +126,7 @@ impl EndpointTable {
     ) -> Result<(), WatchError> {
         let gone: Vec<_> = self.endpoints.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
         let changed = wanted.values().filter(|endpoint| self.endpoints.get(&endpoint.id) != Some(endpoint));
-        if gone.len() + changed.clone().count() > Self::BULK {
+        if gone.len() + changed.clone().count() > Self::MAX_SINGLE_CHANGES {
             return self.replace(wanted.into_values(), out).await;
         }
         let changed: Vec<_> = changed.cloned().collect();
@@ -149,5 +149,5 @@ impl EndpointTable {
 }
 
 fn too_many() -> WatchError {
-    WatchError::Refused(format!("more than {} objects; narrow the selector", EndpointTable::MOST))
+    WatchError::Refused(format!("more than {} objects; narrow the selector", Collection::MAX_OBJECTS))
 }

@@ -1,8 +1,8 @@
-//! A fake API server: real sockets and HTTP/1.1, with every byte of an answer in the hands of the test.
+//! A fake API server: real sockets and HTTP/1.1, where the test controls every byte of a response.
 //!
-//! An HTTP library on this side would decide where chunks end and what a broken connection looks like, which is what
-//! the tests are about. Writing to a client that has gone is no failure of the test: a client that gives up may do so at
-//! any time when the machine is slow, and what it does next is what counts.
+//! An HTTP library on this side would decide where chunks end and how a connection breaks, which
+//! the tests are about. Writing to a client that has closed its connection is no failure: on a slow
+//! machine a client may give up at any time, and the test is about what it does next.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -15,32 +15,32 @@ use tokio::{
     time::timeout,
 };
 
-/// How long tests wait for what must come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long tests wait for something that must happen.
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The server; requests that nobody takes stay unanswered.
+/// The server; requests that the test does not take get no response.
 pub(super) struct ApiServer {
     pub(super) address: SocketAddr,
-    requests: mpsc::UnboundedReceiver<Request>,
-    passed_over: Vec<Request>,
+    requests: mpsc::UnboundedReceiver<FakeRequest>,
+    skipped: Vec<FakeRequest>,
     _tasks: JoinSet<()>,
 }
 
-/// A request, and the connection to answer on.
+/// A request, and the connection for its response.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct FakeRequest {
     pub(super) path: String,
     pub(super) query: BTreeMap<String, String>,
     pub(super) headers: BTreeMap<String, String>,
     stream: TcpStream,
-    next: mpsc::UnboundedSender<Request>,
+    next: mpsc::UnboundedSender<FakeRequest>,
 }
 
-/// An answer to a watch that has begun.
+/// The response to a watch, begun.
 #[derive(Debug)]
-pub(super) struct OpenWatch {
+pub(super) struct WatchResponse {
     stream: TcpStream,
-    next: mpsc::UnboundedSender<Request>,
+    next: mpsc::UnboundedSender<FakeRequest>,
 }
 
 impl ApiServer {
@@ -59,39 +59,40 @@ impl ApiServer {
                 connections.spawn(read(stream, sender.clone()));
             }
         });
-        Self { address, requests, passed_over: Vec::new(), _tasks: tasks }
+        Self { address, requests, skipped: Vec::new(), _tasks: tasks }
     }
 
-    /// Returns the next request for `path`; those for other paths wait.
-    pub(super) async fn request(&mut self, path: &str) -> Request {
-        if let Some(at) = self.passed_over.iter().position(|request| request.path == path) {
-            return self.passed_over.remove(at);
+    /// Returns the next request for `path`; requests for other paths wait.
+    pub(super) async fn request(&mut self, path: &str) -> FakeRequest {
+        if let Some(index) = self.skipped.iter().position(|request| request.path == path) {
+            return self.skipped.remove(index);
         }
         loop {
-            let request = timeout(PATIENCE, self.requests.recv()).await;
+            let request = timeout(DEADLINE, self.requests.recv()).await;
             let request = request.unwrap_or_else(|_| panic!("no request for {path}")).unwrap();
             if request.path == path {
                 return request;
             }
-            self.passed_over.push(request);
+            self.skipped.push(request);
         }
     }
 
-    /// Answers the next list with `items` at `version`, then begins to answer the watch from there.
-    pub(super) async fn list_and_watch(&mut self, path: &str, version: u64, items: Value) -> OpenWatch {
+    /// Responds to the next list with `items` at `version`, then begins the response to the watch
+    /// at it.
+    pub(super) async fn list_and_watch(&mut self, path: &str, version: u64, items: Value) -> WatchResponse {
         self.list(path).await.json(200, &list(version, items)).await;
         self.watch(path, version).await.begin().await
     }
 
     /// Returns the next request, which must be a list.
-    pub(super) async fn list(&mut self, path: &str) -> Request {
+    pub(super) async fn list(&mut self, path: &str) -> FakeRequest {
         let request = self.request(path).await;
         assert_eq!(request.query("watch"), None, "expected a list: {request:?}");
         request
     }
 
-    /// Returns the next request, which must be a watch from `version` on.
-    pub(super) async fn watch(&mut self, path: &str, version: u64) -> Request {
+    /// Returns the next request, which must be a watch at `version`.
+    pub(super) async fn watch(&mut self, path: &str, version: u64) -> FakeRequest {
         let request = self.request(path).await;
         assert_eq!(request.query("watch"), Some("true"), "expected a watch: {request:?}");
         assert_eq!(request.query("resourceVersion"), Some(version.to_string().as_str()));
@@ -99,12 +100,12 @@ impl ApiServer {
     }
 }
 
-impl Request {
+impl FakeRequest {
     pub(super) fn query(&self, key: &str) -> Option<&str> {
         self.query.get(key).map(String::as_str)
     }
 
-    /// Answers; the connection goes on with the next request.
+    /// Responds; the connection continues with the next request.
     pub(super) async fn json(self, status: u16, body: &Value) {
         self.text(status, &body.to_string()).await;
     }
@@ -119,17 +120,17 @@ impl Request {
         tokio::spawn(read(self.stream, self.next));
     }
 
-    /// Answers with a failure, as the API server writes it.
+    /// Responds with a failure in the API server's format.
     pub(super) async fn fail(self, status: u16, message: &str) {
         let body = json!({ "kind": "Status", "status": "Failure", "message": message, "code": status });
         self.json(status, &body).await;
     }
 
-    /// Begins to answer a watch.
-    pub(super) async fn begin(mut self) -> OpenWatch {
+    /// Begins the response to a watch.
+    pub(super) async fn begin(mut self) -> WatchResponse {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
         write(&mut self.stream, head.as_bytes()).await;
-        OpenWatch { stream: self.stream, next: self.next }
+        WatchResponse { stream: self.stream, next: self.next }
     }
 
     /// Waits until the client closes the connection.
@@ -138,13 +139,13 @@ impl Request {
     }
 }
 
-impl OpenWatch {
-    /// Sends one event in a chunk of its own.
+impl WatchResponse {
+    /// Sends one event in its own chunk.
     pub(super) async fn event(&mut self, kind: &str, object: Value) {
         self.chunk(line(kind, object).as_bytes()).await;
     }
 
-    /// Sends one chunk as its own write.
+    /// Sends one chunk in its own write.
     pub(super) async fn chunk(&mut self, bytes: &[u8]) {
         let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
         chunk.extend_from_slice(bytes);
@@ -152,13 +153,13 @@ impl OpenWatch {
         write(&mut self.stream, &chunk).await;
     }
 
-    /// Ends the answer as the server does after `timeoutSeconds`; the connection goes on.
+    /// Ends the response as the server does after `timeoutSeconds`; the connection continues.
     pub(super) async fn end(mut self) {
         write(&mut self.stream, b"0\r\n\r\n").await;
         tokio::spawn(read(self.stream, self.next));
     }
 
-    /// Promises a longer chunk than it sends, and closes the connection.
+    /// Announces a longer chunk than it sends, and closes the connection.
     pub(super) async fn cut(mut self, bytes: &[u8]) {
         let head = format!("{:x}\r\n", bytes.len() + 100);
         write(&mut self.stream, head.as_bytes()).await;
@@ -172,17 +173,17 @@ impl OpenWatch {
     }
 }
 
-/// Writes one event as a line of a watch.
+/// One event as a line of a watch.
 pub(super) fn line(kind: &str, object: Value) -> String {
     format!("{}\n", json!({ "type": kind, "object": object }))
 }
 
-/// Writes the whole of a list.
+/// A complete list.
 pub(super) fn list(version: u64, items: Value) -> Value {
     json!({ "kind": "List", "metadata": { "resourceVersion": version.to_string() }, "items": items })
 }
 
-/// Writes to a client, if it is still there.
+/// Writes to a client that may have closed the connection.
 async fn write(stream: &mut TcpStream, bytes: &[u8]) {
     let _ = stream.write_all(bytes).await;
 }
@@ -190,11 +191,11 @@ async fn write(stream: &mut TcpStream, bytes: &[u8]) {
 async fn wait_for_end(stream: &mut TcpStream) {
     let mut rest = [0; 64];
     let end = async { while stream.read(&mut rest).await.is_ok_and(|length| length > 0) {} };
-    timeout(PATIENCE, end).await.expect("the client keeps the connection");
+    timeout(DEADLINE, end).await.expect("the client keeps the connection");
 }
 
-/// Reads the head of one request (none has a body) and hands it over.
-async fn read(mut stream: TcpStream, next: mpsc::UnboundedSender<Request>) {
+/// Reads the head of one request (none has a body) and passes it to the test.
+async fn read(mut stream: TcpStream, next: mpsc::UnboundedSender<FakeRequest>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -211,7 +212,7 @@ async fn read(mut stream: TcpStream, next: mpsc::UnboundedSender<Request>) {
         (decoded(key), decoded(value))
     });
     let headers = lines.filter_map(|line| line.split_once(": "));
-    let request = Request {
+    let request = FakeRequest {
         path: path.to_owned(),
         query: query.collect(),
         headers: headers.map(|(key, value)| (key.to_ascii_lowercase(), value.to_owned())).collect(),
@@ -221,7 +222,7 @@ async fn read(mut stream: TcpStream, next: mpsc::UnboundedSender<Request>) {
     let _ = next.send(request);
 }
 
-/// Undoes the escapes of a form.
+/// Decodes form escapes.
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

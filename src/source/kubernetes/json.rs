@@ -1,13 +1,13 @@
 //! The parts of the API's JSON that all objects share.
 //!
-//! Only fields that are used are named; serde skips the rest. Go writes an empty list or map as `null` where the field
-//! lacks `omitempty`, so all of them are optional here.
+//! Only fields that muster reads are declared; serde skips the rest. Go encodes an empty list or
+//! map as `null` if its field lacks `omitempty`, so all of them are optional here.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, de::IgnoredAny};
 
-/// `metadata` of an object.
+/// The `metadata` of an object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Metadata {
@@ -20,7 +20,7 @@ pub(super) struct Metadata {
     pub(super) annotations: Option<Annotations>,
 }
 
-/// The annotations that mean something to us.
+/// The annotations that muster reads.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Annotations {
@@ -36,11 +36,11 @@ pub(super) struct List<T> {
     pub(super) items: Option<Vec<T>>,
 }
 
-/// `metadata` of a list.
+/// The `metadata` of a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ListMetadata {
     pub(super) resource_version: Option<String>,
     #[serde(rename = "continue")]
-    pub(super) rest: Option<String>,
+    pub(super) continue_token: Option<String>,
 }

@@ -1,22 +1,39 @@
-//! Kubernetes: pods by label selector, or the EndpointSlices of a Service.
+//! The Kubernetes source: pods by label selector, or the EndpointSlices of a Service.
 //!
-//! One watch for each (namespace, objects) that members ask for, however many members do; one client for them all; and
-//! one more watch, of nodes, that knows which zone a pod is in. With `identify_clients` there is also one of all pods of
-//! the cluster ([`client_pods`]), so that routes know who asks. The way of the data: [`client`] sends requests,
-//! [`feed`] turns list and watch into [`feed::Change`]s of small types ([`pod`], [`slice`](mod@slice), [`node`]), [`endpoint_table`] keeps
-//! what is there now and says what changed.
+//! ```text
+//! SharedClient ─▶ Feed: list, then OpenWatch ─▶ ObjectChange of Pod, Slice or Node
+//!   ├─▶ PodWatch ──┬─▶ EndpointTable ─ the difference, for each member ─▶ WatchOutbox
+//!   │     ▲ zones  │
+//!   ├─▶ NodeWatch  │
+//!   └─▶ SliceWatch ┘
+//! ```
 //!
-//! The loop over list and watch is our own, over kube's client (kubeconfig, exec plugins, TLS, tokens) and its request
-//! builder. `kube::runtime::watcher` was rejected: after an HTTP 410 at the start of a watch it asks for the same
-//! version for ever, it retries inside where [`supervise`](super::supervise()) should see the failure, and the body of a
-//! list and a line of a watch have no limit. `kube::Api` was rejected for the same lack of limits, and because its
-//! `Resource` trait wants an `ObjectMeta` of several maps in every object.
+//! - [`client`]: one client for all watches. It is made again when credentials may have changed.
+//! - [`collection`], [`json`]: what is requested, and the JSON that all objects share.
+//! - [`feed`], [`open_watch`]: list and watch as one stream of changes.
+//! - [`pod`], [`slice`](mod@slice), [`node`]: the fields that are read of an object, as small
+//!   types.
+//! - [`client_pods`]: with `identify_clients`, all pods of the cluster, so that routes can match
+//!   clients.
+//! - [`endpoint`], [`endpoint_table`]: the current endpoints of a watch, and the updates that
+//!   follow from a change.
+//! - [`pod_watch`], [`slice_watch`]: the supervised watches, one for each namespace and selector or
+//!   Service, however many members use it.
+//! - [`node_watch`]: one watch of nodes, for the availability zones of pods.
 //!
-//! When a watch ends as it should (the server closes it after `timeoutSeconds`) it goes on from the version it has
-//! reached, without a gap and without a list. When the version is gone (410) it lists anew, while what was said
-//! before still serves. Any other end is a failure, after which everything is listed again.
+//! When the server ends a watch as announced (`timeoutSeconds`), the next watch starts at the
+//! version reached: no gap, no list. When that version has expired (410), the objects are listed
+//! again, and the last state is served in the meantime. Any other end is a failure, after which
+//! everything is listed again.
 //!
-//! Imports [`crate::model`], the settings in [`crate::config`], and the supervision of [`super`].
+//! Imports [`crate::model`], the settings in [`crate::config`], and what all sources share.
+//!
+//! Rejected: `kube::runtime::watcher`. After an HTTP 410 at the start of a watch it requests the
+//! same version forever, it retries inside where [`supervise`](super::supervise()) should see the
+//! failure, and it limits neither the body of a list nor a line of a watch. Rejected: `kube::Api`,
+//! for the same lack of limits, and because its `Resource` trait requires an `ObjectMeta` of
+//! several maps in every object. So the loop over list and watch is muster's own, over kube's
+//! client (kubeconfig, exec plugins, TLS, tokens) and request builder.
 //!
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
@@ -29,6 +46,7 @@ mod feed;
 mod json;
 mod node;
 mod node_watch;
+mod open_watch;
 mod pod;
 mod pod_watch;
 mod slice;
@@ -60,9 +78,9 @@ use self::{
 use super::{FollowedMember, SourceContext, supervise};
 use crate::config::{KubernetesObjects, KubernetesSource, SourceQuery};
 
-/// Follows everything that `members` ask a Kubernetes source for, until the program stops.
+/// Follows the members of one Kubernetes source until the program stops.
 ///
-/// Members that do not ask a Kubernetes source are left out. Dropping the future ends all watches.
+/// Dropping the future stops every watch.
 pub async fn run(settings: KubernetesSource, members: Vec<FollowedMember>, context: SourceContext) {
     follow(settings, members, context, Timing::default()).await;
 }
@@ -75,23 +93,23 @@ async fn follow(
 ) {
     let source = settings.id.clone();
     let identify_clients = settings.identify_clients;
-    let clients = Arc::new(SharedClient::new(settings, timing.silence));
+    let client = Arc::new(SharedClient::new(settings, timing.max_silence));
     let zones = NodeZones::default();
     let mut supervised = Vec::new();
     let groups: Vec<_> = groups(members).collect();
-    let mut aside = JoinSet::new();
+    let mut unsupervised = JoinSet::new();
     if identify_clients || groups.iter().any(|group| matches!(group.objects, KubernetesObjects::Pods(_))) {
-        let nodes = NodeWatch::new(Arc::clone(&clients), timing.clone(), zones.clone());
-        aside.spawn(nodes.run(source.clone()));
+        let nodes = NodeWatch::new(Arc::clone(&client), timing.clone(), zones.clone());
+        unsupervised.spawn(nodes.run(source.clone()));
     }
     if identify_clients {
         let table = EndpointTable::new(vec![client_pods::member(source.clone())]);
         let subject = table.subject();
-        let pods = Feed::<ClientPod>::new(Arc::clone(&clients), client_pods::collection(), timing.clone());
+        let pods = Feed::<ClientPod>::new(Arc::clone(&client), client_pods::collection(), timing.clone());
         let watch = PodWatch::new(pods, table, &zones);
         supervised.push(supervise(watch, "all pods".to_owned(), subject, context.clone()).boxed());
     }
-    for Group { namespace, objects, members } in groups {
+    for MemberGroup { namespace, objects, members } in groups {
         let table = EndpointTable::new(members);
         let subject = table.subject();
         let context = context.clone();
@@ -99,7 +117,7 @@ async fn follow(
             KubernetesObjects::Pods(selector) => {
                 let name = format!("pods {selector} in {namespace}");
                 let pods = Feed::<Pod>::new(
-                    Arc::clone(&clients),
+                    Arc::clone(&client),
                     pod_watch::collection(&namespace, &selector),
                     timing.clone(),
                 );
@@ -109,7 +127,7 @@ async fn follow(
             KubernetesObjects::Service(service) => {
                 let name = format!("service {service} in {namespace}");
                 let slices = Feed::new(
-                    Arc::clone(&clients),
+                    Arc::clone(&client),
                     slice_watch::collection(&namespace, &service),
                     timing.clone(),
                 );
@@ -118,33 +136,38 @@ async fn follow(
             }
         }
     }
-    // All are in the status before any runs: the source is not ready when the first of them is.
+    // Every watch is in the status before the first one runs: the source is not ready when only
+    // that one has synced.
     let mut watches: JoinSet<()> = supervised.into_iter().collect();
     while let Some(ended) = watches.join_next().await {
         if let Err(failure) = ended {
-            error!(%source, "a watch has stopped for good: {failure}");
+            error!(%source, "a watch task failed; its state is frozen: {failure}");
         }
     }
 }
 
-/// Members that one watch feeds.
-struct Group {
+/// The members that share a watch.
+struct MemberGroup {
     namespace: String,
     objects: KubernetesObjects,
     members: Vec<FollowedMember>,
 }
 
-/// Puts members that ask for the same objects together.
-fn groups(members: Vec<FollowedMember>) -> impl Iterator<Item = Group> {
-    let mut groups = BTreeMap::<_, Group>::new();
+/// Groups members that follow the same objects.
+fn groups(members: Vec<FollowedMember>) -> impl Iterator<Item = MemberGroup> {
+    let mut groups = BTreeMap::<_, MemberGroup>::new();
     for followed in members {
-        let SourceQuery::Kubernetes(query) = &followed.rule.query else { continue };
+        let SourceQuery::Kubernetes(query) = &followed.rule.query else {
+            debug_assert!(false, "a member of a Kubernetes source has a Kubernetes query");
+            continue;
+        };
         let (namespace, objects) = (query.namespace.clone(), query.objects.clone());
         let key = match &objects {
             KubernetesObjects::Pods(selector) => (namespace.clone(), "pods", selector.to_string()),
             KubernetesObjects::Service(service) => (namespace.clone(), "service", service.clone()),
         };
-        let group = groups.entry(key).or_insert_with(|| Group { namespace, objects, members: Vec::new() });
+        let group =
+            groups.entry(key).or_insert_with(|| MemberGroup { namespace, objects, members: Vec::new() });
         group.members.push(followed);
     }
     groups.into_values()

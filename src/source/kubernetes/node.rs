@@ -1,4 +1,4 @@
-//! Nodes: the zone that one is in.
+//! Nodes and their availability zones.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{collection::Object, json::Metadata};
 
-/// A node and its zone.
+/// A node and its availability zone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) name: Arc<str>,
@@ -21,7 +21,7 @@ pub(super) struct NodeJson {
 }
 
 impl Node {
-    /// The labels that name the zone, the present one and the one before Kubernetes 1.17.
+    /// The labels with the zone: the current one, and the one before Kubernetes 1.17.
     ///
     /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#topologykubernetesiozone>
     const LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn the_present_label_wins_over_the_old_one() {
+    fn the_current_label_wins_over_the_old_one() {
         let (new, old) = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone");
         assert_eq!(zone(serde_json::json!({ new: "a", old: "b" })).as_deref(), Some("a"));
         assert_eq!(zone(serde_json::json!({ old: "b" })).as_deref(), Some("b"));

@@ -1,7 +1,8 @@
-//! The watch of nodes, for the zones of pods.
+//! The watch of nodes, for the availability zones of pods.
 //!
-//! Nobody's answers wait for it: without it there is only no locality. That is why it is not supervised as the other
-//! watches are: a cluster whose administrator lets us see pods but not nodes is a source without failures.
+//! No answer waits for it; without it, instances only lack their locality. So it is not supervised
+//! and not part of the source's status: if the cluster's administrator grants access to pods but
+//! not to nodes, the source has no failure.
 
 use std::{collections::HashMap, convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -11,9 +12,8 @@ use tracing::{debug, info, warn};
 
 use super::{
     client::SharedClient,
-    collection::Collection,
-    endpoint_table::EndpointTable,
-    feed::{Change, Feed, ended},
+    collection::{Collection, ObjectChange},
+    feed::{Feed, ended},
     node::Node,
     timing::Timing,
 };
@@ -22,39 +22,39 @@ use crate::{
     source::{Backoff, WatchError, watch_error::catch_panic},
 };
 
-/// The zone of each node that has one.
+/// The availability zone of each node that has one.
 pub(super) type ZoneByNode = HashMap<Arc<str>, Arc<str>>;
 
-/// What is known of zones, for all watches of pods.
+/// The zones of all nodes, shared by the watches of pods.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NodeZones(watch::Sender<ZoneByNode>);
 
 impl NodeZones {
-    /// Returns a view that tells when something has changed.
+    /// Returns a receiver that is notified of changes.
     pub(super) fn subscribe(&self) -> watch::Receiver<ZoneByNode> {
         self.0.subscribe()
     }
 
-    fn take(&self, change: Change<Node>) {
+    fn apply(&self, change: ObjectChange<Node>) {
         match change {
-            Change::All(nodes) => {
+            ObjectChange::All(nodes) => {
                 let all = nodes.into_iter().filter_map(|node| Some((node.name, node.zone?))).collect();
                 self.0.send_if_modified(|zones| std::mem::replace(zones, all) != *zones);
             }
-            Change::Applied(Node { name, zone: Some(zone) }) => {
+            ObjectChange::Applied(Node { name, zone: Some(zone) }) => {
                 self.0.send_if_modified(|zones| {
-                    let is_room = zones.len() < EndpointTable::MOST || zones.contains_key(&name);
-                    is_room && zones.insert(name, Arc::clone(&zone)) != Some(zone)
+                    let has_room = zones.len() < Collection::MAX_OBJECTS || zones.contains_key(&name);
+                    has_room && zones.insert(name, Arc::clone(&zone)) != Some(zone)
                 });
             }
-            Change::Applied(Node { name, zone: None }) | Change::Deleted(Node { name, .. }) => {
+            ObjectChange::Applied(Node { name, zone: None }) | ObjectChange::Deleted(Node { name, .. }) => {
                 self.0.send_if_modified(|zones| zones.remove(&name).is_some());
             }
         }
     }
 }
 
-/// Follows the zones of all nodes of the cluster.
+/// Follows the availability zones of all nodes of the cluster.
 #[derive(Debug)]
 pub(super) struct NodeWatch {
     feed: Feed<Node>,
@@ -62,48 +62,49 @@ pub(super) struct NodeWatch {
 }
 
 impl NodeWatch {
-    /// How long to wait after having been denied: somebody has to change a role.
-    const DENIED: Duration = Duration::from_secs(60);
+    /// How long to wait after access was denied: an administrator has to change a role.
+    const WAIT_AFTER_DENIED: Duration = Duration::from_secs(60);
 
-    pub(super) fn new(clients: Arc<SharedClient>, timing: Timing, zones: NodeZones) -> Self {
-        let feed = Feed::new(clients, Collection::metadata("/api/v1", "nodes"), timing);
+    pub(super) fn new(client: Arc<SharedClient>, timing: Timing, zones: NodeZones) -> Self {
+        let feed = Feed::new(client, Collection::metadata("/api/v1", "nodes"), timing);
         Self { feed, zones }
     }
 
-    /// Follows nodes for ever; what was known stays known while they cannot be seen.
+    /// Follows nodes forever; the last zones stay while nodes cannot be read.
     pub(super) async fn run(self, source: SourceId) {
         let mut backoff = Backoff::default();
-        let mut said = None;
+        let mut logged = None;
         loop {
             let mut listed = None;
             let Err(error) = catch_panic(self.follow(&mut listed)).await;
             let kind = error.kind();
             if listed.is_some_and(|listed: Instant| backoff.lost_after(listed.elapsed())) {
-                said = None;
+                logged = None;
             }
             let is_denied = matches!(error, WatchError::Denied(_));
-            let wait = if is_denied { Self::DENIED } else { backoff.wait() };
+            let wait = if is_denied { Self::WAIT_AFTER_DENIED } else { backoff.wait() };
             let message = format!("{:#}", anyhow::Error::from(error));
-            // Once for each kind of failure: the watches of pods say more of an API server that is away.
-            match said.replace(kind) == Some(kind) {
+            // Once for each kind of failure: the watches of pods log more if the API server is
+            // down.
+            match logged.replace(kind) == Some(kind) {
                 true => debug!(%source, kind, retry_in = ?wait, "the watch of nodes failed: {message}"),
                 false if is_denied => {
-                    info!(%source, kind, "pods have no locality, nodes cannot be seen: {message}")
+                    info!(%source, kind, "no access to nodes, pods have no locality: {message}")
                 }
                 false => {
-                    warn!(%source, kind, "pods may lack their locality, the watch of nodes failed: {message}")
+                    warn!(%source, kind, "the watch of nodes failed, pods may lack their locality: {message}")
                 }
             }
             tokio::time::sleep(wait).await;
         }
     }
 
-    /// Follows nodes until that fails; notes when the list came.
+    /// Follows nodes until that fails; sets `listed` to the time of the list.
     async fn follow(&self, listed: &mut Option<Instant>) -> Result<Infallible, WatchError> {
         let mut changes = pin!(self.feed.changes());
         loop {
             let change = changes.try_next().await?.ok_or_else(ended)?;
-            self.zones.take(change);
+            self.zones.apply(change);
             listed.get_or_insert_with(Instant::now);
         }
     }

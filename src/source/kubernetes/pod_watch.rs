@@ -6,10 +6,10 @@ use futures_util::TryStreamExt;
 use tokio::sync::watch;
 
 use super::{
-    collection::{Collection, Object},
+    collection::{Collection, Object, ObjectChange},
     endpoint::Endpoint,
     endpoint_table::EndpointTable,
-    feed::{Change, Feed, ended},
+    feed::{Feed, ended},
     node_watch::{NodeZones, ZoneByNode},
     pod::Pod,
 };
@@ -18,15 +18,15 @@ use crate::{
     source::{Watch, WatchError, WatchOutbox},
 };
 
-/// The pods of `namespace` whose labels meet `selector`.
+/// The pods of `namespace` whose labels match `selector`.
 pub(super) fn collection(namespace: &str, selector: &Selector) -> Collection {
     Collection::namespaced("/api/v1", namespace, "pods", selector.to_string())
 }
 
 /// Follows pods by their labels.
 ///
-/// A pod's locality is its node's zone. Pods are said without one while their node is not known, and once more when
-/// it is.
+/// A pod's locality is its node's zone. A pod whose node is not known yet is reported without one,
+/// and once more when the node is known.
 #[derive(Debug)]
 pub(super) struct PodWatch<T> {
     feed: Feed<T>,
@@ -39,9 +39,9 @@ impl<T: Object + Into<Pod>> PodWatch<T> {
         Self { feed, table, zones: zones.subscribe() }
     }
 
-    async fn take(&mut self, change: Change<T>, out: &mut WatchOutbox) -> Result<(), WatchError> {
-        let one = match change {
-            Change::All(pods) => {
+    async fn apply(&mut self, change: ObjectChange<T>, out: &mut WatchOutbox) -> Result<(), WatchError> {
+        let pod = match change {
+            ObjectChange::All(pods) => {
                 let endpoints = pods.into_iter().filter_map(|pod| pod.into().endpoint);
                 let zoned: Vec<_> = {
                     let zones = self.zones.borrow_and_update();
@@ -49,10 +49,10 @@ impl<T: Object + Into<Pod>> PodWatch<T> {
                 };
                 return self.table.replace(zoned, out).await;
             }
-            Change::Applied(pod) => pod.into(),
-            Change::Deleted(pod) => Pod { endpoint: None, ..pod.into() },
+            ObjectChange::Applied(pod) => pod.into(),
+            ObjectChange::Deleted(pod) => Pod { endpoint: None, ..pod.into() },
         };
-        match one {
+        match pod {
             Pod { endpoint: Some(endpoint), .. } => {
                 let endpoint = in_zone(endpoint, &self.zones.borrow());
                 self.table.put(endpoint, out).await
@@ -61,8 +61,8 @@ impl<T: Object + Into<Pod>> PodWatch<T> {
         }
     }
 
-    /// Says pods anew whose node's zone has become known or has changed.
-    async fn move_to_zones(&mut self, out: &mut WatchOutbox) -> Result<(), WatchError> {
+    /// Reports the pods again whose node's zone became known or changed.
+    async fn update_zones(&mut self, out: &mut WatchOutbox) -> Result<(), WatchError> {
         let moved: Vec<_> = {
             let zones = self.zones.borrow_and_update();
             let moved =
@@ -80,20 +80,23 @@ impl<T: Object + Into<Pod>> Watch for PodWatch<T> {
         loop {
             tokio::select! {
                 change = changes.try_next() => {
-                    self.take(change?.ok_or_else(ended)?, out).await?;
+                    self.apply(change?.ok_or_else(ended)?, out).await?;
                     listed = true;
                 }
-                // Before the list there is nobody to move: what is kept is what an earlier connection said.
-                Ok(()) = self.zones.changed(), if listed => self.move_to_zones(out).await?,
+                // Not before the list: until then the table holds what an earlier connection
+                // reported.
+                Ok(()) = self.zones.changed(), if listed => self.update_zones(out).await?,
             }
         }
     }
 }
 
+/// The zone of the endpoint's node.
 fn zone_of<'a>(endpoint: &Endpoint, zones: &'a ZoneByNode) -> Option<&'a Arc<str>> {
     zones.get(endpoint.node.as_deref()?)
 }
 
+/// The endpoint with the zone of its node.
 fn in_zone(endpoint: Endpoint, zones: &ZoneByNode) -> Endpoint {
     let zone = zone_of(&endpoint, zones).cloned();
     Endpoint { zone, ..endpoint }

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, convert::Infallible, pin::pin, sync::Arc};
 use futures_util::TryStreamExt;
 
 use super::{
-    collection::Collection,
+    collection::{Collection, ObjectChange},
     endpoint_table::EndpointTable,
-    feed::{Change, Feed, ended},
-    slice::{Slice, merged},
+    feed::{Feed, ended},
+    slice::{Slice, merge},
 };
 use crate::source::{Watch, WatchError, WatchOutbox};
 
@@ -33,27 +33,27 @@ impl SliceWatch {
         Self { feed, slices: BTreeMap::new(), table }
     }
 
-    async fn take(&mut self, change: Change<Slice>, out: &mut WatchOutbox) -> Result<(), WatchError> {
-        let is_list = matches!(change, Change::All(_));
+    async fn apply(&mut self, change: ObjectChange<Slice>, out: &mut WatchOutbox) -> Result<(), WatchError> {
+        let is_list = matches!(change, ObjectChange::All(_));
         match change {
-            Change::All(slices) => {
+            ObjectChange::All(slices) => {
                 self.slices = slices.into_iter().map(|slice| (Arc::clone(&slice.name), slice)).collect();
             }
-            Change::Applied(slice) => {
+            ObjectChange::Applied(slice) => {
                 self.slices.insert(Arc::clone(&slice.name), slice);
             }
-            Change::Deleted(slice) => {
+            ObjectChange::Deleted(slice) => {
                 self.slices.remove(&slice.name);
             }
         }
         let endpoints: usize = self.slices.values().map(|slice| slice.endpoints.len() + 1).sum();
-        if endpoints > EndpointTable::MOST {
+        if endpoints > Collection::MAX_OBJECTS {
             return Err(WatchError::Refused(format!(
                 "more than {} endpoints in one Service",
-                EndpointTable::MOST
+                Collection::MAX_OBJECTS
             )));
         }
-        let endpoints = merged(self.slices.values());
+        let endpoints = merge(self.slices.values());
         match is_list {
             true => self.table.replace(endpoints.into_values(), out).await,
             false => self.table.converge(endpoints, out).await,
@@ -66,7 +66,7 @@ impl Watch for SliceWatch {
         let mut changes = pin!(self.feed.changes());
         loop {
             let change = changes.try_next().await?.ok_or_else(ended)?;
-            self.take(change, out).await?;
+            self.apply(change, out).await?;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the source says, asked of it as the program does, against a fake API server over real sockets.
+//! The source against a fake API server, over real sockets: the updates that follow from responses.
 
 mod client_pods;
 mod failures;
@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Timing,
-    fake::{ApiServer, PATIENCE, line, list},
+    fake::{ApiServer, DEADLINE, line, list},
     follow,
 };
 use crate::{
@@ -27,7 +27,7 @@ const PODS: &str = "/api/v1/namespaces/shop/pods";
 const NODES: &str = "/api/v1/nodes";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
 
-/// A running source and what it says.
+/// A running source and its updates; it stops when dropped.
 struct Source {
     inbox: mpsc::Receiver<Update>,
     status: Arc<SourceStatus>,
@@ -41,7 +41,7 @@ impl Source {
         Self::start_as(members, quick(), |path| write_kubeconfig(path, server, user))
     }
 
-    /// Starts one that follows all pods of the cluster beside its members.
+    /// Starts a source that follows all pods of the cluster in addition to its members.
     fn identifying(server: &ApiServer, members: Vec<FollowedMember>) -> Self {
         let user = json!({ "token": "first" });
         Self::start_with(true, members, quick(), |path| write_kubeconfig(path, server, user))
@@ -79,7 +79,7 @@ impl Source {
     }
 
     async fn next(&mut self) -> Update {
-        timeout(PATIENCE, self.inbox.recv()).await.expect("no update").expect("the source has ended")
+        timeout(DEADLINE, self.inbox.recv()).await.expect("no update").expect("the source has ended")
     }
 
     /// Returns the instances of the next update, which must be a reset.
@@ -109,7 +109,7 @@ impl Source {
         }
     }
 
-    /// Waits until the source has counted a failure of `kind`, and returns what it says of the last one.
+    /// Waits for a failure of `kind`; returns the last failure's message.
     async fn failure(&self, kind: &str) -> String {
         let seen = async {
             loop {
@@ -121,7 +121,7 @@ impl Source {
             }
         };
         let all = || self.status.report().errors;
-        timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("no {kind} failure, but {:?}", all()))
+        timeout(DEADLINE, seen).await.unwrap_or_else(|_| panic!("no {kind} failure, but {:?}", all()))
     }
 
     fn failures(&self) -> u64 {
@@ -129,13 +129,13 @@ impl Source {
     }
 }
 
-/// Times that do not hold up a test, with watches that no test outlasts.
+/// Short pauses, and watches that last longer than any test.
 fn quick() -> Timing {
     Timing {
         watch_seconds: 200..=200,
         grace: Duration::from_secs(5),
-        silence: Duration::from_secs(300),
-        answer: PATIENCE,
+        max_silence: Duration::from_secs(300),
+        page: DEADLINE,
         pause: Duration::from_millis(1),
     }
 }
@@ -174,13 +174,13 @@ fn write_kubeconfig(path: &PathBuf, server: &ApiServer, user: Value) {
         "clusters": [{ "name": "c", "cluster": { "server": format!("http://{}", server.address) } }],
         "users": [{ "name": "u", "user": user }],
     });
-    // Replaced in one step, as kubectl and the kubelet do it: the source may be reading.
+    // Replaced atomically, as kubectl and the kubelet do: the source may be reading the file.
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
     file.write_all(text.to_string().as_bytes()).unwrap();
     file.persist(path).unwrap();
 }
 
-/// A pod that is ready, at an address of 10.0.0.0/24.
+/// A ready pod with an address of 10.0.0.0/24.
 fn pod(name: &str, version: u64, host: u8) -> Value {
     json!({
         "metadata": { "name": name, "resourceVersion": version.to_string(), "labels": { "app": "web" } },

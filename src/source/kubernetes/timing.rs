@@ -1,20 +1,20 @@
-//! Time limits of list and watch that no configuration sets.
+//! Time limits that no configuration sets.
 
 use std::{ops::RangeInclusive, time::Duration};
 
-/// How long the parts of list and watch may take.
+/// Time limits of lists and watches.
 #[derive(Clone, Debug)]
 pub(super) struct Timing {
-    /// The range that a watch's `timeoutSeconds` is drawn from, so that many watches do not come back in step. Its end
-    /// bounds how long a connection that died silently goes unnoticed.
+    /// The range of a watch's `timeoutSeconds`, drawn at random, so that many watches do not come
+    /// back in step. Its end bounds how long a connection that died silently goes unnoticed.
     pub(super) watch_seconds: RangeInclusive<u32>,
     /// How much longer than `timeoutSeconds` a watch may take.
     pub(super) grace: Duration,
-    /// The longest time in which nothing may come on a connection: longer than any watch.
-    pub(super) silence: Duration,
+    /// How long a connection may be silent; longer than any watch.
+    pub(super) max_silence: Duration,
     /// How long one page of a list may take.
-    pub(super) answer: Duration,
-    /// Least time from one list, or one watch, to the next.
+    pub(super) page: Duration,
+    /// The shortest time from the start of one list, or one watch, to the next.
     pub(super) pause: Duration,
 }
 
@@ -23,8 +23,8 @@ impl Default for Timing {
         Self {
             watch_seconds: 60..=90,
             grace: Duration::from_secs(5),
-            silence: Duration::from_secs(100),
-            answer: Duration::from_secs(60),
+            max_silence: Duration::from_secs(100),
+            page: Duration::from_secs(60),
             pause: Duration::from_secs(1),
         }
     }

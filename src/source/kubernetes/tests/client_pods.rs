@@ -1,11 +1,11 @@
-//! All pods of the cluster, for who asks.
+//! All pods of the cluster, as clients.
 
 use super::*;
 
 const ALL: &str = "/api/v1/pods";
 
-/// A pod of a namespace, with a label that no member asks for.
-fn asker(namespace: &str, name: &str, version: u64, host: u8) -> Value {
+/// A pod of a namespace, with a label that no member selects.
+fn client(namespace: &str, name: &str, version: u64, host: u8) -> Value {
     let labelled = with(pod(name, version, host), "/metadata/labels", json!({ "team": "a" }));
     with(labelled, "/metadata/namespace", json!(namespace))
 }
@@ -15,18 +15,18 @@ fn clients() -> Member {
 }
 
 #[tokio::test]
-async fn all_pods_are_said_with_who_they_are_and_no_more() {
+async fn all_pods_are_reported_without_health_and_ports() {
     let mut server = ApiServer::start().await;
     let mut source = Source::identifying(&server, Vec::new());
     let request = server.list(ALL).await;
     assert_eq!(request.query("labelSelector"), None);
-    let host = with(asker("kube-system", "proxy", 1, 3), "/spec/hostNetwork", json!(true));
-    let ended = with(asker("shop", "job", 1, 4), "/status/phase", json!("Succeeded"));
-    let pods = json!([asker("shop", "web", 1, 1), asker("other", "web", 1, 2), host, ended]);
+    let host = with(client("kube-system", "proxy", 1, 3), "/spec/hostNetwork", json!(true));
+    let ended = with(client("shop", "job", 1, 4), "/status/phase", json!("Succeeded"));
+    let pods = json!([client("shop", "web", 1, 1), client("other", "web", 1, 2), host, ended]);
     request.json(200, &list(1, pods)).await;
     let Update::Reset { member, instances } = source.next().await else { panic!("not a reset") };
     assert_eq!(member, clients());
-    let ids: Vec<_> = instances.iter().map(|one| (&*one.id, one.shares_address)).collect();
+    let ids: Vec<_> = instances.iter().map(|pod| (&*pod.id, pod.shares_address)).collect();
     assert_eq!(ids, [("kube-system/proxy", true), ("other/web", false), ("shop/web", false)]);
     let [_, _, web] = instances.as_slice() else { panic!("{instances:?}") };
     let expected = Instance {
@@ -40,45 +40,47 @@ async fn all_pods_are_said_with_who_they_are_and_no_more() {
 }
 
 #[tokio::test]
-async fn readiness_is_not_said_but_addresses_labels_zones_and_ends_are() {
+async fn readiness_causes_no_update() {
     let mut server = ApiServer::start().await;
     let mut source = Source::identifying(&server, Vec::new());
-    let mut watch = server.list_and_watch(ALL, 1, json!([asker("shop", "a", 1, 1)])).await;
+    let mut watch = server.list_and_watch(ALL, 1, json!([client("shop", "a", 1, 1)])).await;
     assert_eq!(source.reset_ids().await, ["shop/a"]);
-    watch.event("MODIFIED", not_ready(asker("shop", "a", 2, 1))).await;
+    watch.event("MODIFIED", not_ready(client("shop", "a", 2, 1))).await;
     let deleted =
-        with(asker("shop", "a", 3, 1), "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"));
+        with(client("shop", "a", 3, 1), "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"));
     watch.event("MODIFIED", deleted).await;
-    watch.event("MODIFIED", with(asker("shop", "a", 4, 1), "/metadata/labels", json!({ "team": "b" }))).await;
-    assert_eq!(source.upsert().await.labels.get("team"), Some("b"), "the first that counts");
+    watch
+        .event("MODIFIED", with(client("shop", "a", 4, 1), "/metadata/labels", json!({ "team": "b" })))
+        .await;
+    assert_eq!(source.upsert().await.labels.get("team"), Some("b"), "the first change that is kept");
     server.list(NODES).await.json(200, &list(5, json!([node("node-1", 1, "zone-a")]))).await;
     assert_eq!(source.upsert().await.locality.as_deref(), Some("zone-a"));
-    watch.event("DELETED", asker("other", "a", 5, 9)).await; // another one of that name
-    watch.event("MODIFIED", with(asker("shop", "a", 6, 1), "/status/phase", json!("Failed"))).await;
-    assert_eq!(source.removed().await, "shop/a", "its address may be another's now");
-    watch.event("ADDED", asker("shop", "b", 7, 1)).await;
+    watch.event("DELETED", client("other", "a", 5, 9)).await; // a pod of the same name in another namespace
+    watch.event("MODIFIED", with(client("shop", "a", 6, 1), "/status/phase", json!("Failed"))).await;
+    assert_eq!(source.removed().await, "shop/a", "its address may belong to another pod by now");
+    watch.event("ADDED", client("shop", "b", 7, 1)).await;
     source.upsert().await;
-    watch.event("DELETED", asker("shop", "b", 8, 1)).await;
+    watch.event("DELETED", client("shop", "b", 8, 1)).await;
     assert_eq!(source.removed().await, "shop/b");
 }
 
 #[tokio::test]
-async fn a_version_that_is_gone_brings_a_new_list_that_replaces_all() {
+async fn an_expired_version_brings_a_new_list() {
     let mut server = ApiServer::start().await;
     let mut source = Source::identifying(&server, Vec::new());
-    let mut watch = server.list_and_watch(ALL, 1, json!([asker("shop", "a", 1, 1)])).await;
+    let mut watch = server.list_and_watch(ALL, 1, json!([client("shop", "a", 1, 1)])).await;
     source.reset().await;
     watch.event("ERROR", gone()).await;
-    let _watch = server.list_and_watch(ALL, 20, json!([asker("shop", "b", 15, 2)])).await;
+    let _watch = server.list_and_watch(ALL, 20, json!([client("shop", "b", 15, 2)])).await;
     assert_eq!(source.reset_ids().await, ["shop/b"]);
     assert_eq!(source.failures(), 0);
 }
 
 #[tokio::test]
-async fn members_are_followed_beside_it() {
+async fn members_are_followed_too() {
     let mut server = ApiServer::start().await;
     let mut source = Source::identifying(&server, web());
-    let _all = server.list_and_watch(ALL, 1, json!([asker("shop", "a", 1, 1)])).await;
+    let _all = server.list_and_watch(ALL, 1, json!([client("shop", "a", 1, 1)])).await;
     let Update::Reset { member, .. } = source.next().await else { panic!("not a reset") };
     assert_eq!(member, clients());
     assert!(!source.status.report().is_ready(), "the member's pods have not been listed");
@@ -91,18 +93,18 @@ async fn members_are_followed_beside_it() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_too_narrow_is_a_failure_and_the_members_are_served() {
+async fn a_narrow_role_denies_clients_but_not_members() {
     let mut server = ApiServer::start().await;
     let mut source = Source::identifying(&server, web());
     server.list(ALL).await.fail(403, "pods is forbidden at the cluster scope").await;
     assert!(source.failure("denied").await.contains("at the cluster scope"));
     let _watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
     assert_eq!(source.reset_ids().await, ["a"]);
-    assert!(!source.status.report().is_ready(), "who asks is not known");
+    assert!(!source.status.report().is_ready(), "clients are not identified");
 }
 
 #[tokio::test]
-async fn without_identify_clients_nobody_asks_for_all_pods() {
+async fn without_identify_clients_all_pods_are_not_listed() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     let _watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;

@@ -1,11 +1,11 @@
-//! Connections, credentials and answers that fail.
+//! Connections, credentials and responses that fail.
 
 use std::time::Instant;
 
 use super::*;
 
 #[tokio::test]
-async fn a_connection_cut_in_the_middle_of_a_chunk_is_a_failure_and_brings_a_new_list() {
+async fn after_a_cut_connection_the_pods_are_listed_again() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     let watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
@@ -18,7 +18,7 @@ async fn a_connection_cut_in_the_middle_of_a_chunk_is_a_failure_and_brings_a_new
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_in_the_middle_of_an_event_is_a_failure() {
+async fn a_watch_that_ends_within_an_event_is_malformed() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     let mut watch = server.list_and_watch(PODS, 1, json!([])).await;
@@ -30,7 +30,7 @@ async fn an_answer_that_ends_in_the_middle_of_an_event_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_watch_that_outlasts_its_time_in_silence_is_given_up() {
+async fn a_watch_that_is_never_ended_times_out() {
     let mut server = ApiServer::start().await;
     let timing = Timing { watch_seconds: 0..=0, grace: Duration::from_secs(1), ..quick() };
     let user = json!({});
@@ -41,28 +41,28 @@ async fn a_watch_that_outlasts_its_time_in_silence_is_given_up() {
     silent.closed().await;
     server.list(PODS).await.json(200, &list(2, json!([]))).await;
     assert_eq!(source.reset().await, []);
-    // Nor is a server waited for that takes the request and never begins to answer.
+    // The same for a server that accepts the request and never begins to respond.
     let mute = server.watch(PODS, 2).await;
     mute.closed().await;
 }
 
 #[tokio::test]
-async fn denied_permissions_are_a_failure_with_the_servers_words() {
+async fn denied_permissions_carry_the_servers_message() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     server.list(PODS).await.fail(403, "pods is forbidden: User \"dns\" cannot list resource \"pods\"").await;
     let message = source.failure("denied").await;
     assert!(message.contains("cannot list resource"), "{message}");
-    assert!(!source.status.report().is_ready(), "denied is not the same as none");
+    assert!(!source.status.report().is_ready(), "denied is not empty");
     let _watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
-    assert_eq!(source.reset_ids().await, ["a"], "and it tries again");
+    assert_eq!(source.reset_ids().await, ["a"], "the watch retries");
 }
 
 #[tokio::test]
-async fn refused_credentials_are_read_anew() {
+async fn refused_credentials_are_read_again() {
     let mut server = ApiServer::start().await;
-    // Longer than the test, so that no other failure makes the client doubtful.
-    let timing = Timing { answer: 10 * PATIENCE, ..quick() };
+    // Longer than the test, so that no other failure makes the client suspect.
+    let timing = Timing { page: 10 * DEADLINE, ..quick() };
     let user = json!({ "token": "first" });
     let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, user));
     let request = server.list(PODS).await;
@@ -78,26 +78,26 @@ async fn refused_credentials_are_read_anew() {
             request.fail(401, "Unauthorized").await;
         }
     };
-    let request = timeout(PATIENCE, accepted).await.expect("the old credentials are kept");
+    let request = timeout(DEADLINE, accepted).await.expect("the old credentials are kept");
     request.json(200, &list(1, json!([]))).await;
     assert_eq!(source.reset().await, []);
     assert!(source.failure("denied").await.contains("401"));
 }
 
 #[tokio::test]
-async fn garbage_is_a_failure_and_is_not_repeated_in_the_log() {
+async fn garbage_is_malformed_and_not_logged() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     server.list(PODS).await.text(200, "<html>secret</html>").await;
     let message = source.failure("malformed").await;
     assert!(!message.contains("secret"), "{message}");
-    server.list(PODS).await.json(200, &json!({ "items": [] })).await; // no version to watch from
+    server.list(PODS).await.json(200, &json!({ "items": [] })).await; // no version for the watch
     let mut watch = server.list_and_watch(PODS, 1, json!([])).await;
     source.reset().await;
     watch.chunk(b"{\"type\":\"SURPRISE\",\"object\":{}}\n").await;
     let mut watch = server.list_and_watch(PODS, 2, json!([])).await;
     source.reset().await;
-    watch.event("ADDED", json!({ "metadata": { "name": "a" } })).await; // no version to go on from
+    watch.event("ADDED", json!({ "metadata": { "name": "a" } })).await; // no version for the next watch
     server.list(PODS).await.json(200, &list(3, json!([]))).await;
     source.reset().await;
     server.watch(PODS, 3).await.fail(500, "etcdserver: request timed out").await;
@@ -105,7 +105,7 @@ async fn garbage_is_a_failure_and_is_not_repeated_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_missing_kubeconfig_is_a_failure_until_it_is_there() {
+async fn a_kubeconfig_that_appears_later_is_used() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start_as(web(), quick(), |_| ());
     let message = source.failure("setup").await;
@@ -169,20 +169,20 @@ async fn a_namespace_cannot_reach_another_path() {
 }
 
 #[tokio::test]
-async fn a_list_that_is_not_answered_in_time_is_a_failure() {
+async fn a_list_without_a_response_times_out() {
     let mut server = ApiServer::start().await;
-    let timing = Timing { answer: Duration::from_millis(200), ..quick() };
+    let timing = Timing { page: Duration::from_millis(200), ..quick() };
     let source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, json!({})));
     server.list(PODS).await.closed().await;
     source.failure("timeout").await;
 }
 
 #[tokio::test]
-async fn a_server_that_ends_everything_at_once_is_not_run_over() {
+async fn a_server_that_ends_every_response_at_once_is_not_flooded() {
     const PAUSE: Duration = Duration::from_millis(200);
     let mut server = ApiServer::start().await;
     let timing = Timing { pause: PAUSE, ..quick() };
-    let begun = Instant::now();
+    let start = Instant::now();
     let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, json!({})));
     for _ in 0..4 {
         let mut page = list(1, json!([]));
@@ -191,26 +191,27 @@ async fn a_server_that_ends_everything_at_once_is_not_run_over() {
         server.list(PODS).await.fail(410, "The provided continue parameter is too old").await;
     }
     let last = server.list(PODS).await;
-    assert!(begun.elapsed() >= 4 * PAUSE, "four more lists: {:?}", begun.elapsed());
+    assert!(start.elapsed() >= 4 * PAUSE, "four more lists: {:?}", start.elapsed());
     last.json(200, &list(1, json!([]))).await;
     source.reset().await;
     for _ in 0..5 {
         server.watch(PODS, 1).await.begin().await.end().await;
     }
-    // From the beginning on: when the first watch began is not known to the test.
-    assert!(begun.elapsed() >= 8 * PAUSE, "and four more watches: {:?}", begun.elapsed());
+    // Counted from the start, since the test cannot tell when the first watch began.
+    assert!(start.elapsed() >= 8 * PAUSE, "and four more watches: {:?}", start.elapsed());
 }
 
 #[tokio::test]
-async fn nodes_that_are_listed_and_cannot_be_watched_are_not_listed_at_once_for_ever() {
+async fn nodes_that_cannot_be_watched_are_listed_with_backoff() {
     let mut server = ApiServer::start().await;
-    let begun = Instant::now();
+    let start = Instant::now();
     let _source = Source::start(&server, web());
     for version in 1..=5 {
         server.list(NODES).await.json(200, &list(version, json!([node("node-1", version, "zone-a")]))).await;
         server.watch(NODES, version).await.fail(500, "no").await;
     }
     server.list(NODES).await;
-    // The least waits are 50, 100, 200, 400 and 800 ms; five first ones would be 500 ms at most.
-    assert!(begun.elapsed() >= Duration::from_millis(1550), "{:?}", begun.elapsed());
+    // The shortest waits are 50, 100, 200, 400 and 800 ms; five first waits would be 500 ms at
+    // most.
+    assert!(start.elapsed() >= Duration::from_millis(1550), "{:?}", start.elapsed());
 }

@@ -1,16 +1,16 @@
-//! Lists and watches that do what they should.
+//! Lists and watches without failures.
 
 use super::*;
 
 #[tokio::test]
-async fn pods_are_listed_in_pages_and_watched_from_the_version_of_the_list() {
+async fn pods_are_listed_in_pages_and_then_watched() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
 
     let first = server.list(PODS).await;
     assert_eq!(first.query("limit"), Some("500"));
     assert_eq!(first.query("labelSelector"), Some("app=web"));
-    assert_eq!(first.query("resourceVersion"), None, "the most recent list, not any");
+    assert_eq!(first.query("resourceVersion"), None, "the most recent list, not any version");
     assert_eq!(first.headers["authorization"], "Bearer first");
     let mut page = list(7, json!([pod("a", 3, 1)]));
     page["metadata"]["continue"] = json!("more/of+it=");
@@ -29,7 +29,7 @@ async fn pods_are_listed_in_pages_and_watched_from_the_version_of_the_list() {
 }
 
 #[tokio::test]
-async fn changes_of_pods_arrive_as_they_are() {
+async fn changes_of_pods_become_updates() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     let mut watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
@@ -39,7 +39,7 @@ async fn changes_of_pods_arrive_as_they_are() {
 
     watch.event("ADDED", pod("b", 2, 2)).await;
     assert_eq!(&*source.upsert().await.id, "b");
-    watch.event("MODIFIED", pod("b", 3, 2)).await; // nothing that counts has changed
+    watch.event("MODIFIED", pod("b", 3, 2)).await; // nothing that muster keeps has changed
     watch.event("MODIFIED", not_ready(pod("b", 4, 2))).await;
     assert_eq!(source.upsert().await.health, Health::Unhealthy);
     watch
@@ -47,15 +47,15 @@ async fn changes_of_pods_arrive_as_they_are() {
         .await;
     assert_eq!(source.upsert().await.health, Health::Draining);
     watch.event("MODIFIED", with(pod("a", 6, 1), "/status/phase", json!("Succeeded"))).await;
-    assert_eq!(source.removed().await, "a", "its address may be another's now");
-    watch.event("DELETED", pod("a", 7, 1)).await; // is gone already
-    watch.event("DELETED", pod("b", 8, 2)).await; // out of the selector, or out of the world
+    assert_eq!(source.removed().await, "a", "its address may belong to another pod by now");
+    watch.event("DELETED", pod("a", 7, 1)).await; // already removed
+    watch.event("DELETED", pod("b", 8, 2)).await; // deleted, or no longer matched by the selector
     assert_eq!(source.removed().await, "b");
     assert_eq!(source.failures(), 0);
 }
 
 #[tokio::test]
-async fn a_pod_is_said_when_it_gets_its_address() {
+async fn a_pod_is_reported_once_it_has_an_address() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     let pending = with(pod("a", 1, 1), "/status", json!({ "phase": "Pending" }));
@@ -67,7 +67,7 @@ async fn a_pod_is_said_when_it_gets_its_address() {
 }
 
 #[tokio::test]
-async fn a_watch_that_ends_goes_on_from_the_last_event_or_bookmark_without_a_list() {
+async fn the_next_watch_starts_at_the_last_event_or_bookmark() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     let mut watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
@@ -116,7 +116,7 @@ async fn http_410_at_the_start_of_a_watch_brings_a_new_list() {
 }
 
 #[tokio::test]
-async fn a_list_that_expires_between_pages_begins_anew() {
+async fn a_list_that_expires_between_pages_starts_over() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     let mut page = list(1, json!([pod("a", 1, 1)]));
@@ -126,7 +126,7 @@ async fn a_list_that_expires_between_pages_begins_anew() {
     let again = server.list(PODS).await;
     assert_eq!(again.query("continue"), None);
     again.json(200, &list(9, json!([pod("b", 8, 2)]))).await;
-    assert_eq!(source.reset_ids().await, ["b"], "nothing is left of the list that was given up");
+    assert_eq!(source.reset_ids().await, ["b"], "nothing is left of the expired list");
 }
 
 #[tokio::test]
@@ -140,9 +140,9 @@ async fn events_are_whole_wherever_their_chunks_end() {
         watch.chunk(chunk).await;
     }
     assert_eq!(source.upsert().await.labels.get("app"), Some("w\u{e9}b"));
-    let three =
+    let events =
         [line("ADDED", pod("b", 3, 2)), line("ADDED", pod("c", 4, 3)), line("DELETED", pod("a", 5, 1))];
-    watch.chunk(three.concat().as_bytes()).await;
+    watch.chunk(events.concat().as_bytes()).await;
     assert_eq!(&*source.upsert().await.id, "b");
     assert_eq!(&*source.upsert().await.id, "c");
     assert_eq!(source.removed().await, "a");
@@ -163,7 +163,7 @@ async fn members_with_the_same_objects_share_a_watch() {
 }
 
 #[tokio::test]
-async fn pods_are_said_anew_when_the_zone_of_their_node_becomes_known() {
+async fn a_pod_is_reported_again_when_its_zone_becomes_known() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     let elsewhere = with(pod("b", 1, 2), "/spec/nodeName", json!("node-2"));
@@ -187,10 +187,10 @@ async fn pods_are_said_anew_when_the_zone_of_their_node_becomes_known() {
 }
 
 #[tokio::test]
-async fn many_pods_whose_zone_becomes_known_are_said_at_once() {
+async fn many_pods_whose_zone_becomes_known_are_one_reset() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
-    let all: Vec<_> = (0..100).map(|at| pod(&format!("pod-{at}"), 1, at)).collect();
+    let all: Vec<_> = (0..100).map(|number| pod(&format!("pod-{number}"), 1, number)).collect();
     let _watch = server.list_and_watch(PODS, 1, json!(all)).await;
     assert_eq!(source.reset().await.len(), 100);
     server.list(NODES).await.json(200, &list(5, json!([node("node-1", 1, "zone-a")]))).await;
@@ -200,7 +200,7 @@ async fn many_pods_whose_zone_becomes_known_are_said_at_once() {
 }
 
 #[tokio::test]
-async fn nodes_that_may_not_be_seen_hold_nothing_up() {
+async fn without_access_to_nodes_pods_are_followed() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
     server.list(NODES).await.fail(403, "nodes is forbidden").await;
@@ -213,7 +213,7 @@ async fn nodes_that_may_not_be_seen_hold_nothing_up() {
 }
 
 #[tokio::test]
-async fn only_what_differs_in_a_slice_is_said() {
+async fn changes_of_a_slice_are_sent_as_a_difference() {
     let mut server = ApiServer::start().await;
     let service = KubernetesObjects::Service("web".to_owned());
     let member = followed("web.test", service, Some(PortRef::Name("http".to_owned())));
