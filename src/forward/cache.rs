@@ -125,8 +125,9 @@ impl AnswerCache {
             let serves = failed_at > 0 && now < failed_at + RECHECK && now < entry.stale_until;
             return serves.then(|| entry.write_stale(query, out));
         }
-        let seconds = u32::try_from((now - entry.stored_at) / 1000).unwrap_or(u32::MAX);
-        let age = Age::Stored { seconds, max_ttl: entry.max_ttl };
+        let seconds = u32::try_from((now - entry.stored_at) / 1000);
+        debug_assert!(seconds.is_ok(), "a fresh answer is younger than its lifetime, which is a u32");
+        let age = Age::Stored { seconds: seconds.unwrap_or(u32::MAX), max_ttl: entry.max_ttl };
         let summary = entry.answer.write(query, age, out);
         let hits = entry.visit();
         let lifetime = entry.fresh_until - entry.stored_at;

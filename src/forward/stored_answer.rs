@@ -193,10 +193,14 @@ impl StoredAnswer {
         if self.message.len() <= limit {
             return (self.ttls.len(), self.message.len(), self.counts);
         }
-        let head = HEADER_LEN + wire::question(&self.message).map_or(0, <[u8]>::len);
+        let question = wire::question(&self.message);
+        debug_assert!(question.is_some(), "a stored answer has one question");
+        let head = HEADER_LEN + question.map_or(0, <[u8]>::len);
         let ends = self.ttls.iter().map(|at| {
             let at = usize::from(*at);
-            at + 6 + u16_at(&self.message, at + 4).map_or(0, usize::from)
+            let length = u16_at(&self.message, at + 4);
+            debug_assert!(length.is_some(), "the length of its data follows a record's TTL");
+            at + 6 + length.map_or(0, usize::from)
         });
         let (records, end) =
             ends.take_while(|end| *end <= limit).fold((0, head), |(count, _), end| (count + 1, end));
@@ -218,6 +222,7 @@ impl StoredAnswer {
         counts: [u16; 3],
         out: &mut [u8],
     ) {
+        debug_assert!(self.message.len() >= HEADER_LEN, "a stored answer has a header");
         // Bit 0x40 of the second byte is reserved, and passes.
         let [flags0, flags1] = [2, 3].map(|at| self.message.get(at).copied().unwrap_or(0));
         let first = RESPONSE
