@@ -1,4 +1,5 @@
-//! Any text as configuration: it is taken, or refused with a report that can be shown; never a panic.
+//! Any text as configuration: it is accepted, or refused with a report that can be shown; never a
+//! panic.
 //!
 //! Lines of `---` divide the text into `muster.toml` and zone files.
 
@@ -16,7 +17,7 @@ fuzz_target!(|text: &str| {
         })
         .collect();
     match config::load_from(&files) {
-        // What is taken must be usable.
+        // An accepted configuration must be usable.
         Ok(loaded) => drop(Catalog::new(&loaded.config, 1)),
         Err(report) => assert!(!report.render(false).is_empty(), "an error without a word"),
     }

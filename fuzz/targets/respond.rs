@@ -1,6 +1,7 @@
-//! Any bytes as a request: no panic, and whatever comes back is a message within the limit that the client gave.
+//! Any bytes as a request: no panic, and the reply is a message within the client's limit.
 //!
-//! The first byte says how the request comes (its lowest bit: TCP; the next: which address was asked); the rest is the packet.
+//! The first byte tells how the request arrives: its lowest bit is TCP, the next one the local
+//! address. The rest is the packet.
 
 #![no_main]
 
@@ -27,7 +28,7 @@ fn responder() -> &'static Responder {
     })
 }
 
-/// Most bytes that may come back; where hickory-proto cannot read the request, what is never exceeded.
+/// Largest reply, in bytes; if hickory-proto cannot read the request, the largest of all.
 fn limit(packet: &[u8], transport: Transport) -> usize {
     match (transport, Message::from_vec(packet)) {
         (Transport::Tcp, _) => 65_535,
@@ -43,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
     let asked = if how & 2 == 2 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
     let mut answer = Vec::new();
     let context = Context { transport, local_addr: Some(asked), client: asked };
-    // Fresh cursors, so that an input does the same each time.
+    // New cursors, so that an input always does the same.
     let response = responder().respond(packet, context, &mut Rotation::default(), &mut answer);
     if !matches!(response, Response::Ready) {
         return;

@@ -12,7 +12,8 @@ use crate::rig::{Process, free_port, output, output_even_if_failed, wait_for};
 /// The zone's name.
 pub const ZONE: &str = "signed.example";
 
-/// One record of every type that has a presentation of its own, an unknown one, chains, and 4 KiB of texts.
+/// One record of every type that has a text form of its own, an unknown one, chains, and 4 KiB of
+/// TXT.
 const RECORDS: &str = r#"
 @           SOA ns hostmaster 1 3600 600 86400 5
 @           NS ns
@@ -56,7 +57,7 @@ pub struct Bind {
     pub address: SocketAddr,
 }
 
-/// Writes the zone and its signed form; gives the file and a file of trust anchors for `delv`.
+/// Writes the zone and its signed form; returns the file and a file of trust anchors for `delv`.
 pub async fn sign(folder: &Path) -> (PathBuf, PathBuf) {
     let mut zone = format!("$TTL 60\n$ORIGIN {ZONE}.\n{RECORDS}");
     for at in 0..16 {
@@ -84,7 +85,7 @@ pub async fn sign(folder: &Path) -> (PathBuf, PathBuf) {
 }
 
 impl Bind {
-    /// Starts it with a zone file; it asks nobody anything.
+    /// Starts it with a zone file. It queries no other server.
     pub async fn start(folder: &Path, zone: &Path) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let own = folder.join(format!("bind-{}", address.port()));

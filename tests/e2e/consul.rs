@@ -70,7 +70,7 @@ impl Consul {
         assert!(response.status().is_success(), "{path}: {}", response.text().await.unwrap());
     }
 
-    /// Registers an instance with a check that the test flips by [`flip`](Self::flip).
+    /// Registers an instance with a check that [`flip`](Self::flip) sets.
     pub async fn register_ttl(&self, service: &str, id: &str, address: &str, port: u16) {
         self.register_tagged(service, id, address, port, &[]).await;
     }
@@ -98,7 +98,7 @@ impl Consul {
         self.blocking(service, 0).await.0
     }
 
-    /// Waits for the index to pass `index`; returns the new one and when Consul told it.
+    /// Waits for the index to pass `index`; returns the new one and when Consul reported it.
     pub async fn blocking(&self, service: &str, index: u64) -> (u64, Instant) {
         let path = format!("/v1/health/service/{service}?index={index}&wait=60s");
         let response = self.client.get(self.url(&path)).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! How soon a change is seen in the answers, counted from when the source itself tells of it.
+//! How soon a change shows in the answers, counted from when the source itself reports it.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use serde_json::json;
 
 use crate::{consul::Consul, kube::Kube, muster::Muster, rig::percentile};
 
-/// Flips measured of each source, at least.
+/// Flips measured per source, at least.
 const FLIPS: usize = 200;
 
-/// What a change may take at the median: tells watching from polling, even on a busy machine. The p99 is printed only:
-/// of few flips it is the slowest one, and a single stall of the machine is no fault of ours.
+/// Longest median: it tells watching from polling, even on a busy machine. The p99 is only printed:
+/// among few flips it is the slowest one, and one stall of the machine is not muster's fault.
 const BOUND: Duration = Duration::from_millis(250);
 
 fn report(what: &str, mut took: Vec<Duration>) {
@@ -20,7 +20,7 @@ fn report(what: &str, mut took: Vec<Duration>) {
     assert!(p50 < BOUND, "{what}: half of all flips took {p50:?} or longer");
 }
 
-/// The answers were right before the source's word reached the test: that is as quick as can be.
+/// The answers may follow before the source's report reaches the test: then the time is zero.
 fn since(told: Instant, seen: Instant) -> Duration {
     seen.saturating_duration_since(told)
 }
@@ -47,7 +47,7 @@ async fn consul_checks_flip_in_the_answers_when_consul_tells() {
             consul.flip("web-1", if there { "pass" } else { "fail" }),
         );
         took.push(since(told.1, seen));
-        // Real checks do not flip without a pause; a watch has a budget for those that do.
+        // Real checks pause between flips; a watch has a budget for those that do not.
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     report("Consul, TTL check", took);
@@ -74,7 +74,7 @@ async fn pods_flip_in_the_answers_when_the_api_server_tells() {
     let label = |value: &str| json!({ "metadata": { "labels": { "app": value } } });
     let mut took: [Vec<Duration>; 4] = Default::default();
     let [readiness, labelled, terminating, deleted] = &mut took;
-    // Seven flips a round.
+    // Seven flips per round.
     for _ in 0..FLIPS.div_ceil(7) {
         for ready in [false, true] {
             let (event, seen, ()) = tokio::join!(

@@ -1,4 +1,4 @@
-//! Other names, through muster, from BIND.
+//! External names, through muster, from BIND.
 
 use std::{
     net::SocketAddr,
@@ -27,7 +27,7 @@ use crate::{
 
 const NAMESPACE: &str = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"10.0.0.1:80\"] }]\n";
 
-/// No look-up may take longer: stub resolvers would wait for five times as long, but people notice.
+/// Longest lookup. Stub resolvers wait five times as long, but people notice.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Owner and type.
@@ -75,7 +75,8 @@ fn full(owner: &str) -> String {
     if owner == "@" { bind::ZONE.to_owned() } else { format!("{owner}.{}", bind::ZONE) }
 }
 
-/// The status and the records of dig's answer, sorted, without TTLs and without what differs from hop to hop.
+/// The status and the records of dig's answer, sorted, without TTLs and without what differs from
+/// hop to hop.
 async fn dig(to: SocketAddr, options: &[&str], owner: &str, rtype: &str) -> Vec<String> {
     let (port, name) = (to.port().to_string(), full(owner));
     let common = ["@127.0.0.1", "-p", &port, "+nottlid", "+nocookie", "+tries=1", "-t", rtype, "-q", &name];
@@ -153,7 +154,7 @@ async fn delv_validates_signatures_through_muster() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs BIND: make e2e"]
-async fn no_look_up_fails_when_the_first_of_two_upstreams_stops() {
+async fn no_lookup_fails_when_the_first_of_two_upstreams_stops() {
     for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
         let folder = tempfile::tempdir().unwrap();
         let (zone, _) = bind::sign(folder.path()).await;
@@ -184,11 +185,11 @@ async fn no_look_up_fails_when_the_first_of_two_upstreams_stops() {
         took.sort_unstable();
         let slowest = *took.last().unwrap();
         println!(
-            "{signal}: {} look-ups, none failed; median {:?}, slowest {slowest:?}",
+            "{signal}: {} lookups, none failed; median {:?}, slowest {slowest:?}",
             took.len(),
             took[took.len() / 2],
         );
-        assert!(slowest < PATIENCE, "{signal}: a look-up took {slowest:?}");
+        assert!(slowest < PATIENCE, "{signal}: a lookup took {slowest:?}");
     }
 }
 
@@ -207,7 +208,7 @@ async fn how_much_later_an_answer_comes_through_muster() {
         let names = [format!("b{at}"), format!("m{at}"), format!("m{at}")];
         for (place, name) in names.iter().enumerate() {
             let socket = if place == 0 { &sockets[0] } else { &sockets[1] };
-            took[place].push(look_up(socket, &format!("{name}.load.{}.", bind::ZONE)).await);
+            took[place].push(lookup(socket, &format!("{name}.load.{}.", bind::ZONE)).await);
         }
     }
     for (took, what) in
@@ -224,8 +225,8 @@ async fn connected(to: SocketAddr) -> UdpSocket {
     socket
 }
 
-/// Asks for a name, which must have one address; gives how long the answer took.
-async fn look_up(socket: &UdpSocket, name: &str) -> Duration {
+/// Queries a name, which must have one address; returns how long the answer took.
+async fn lookup(socket: &UdpSocket, name: &str) -> Duration {
     let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
@@ -241,7 +242,7 @@ async fn look_up(socket: &UdpSocket, name: &str) -> Duration {
     took
 }
 
-/// Asks for another name each time; every answer must have the address. Gives how long each took.
+/// Queries a new name each time; every answer must have the address. Returns how long each took.
 async fn ask_without_end(
     to: SocketAddr,
     client: usize,
@@ -252,7 +253,7 @@ async fn ask_without_end(
     let mut took = Vec::new();
     while !ended.load(Ordering::Relaxed) {
         let name = format!("c{client}-{}.load.{}.", took.len(), bind::ZONE);
-        took.push(look_up(&socket, &name).await);
+        took.push(lookup(&socket, &name).await);
         done.fetch_add(1, Ordering::Relaxed);
     }
     took

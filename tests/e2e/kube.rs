@@ -21,7 +21,7 @@ pub struct Kube {
     client: reqwest::Client,
 }
 
-/// Who asks the API server.
+/// The token that the tests use.
 const ADMIN: &str = "admin-token";
 
 impl Kube {
@@ -133,7 +133,7 @@ impl Kube {
         self.call(Method::POST, path, "application/json", object.to_string()).await
     }
 
-    /// Applies every document of a YAML manifest by creating it.
+    /// Creates every document of a YAML manifest.
     pub async fn create_manifest(&self, text: &str) {
         for document in text.split("\n---") {
             let value = |key: &str| {
@@ -201,14 +201,16 @@ impl Kube {
         self.call(Method::PATCH, path, "application/strategic-merge-patch+json", patch.to_string()).await;
     }
 
-    /// Deletes a pod: with a grace period it only gets its deletionTimestamp, since no kubelet ends it.
+    /// Deletes a pod. With a grace period it only gets its deletionTimestamp, since no kubelet ends
+    /// it.
     pub async fn delete_pod(&self, namespace: &str, name: &str, at_once: bool) {
         let grace = if at_once { 0 } else { 60 };
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}?gracePeriodSeconds={grace}");
         self.call(Method::DELETE, &path, "application/json", String::new()).await;
     }
 
-    /// Watches the pods of a namespace from now on, as muster does, to know when the API server tells of a change.
+    /// Watches the pods of a namespace from now on, as muster does, to learn when the API server
+    /// reports a change.
     pub async fn watch_pods(&self, namespace: &str, selector: &str) -> PodWatch {
         let path = format!("/api/v1/namespaces/{namespace}/pods");
         let (_, list) = self.try_call(Method::GET, &path, None, "").await.unwrap();
@@ -230,7 +232,7 @@ pub struct PodWatch {
 }
 
 impl PodWatch {
-    /// The next event: its type, the pod's name, and when it was there.
+    /// The next event: its type, the pod's name, and when it arrived.
     pub async fn next(&mut self) -> (String, String, Instant) {
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {

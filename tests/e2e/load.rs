@@ -1,4 +1,4 @@
-//! A client that asks without a pause.
+//! A client that queries without a pause.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use hickory_proto::{
 
 use crate::rig::PATIENCE;
 
-/// A client with a socket, and so a turn, of its own.
+/// A client with a socket, and so a cursor, of its own.
 pub struct Client {
     socket: UdpSocket,
     question: Message,
@@ -32,9 +32,9 @@ pub struct Answer {
 }
 
 impl Client {
-    /// Makes one that asks `dns` for the addresses of `name`, from the address `asker`.
-    pub fn new(dns: SocketAddr, name: &str, asker: &str) -> Self {
-        let socket = UdpSocket::bind((asker.parse::<IpAddr>().unwrap(), 0)).unwrap();
+    /// Makes one that queries `dns` for the addresses of `name`, from the address `client`.
+    pub fn new(dns: SocketAddr, name: &str, client: &str) -> Self {
+        let socket = UdpSocket::bind((client.parse::<IpAddr>().unwrap(), 0)).unwrap();
         socket.connect(dns).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut question = Message::new(0, MessageType::Query, OpCode::Query);
@@ -42,7 +42,7 @@ impl Client {
         Self { socket, question }
     }
 
-    /// Asks once; a lost datagram, an error and an empty answer are failures.
+    /// Queries once; a lost datagram, an error and an empty answer are failures.
     pub fn ask(&mut self) -> Answer {
         self.question.metadata.id = self.question.metadata.id.wrapping_add(1);
         let asked = Instant::now();
@@ -67,7 +67,7 @@ impl Client {
         firsts
     }
 
-    /// Asks without a pause until the load is ended.
+    /// Queries without a pause until the load ends.
     pub fn keep_asking(mut self) -> Load {
         let done = Arc::new(AtomicBool::new(false));
         let task = std::thread::spawn({
@@ -84,21 +84,21 @@ impl Client {
     }
 }
 
-/// A client that asks in the background.
+/// A client that queries in the background.
 pub struct Load {
     done: Arc<AtomicBool>,
     task: JoinHandle<Vec<Answer>>,
 }
 
 impl Load {
-    /// Ends it; gives all answers in their order. Fails if any was not as [`Client::ask`] wants it.
+    /// Ends it; returns all answers in order. Fails if any was not as [`Client::ask`] wants it.
     pub fn end(self) -> Vec<Answer> {
         self.done.store(true, Ordering::Relaxed);
         self.task.join().expect("every question of the load is answered well")
     }
 }
 
-/// The look-ups that some addresses got together.
+/// The number of lookups that some addresses got together.
 pub fn together(firsts: &BTreeMap<String, usize>, addresses: &[&str]) -> usize {
     addresses.iter().filter_map(|address| firsts.get(*address)).sum()
 }

@@ -1,4 +1,4 @@
-//! Failing instances, and sources that are not there, or no longer.
+//! Failing instances, and sources that are missing or lost.
 
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ async fn sources_that_are_lost_are_answered_from_what_they_said_last() {
     let lines = metrics.lines().filter(|line| line.starts_with("muster_source_"));
     println!("$ curl /metrics | grep ^muster_source_\n{}", lines.collect::<Vec<_>>().join("\n"));
     assert_eq!(muster.sorted("web.shop").await, ["10.0.0.1", "10.1.0.1"]);
-    assert_eq!(muster.code("unknown.shop").await, ResponseCode::NXDomain, "the list was heard once");
+    assert_eq!(muster.code("unknown.shop").await, ResponseCode::NXDomain, "the list is synced");
     let (status, text) = muster.get("/readyz").await.unwrap();
     println!("$ curl /readyz\n{text}");
     assert_eq!(status, 200, "stale data serves: {text}");
@@ -178,7 +178,8 @@ async fn five_hundred_services_share_a_bounded_number_of_sockets() {
         took[took.len() / 2],
         took[took.len() - 1]
     );
-    // Consul closes what one address opens beyond 200; those in use are 128, a few are idle, opening or closing.
+    // Consul closes connections of one address beyond 200. 128 are in use; a few are idle, opening
+    // or closing.
     assert!(most < 200, "{most} sockets");
     assert!(took[took.len() - 1] < Duration::from_secs(30));
 }

@@ -1,8 +1,13 @@
-//! End-to-end tests against real servers: Consul (current and old), etcd, kube-apiserver; and programs that are told about muster.
+//! End-to-end tests against real servers (Consul, current and old, etcd, kube-apiserver, BIND) and
+//! with real clients and resolvers in front of muster.
 //!
-//! `make e2e` installs them (see `tests/rig`) and runs these; `cargo test` alone leaves them out. Everything happens on
-//! loopback addresses, or in network namespaces that a test makes; every process is ended by the handle that started it.
-//! Needs root for the tests with namespaces, such as those with a resolv.conf of their own.
+//! `make e2e` installs them (see `tests/rig`) and runs these tests; plain `cargo test` ignores
+//! them. They use loopback addresses or network namespaces that a test makes, and end every process
+//! by the handle that started it. Tests with namespaces, such as those with a resolv.conf of their
+//! own, need root.
+//!
+//! They are a program apart from `tests/integration`: they need those servers, run one at a time,
+//! and do not use muster's library.
 
 #![allow(
     unreachable_pub,
@@ -25,7 +30,7 @@ mod muster;
 mod questions;
 mod rig;
 mod stand_in;
-mod story_colours;
+mod story_colors;
 mod story_expansion;
 mod story_failover;
 mod story_hybrid;

@@ -25,7 +25,8 @@ pub struct Muster {
 }
 
 impl Muster {
-    /// Writes a configuration and serves it; `sources` is what `muster.toml` says besides `[listen]`.
+    /// Writes a configuration and serves it; `sources` is the rest of `muster.toml` besides
+    /// `[listen]`.
     pub async fn start(folder: &Path, sources: &str, zone: &str) -> Self {
         let dns = SocketAddr::from(([127, 0, 0, 1], free_port()));
         Self::start_on(folder, dns, sources, zone).await
@@ -64,7 +65,7 @@ impl Muster {
         &mut self.process
     }
 
-    /// Edits the zone file and lets the server read it, as an operator does; the next look-up follows.
+    /// Edits the zone file and reloads, as an operator does.
     pub async fn edit(&self, zone: &str) {
         std::fs::write(&self.zone, zone).unwrap();
         let admin = self.admin.to_string();
@@ -86,7 +87,7 @@ impl Muster {
         wait_for("muster is ready", || async { (self.get("/readyz").await?.0 == 200).then_some(()) }).await;
     }
 
-    /// Asks once over UDP; a lost datagram is a failure.
+    /// Queries once over UDP; a lost datagram is a failure.
     pub async fn ask(&self, name: &str, rtype: RecordType) -> Message {
         let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
         message.add_query(Query::query(Name::from_ascii(format!("{name}.")).unwrap(), rtype));
@@ -105,7 +106,7 @@ impl Muster {
         self.ask(name, RecordType::A).await.metadata.response_code
     }
 
-    /// The addresses of a name, in the order in which they were answered.
+    /// The addresses of a name, in the order of the answer.
     pub async fn addresses(&self, name: &str) -> Vec<IpAddr> {
         let answer = self.ask(name, RecordType::A).await;
         answer.answers.iter().filter_map(|record| record.data.ip_addr()).collect()
@@ -128,7 +129,8 @@ impl Muster {
         }
     }
 
-    /// Waits until `address` is (or is not) among the addresses of `name`, asking without pause; returns when it was so.
+    /// Waits until `address` is (or is not) among the addresses of `name`, querying without a
+    /// pause; returns when it was so.
     pub async fn wait_for_address(&self, name: &str, address: &str, there: bool) -> Instant {
         let address: IpAddr = address.parse().unwrap();
         let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! RFC 8906's questions, asked by `dig`.
+//! RFC 8906's tests, sent by `dig`.
 
 use std::process::ExitStatus;
 
@@ -7,7 +7,7 @@ use crate::{muster::Muster, rig::output_even_if_failed};
 const ZONE: &str = "namespace = \"shop\"\nmax_answers = 100\n\
     [services.web]\nfrom = [{ static = [\"10.0.0.1:80\", \"10.0.0.2:80\"] }]\n";
 
-/// Section of RFC 8906, what dig is asked, what its output must and must not have.
+/// Section of RFC 8906, arguments of dig, what its output must have and must not have.
 type Row = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,7 +128,7 @@ async fn dig_gets_what_rfc_8906_asks_for() {
     for (section, arguments, must, must_not) in table {
         let mut all = vec!["@127.0.0.1", "-p", port.as_str(), "+tries=1", "+time=10"];
         all.extend_from_slice(arguments);
-        // Whether a refused zone transfer is a failure of dig's depends on its version: the text counts.
+        // Whether dig fails on a refused zone transfer depends on its version, so the text counts.
         let text = output_even_if_failed("dig", &all).await;
         for part in *must {
             assert!(text.contains(part), "{section}: no {part:?} in\n{text}");

@@ -1,4 +1,4 @@
-//! Processes, ports, waiting: what every part of the rig needs.
+//! Processes, ports and waiting, for every part of the rig.
 
 use std::{
     fs::File,
@@ -31,7 +31,8 @@ fn path_of(name: &str) -> PathBuf {
     folder.join("bin").join(name)
 }
 
-/// Whether something that a test needs, and that some machines lack, is here. Where `MUSTER_RIG_ALL` is set, it must be.
+/// Whether something that a test needs, and that some machines lack, is here. Where
+/// `MUSTER_RIG_ALL` is set, it must be.
 ///
 /// The test harness cannot report a test as ignored once it runs, so what is left out is printed.
 pub fn is_there(what: &str, found: bool) -> bool {
@@ -62,7 +63,8 @@ pub fn server(name: &str) -> PathBuf {
     path
 }
 
-/// A builder of HTTP clients; the TLS provider is the process's, and every test may be the first to need it.
+/// A builder of HTTP clients. It installs the process's TLS provider, which any test may be the
+/// first to need.
 pub fn http() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
@@ -91,7 +93,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Asks the process to end, as a service manager does.
+    /// Tells the process to end, as a service manager does.
     pub fn terminate(&self) {
         let id = Pid::from_raw(self.child.id().try_into().unwrap());
         kill(id, Signal::SIGTERM).unwrap();
@@ -122,8 +124,8 @@ impl Drop for Process {
     }
 }
 
-/// A port that is free for TCP and UDP. It is below those that the system gives to clients, so that no connection takes it
-/// before the server that it is for does.
+/// A port that is free for TCP and UDP. It is below the range that the system gives to clients, so
+/// no connection takes it before its server does.
 pub fn free_port() -> u16 {
     let is_free = |port: &u16| {
         StdListener::bind(("127.0.0.1", *port)).is_ok() && StdSocket::bind(("127.0.0.1", *port)).is_ok()
@@ -131,19 +133,19 @@ pub fn free_port() -> u16 {
     (0..1000).map(|_| rand::random_range(10_000..30_000)).find(is_free).expect("a free port")
 }
 
-/// Waits until `condition` gives a value; looks every 20 ms.
+/// Waits until `condition` returns a value; checks every 20 ms.
 pub async fn wait_for<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "gave up waiting: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// A little HTTP server with one page for every path.
+/// A small HTTP server with one page for every path.
 pub struct Page {
     task: JoinHandle<()>,
 }
@@ -195,8 +197,8 @@ async fn run(program: &str, arguments: &[&str]) -> (ExitStatus, String, String) 
     (output.status, text(output.stdout), text(output.stderr))
 }
 
-/// Runs a shell script in a mount namespace of its own whose only name server is `nameserver`, port 53. Each of its
-/// commands must succeed.
+/// Runs a shell script in a mount namespace of its own whose only name server is `nameserver`, port
+/// 53. Each of its commands must succeed.
 pub async fn with_resolv_conf(folder: &Path, nameserver: &str, script: &str) -> String {
     let path = folder.join("resolv.conf");
     File::create(&path).unwrap().write_all(format!("nameserver {nameserver}\n").as_bytes()).unwrap();

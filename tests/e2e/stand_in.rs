@@ -1,5 +1,5 @@
-//! muster in the place of a machine's resolver, and asked from outside: in a mount and network namespace of the test's own,
-//! where every address is a name for the namespace's loopback interface.
+//! muster in place of a machine's resolver, and queried from outside: in a mount and network
+//! namespace of the test, where every address belongs to the loopback interface.
 
 use std::{fs, path::Path};
 
@@ -9,8 +9,9 @@ const ZONE: &str = "namespace = \"shop.test\"\n\
     [services.web]\nfrom = [{ static = [\"127.0.0.11:8080\", \"127.0.0.12:8080\"] }]\n\
     [services.dual]\nfrom = [{ static = [\"127.0.0.11:8080\", \"[::1]:8080\"] }]\n";
 
-/// Runs a script in namespaces of its own, with muster on port 53 as `listen` and `tables` of muster.toml say. Each of its commands
-/// must succeed; what it starts ends with it.
+/// Runs a script in namespaces of its own, with muster on port 53 as `listen` and `tables` of
+/// `muster.toml` configure it. Each of its commands must succeed; processes that it starts end with
+/// it.
 async fn run(folder: &Path, listen: &str, tables: &str, script: &str) -> String {
     fs::create_dir_all(folder.join("zones")).unwrap();
     fs::write(folder.join("zones/shop.toml"), ZONE).unwrap();
@@ -36,12 +37,12 @@ async fn run(folder: &Path, listen: &str, tables: &str, script: &str) -> String 
         folder = folder.display(),
         muster = env!("CARGO_BIN_EXE_muster"),
     );
-    // Of a process namespace nothing is left when its first process ends.
+    // A process namespace ends with its first process.
     let namespaces = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
     output("unshare", &[&namespaces[..], &["sh", "-c", &script]].concat()).await
 }
 
-/// What dig says to a question from an address: the code, or `silence`.
+/// A shell function: the response code that dig gets from an address, or `silence`.
 const SHELL_CODE: &str = "code() {\n\
     text=$(dig -b $1 @$2 +tries=1 +time=1 $3 $4 || true)\n\
     echo \"$1 $3 $(echo \"$text\" | sed -n 's/.*status: \\([A-Z]*\\).*/\\1/p' | grep . || echo silence)\"\n\
@@ -110,11 +111,11 @@ async fn rate_limits_spare_dig_with_its_cookie() {
         line.trim().parse().unwrap()
     };
     assert_eq!((count("cookies"), count("private")), (8, 8));
-    // dig asks one after the other and waits a second for each answer that does not come: every other one.
+    // dig sends one query at a time and waits a second for each missing answer: every other one.
     assert!((1..8).contains(&count("plain")), "{text}");
 }
 
-/// Asserts that every client that this machine has found what it must.
+/// Asserts that every client on this machine has found what it must.
 fn assert_found(text: &str, expected: &[(&str, &str)]) {
     println!("{text}");
     let is_left_out = |client: &str| {
@@ -128,7 +129,7 @@ fn assert_found(text: &str, expected: &[(&str, &str)]) {
     }
 }
 
-/// Java keeps 10 s of failures, and takes seconds to start on a busy machine: the others have four.
+/// Java keeps failures for 10 s, and takes seconds to start on a busy machine; the others get four.
 const CLIENTS: &str = "ask() { name=$1; shift; echo \"$name: $(timeout ${patience:-4} \"$@\" | tr '\\n' ' ')\"; }\n\
     ask getent getent ahosts web.shop.test\n\
     ask dual getent ahosts dual.shop.test\n\
@@ -141,14 +142,15 @@ const CLIENTS: &str = "ask() { name=$1; shift; echo \"$name: $(timeout ${patienc
     ask python3 python3 -c 'import socket; print(socket.gethostbyname_ex(\"web.shop.test\"))'\n\
     echo \"missing: $(timeout 4 getent hosts nothing.shop.test || echo none)\"\n";
 
-/// Those that not every machine has: what they need, and how they ask. Java's compiler is what runs a source.
+/// Clients that some machines lack: the program they need, and their query. Java's compiler runs a
+/// source file.
 const FURTHER_CLIENTS: [(&str, &str); 3] = [
     ("musl-gcc", "musl-gcc -static -o find find.c; ask musl-gcc ./find dual.shop.test\n"),
     ("node", "ask node node find.js\n"),
     ("javac", "patience=30 ask javac java Find.java\n"),
 ];
 
-/// The resolver of the network, on 127.0.0.60: it has other names, and those that nobody has.
+/// The network's resolver, on 127.0.0.60: it has external names.
 const OTHERS: &str = "mkdir other\n\
     printf 'namespace = \"other.example\"\\n[services.www]\\nfrom = [{ static = [\"192.0.2.80:80\", \"[2001:db8::80]:80\"] }]\\n' >other/zone.toml\n\
     printf 'zones = \"other\"\\n[listen]\\ndns = \"127.0.0.60:53\"\\n' >other.toml\n\
@@ -205,7 +207,8 @@ const FOUND: &[(&str, &str)] = &[
     ("other-missing:", "NXDOMAIN"),
 ];
 
-/// Serves a page on every address and other names, and has the clients ask whom `resolv.conf` names.
+/// Serves a page on every address and the external names, and lets the clients query the server in
+/// `resolv.conf`.
 fn with_clients(folder: &Path, before: &str) -> String {
     fs::create_dir_all(folder.join("site")).unwrap();
     fs::write(folder.join("site/index.html"), "a page\n").unwrap();
@@ -241,7 +244,7 @@ async fn clients_with_muster_as_only_name_server_find_all_names() {
     assert_found(&text, FOUND);
 }
 
-/// muster has all other names from the network's resolver.
+/// muster forwards all external names to the network's resolver.
 const FORWARD: &str = "[forward]\n\".\" = \"127.0.0.60\"\n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -287,7 +290,8 @@ async fn systemd_resolved_in_front_is_told_by_what_is_printed_for_it() {
     assert_found(&text, FOUND);
 }
 
-/// Where muster forwards nothing, its namespaces have a link of their own, and it is not asked for anything else.
+/// If muster forwards nothing, its namespaces get a link of their own, so that it gets no other
+/// query.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "makes namespaces, needs systemd-resolved and systemd-networkd: make e2e"]
 async fn systemd_resolved_asks_muster_for_own_names_only() {
@@ -296,7 +300,7 @@ async fn systemd_resolved_asks_muster_for_own_names_only() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    // The kernel may have no dummy links: then a pair of other ones is as good.
+    // If the kernel has no dummy links, a veth pair does as well.
     let resolved = format!(
         "{SYSTEMD}\
          $muster resolv-conf --config muster.toml --for systemd-resolved 2>/dev/null >both\n\
@@ -323,8 +327,8 @@ async fn systemd_resolved_asks_muster_for_own_names_only() {
     assert_eq!(text.lines().last(), Some("refused: 0"), "muster was asked for others' names:\n{text}");
 }
 
-/// What systemd's servers want: users, their folders, and a link that is up and not loopback. With a `/sys` that cannot be
-/// written they do not wait for udev.
+/// What systemd's servers need: users, their folders, and a link that is up and not loopback. With
+/// a read-only `/sys` they do not wait for udev.
 const SYSTEMD: &str = "ip link add one type veth peer name other; ip link set other up\n\
          mount -t sysfs -o ro sysfs /sys\n\
          mount -t tmpfs tmpfs /run\n\
@@ -341,7 +345,7 @@ const SYSTEMD: &str = "ip link add one type veth peer name other; ip link set ot
          chown systemd-resolve:systemd-resolve /run/systemd/resolve\n\
          chown -R systemd-network:systemd-network /run/systemd/netif\n";
 
-/// The file that programs have is also read for servers of all names, so it must be there before.
+/// systemd-resolved also reads the programs' file for its upstreams, so it must exist before.
 fn start_resolved() -> String {
     format!(
         "printf 'nameserver 127.0.0.53\\noptions edns0 trust-ad\\nsearch shop.test\\n' >resolv.conf\n\
@@ -365,7 +369,7 @@ async fn dnsmasq_in_front_is_told_by_what_is_printed_for_it() {
         until_answered @127.0.0.54 web.shop.test\n\
         printf 'nameserver 127.0.0.54\\nsearch shop.test\\n' >resolv.conf\n";
     let script = with_clients(folder.path(), dnsmasq);
-    // `--stop-dns-rebind` holds for all names but those.
+    // `--stop-dns-rebind` applies to all names but those.
     let text = run(folder.path(), "[\"127.0.0.1:53\"]", "", &script).await;
     let rest: Vec<_> = FOUND.iter().copied().filter(|(client, _)| *client != "below-localhost:").collect();
     assert_found(&text, &rest);

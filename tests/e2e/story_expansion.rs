@@ -11,7 +11,7 @@ use crate::{
     rig::{Page, output, wait_for},
 };
 
-/// Loopback addresses, since they are really talked to.
+/// Loopback addresses, since the test connects to them.
 const DATABASE: &str = "127.0.60.202";
 const DETAILS_VM: &str = "127.0.60.203";
 const DETAILS_POD: &str = "127.0.61.1";
@@ -65,7 +65,7 @@ async fn services_on_vms_join_those_in_pods() {
     assert_eq!(muster.sorted("db.bookinfo").await, [DATABASE], "an alias");
     assert_eq!(muster.services("mysqldb.bookinfo").await.len(), 1);
 
-    // Both are reached at the addresses that the name gives, in turn.
+    // Both are reached at the addresses of the name, in turn.
     let mut pages = Vec::new();
     for _ in 0..4 {
         let url = format!("http://{}:9080/", muster.addresses("details.bookinfo").await[0]);

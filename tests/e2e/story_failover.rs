@@ -54,7 +54,7 @@ async fn nobody_is_sent_to_a_dead_tier_and_the_return_is_held_down() {
     muster.wait_for_addresses("web.shop", &VMS).await;
 
     let load = Client::new(muster.dns, "web.shop", "127.0.0.1").keep_asking();
-    // One after the other, each noted when the answers have followed.
+    // One after the other, each noted once the answers have followed.
     let mut dead: Vec<(IpAddr, Instant)> = Vec::new();
     for (at, address) in VMS.iter().enumerate() {
         consul.flip(&format!("web-{at}"), "fail").await;
@@ -69,7 +69,7 @@ async fn nobody_is_sent_to_a_dead_tier_and_the_return_is_held_down() {
     muster.wait_for_addresses("web.shop", &VMS).await;
     let answers = load.end();
 
-    // What was asked before it was seen may have been answered before.
+    // A query sent before the change showed may have been answered before it.
     let is_dead = |answer: &&Answer| {
         dead.iter().any(|(address, since)| {
             answer.asked > *since && answer.came < revived && answer.addresses.contains(address)

@@ -14,7 +14,7 @@ use crate::{
 const VM_PAGE: &str = "Welcome to Nginx I am run in ec2-server\n";
 const POD_PAGE: &str = "<h1>Welcome to nginx!</h1>\n";
 
-/// Where the VM and the pods are: loopback addresses, since they are really talked to.
+/// Where the VM and the pods are: loopback addresses, since the test connects to them.
 const VM: &str = "127.0.2.5";
 const PODS: [&str; 3] = ["127.0.3.1", "127.0.3.2", "127.0.3.3"];
 
@@ -50,7 +50,7 @@ async fn start_pods(kube: &Kube) {
     for (at, address) in PODS.iter().enumerate() {
         kube.ready_pod("my-apps", &format!("nginx-{at}"), &json!({ "app": "nginx" }), address).await;
     }
-    // What the endpoint slice controller would write; these addresses are only data.
+    // The object that the endpoint slice controller would write; these addresses are only data.
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": { "name": "nginx-abc", "labels": { "kubernetes.io/service-name": "nginx" } },
@@ -64,7 +64,7 @@ async fn start_pods(kube: &Kube) {
     kube.create("/apis/discovery.k8s.io/v1/namespaces/my-apps/endpointslices", &slice).await;
 }
 
-/// Starts muster with just the rights that the project's own manifest gives.
+/// Starts muster with exactly the rights of the project's own manifest.
 async fn kubernetes_source(kube: &Kube) -> String {
     kube.namespace("muster").await;
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes/rbac.yaml");
@@ -142,7 +142,7 @@ async fn check_rotation(muster: &Muster, all: &[&str]) {
         assert_eq!((at(&pair[0]) + 1) % all.len(), at(&pair[1]), "successive instances");
     }
     let (least, most) = (*counts.values().min().unwrap(), *counts.values().max().unwrap());
-    println!("first addresses of 10,000 look-ups: {counts:?}");
+    println!("first addresses of 10,000 lookups: {counts:?}");
     assert!(f64::from(most - least) / f64::from(most) < 0.05, "{counts:?}");
 }
 

@@ -1,4 +1,5 @@
-//! Kuma's canary: nine in ten look-ups of benigno by magnanimo go to v1, for calls from magnanimo only.
+//! Kuma's canary: nine in ten lookups of benigno by magnanimo go to v1; other clients are not
+//! affected.
 
 use serde_json::json;
 
@@ -8,10 +9,10 @@ use crate::{
     muster::Muster,
 };
 
-/// Loopback addresses, since magnanimo really asks from its own.
+/// Loopback addresses, since magnanimo queries from its own.
 const MAGNANIMO: &str = "127.0.40.1";
 const TESTER: &str = "127.0.40.9";
-const SOMEBODY: &str = "127.0.40.77";
+const OTHER_CLIENT: &str = "127.0.40.77";
 const V1: [&str; 3] = ["127.0.50.1", "127.0.50.2", "127.0.50.3"];
 const V2: &str = "127.0.50.4";
 
@@ -49,7 +50,7 @@ async fn who_asks_decides() {
     kube.ready_pod("kong-mesh-app", "magnanimo", &json!({ "app": "magnanimo" }), MAGNANIMO).await;
     kube.ready_pod("qa", "tester", &json!({ "run": "tester" }), TESTER).await;
 
-    // With just the rights that the project's own manifest gives.
+    // With exactly the rights of the project's own manifest.
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes/rbac.yaml");
     kube.create_manifest(&std::fs::read_to_string(manifest).unwrap()).await;
     let kubeconfig = kube.kubeconfig(&kube.token("muster", "muster").await);
@@ -59,14 +60,14 @@ async fn who_asks_decides() {
     muster.ready().await;
     muster.wait_for_addresses("magnanimo.kong-mesh-app", &[MAGNANIMO]).await;
 
-    let ask = |asker: &str| Client::new(muster.dns, "benigno.kong-mesh-app", asker);
+    let ask = |client: &str| Client::new(muster.dns, "benigno.kong-mesh-app", client);
     let firsts = ask(MAGNANIMO).firsts(200);
-    println!("magnanimo, 200 look-ups: {firsts:?}");
+    println!("magnanimo, 200 lookups: {firsts:?}");
     assert!(together(&firsts, &V1).abs_diff(180) <= 1, "{firsts:?}");
     assert!(together(&firsts, &[V2]).abs_diff(20) <= 1, "{firsts:?}");
 
-    let firsts = ask(SOMEBODY).firsts(200);
-    println!("somebody else: {firsts:?}");
+    let firsts = ask(OTHER_CLIENT).firsts(200);
+    println!("another client: {firsts:?}");
     assert!(firsts.values().all(|count| *count == 50) && firsts.len() == 4, "plain rotation: {firsts:?}");
 
     let firsts = ask(TESTER).firsts(20);

@@ -1,4 +1,5 @@
-//! The text printed for Terraform, read by Terraform itself. It fetches nothing: it runs without a network.
+//! The text printed for Terraform, read by Terraform itself. It fetches nothing: it runs without a
+//! network.
 
 use std::{
     fs,
@@ -9,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::rig::{has, is_there, output};
 
-/// Where the AWS provider may be, as a mirror in a folder (`terraform providers mirror`): the folders that Terraform looks in by
-/// itself, and one that is named on purpose.
+/// A mirror of the AWS provider in a folder (`terraform providers mirror`): in the folder that
+/// `MUSTER_TERRAFORM_PLUGINS` names, or where Terraform looks by itself.
 fn providers() -> Option<PathBuf> {
     let named = std::env::var_os("MUSTER_TERRAFORM_PLUGINS").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".terraform.d/plugins"));

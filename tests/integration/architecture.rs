@@ -1,7 +1,8 @@
-//! Holds who may import whom: data flows one way, and nothing calls back up, neither between folders nor between files.
+//! Holds who may import whom: data flows one way, and nothing calls back up, neither between
+//! folders nor between files.
 //!
-//! Rejected: a crate for each folder, so that the compiler holds the table. It cannot see circles between the files of a
-//! folder, and every item that two folders share would be public.
+//! Rejected: a crate for each folder, so that the compiler holds the table. It cannot see circles
+//! between the files of a folder, and every item that two folders share would be public.
 
 mod circles;
 mod modules;

@@ -1,4 +1,5 @@
-//! The commands that ask a running server, with the binary: what they print, and their exit codes; and the fields of the API.
+//! The commands that query a running server, run from the binary: their output and exit codes; and
+//! the fields of the API.
 
 use std::{
     io::{Read as _, Write as _},
@@ -29,7 +30,7 @@ from = [{ static = ["127.0.0.11:80", "127.0.0.12:80"] }]
 names = { first = { labels = { version = "v1" } } }
 "#;
 
-/// A server, and the commands that ask it.
+/// A server and the commands that query it.
 struct Commanded {
     server: Running,
 }
@@ -89,13 +90,13 @@ fn what_is_known_is_printed_as_tables_and_as_json() {
         let plain = running.muster(arguments);
         let text = String::from_utf8(plain.stdout).unwrap();
         assert!(plain.status.success() && text.contains(shows), "{text}");
-        assert!(!text.contains('\x1b'), "a pipe gets no colours: {text}");
-        let coloured = running.muster(&[arguments, &["--color", "always"]].concat());
-        assert!(String::from_utf8(coloured.stdout).unwrap().contains("\x1b[1m"));
+        assert!(!text.contains('\x1b'), "a pipe gets no colors: {text}");
+        let colored = running.muster(&[arguments, &["--color", "always"]].concat());
+        assert!(String::from_utf8(colored.stdout).unwrap().contains("\x1b[1m"));
     }
 }
 
-/// The index of the admin port names pages that can be asked for as they are written.
+/// The index of the admin port names pages that exist as written.
 #[test]
 fn every_page_of_the_index_is_there() {
     let running = Commanded::start();
@@ -130,7 +131,7 @@ fn exit_codes_tell_wrong_input_from_an_unreachable_server() {
         assert!(said(&output).contains(says), "{output:?}");
         assert!(output.stdout.is_empty());
     }
-    // A name that does not exist has an explanation like any other.
+    // A name that does not exist has an explanation too.
     let absent = running.json::<Explained>(&["explain", "wep.shop"]);
     assert_eq!(absent.kind, NameKind::NxDomain);
     assert_eq!(absent.note, "no such service in shop; did you mean web.shop?");
@@ -142,7 +143,7 @@ fn exit_codes_tell_wrong_input_from_an_unreachable_server() {
     assert!(said(&output).contains("is muster running"), "{output:?}");
 }
 
-/// Every field that the API has stands in its documentation.
+/// Every field of the API is in its documentation.
 #[test]
 fn the_documentation_has_every_field() {
     let running = Commanded::start();
@@ -165,7 +166,7 @@ fn the_documentation_has_every_field() {
     assert!(missing.is_empty(), "docs/API.md lacks {missing:?}");
 }
 
-/// Calls with the name of each field; maps whose keys are data are not gone into.
+/// Calls `found` with the name of each field. It does not descend into maps whose keys are data.
 fn fields(value: &serde_json::Value, found: &mut dyn FnMut(&str)) {
     const DATA: [&str; 4] = ["labels", "ports", "errors", "health"];
     match value {
@@ -182,7 +183,7 @@ fn fields(value: &serde_json::Value, found: &mut dyn FnMut(&str)) {
     }
 }
 
-/// Two sources, a split by who asks, a member that was not heard, tiers and an alias.
+/// Two sources, a split by client, a member that is not synced, tiers and an alias.
 const STORY: &str = r#"
 namespace = "shop.internal"
 
@@ -209,8 +210,7 @@ failover = [{ source = "eks" }, { source = "vms" }]
 alias = "www.example.net"
 "#;
 
-/// What the admin port answers to `/v1/explain`; how the command line writes it is tested in its
-/// room, with these same answers.
+/// The admin port's answer to `/v1/explain`. Tests of `cli` print these same answers.
 fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
     let files = [
         (PathBuf::from("muster.toml"), "[consul.vms]\n[kubernetes.eks]".to_owned()),
@@ -284,8 +284,8 @@ fn a_resolv_conf_is_not_installed_where_muster_does_not_answer() {
     let old = "nameserver 192.0.2.1\n";
     std::fs::write(file("resolv.conf"), old).unwrap();
     std::fs::create_dir(file("zones")).unwrap();
-    std::fs::write(file("zones/odd.toml"), "namespace = \"nobody-has-it\"").unwrap();
-    // Whoever else may listen there does not have the namespace.
+    std::fs::write(file("zones/odd.toml"), "namespace = \"not-here\"").unwrap();
+    // Another server may listen there, but it does not have the namespace.
     let config = "[listen]\ndns = \"127.97.53.1:53\"\n[forward]\n\".\" = \"192.0.2.1\"\n";
     std::fs::write(file("muster.toml"), config).unwrap();
     let (config, path) = (file("muster.toml"), file("resolv.conf"));

@@ -1,8 +1,11 @@
-//! Asks the server and an independent oracle the same questions; they must agree on every bit that matters.
+//! Sends the server and an independent oracle the same queries; they must agree on every bit that
+//! matters.
 //!
-//! The oracle (`differential/oracle.rs`) works on hickory-proto and a plain list of services; it shares nothing with the
-//! answer path. `MUSTER_DIFFERENTIAL` sets the number of questions (`make differential`: a million, in a release build),
-//! `MUSTER_DIFFERENTIAL_SEED` the seed. A failure names seed and number: the questions before it turned the lists.
+//! The oracle (`differential/oracle.rs`) works on hickory-proto and plain lists, and shares nothing
+//! with the answer path. A second authority, hickory-server, answers the same queries in
+//! `differential/authority.rs`. `MUSTER_DIFFERENTIAL` sets the number of queries (`make
+//! differential`: a million, in a release build), `MUSTER_DIFFERENTIAL_SEED` the seed. A failure
+//! prints seed and number: earlier queries have rotated the lists.
 
 use std::{
     collections::BTreeMap,
@@ -63,7 +66,7 @@ fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}: {text:?}")))
 }
 
-/// Asks `count` questions; returns how many of each kind of answer came.
+/// Sends `count` queries; returns how many of each kind of answer came.
 fn run(namespaces: &[Namespace], seed: u64, count: u64) -> BTreeMap<Kind, u64> {
     let mut oracle = Oracle::new(namespaces, VERSION, SERIAL);
     let mut server = Server::new(namespaces);
@@ -97,7 +100,7 @@ fn the_server_answers_as_the_oracle_expects() {
         (setting("MUSTER_DIFFERENTIAL_SEED", SEED), setting("MUSTER_DIFFERENTIAL", QUESTIONS));
     let kinds = run(&namespaces::all(), seed, count);
     eprintln!("seed {seed}, {count} questions: {kinds:?}");
-    // Questions that miss what they are for would prove nothing.
+    // Queries that never reach a kind of answer would prove nothing.
     let errors = [1, 2, 3, 4, 5, 16].map(Kind::Error);
     let others =
         [Kind::Silence, Kind::Answer, Kind::NoData, Kind::Truncated, Kind::Shortened, Kind::WithAdditionals];
@@ -122,7 +125,7 @@ fn no_record_comes_twice_in_one_answer() {
     run(&namespaces::doubled(), SEED, 2_000);
 }
 
-/// A query for the address of `web.corp.example`: header, question, and what is `behind` it.
+/// A query for the address of `web.corp.example`: header, question, and the bytes `behind` it.
 fn query(counts: [u8; 4], question: &[u8], behind: &[u8]) -> Vec<u8> {
     let [questions, answers, authority, additional] = counts;
     let header = [0x4d, 0x55, 1, 0, 0, questions, 0, answers, 0, authority, 0, additional];
@@ -131,7 +134,8 @@ fn query(counts: [u8; 4], question: &[u8], behind: &[u8]) -> Vec<u8> {
 
 const WEB: &[u8] = b"\x03web\x04corp\x07example\x00\x00\x01\x00\x01";
 
-/// Says what the server makes of a packet: `None` for an answer, else the error. The oracle must agree.
+/// The error that the server answers a packet with; `None` for an answer without one. The oracle
+/// must agree.
 fn error_of(packet: &[u8]) -> Option<ResponseCode> {
     let namespaces = namespaces::all();
     let expected = Oracle::new(&namespaces, VERSION, SERIAL).expect(packet, true, None);

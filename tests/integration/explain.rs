@@ -1,4 +1,4 @@
-//! What `explain` says would be answered is what is answered: random services and clients, against the answer path.
+//! `explain` predicts the answers: random services and clients, compared with the answer path.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -76,7 +76,7 @@ fn label(key: &str, value: String) -> InstanceFilter {
     InstanceFilter { labels: [(key, value)].into_iter().collect(), ..InstanceFilter::default() }
 }
 
-/// Of the zone, of the region, a mixture.
+/// Order, nearness, panic threshold, size and health rules of a service.
 fn arb_answers() -> impl Strategy<Value = AnswerSettings> {
     let order = prop::sample::select(vec![
         AnswerOrder::Rotate,
@@ -124,7 +124,7 @@ fn arb_route() -> impl Strategy<Value = Route> {
 
 #[derive(Debug)]
 struct Given {
-    /// What was said first, and what was said then, if anything.
+    /// Earlier reports of the two members, if any, which the later ones replace.
     before: Option<[Option<Vec<Instance>>; 2]>,
     members: [Option<Vec<Instance>>; 2],
     answers: AnswerSettings,
@@ -195,7 +195,7 @@ fn config(given: &Given) -> Config {
     config
 }
 
-/// A catalog that heard this, and what answers from it.
+/// A catalog with these reports, and a responder on it.
 struct Server {
     catalog: Catalog,
     responder: Responder,
@@ -223,7 +223,7 @@ impl Server {
     }
 }
 
-/// The answer's records of the type that answers the question, as `explain` writes them; those of one type.
+/// The answer's records of one type, the one that answers the query, as `explain` writes them.
 fn records(answer: &GivenAnswer) -> Vec<String> {
     let record = |record: &String| {
         let fields: Vec<_> = record.split_whitespace().collect();
@@ -242,7 +242,7 @@ fn records(answer: &GivenAnswer) -> Vec<String> {
     answer.answers.iter().filter(of_namespace).map(record).collect()
 }
 
-/// The records that an instance can have in answers to this question.
+/// The records that an instance can have in answers to this query.
 fn records_of(instance: &ExplainedInstance, qtype: RecordType, port: bool, is_own_name: bool) -> Vec<String> {
     let target = instance.host.as_ref().unwrap_or(&instance.label);
     if port {
@@ -277,7 +277,7 @@ proptest! {
         let route = service.and_then(|service| service.routes.iter().find(|route| route.matched));
         let groups = route.map(|route| route.groups.as_slice()).unwrap_or_default();
 
-        // One round of the groups: each has its share of it.
+        // One round of the groups: each has its share of the answers.
         let weights: Vec<u32> =
             groups.iter().map(|group| if group.share > 0.0 { group.weight.max(1).into() } else { 0 }).collect();
         let divisor = weights.iter().copied().fold(0, num_integer::gcd).max(1);
@@ -302,7 +302,7 @@ proptest! {
             }
         }
 
-        // All that ever comes: the records of what is marked as answered.
+        // Every record that ever comes is one of an instance marked as answered.
         let rounds = if given.answers.order == AnswerOrder::Random { 3000 } else { 500 };
         for _ in 0..rounds {
             union.extend(records(&peek()));

@@ -1,8 +1,8 @@
 //! Answering allocates nothing, once a worker has seen every list.
 //!
-//! `allocation-counter` replaces the allocator of the test program and counts by thread, so tests that
-//! run at the same time do not disturb each other. A wildcard socket's loop is counted where it is: in
-//! `src/dns/udp`.
+//! `allocation-counter` replaces the allocator of the test program and counts by thread, so tests
+//! that run at the same time do not disturb each other. A wildcard socket's loop is counted where
+//! it is: in `src/dns/udp`.
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, OpCode, Query},

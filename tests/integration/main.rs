@@ -1,4 +1,5 @@
-//! Tests of muster from outside, in one program: `cargo test --test integration`, and `MODULE::` for a part.
+//! Tests of muster from outside, in one program: `cargo test --test integration`, and `MODULE::`
+//! for a part.
 //!
 //! | module | what it tests |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! Changes of the configuration while the server answers: the binary, its signal, its command and its watcher of files.
+//! Changes of the configuration while the server answers: by the signal, the command and the file
+//! watcher.
 
 mod consul;
 
@@ -26,7 +27,7 @@ use consul::FakeConsul;
 
 const LISTEN: &str = "[listen]\ndns = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n";
 
-/// A namespace with one service of these static instances, and its TTL as the mark of the edit.
+/// A namespace with one service of these static instances. Its TTL marks the edit.
 fn shop(ttl: u32, more: &str, instances: &[&str]) -> String {
     let instances: Vec<_> = instances.iter().map(|ip| format!("\"{ip}:80\"")).collect();
     format!(
@@ -35,7 +36,7 @@ fn shop(ttl: u32, more: &str, instances: &[&str]) -> String {
     )
 }
 
-/// Asks all the while; every answer must be good, and `check` may look at it.
+/// Queries without a pause while `test` runs; every answer must be good, and `check` sees each.
 fn with_client<T>(
     muster: &MusterProcess,
     check: impl Fn(&Answer) + Send + 'static,
@@ -65,7 +66,7 @@ fn with_client<T>(
 }
 
 #[test]
-fn edits_and_signals_lose_no_query_and_the_next_look_up_follows() {
+fn edits_and_signals_lose_no_query_and_the_next_lookup_follows() {
     let [one, other] = [["127.0.0.11", "127.0.0.12"], ["127.0.0.12", "127.0.0.13"]];
     let muster =
         MusterProcess::start(MUSTER, &[("muster.toml", LISTEN), ("zones/shop.toml", &shop(0, "", &one))]);
@@ -98,7 +99,7 @@ fn rotation_goes_on_over_a_reload() {
         for _ in 0..round {
             seen.push(ask(muster.dns, "web.shop.").addresses.remove(0));
         }
-        // Another service comes before it, and with it other cursors.
+        // A new service sorts before it, so the cursors move.
         let other = format!("[services.a{round}]\nfrom = [{{ static = [\"127.0.0.9:1\"] }}]");
         muster.write("zones/shop.toml", &zone(round, &other));
         assert_eq!(muster.reload(&[]).code, 0);
@@ -135,7 +136,7 @@ fn a_bad_file_changes_nothing_and_says_why() {
     let lines: Vec<_> = log.lines().filter(|line| line.contains(place)).collect();
     assert_eq!(lines.len(), 1, "each diagnostic is logged once: {log}");
 
-    // A command that finds the file itself says the same without asking anybody.
+    // A command that finds the file itself reports the same without querying a server.
     let local = muster.reload_of_config();
     assert_eq!(local.code, 2);
     assert!(local.stderr.contains(place) && local.stderr.contains("reload not requested"), "{local:?}");
@@ -210,7 +211,7 @@ fn an_unchanged_source_is_kept_and_a_changed_one_retained() {
             assert!(ready.contains("static: ready"), "{ready}");
             assert_eq!(consul.counts(), before, "connections and requests");
 
-            // Now it starts anew, and Consul does not answer any more.
+            // Now it restarts, and Consul no longer answers.
             consul.fall_silent();
             muster.write("muster.toml", &server("wait = \"10s\""));
             muster.write("zones/shop.toml", &zone(3, ""));
@@ -267,13 +268,13 @@ fn dead_instances_do_not_come_back_for_an_edit() {
     let check = |answer: &Answer| assert!(!answer.addresses.contains(&"127.0.0.78".to_owned()), "{answer:?}");
     with_client(&muster, check, || {
         for edit in 2..6 {
-            // The first two leave the member as it is, the others add an instance, which is probed.
+            // The first two do not change the member; the others add an instance, which is probed.
             let more = if edit < 4 { String::new() } else { format!(", \"127.0.0.{edit}:1\"") };
             muster.write("zones/shop.toml", &zone(edit, &more));
             assert_eq!(muster.reload(&[]).code, 0);
             assert_eq!(ask(muster.dns, "web.shop.").ttl, edit);
         }
-        // From the last one on, its first probe has been made.
+        // After the last edit, the first probe of its instance is done.
         wait_for("the new one is known to be dead", || {
             let metrics = http(muster.admin, "GET", "/metrics", "");
             metrics.contains("muster_catalog_instances{health=\"unhealthy\"} 2")
@@ -283,7 +284,7 @@ fn dead_instances_do_not_come_back_for_an_edit() {
 
 #[test]
 fn the_watcher_follows_files_and_swapped_links() {
-    // As the kubelet mounts a ConfigMap: files are links into `..data`, which is a link that is swapped.
+    // Files as the kubelet mounts a ConfigMap: links into `..data`, a link that is swapped.
     let main = format!("watch_files = true\n{LISTEN}");
     let muster = MusterProcess::start_with(MUSTER, &[("muster.toml", &main)], |folder| {
         fs::create_dir_all(folder.join("zones/..1")).unwrap();
@@ -307,10 +308,10 @@ fn the_watcher_follows_files_and_swapped_links() {
             assert_eq!(ask(muster.dns, "web.shop.").ttl, 2);
             swap("..4", &shop(4, "", &["127.0.0.11"]));
             wait_for("the mended one", || ask(muster.dns, "web.shop.").ttl == 4);
-            // A namespace that comes as a new file.
+            // A namespace in a new file.
             muster.write("zones/other.toml", &shop(5, "", &["127.0.0.12"]).replace("shop", "other"));
             wait_for("the new one", || ask(muster.dns, "web.other.").ttl == 5);
-            // The watcher itself is told by the file to stop.
+            // The file turns the watcher itself off.
             muster.write("muster.toml", LISTEN);
             wait_for("it is applied", || muster.log().matches("configuration is in effect").count() >= 4);
         },

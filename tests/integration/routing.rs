@@ -1,4 +1,5 @@
-//! Who gets which instances: splits, clients, nearness and failover, asked through the real configuration, catalog and responder.
+//! Which client gets which instances: splits, clients, nearness and failover, through the real
+//! configuration, catalog and responder.
 
 use std::{
     collections::HashMap,
@@ -151,7 +152,7 @@ fn split(weights: &[u16]) -> String {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever the number of instances in each group, and wherever the window begins.
+    /// For any number of instances in each group, and any start of the window.
     #[test]
     fn every_window_of_a_split_has_the_exact_shares(
         groups in prop::collection::vec((0u16..60, 1u8..5), 1..6),
@@ -190,7 +191,7 @@ proptest! {
         }
     }
 
-    /// One address an answer, by instance weights.
+    /// One address per answer, by instance weights.
     #[test]
     fn with_one_answer_each_instances_get_their_weights(weights in prop::collection::vec(0u16..20, 1..8)) {
         let total: usize = weights.iter().map(|weight| usize::from(*weight)).sum();
@@ -229,7 +230,7 @@ fn kuma() -> Bed {
     bed
 }
 
-/// How many of 100 look-ups get the second version first.
+/// How many of 100 lookups get the second version first.
 fn second_of_100(bed: &mut Bed, client: [u8; 4]) -> usize {
     (0..100).filter(|_| bed.ask_as("benigno", RecordType::A, client)[0] == 2).count()
 }
@@ -239,7 +240,7 @@ fn a_route_is_for_the_instances_of_its_clients_service_only() {
     let mut bed = kuma();
     assert_eq!(second_of_100(&mut bed, [10, 0, 0, 20]), 10);
     assert_eq!(second_of_100(&mut bed, [10, 0, 0, 99]), 50, "others get plain rotation");
-    // The asker is known as long as it is there.
+    // The client is known as long as its instance exists.
     bed.set("magnanimo", 0, vec![at(21, &[])]);
     assert_eq!(second_of_100(&mut bed, [10, 0, 0, 20]), 50);
     assert_eq!(second_of_100(&mut bed, [10, 0, 0, 21]), 10);
@@ -256,7 +257,7 @@ fn pods_of_no_service_are_known_by_namespace_and_labels() {
         pod(30, "batch", &[("tier", "night")]),
         pod(31, "batch", &[("tier", "day")]),
         pod(32, "shop", &[("tier", "night")]),
-        // The same pod that the service knows.
+        // The same pod as the service's.
         pod(20, "kong-mesh-app", &[("app", "magnanimo")]),
     ]);
     assert_eq!(second_of_100(&mut bed, [10, 0, 0, 30]), 100);
@@ -279,7 +280,7 @@ fn an_address_that_several_share_matches_nothing_and_is_counted() {
         let line = text.lines().find(|line| line.starts_with("muster_clients_ambiguous_total")).unwrap();
         line.split(' ').nth(1).unwrap().to_owned()
     };
-    // A VM with the same address: either may ask.
+    // A VM with the same address: the client may be either.
     bed.set("other", 0, vec![at(20, &[])]);
     assert_eq!(second_of_100(&mut bed, [10, 0, 0, 20]), 50);
     assert_eq!(ambiguous(&bed), "100");
@@ -315,16 +316,16 @@ routes = [{ clients = { locality = "eu-west-1a" }, split = [{ labels = { version
 "#,
     );
     bed.set("web", 0, vec![at(1, &[("version", "v1")]), at(2, &[("version", "v2")])]);
-    assert_eq!(bed.sorted("web", [10, 8, 1, 1]), [1], "a machine that nobody reports");
+    assert_eq!(bed.sorted("web", [10, 8, 1, 1]), [1], "a client that no source reports");
     assert_eq!(bed.sorted("web", [10, 7, 1, 1]), [1, 2]);
-    // What a source says goes before.
+    // A source's report takes precedence.
     bed.clients(vec![Instance {
         target: muster::model::Target::Addresses([IpAddr::from([10, 8, 1, 1])].into()),
         locality: Some("eu-west-1b".into()),
         ..at(9, &[])
     }]);
     assert_eq!(bed.sorted("web", [10, 8, 1, 1]), [1, 2]);
-    // Two that share a node's address are in the node's zone both.
+    // Two that share a node's address are both in the node's zone.
     let on_node = |id: &str| Instance {
         id: id.into(),
         target: muster::model::Target::Addresses([IpAddr::from([10, 7, 1, 1])].into()),
@@ -348,7 +349,7 @@ fn each_type_of_question_has_turns_of_its_own() {
     bed.set("web", 0, vec![both(1, "0"), both(2, "1")]);
     for rtypes in [[RecordType::A, RecordType::AAAA], [RecordType::SRV, RecordType::A]] {
         for rtype in rtypes {
-            // As a stub asks: one of each in turn. Each alone is split in halves.
+            // A stub resolver queries both types in turn. Each type alone is split in halves.
             let mut had = [0; 2];
             for _ in 0..10 {
                 for asked in rtypes {
@@ -386,13 +387,13 @@ fn a_trusted_forwarder_says_for_whom_it_asks() {
         (answers.iter().filter(|answer| answer.answers[0].data == second).count(), scope)
     };
     assert_eq!(second([10, 0, 0, 53], &with_subnet([10, 0, 0, 20], 32)), (10, Some(32)));
-    // Part of an address is nobody, but it is in a network.
+    // A prefix is not a client's address, but it is in a network.
     assert_eq!(second([10, 0, 0, 53], &with_subnet([10, 0, 0, 0], 24)), (50, Some(24)));
     assert_eq!(second([10, 0, 0, 53], &with_subnet([10, 9, 7, 0], 24)), (0, Some(24)));
     assert_eq!(second([10, 0, 0, 53], &with_subnet([10, 0, 0, 0], 8)), (50, Some(8)));
-    // Anybody else can write what they want.
+    // Other clients may write anything, so their option is ignored.
     assert_eq!(second([10, 0, 0, 54], &with_subnet([10, 0, 0, 20], 32)), (50, None));
-    // What does not depend on who asks is good for all.
+    // An answer that does not depend on the client is good for all.
     let mut plain = with_subnet([10, 0, 0, 20], 32);
     plain.queries = query("magnanimo", RecordType::A).queries;
     assert_eq!(second([10, 0, 0, 53], &plain).1, Some(0));
@@ -454,7 +455,7 @@ fn failing_over_is_at_once_and_returning_waits_for_hold_down() {
     assert_eq!(bed.ask("web"), [11]);
     bed.wait(1);
     assert_eq!(bed.sorted("web", [127, 0, 0, 1]), [1, 2]);
-    // All down: fail-open on the first.
+    // All are unhealthy: fail open on the first tier.
     bed.set("web", 1, vec![unhealthy(at(11, &[]))]);
     bed.set("web", 0, first().into_iter().map(unhealthy).collect());
     assert_eq!(bed.sorted("web", [127, 0, 0, 1]), [1, 2]);

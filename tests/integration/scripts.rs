@@ -1,10 +1,12 @@
-//! Runs `tests/scripts/*.toml`: updates in, questions, answers out, through the real configuration, catalog and responder.
+//! Runs `tests/scripts/*.toml`: updates in, queries, answers out, through the real configuration,
+//! catalog and responder.
 //!
-//! A script has a `zone` (a zone file's text) and steps, each an update (`reset`, `upsert`, `remove`, `expire`, `import`), an
-//! edit of the zone (`edit`), a time that passes (`wait`) or a question (`ask`) with what is expected. Sources named
-//! `consul.vms` and `kubernetes.eks` exist; `server` adds to `muster.toml`. A question may have an `asker` and be asked
-//! `look_ups` times, after which the first answers are counted: `shares` says how many begin with one of these addresses.
-//! Every answer is decoded by hickory-proto, which knows nothing of how it was made.
+//! A script has a `zone` (a zone file's text) and steps. A step is an update (`reset`, `upsert`,
+//! `remove`, `expire`, `import`), an edit of the zone (`edit`), a time that passes (`wait`) or a
+//! query (`ask`) with the expected answer. The sources `consul.vms` and `kubernetes.eks` exist;
+//! `server` adds to `muster.toml`. A query may have a `client` and be repeated `lookups` times;
+//! then `shares` says how many answers begin with one of these addresses. hickory-proto, which does
+//! not share code with the answer path, decodes every answer.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -62,8 +64,8 @@ struct Step {
     instances: Vec<GivenInstance>,
     generate: Option<u8>,
     ask: Option<String>,
-    asker: Option<IpAddr>,
-    look_ups: Option<usize>,
+    client: Option<IpAddr>,
+    lookups: Option<usize>,
     shares: Vec<Share>,
     tcp: bool,
     edns: Option<u16>,
@@ -79,13 +81,13 @@ struct Step {
     at_most: Option<usize>,
 }
 
-/// Of the look-ups of a step, how many are answered by an instance at one of `of`, and by nobody else.
+/// How many lookups of a step are answered by an instance at one of these addresses.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Share {
     of: Vec<IpAddr>,
     count: usize,
-    /// How far from `count` it may be.
+    /// How far the number may be from `count`.
     #[serde(default)]
     within: usize,
 }
@@ -188,7 +190,7 @@ impl Rig {
         &self.config.namespaces[0].apex
     }
 
-    /// Goes over to an edited zone file, as a reload does.
+    /// Changes to an edited zone file, as a reload does.
     fn edit(&mut self, zone: &str) {
         let to = load(&self.server, zone);
         let from = std::mem::replace(&mut self.config, Arc::clone(&to));
@@ -197,7 +199,8 @@ impl Rig {
         self.cell.store(Arc::new(self.catalog.snapshot()));
     }
 
-    /// `web 0` is the first member of `web`; `web import` the one that an import brings; `clients` are the pods that only ask.
+    /// Finds a member: `web 0` is the first member of `web`, `web import` the member of an import,
+    /// `clients` the pods that are only clients.
     fn member(&self, text: &str) -> Member {
         if text == "clients" {
             return Member::clients(SourceId { kind: SourceKind::Kubernetes, name: "eks".into() });
@@ -258,17 +261,17 @@ impl Rig {
             self.edit(zone);
         }
         let Some(ask) = step.ask.take() else { return };
-        assert!(step.shares.is_empty() || step.look_ups.is_some(), "shares of how many look-ups?");
-        let Some(look_ups) = step.look_ups else {
+        assert!(step.shares.is_empty() || step.lookups.is_some(), "shares need a number of lookups");
+        let Some(lookups) = step.lookups else {
             self.ask(&ask, &step);
             return;
         };
         step.answers = step.answers.or(Some(1));
-        let firsts: Vec<_> = (0..look_ups).map(|_| self.ask(&ask, &step).remove(0)).collect();
+        let firsts: Vec<_> = (0..lookups).map(|_| self.ask(&ask, &step).remove(0)).collect();
         check_shares(&firsts, &step.shares);
     }
 
-    /// Asks once; gives the answers.
+    /// Sends one query; returns the answers as text.
     fn ask(&mut self, ask: &str, step: &Step) -> Vec<String> {
         let (name, rtype) = ask.split_once(' ').expect("name and type");
         let rtype = rtype
@@ -286,7 +289,7 @@ impl Rig {
         let mut out = Vec::new();
         let transport = if step.tcp { Transport::Tcp } else { Transport::Udp };
         let here = [127, 0, 0, 1].into();
-        let context = Context { transport, local_addr: Some(here), client: step.asker.unwrap_or(here) };
+        let context = Context { transport, local_addr: Some(here), client: step.client.unwrap_or(here) };
         let packet = request.to_vec().unwrap();
         let ready = self.responder.respond(&packet, context, &mut self.rotation, &mut out);
         assert!(matches!(ready, Response::Ready));
@@ -300,7 +303,8 @@ impl Rig {
         );
         let rcode = step.rcode.as_deref().unwrap_or("NoError");
         assert_eq!(format!("{:?}", response.metadata.response_code), rcode);
-        // AA is of the first name: an alias of ours whose target is not known is still ours (RFC 1035 section 4.1.1).
+        // AA is about the first name: an alias of ours whose target is not synced is still ours
+        // (RFC 1035 section 4.1.1).
         let is_ours = !matches!(rcode, "Refused" | "ServFail") || !response.answers.is_empty();
         assert_eq!(response.metadata.authoritative, is_ours, "AA");
         assert_eq!(response.metadata.truncation, step.tc, "TC");
@@ -343,10 +347,10 @@ fn load(server: &str, zone: &str) -> Arc<Config> {
     Arc::new(loaded.config)
 }
 
-/// Every look-up is somebody's share, and every share is as large as it should be.
+/// Asserts that the shares cover every lookup, and that each is as large as expected.
 fn check_shares(firsts: &[String], shares: &[Share]) {
     let total: usize = shares.iter().map(|share| share.count).sum();
-    assert_eq!(total, firsts.len(), "the shares must be of all look-ups");
+    assert_eq!(total, firsts.len(), "the shares must cover all lookups");
     let mut left = firsts.len();
     for share in shares {
         let of: Vec<_> = share.of.iter().map(|address| format!("A {address}")).collect();
@@ -354,7 +358,7 @@ fn check_shares(firsts: &[String], shares: &[Share]) {
         assert!(count.abs_diff(share.count) <= share.within, "{of:?} got {count} of {}", firsts.len());
         left -= count;
     }
-    assert_eq!(left, 0, "nobody else is answered: {firsts:?}");
+    assert_eq!(left, 0, "an instance of no share is answered: {firsts:?}");
 }
 
 fn vms() -> SourceId {

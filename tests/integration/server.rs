@@ -1,4 +1,4 @@
-//! A whole server on loopback, asked over its sockets.
+//! A whole server on loopback, queried over its sockets.
 
 mod access;
 mod asking;

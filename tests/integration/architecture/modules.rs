@@ -1,7 +1,8 @@
 //! The modules of a crate as their text has them: what each defines, imports and names.
 //!
-//! Reads syntax, not types. So it sees every path (in code, in `use`, and in the arguments of macros), and looks through
-//! re-exports to the file that defines an item. It does not see a method call of a type whose `impl` is in another file.
+//! Reads syntax, not types. So it sees every path (in code, in `use`, and in the arguments of
+//! macros), and looks through re-exports to the file that defines an item. It does not see a method
+//! call of a type whose `impl` is in another file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -62,10 +63,11 @@ enum Target {
 }
 
 impl Modules {
-    /// Reads a crate from the file of its root; `text` gives the text of a file, or `None` where there is no such file.
+    /// Reads a crate from the file of its root; `text` gives the text of a file, or `None` where
+    /// there is no such file.
     pub fn read(root: &Path, text: &impl Fn(&Path) -> Option<String>) -> Self {
         let mut modules = Self { all: vec![Module::default()], files: Vec::new() };
-        // The children of a root stand beside it, as those of `mod.rs` do.
+        // The children of a root are in its own folder, like those of a `mod.rs`.
         modules.read_file(0, root.to_owned(), root.parent().unwrap().to_owned(), false, text);
         modules
     }
@@ -101,8 +103,9 @@ impl Modules {
         &self.files[number]
     }
 
-    /// Which file needs an item of which other one, and the name of such an item. Code of tests does not count, and
-    /// neither do re-exports: they need an item only if the code below them names it.
+    /// Which file needs an item of which other one, and the name of such an item. Code of tests
+    /// does not count, and neither do re-exports: they need an item only if the code below them
+    /// names it.
     pub fn edges(&self) -> BTreeMap<(usize, usize), String> {
         let mut edges = BTreeMap::new();
         for (at, module) in self.all.iter().enumerate() {
@@ -168,7 +171,8 @@ impl Modules {
         }
     }
 
-    /// Goes down from a module. Where `is_inside`, a name that is not found (a macro may make it) is the module's own.
+    /// Goes down from a module. Where `is_inside`, a name that is not found (a macro may make it)
+    /// is the module's own.
     fn walk(&self, at: usize, path: &[String], steps: usize, is_inside: bool) -> Option<Target> {
         let module = &self.all[at];
         let Some((first, rest)) = path.split_first() else { return Some(Target::Module(at)) };

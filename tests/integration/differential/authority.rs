@@ -1,11 +1,12 @@
-//! A second opinion: hickory-server's catalog with the same names and records, as a master file has them.
+//! A second opinion: hickory-server's catalog with the same names and records, as a master file has
+//! them.
 //!
-//! The oracle is part of this project, so it may misread an RFC the same way as muster does. hickory-server has other
-//! authors. The two must agree on the response code, AA, the records of the answer and the SOA of a negative answer, but for
-//! [`DIFFERENCES`], each with its reason.
+//! The oracle is part of this project, so it may misread an RFC the same way as muster does.
+//! hickory-server has other authors. The two must agree on the response code, AA, the records of
+//! the answer and the SOA of a negative answer, but for [`DIFFERENCES`], each with its reason.
 //!
-//! Not compared: the order of records (muster rotates them), the additional section, and NS records in the authority
-//! section of positive answers, which hickory-server adds to those for SOA only.
+//! Not compared: the order of records (muster rotates them), the additional section, and NS records
+//! in the authority section of positive answers, which hickory-server adds to those for SOA only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -317,7 +318,8 @@ impl Both {
     }
 }
 
-/// Records as text, sorted and in lower case: muster turns lists, and compresses names into those of the query.
+/// Records as text, sorted and in lower case: muster turns lists, and compresses names into those
+/// of the query.
 fn records(records: &[Record]) -> BTreeSet<String> {
     let text = |record: &Record| {
         format!("{} {} {} {}", record.name, record.ttl, record.record_type(), record.data).to_lowercase()
@@ -344,8 +346,9 @@ fn parts(message: Option<&Message>) -> BTreeMap<Part, String> {
     parts
 }
 
-/// Every name of the zones, names above and below it, names that look like it, and names in upper case: each with every type.
-/// Then headers, classes and EDNS versions that are out of the ordinary.
+/// Every name of the zones, names above and below it, names that look like it, and names in upper
+/// case: each with every type. Then headers, classes and EDNS versions that are out of the
+/// ordinary.
 fn questions() -> Vec<Question> {
     let mut names = BTreeSet::new();
     for (apex, records) in MASTER_FILES {

@@ -1,7 +1,8 @@
-//! The oracle: what must be said to a request, from the plain model and hickory-proto alone.
+//! The oracle: the right answer to a request, from the plain model and hickory-proto alone.
 //!
-//! It reads the request with hickory-proto, walks the model's lists, and names the records. How they are looked up,
-//! compiled or written by the server it does not know. Where a list is turned, it counts the questions itself.
+//! It reads the request with hickory-proto, walks the model's lists, and names the records. It does
+//! not know how the server compiles, finds or writes them. Where the server rotates a list, the
+//! oracle counts the queries itself.
 
 use std::{
     collections::HashMap,
@@ -26,38 +27,38 @@ use super::{
     service::{Found, List, View},
 };
 
-/// What must come back.
+/// The right reply.
 pub enum Expected {
-    /// Nothing at all.
+    /// No reply.
     Silence,
-    /// A header without a question: the request could not be read, or asks for another operation.
+    /// A header without a question: the request is malformed or has another opcode.
     Bare(ResponseCode),
-    /// The question and what is said to it.
+    /// The question and the answer to it.
     Reply(Box<Reply>),
 }
 
-/// An answer to a question that could be read.
+/// An answer to a well-formed query.
 pub struct Reply {
-    /// Name, type and class as they stand in the request.
+    /// Name, type and class as the request has them.
     pub question: Vec<u8>,
     pub code: ResponseCode,
     pub authoritative: bool,
     /// The DO bit, if there was an OPT record.
     pub edns: Option<bool>,
-    /// The client's half of its cookie; ours, of 16 bytes, stands behind it.
+    /// The client's half of its cookie. The server's half, 16 bytes, follows it.
     pub cookie: Option<Vec<u8>>,
-    /// Most bytes that may come back.
+    /// Largest reply, in bytes.
     pub limit: usize,
-    /// In this order, as many of them as fit.
+    /// The reply has as many of them as fit, in this order.
     pub answers: Vec<Record>,
-    /// Whether TC is said when not all of `answers` (or `authority`) fit.
+    /// Whether TC is set if `answers` or `authority` do not fit.
     pub truncate: bool,
     pub authority: Vec<Record>,
-    /// The addresses of each target in `answers`: all of one or none.
+    /// The addresses of each target in `answers`: the reply has all or none of one target's.
     pub additional: Vec<Vec<Record>>,
 }
 
-/// Knows the namespaces, and how often each list has been asked for.
+/// Knows the namespaces, and how often each list was queried.
 pub struct Oracle<'n> {
     namespaces: &'n [Namespace],
     version: &'n str,
@@ -70,7 +71,7 @@ impl<'n> Oracle<'n> {
         Self { namespaces, version, serial, turns: HashMap::new() }
     }
 
-    /// Says what must come back; `asked` is the server's address, where it is known.
+    /// The right reply to a packet. `local_addr` is the address that it was sent to, if known.
     pub fn expect(&mut self, packet: &[u8], udp: bool, asked: Option<IpAddr>) -> Expected {
         let Ok(header) = Header::read(&mut BinDecoder::new(packet)) else { return Expected::Silence };
         if header.metadata.message_type == MessageType::Response {
@@ -157,7 +158,7 @@ impl<'n> Oracle<'n> {
         reply.authoritative = reply.code != ResponseCode::ServFail;
     }
 
-    /// What stands at the labels `below` the apex of `zone`.
+    /// What the zone has at the labels `below` its apex.
     fn at(
         &mut self,
         place: usize,
@@ -223,7 +224,7 @@ impl<'n> Oracle<'n> {
     }
 }
 
-/// Says what there is to a name of none of our namespaces: nothing, unless it is a special one (RFC 6761).
+/// Answers a name in none of the namespaces: REFUSED, unless it is a special name (RFC 6761).
 fn elsewhere(name: &Name, labels: &[Vec<u8>], qtype: RecordType, reply: &mut Reply) {
     let last = labels.last().map(Vec::as_slice);
     if last != Some(b"localhost") && last != Some(b"test") {
@@ -252,10 +253,11 @@ fn elsewhere(name: &Name, labels: &[Vec<u8>], qtype: RecordType, reply: &mut Rep
     }
 }
 
-/// Reads a request with one question; `None`: FORMERR. Also returns the question's bytes.
+/// Reads a request with one question, and returns the question's bytes too. `None`: FORMERR.
 fn read(packet: &[u8], questions: u16) -> Option<(Message, Vec<u8>)> {
-    // Two rules are ours, not hickory's. The first: exactly one question (RFC 9619), its name in full, since there is
-    // no name before it that a pointer could lead to (RFC 1035 section 4.1.4: "a prior occurrence of the same name").
+    // Two rules are muster's, not hickory's. The first: exactly one question (RFC 9619), its name
+    // in full, since no earlier name exists that a pointer could lead to (RFC 1035 section 4.1.4:
+    // "a prior occurrence of the same name").
     if questions != 1 {
         return None;
     }
@@ -266,14 +268,15 @@ fn read(packet: &[u8], questions: u16) -> Option<(Message, Vec<u8>)> {
         return None;
     }
     let question = packet.get(HEADER..end + 4)?.to_vec();
-    // The second: records in a query mean nothing, so they are stepped over, whatever is in them. What is in an EDNS option
-    // is for servers that know the option, and muster knows cookies only.
+    // The second: records in a query mean nothing, so they are stepped over. The data of an EDNS
+    // option is for servers that know the option, and muster knows cookies only.
     let message = Message::from_vec(&with_opt_alone(packet, end + 4)?).ok()?;
     Some((message, question))
 }
 
-/// The packet without records but its OPT record, all option codes but the cookie's replaced by an unknown one. `None`: what
-/// stands behind the question are not records, or not one well-formed OPT record in the additional section at most.
+/// The packet without any record but OPT, whose option codes other than COOKIE become an unknown
+/// one. `None`: the bytes behind the question are not records, or not at most one well-formed OPT
+/// record in the additional section.
 fn with_opt_alone(packet: &[u8], behind: usize) -> Option<Vec<u8>> {
     const LOCAL_USE: [u8; 2] = [0xfd, 0xe9];
     let word = |at: usize| Some(usize::from(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().unwrap())));

@@ -1,6 +1,7 @@
-//! Questions: requests as clients send them, as odd clients send them, and as nobody should.
+//! Queries as clients send them, as odd clients send them, and malformed ones.
 //!
-//! A generator of its own, so that a seed gives the same questions on every machine and in every release.
+//! The random numbers are not a library's, so a seed gives the same queries on every machine and in
+//! every release.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,15 +9,15 @@ use testkit::namespaces::{Namespace, Service};
 
 use super::records::{HEADER, split};
 
-/// A request and how it comes.
+/// A request and how it arrives.
 pub struct Asked {
     pub packet: Vec<u8>,
     pub udp: bool,
-    /// The server's address.
+    /// The address that it is sent to.
     pub asked: Option<IpAddr>,
 }
 
-/// Makes questions about `namespaces`.
+/// Makes queries about `namespaces`.
 pub struct Questions<'n> {
     namespaces: &'n [Namespace],
     chance: Chance,
@@ -60,7 +61,7 @@ impl Chance {
     }
 }
 
-/// A question in parts.
+/// A query in parts.
 struct Draft {
     header: [u8; HEADER],
     question: Vec<u8>,
@@ -74,7 +75,7 @@ impl<'n> Questions<'n> {
         Self { namespaces, chance: Chance(seed) }
     }
 
-    /// The next question.
+    /// The next query.
     pub fn next(&mut self) -> Asked {
         let mut draft = Draft {
             header: self.header(),
@@ -171,7 +172,7 @@ impl<'n> Questions<'n> {
     /// A name, as labels.
     fn labels(&mut self) -> Vec<Vec<u8>> {
         let namespaces = self.namespaces;
-        // The first has most of the cases.
+        // The first namespace has most of the cases.
         let others = self.chance.below(namespaces.len());
         let zone = &namespaces[if self.chance.percent(60) { 0 } else { others }];
         let apex = split(&zone.apex);
@@ -236,7 +237,7 @@ impl<'n> Questions<'n> {
         ]))
     }
 
-    /// Puts labels in front until the name has 255 octets, or just too many.
+    /// Prepends labels until the name has 255 bytes, or one more or less.
     fn filled(&mut self, name: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let all = self.chance.of(&[255, 255, 254, 256]);
         let longest = self.chance.of(&[1, 63]);
@@ -288,7 +289,7 @@ impl<'n> Questions<'n> {
         opt
     }
 
-    /// An EDNS option, well-formed outside and sometimes not inside.
+    /// An EDNS option, well-formed outside and sometimes malformed inside.
     fn option(&mut self) -> Vec<u8> {
         let code = self.chance.of(&[3, 5, 8, 8, 9, 10, 10, 11, 12, 15, 65001]);
         let content = match code {
@@ -307,7 +308,7 @@ impl<'n> Questions<'n> {
         [&u16::to_be_bytes(code)[..], &length.to_be_bytes(), &content].concat()
     }
 
-    /// Adds records that a query has no need of.
+    /// Adds records that a query does not need.
     fn add_junk(&mut self, draft: &mut Draft) {
         for _ in 0..=self.chance.below(3) {
             let section = self.chance.of(&[0, 1, 2, 2]);
@@ -319,7 +320,7 @@ impl<'n> Questions<'n> {
     }
 
     fn record(&mut self) -> Vec<u8> {
-        // The root, the question's name, the header, itself or what is behind it, a name in full.
+        // The root, the question's name, the header, itself or the bytes behind it, a name in full.
         let owners: [&[u8]; 6] =
             [&[0], &[0xc0, 12], &[0xc0, 0], &[0xc0, 40], &[0xff, 0xff], b"\x03www\x07example\x00"];
         let mut record = self.chance.of(&owners).to_vec();
@@ -351,7 +352,7 @@ impl<'n> Questions<'n> {
             }
             2 => packet[4 + self.chance.below(8)] = self.chance.of(&[0, 1, 2, 255]),
             3 => {
-                // A pointer somewhere in the question's name, mostly into the header.
+                // A pointer somewhere in the question's name, usually into the header.
                 let at = HEADER + self.chance.below(packet.len() - HEADER);
                 let to = self.chance.of(&[0, 1, 4, 6, 12, 14, 0xff]);
                 packet.splice(at..packet.len().min(at + 2), [0xc0, to]);

@@ -1,4 +1,4 @@
-//! Names and records, as the oracle makes them.
+//! Names and records of the oracle.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,7 +7,7 @@ use hickory_proto::rr::{
     rdata::{A, AAAA},
 };
 
-/// Length of a message's header.
+/// Length of a message's header, in bytes.
 pub const HEADER: usize = 12;
 
 /// The labels of a name in text.
@@ -19,7 +19,7 @@ pub fn name(text: &str) -> Name {
     Name::from_ascii(format!("{text}.")).unwrap()
 }
 
-/// A name in wire format, not compressed.
+/// A name in wire format, uncompressed.
 pub fn wire(name: &Name) -> Vec<u8> {
     let labels = name.iter().flat_map(|label| [&[u8::try_from(label.len()).unwrap()], label].concat());
     labels.chain([0]).collect()

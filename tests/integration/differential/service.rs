@@ -1,4 +1,4 @@
-//! What one service has to say, by the plain model.
+//! The records of one service, by the plain model.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,7 +23,7 @@ pub enum Found {
     Unknown,
 }
 
-/// A list that is turned by one with each question for it.
+/// A list that each query for it rotates by one.
 #[derive(PartialEq, Eq, Hash)]
 pub enum List {
     V4,
@@ -32,7 +32,7 @@ pub enum List {
     Port(Vec<Vec<u8>>),
 }
 
-/// One service, seen by one question.
+/// One service, seen by one query.
 pub struct View<'v> {
     pub zone: &'v Namespace,
     pub service: &'v Service,
@@ -48,12 +48,12 @@ impl<'v> View<'v> {
         *turn - 1
     }
 
-    /// Whether every source of the service has been heard.
+    /// Whether every member of the service is synced.
     fn complete(&self) -> bool {
         self.service.synced.iter().all(|synced| *synced)
     }
 
-    /// The instances that are answered, in the order of their addresses; those with host names come last.
+    /// The eligible instances, sorted by address; those with host names come last.
     fn accepted(&self) -> Vec<&'v Given> {
         let all = &self.service.instances;
         let fit: Vec<_> =
@@ -86,12 +86,12 @@ impl<'v> View<'v> {
         found.unwrap_or_else(|| self.nothing())
     }
 
-    /// There are no such records; or nothing at all, and somebody has not been heard.
+    /// NODATA, or unknown: no instance is eligible and a member is not synced.
     fn nothing(&self) -> Found {
         if self.complete() || !self.accepted().is_empty() { Found::NoData } else { Found::Unknown }
     }
 
-    /// The records of all addresses of one kind, each once.
+    /// The records of all addresses of one family, each once.
     fn all_addresses(&self, instances: &[&Given], list: &List) -> Vec<Record> {
         let mut seen = HashSet::new();
         let mut records = Vec::new();
@@ -118,7 +118,8 @@ impl<'v> View<'v> {
         hosts
     }
 
-    /// Addresses, beginning at this question's turn; an instance that has a host name takes its turn as a CNAME, alone.
+    /// Addresses, starting at this query's turn. An instance with a host name takes its turn as a
+    /// CNAME, alone.
     fn addresses(&mut self, list: List) -> Option<Found> {
         let (records, hosts) = (self.all_addresses(&self.accepted(), &list), self.hosts());
         let all = records.len() + hosts.len();
@@ -135,7 +136,7 @@ impl<'v> View<'v> {
         })
     }
 
-    /// Asked for as such, hosts take their turns from the same count as with A.
+    /// CNAME queries share the turns of A queries.
     fn alias(&mut self) -> Option<Found> {
         let hosts = self.hosts();
         (!hosts.is_empty()).then(|| {
@@ -151,7 +152,7 @@ impl<'v> View<'v> {
     }
 
     fn srv(&mut self, list: List, mut records: Vec<(&Given, u16)>) -> Option<Found> {
-        // Two instances on one host, with other main ports, may have a named port in common.
+        // Two instances on one host with different main ports may have a named port in common.
         let mut seen = HashSet::new();
         records.retain(|(instance, port)| {
             seen.insert((instance.host.as_ref().unwrap_or(&instance.label), instance.weight, *port))
@@ -189,7 +190,7 @@ impl<'v> View<'v> {
         name(&instance.host.clone().unwrap_or_else(in_zone))
     }
 
-    /// What stands below the service's own name: instances, and ports as `_port._proto`.
+    /// The names below the service's own: instances, and ports as `_port._proto`.
     pub fn below(&mut self, labels: &[Vec<u8>], qtype: RecordType) -> Found {
         let instances = &self.service.instances;
         let aliases = self.service.also.iter().map(|(at, id)| (*id, &instances[*at]));
@@ -198,7 +199,7 @@ impl<'v> View<'v> {
         if let Some((_, instance)) = instance {
             return self.at_instance(instance, qtype);
         }
-        // A port's name exists, whatever the health of the instances that have it.
+        // A port's name exists, even if no instance that has it is healthy.
         let names: Vec<_> = self
             .service
             .instances
@@ -261,7 +262,7 @@ fn sorted(addresses: &[IpAddr]) -> Vec<IpAddr> {
     addresses
 }
 
-/// At most `most` of a list, from `start` on, all around.
+/// At most `most` items of a list, from `start` on, wrapping around.
 fn window<T: Clone>(list: &[T], start: usize, most: usize) -> Vec<T> {
     list.iter().cycle().skip(start).take(list.len().min(most)).cloned().collect()
 }

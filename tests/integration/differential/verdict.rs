@@ -1,4 +1,4 @@
-//! The verdict: whether what came back is what the oracle expects.
+//! The verdict: whether the reply is what the oracle expects.
 
 use hickory_proto::{
     op::{Header, Message, MessageType, ResponseCode},
@@ -14,7 +14,7 @@ use super::{
     records::{HEADER, wire},
 };
 
-/// What kind of thing came back, for the count of what a run has covered.
+/// The kind of a reply, to count what a run has covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Silence,
@@ -37,7 +37,7 @@ macro_rules! same {
     };
 }
 
-/// Compares; `answer` is `None` where nothing came back.
+/// Compares a reply with what is expected. `answer` is `None` if no reply came.
 pub fn compare(packet: &[u8], expected: &Expected, answer: Option<&[u8]>) -> Verdict<Kind> {
     let reply = match (expected, answer) {
         (Expected::Silence, None) => return Ok(Kind::Silence),
@@ -73,7 +73,7 @@ pub fn compare(packet: &[u8], expected: &Expected, answer: Option<&[u8]>) -> Ver
     })
 }
 
-/// Decodes, writes again and decodes once more: nothing may be lost on the way.
+/// Decodes, encodes and decodes once more: nothing may be lost.
 fn decoded(bytes: &[u8]) -> Verdict<Message> {
     let message = Message::from_vec(bytes).map_err(|error| format!("hickory cannot read it: {error}"))?;
     let again = message.to_vec().map_err(|error| format!("hickory cannot write it: {error}"))?;
@@ -82,7 +82,7 @@ fn decoded(bytes: &[u8]) -> Verdict<Message> {
     Ok(message)
 }
 
-/// What is the same in every answer.
+/// Compares the flags that every reply repeats or never has.
 fn flags(packet: &[u8], response: &Message, bytes: &[u8]) -> Verdict<()> {
     let request = Header::read(&mut BinDecoder::new(packet)).map_err(|error| error.to_string())?.metadata;
     let got = &response.metadata;
@@ -126,7 +126,7 @@ fn opt(reply: &Reply, response: &Message) -> Verdict<()> {
     Ok(())
 }
 
-/// Compares the sections; tells whether records had to be left out of the answer or authority section.
+/// Compares the sections. Returns whether the answer or authority section lacks records.
 fn sections(reply: &Reply, response: &Message, length: usize) -> Verdict<bool> {
     let cookie = if reply.cookie.is_some() { 28 } else { 0 };
     let opt = if reply.edns.is_some() { 11 + cookie } else { 0 };
@@ -153,7 +153,7 @@ fn sections(reply: &Reply, response: &Message, length: usize) -> Verdict<bool> {
     Ok(false)
 }
 
-/// Compares a section with the beginning of a list; tells whether it is only the beginning.
+/// Compares a section with the beginning of a list. Returns whether the list goes on.
 fn part(section: &str, expected: &[Record], got: &[Record], room: usize) -> Verdict<bool> {
     if got.len() > expected.len() || !same_records(&expected[..got.len()], got) {
         return Err(format!("{section} section: expected {expected:#?}, got {got:#?}"));
@@ -165,19 +165,19 @@ fn part(section: &str, expected: &[Record], got: &[Record], room: usize) -> Verd
     Ok(left_out)
 }
 
-/// hickory's own comparison leaves the TTL out.
+/// hickory's own comparison ignores the TTL.
 fn same_records(expected: &[Record], got: &[Record]) -> bool {
     expected.len() == got.len() && expected.iter().zip(got).all(|(a, b)| a == b && a.ttl == b.ttl)
 }
 
-/// Length of a record whose owner is a pointer and whose data is in full.
+/// Length of a record whose owner is a pointer and whose data is uncompressed, in bytes.
 fn size(record: &Record) -> usize {
     12 + match &record.data {
         RData::A(_) => 4,
         RData::AAAA(_) => 16,
         RData::SRV(srv) => 6 + wire(&srv.target).len(),
         RData::CNAME(target) => wire(&target.0).len(),
-        // These may share their end with the question; this is what they take at most.
+        // These may be compressed against the question; this is their largest size.
         RData::NS(target) => wire(&target.0).len(),
         RData::SOA(soa) => wire(&soa.mname).len() + wire(&soa.rname).len() + 20,
         _ => 256,

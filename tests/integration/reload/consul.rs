@@ -1,4 +1,4 @@
-//! A Consul of one service with one instance, which counts who asks.
+//! A Consul with one service of one instance, which counts connections and requests.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -14,7 +14,7 @@ const BODY: &str = r#"[{ "Node": { "Node": "n1", "Address": "10.9.9.9", "Datacen
     "Service": { "ID": "web-1", "Service": "web", "Address": "10.0.0.1", "Port": 80, "Weights": { "Passing": 1, "Warning": 1 } },
     "Checks": [{ "Node": "n1", "CheckID": "http", "Name": "HTTP", "Status": "passing", "Output": "" }] }]"#;
 
-/// The first query is answered at once; those that wait for a change wait for good.
+/// The first query is answered at once; blocking queries wait forever.
 pub struct FakeConsul {
     pub address: SocketAddr,
     seen: Arc<Seen>,
@@ -33,7 +33,7 @@ impl FakeConsul {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
         let shared = Arc::clone(&seen);
-        // Ends with the process of the test.
+        // Ends with the test process.
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 shared.connections.fetch_add(1, Ordering::SeqCst);
@@ -49,7 +49,7 @@ impl FakeConsul {
         (self.seen.connections.load(Ordering::SeqCst), self.seen.requests.load(Ordering::SeqCst))
     }
 
-    /// From now on nothing is answered.
+    /// Stops answering.
     pub fn fall_silent(&self) {
         self.seen.silent.store(true, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! Who may ask, and how much.
+//! Access control and rate limits.
 
 use std::{
     io::{Read as _, Write as _},
@@ -55,7 +55,7 @@ fn clients_over_tcp_are_told_apart_as_well() {
         let mut stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let packet = query("web.shop.", RecordType::A).to_vec().unwrap();
-        // Closed before anything is asked, or after.
+        // The server closes the connection before the query, or after it.
         stream.write_all(&u16::try_from(packet.len()).unwrap().to_be_bytes()).ok()?;
         stream.write_all(&packet).ok()?;
         let mut length = [0; 2];

@@ -1,4 +1,4 @@
-//! Questions and how they are asked.
+//! Queries, and ways to send them.
 
 use std::{
     io::{Read as _, Write as _},
@@ -39,7 +39,7 @@ pub fn socket() -> UdpSocket {
     socket
 }
 
-/// Takes the next answer, which has to come from where it was asked.
+/// Receives the next answer, which must come from the address that was queried.
 pub fn receive_bytes(socket: &UdpSocket, from: SocketAddr) -> Vec<u8> {
     let mut room = [0; 4096];
     let (length, peer) = socket.recv_from(&mut room).unwrap();
@@ -98,11 +98,12 @@ pub fn ask_tcp(stream: &mut TcpStream, message: &Message) -> Message {
     read_tcp(stream)
 }
 
-/// Asks from an address of loopback; `None` if nothing comes back before the answer to `127.0.0.1`, who asks later.
+/// Queries from a loopback address. `None` if no answer comes before the one to a later query from
+/// 127.0.0.1.
 pub fn ask_from(running: &Running, client: &str, name: &str, rtype: RecordType) -> Option<Message> {
     let socket = UdpSocket::bind((client, 0)).unwrap();
     socket.send_to(&query(name, rtype).to_vec().unwrap(), running.dns()).unwrap();
-    // One worker answers in the order in which questions come, so silence need not be waited for.
+    // One worker answers queries in order, so silence needs no waiting.
     exchange(running.dns(), &query("web.shop.", RecordType::A));
     socket.set_nonblocking(true).unwrap();
     let mut buffer = [0; 4096];

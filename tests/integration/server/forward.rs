@@ -1,4 +1,4 @@
-//! A whole server that forwards, on loopback, before an upstream of the test's own.
+//! A whole server on loopback that forwards to an upstream of the test.
 
 use std::{
     io::Write as _,
@@ -32,11 +32,12 @@ const ZONE: &str = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"
     [services.gone]\nfrom = [{ static = [\"gone.example:80\"] }]\n\
     [services.nowhere]\nfrom = [{ static = [\"a.test:80\"] }]\n";
 
-/// Answers names with one A record, `big…` with 4 KiB of texts, and `slow…` when it is told to.
+/// An upstream: answers names with one A record, `big…` with 4 KiB of TXT, and `slow…` when told
+/// to.
 struct Upstream {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
-    /// Each message lets one slow question be answered.
+    /// Each message releases one slow answer.
     release: Sender<()>,
 }
 
@@ -108,7 +109,8 @@ fn answer(query: &Message) -> Message {
         let soa = SOA::new(apex.clone(), apex.clone(), 1, 2, 3, 4, 5);
         answer.add_authority(Record::from_rdata(apex, 5, RData::SOA(soa)));
     } else if question.name().to_ascii().starts_with("lone") {
-        // The alias' end has no such record; the target is in another top-level domain, so that it is not compressed.
+        // The end of the alias has no such record. The target is in another top-level domain, so it
+        // is not compressed.
         let target = Name::from_ascii("end.test.").unwrap();
         let alias = RData::CNAME(CNAME(target));
         answer.add_answer(Record::from_rdata(question.name().clone(), 60, alias));
@@ -134,7 +136,7 @@ fn answer(query: &Message) -> Message {
     answer
 }
 
-/// A server that forwards, and who it asks.
+/// A server that forwards, and its upstream.
 struct Forwarding {
     server: Running,
     upstream: Upstream,
@@ -145,7 +147,7 @@ impl Forwarding {
         Self::with(address, "example", "")
     }
 
-    /// Forwards names below `suffix`; `tables` is what else muster.toml has.
+    /// Forwards names below `suffix`. `tables` is the rest of `muster.toml`.
     fn with(address: &str, suffix: &str, tables: &str) -> Self {
         let upstream = Upstream::start();
         let server = format!(
@@ -341,7 +343,7 @@ fn forwarded_answers_have_the_clients_cookie() {
     let mut edns = Edns::new();
     edns.options_mut().insert(EdnsOption::Unknown(10, vec![7; 8]));
     message.edns = Some(edns);
-    // From upstream, and from the cache.
+    // From the upstream, then from the cache.
     for _ in 0..2 {
         let answer = exchange(running.dns(), &message);
         assert_eq!(answer.answers.len(), 1);
@@ -365,7 +367,7 @@ fn forwarded_responses_are_limited_like_our_own() {
         })
         .count();
     assert!(truncated > 30, "{truncated} of 50 are told to come back over TCP");
-    // What is not there is all the same, and none of these is in the cache.
+    // Negative answers count as equal, and none of these is in the cache.
     let truncated = (0..50)
         .filter(|at| {
             let packet = query(&format!("gone{at}.example."), RecordType::A).to_vec().unwrap();
@@ -404,7 +406,7 @@ fn a_reload_changes_what_is_forwarded() {
     assert_eq!(ask("b.other."), ResponseCode::NoError);
 }
 
-/// Asks from an address of loopback.
+/// Queries from a loopback address.
 fn ask_from(client: &str, running: &Forwarding, name: &str) -> Message {
     let socket = UdpSocket::bind((client, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -418,7 +420,7 @@ fn other_names_are_for_those_that_forward_names_only() {
     let running = Forwarding::with("127.0.0.1:0", "example", access);
     let code = |client: &str, name: &str| ask_from(client, &running, name).metadata.response_code;
     assert_eq!(code("127.0.0.1", "a.example."), ResponseCode::NoError);
-    // Neither what is kept, nor what would have to be asked for, nor where an alias leads.
+    // Neither a cached answer, nor a new one, nor the target of an alias.
     for client in ["127.0.0.5", "127.9.0.1"] {
         for name in ["a.example.", "b.example."] {
             assert_eq!(code(client, name), ResponseCode::Refused, "{client} {name}");

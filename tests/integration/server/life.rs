@@ -38,7 +38,7 @@ fn a_server_under_load_stops_at_once() {
 
 #[test]
 fn a_probed_instance_leaves_and_comes_back() {
-    // An address that no client connects from, so that nobody takes the port that is given up for a while.
+    // No client connects from this address, so the port that is given up for a while stays free.
     let listener = std::net::TcpListener::bind("127.0.0.79:0").unwrap();
     let dead = std::net::TcpListener::bind("127.0.0.79:0").unwrap();
     let (port, dead_port) = (listener.local_addr().unwrap().port(), dead.local_addr().unwrap().port());

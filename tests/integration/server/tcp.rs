@@ -1,4 +1,4 @@
-//! TCP: pipelining, and what holds a connection and what does not.
+//! TCP: pipelining, and what may hold a connection.
 
 use std::{
     io::{Read as _, Write as _},
@@ -51,7 +51,7 @@ fn tcp_closes_silent_connections_and_those_beyond_the_cap() {
     let mut byte = [0; 1];
     assert_eq!(open[0].read(&mut byte).unwrap(), 0, "closed for being silent");
     assert!(started.elapsed() >= Duration::from_millis(300));
-    // Both places are free again, at the latest when the other one has been silent for as long.
+    // Both slots are free again, at the latest when the other connection has been idle as long.
     assert_eq!(open[1].read(&mut byte).unwrap(), 0);
     wait_for("a free place", || {
         let mut stream = connect(running.dns());
@@ -91,7 +91,7 @@ fn tcp_does_not_let_single_bytes_hold_a_connection() {
     let mut stream = connect(running.dns());
     stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     stream.write_all(&[0xff, 0xff]).unwrap(); // a message of 65,535 bytes, which never becomes whole
-    // 20 s of bytes, 20 ms apart: far more than 300 ms, however busy the machine is.
+    // 20 s of bytes, 20 ms apart: far more than 300 ms, even on a busy machine.
     let closed = (0..1000).any(|_| {
         let written = stream.write_all(&[0]).is_ok();
         let silent = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;

@@ -1,4 +1,4 @@
-//! Answers over UDP: rotation, the limits of messages, RFC 8906's questions, bursts, and names that are answered whatever is configured.
+//! Answers over UDP: rotation, message limits, RFC 8906's tests, bursts, and special names.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -73,7 +73,7 @@ fn rfc_8906_questions_are_answered_as_it_says() {
     let answer = exchange_bytes(dns, &packet);
     assert_eq!((answer[3] & 0x4f, answer[2] & 0x80), (0, 0x80));
 
-    // 8.1.4: an unknown operation
+    // 8.1.4: an unknown opcode
     let mut packet = query("shop.", RecordType::SOA).to_vec().unwrap();
     packet[2] = packet[2] & 0x87 | 15 << 3;
     let answer = exchange_bytes(dns, &packet);
@@ -91,7 +91,7 @@ fn rfc_8906_questions_are_answered_as_it_says() {
                 edns.options_mut().insert(EdnsOption::Unknown(100, vec![1, 2, 3]));
             }
         }));
-        // hickory-proto calls it BADSIG, which has the same number in another place.
+        // hickory-proto calls it BADSIG, which has the same number elsewhere.
         assert_eq!(u16::from(answer.metadata.response_code), u16::from(ResponseCode::BADVERS));
         assert_eq!(answer.edns.as_ref().map(Edns::version), Some(0));
         assert!(answer.answers.is_empty());
@@ -132,7 +132,7 @@ fn garbage_gets_an_error_or_silence_and_the_server_lives_on() {
         }
         packet.truncate(packet.len() - round % 5);
         let replies = replies_to(running.dns(), &packet);
-        // QR: an answer to a response could start two servers answering each other.
+        // QR is set: answering responses could start a loop of two servers.
         if packet[2] & 0x80 != 0 {
             assert!(replies.is_empty(), "a reply to a response: {packet:02x?}");
             continue;
@@ -145,9 +145,9 @@ fn garbage_gets_an_error_or_silence_and_the_server_lives_on() {
         let code = reply[3] & 0x0f;
         let has_data = !message.answers.is_empty() || !message.authorities.is_empty();
         match code {
-            // An error says nothing else.
+            // An error has no data.
             1 | 4 => assert!(!has_data && message.edns.is_none(), "{message}"),
-            // What is left is a query for another name, type or class.
+            // The rest are queries for another name, type or class.
             0 | 3 => assert!(has_data, "{message}"),
             5 => assert!(!has_data, "{message}"),
             _ => panic!("response code {code} to {packet:02x?}"),
@@ -164,10 +164,10 @@ fn garbage_gets_an_error_or_silence_and_the_server_lives_on() {
     assert_eq!(exchange_bytes(running.dns(), &two_questions)[3] & 0x0f, 1, "FORMERR");
 }
 
-/// Everything that comes back for a packet.
+/// Every reply to a packet.
 ///
-/// One worker answers all that comes from one port, in order, so what comes before the answer to a later query is for the
-/// packet, and silence needs no waiting.
+/// One worker answers all queries from one port, in order. So replies before the one to a later
+/// query belong to the packet, and silence needs no waiting.
 fn replies_to(server: SocketAddr, packet: &[u8]) -> Vec<Vec<u8>> {
     let socket = socket();
     let last = query("last.shop.", RecordType::A).to_vec().unwrap();
@@ -207,7 +207,7 @@ fn ten_thousand_questions_from_one_port_are_all_answered() {
     let mut message = query("web.shop.", RecordType::A);
     let mut answered = std::collections::HashSet::new();
     let mut buffer = [0; 4096];
-    // As many at once as a receive buffer surely holds, so that none is the kernel's to drop.
+    // No more at once than a receive buffer holds, so the kernel drops none.
     for burst in 0..100_u16 {
         for at in 0..100 {
             message.metadata.id = burst * 100 + at;

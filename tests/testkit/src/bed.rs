@@ -1,4 +1,5 @@
-//! A responder with a thousand services and without sockets, for queries that are asked over and over.
+//! A responder with a thousand services and without sockets, for queries that are asked over and
+//! over.
 
 use std::{
     net::{IpAddr, Ipv4Addr, UdpSocket},
@@ -49,7 +50,7 @@ const ROUTED: [(&str, &str); 2] = [
 const FRONT: &str =
     "namespace = \"front.test\"\n[services.alias]\nfrom = [{ consul = \"vms\", service = \"s\" }]\n";
 
-/// A responder and what a worker has beside it.
+/// A responder and the state of one worker.
 ///
 /// | name | what it has |
 /// |---|---|
@@ -100,7 +101,8 @@ impl Bed {
         }
     }
 
-    /// Forwards external names, and has the answers to these queries in the cache: ten A records each.
+    /// Forwards external names, and has the answers to these queries in the cache: ten A records
+    /// each.
     pub fn with_cached(mut self, queries: &[&[u8]]) -> Self {
         let upstream = UdpSocket::bind("127.0.0.1:0").unwrap();
         upstream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -8,8 +8,8 @@
 //! | [`process`] | the `muster` binary in a folder of its own, on loopback |
 //! | [`wait`] | waiting for a condition instead of for a time |
 //!
-//! Rejected: files that several programs include by `#[path]`. Each program compiles them for itself, and a part
-//! that only one of them uses is dead code in the others.
+//! Rejected: files that several programs include by `#[path]`. Each program compiles them for
+//! itself, and a part that only one of them uses is dead code in the others.
 
 #![allow(
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Namespaces of every kind: a plain model of them, and a catalog that has the same.
+//! Namespaces of every kind: a plain model of them, and a catalog with the same content.
 //!
 //! An oracle reads the model alone; the server gets the same through its configuration and updates.
 
@@ -134,7 +134,7 @@ fn v6(net: u8, at: usize) -> IpAddr {
     Ipv6Addr::new(0xfd00, net.into(), 0, 0, 0, 0, 0, u16::try_from(at).unwrap()).into()
 }
 
-/// The names of a service's instances count from 0.
+/// Instances `i0`, `i1` and so on.
 fn many(count: usize, make: impl Fn(usize, &str) -> Given) -> Vec<Given> {
     (0..count).map(|at| make(at, &format!("i{at}"))).collect()
 }
@@ -144,7 +144,7 @@ pub fn all() -> Vec<Namespace> {
     vec![corp(), shop(), nested(), imported(), delegated()]
 }
 
-/// Namespaces whose names are so long that even one record may be too much for a datagram.
+/// Namespaces with names so long that even one record may not fit a datagram.
 pub fn long() -> Vec<Namespace> {
     let long = |first: &str| format!("{first}.{}.example", vec!["n".repeat(60); 3].join("."));
     vec![Namespace {
@@ -158,7 +158,7 @@ pub fn long() -> Vec<Namespace> {
     }]
 }
 
-/// An instance that has more addresses of its own than a datagram holds.
+/// An instance with more addresses than fit a datagram.
 pub fn sheaf() -> Vec<Namespace> {
     vec![Namespace {
         services: vec![Service::new("sheaf", vec![Given::new("one", (0..60).map(|at| v4(2, at)))])],
@@ -167,7 +167,7 @@ pub fn sheaf() -> Vec<Namespace> {
     }]
 }
 
-/// Namespaces in which one instance or host is reached by two records of one SRV answer.
+/// Namespaces in which two records of one SRV answer lead to one instance or host.
 pub fn doubled() -> Vec<Namespace> {
     let twice = vec![("http", Protocol::Tcp, 80), ("http", Protocol::Tcp, 8080)];
     let metrics = vec![("metrics", Protocol::Tcp, 9100)];
@@ -289,7 +289,7 @@ fn corp() -> Namespace {
     Namespace { ttl: 5, negative_ttl: 2, services, ..plain("corp.example") }
 }
 
-/// Large answers, with the other way of saying TC than the default.
+/// Large answers, with the other settings of `truncate`.
 fn shop() -> Namespace {
     let large = |name: &str, make: &dyn Fn(usize, &str) -> Given| Service {
         max_answers: 100,
@@ -311,7 +311,7 @@ fn shop() -> Namespace {
     }
 }
 
-/// Below another namespace: the longer apex answers.
+/// A namespace below another one: the longer apex answers.
 fn nested() -> Namespace {
     Namespace {
         services: vec![Service::new("web", many(2, |at, id| Given::new(id, [v4(200, at)])))],
@@ -331,7 +331,7 @@ fn imported() -> Namespace {
     }
 }
 
-/// Name servers of its own choice, inside and outside, and another mailbox.
+/// Configured name servers, inside and outside, and a configured mailbox.
 fn delegated() -> Namespace {
     Namespace {
         ns: vec!["ns1.delegated.test".to_owned(), "ns.example.org".to_owned()],

@@ -43,9 +43,11 @@ pub struct Ended {
 }
 
 impl MusterProcess {
-    /// Writes these files, which ask for port 0, and has `program` serve them; returns when `web.shop` is answered.
+    /// Writes these files, which ask for port 0, and has `program` serve them; returns when
+    /// `web.shop` is answered.
     ///
-    /// `program` is the path that cargo has for the tests of the package with the binary: `CARGO_BIN_EXE_muster`.
+    /// `program` is the path that cargo has for the tests of the package with the binary:
+    /// `CARGO_BIN_EXE_muster`.
     pub fn start(program: &'static str, files: &[(&str, &str)]) -> Self {
         Self::start_with(program, files, |_| {})
     }

@@ -1,4 +1,4 @@
-//! App Mesh's colours: versions of one service by weight, changed by edits while a client asks.
+//! App Mesh's colors: versions of one service by weight, changed by edits while a client queries.
 
 use crate::{
     consul::Consul,
@@ -6,7 +6,7 @@ use crate::{
     muster::Muster,
 };
 
-const COLOURS: [(&str, [&str; 2]); 4] = [
+const COLORS: [(&str, [&str; 2]); 4] = [
     ("white", ["10.10.1.1", "10.10.1.2"]),
     ("blue", ["10.10.2.1", "10.10.2.2"]),
     ("black", ["10.10.3.1", "10.10.3.2"]),
@@ -16,7 +16,7 @@ const COLOURS: [(&str, [&str; 2]); 4] = [
 fn zone(weights: &[(&str, usize)]) -> String {
     let groups: Vec<_> = weights
         .iter()
-        .map(|(colour, weight)| format!("{{ labels = {{ color = \"{colour}\" }}, weight = {weight} }}"))
+        .map(|(color, weight)| format!("{{ labels = {{ color = \"{color}\" }}, weight = {weight} }}"))
         .collect();
     let routes = match groups.is_empty() {
         true => String::new(),
@@ -29,13 +29,13 @@ fn zone(weights: &[(&str, usize)]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs real servers: make e2e"]
-async fn colours_share_look_ups_by_weight_and_follow_edits() {
+async fn colors_share_lookups_by_weight_and_follow_edits() {
     let folder = tempfile::tempdir().unwrap();
     let consul = Consul::start("consul", folder.path()).await;
     let mut all = Vec::new();
-    for (colour, addresses) in COLOURS {
+    for (color, addresses) in COLORS {
         for (at, address) in addresses.iter().enumerate() {
-            let (id, tag) = (format!("{colour}-{at}"), format!("color={colour}"));
+            let (id, tag) = (format!("{color}-{at}"), format!("color={color}"));
             consul.register_tagged("colorteller", &id, address, 80, &[&tag]).await;
             all.push(*address);
         }
@@ -59,43 +59,43 @@ async fn colours_share_look_ups_by_weight_and_follow_edits() {
     for weights in stages {
         let load = Client::new(muster.dns, name, "127.0.0.1").keep_asking();
         muster.edit(&zone(weights)).await;
-        let of = |colour: &str| COLOURS.iter().find(|(name, _)| *name == colour).unwrap().1;
+        let of = |color: &str| COLORS.iter().find(|(name, _)| *name == color).unwrap().1;
         let wanted =
-            |firsts: &_| weights.iter().map(|(colour, _)| together(firsts, &of(colour))).sum::<usize>();
+            |firsts: &_| weights.iter().map(|(color, _)| together(firsts, &of(color))).sum::<usize>();
         let firsts = client.firsts(20);
-        assert_eq!(wanted(&firsts), 20, "nobody else is answered from the next look-up on: {firsts:?}");
+        assert_eq!(wanted(&firsts), 20, "from the next lookup on, no other color is answered: {firsts:?}");
         let meanwhile = load.end().len();
 
-        // Clients of one worker take turns with each other, so one alone sees the exact shares.
+        // Clients of one worker share its cursors, so one client alone sees the exact shares.
         let firsts = client.firsts(100);
         println!(
             "{weights:?}: {firsts:?}; {meanwhile} answers to another client meanwhile, none lost, none empty"
         );
         assert_eq!(wanted(&firsts), 100, "{firsts:?}");
-        for (colour, weight) in weights {
-            assert!(together(&firsts, &of(colour)).abs_diff(*weight) <= 1, "{colour}: {firsts:?}");
+        for (color, weight) in weights {
+            assert!(together(&firsts, &of(color)).abs_diff(*weight) <= 1, "{color}: {firsts:?}");
         }
     }
 }
 
-/// Blue and green: one edit moves everybody.
+/// Blue and green: one edit moves all clients.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs real servers: make e2e"]
 async fn one_edit_switches_everybody_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let consul = Consul::start("consul", folder.path()).await;
-    let [_, (_, blue), _, (_, green)] = COLOURS;
-    for (colour, address) in [("blue", blue[0]), ("green", green[0])] {
-        consul.register_tagged("colorteller", colour, address, 80, &[&format!("color={colour}")]).await;
+    let [_, (_, blue), _, (_, green)] = COLORS;
+    for (color, address) in [("blue", blue[0]), ("green", green[0])] {
+        consul.register_tagged("colorteller", color, address, 80, &[&format!("color={color}")]).await;
     }
     let sources = format!("[consul.vms]\naddress = \"{}\"", consul.address());
     let muster = Muster::start(folder.path(), &sources, &zone(&[("blue", 1)])).await;
     let name = "colorteller.demo";
     muster.wait_for_addresses(name, &[blue[0]]).await;
     let load = Client::new(muster.dns, name, "127.0.0.1").keep_asking();
-    for (colour, address) in [("green", green[0]), ("blue", blue[0])] {
-        muster.edit(&zone(&[(colour, 1)])).await;
-        assert_eq!(muster.sorted(name).await, [address], "the very next look-up");
+    for (color, address) in [("green", green[0]), ("blue", blue[0])] {
+        muster.edit(&zone(&[(color, 1)])).await;
+        assert_eq!(muster.sorted(name).await, [address], "the next lookup");
     }
     let answers = load.end();
     let changes = answers.windows(2).filter(|pair| pair[0].addresses != pair[1].addresses).count();
