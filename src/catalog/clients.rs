@@ -1,7 +1,8 @@
 //! Clients: which instance a client is, by its address.
 //!
 //! ```text
-//!  reports ─▶ ClientIndex ─▶ ClientProfile by address ─▶ Client ─▶ check(ClientTest) ─▶ ClientMatch
+//!  reports ─▶ ClientIndex ─▶ ClientProfile  ─▶ Client ─▶ check(ClientTest) ─▶ ClientMatch
+//!                           of each address
 //! ```
 //!
 //! Routes select clients that are instances themselves, such as pods that the sources report. The

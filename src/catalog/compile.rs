@@ -58,6 +58,7 @@ impl Compiler<'_> {
     }
 
     fn service(&self, answers: Answers, ports: Box<[Box<[u8]>]>, instances: PackedInstances) -> Service {
+        debug_assert!(self.answers.max_answers <= usize::from(u16::MAX), "the reader limits max_answers");
         Service {
             name: self.name.clone(),
             zone: Arc::clone(self.zone),
@@ -145,7 +146,11 @@ impl Compiler<'_> {
             let weights = route.weights(|at| groups.get(at).is_some_and(|group| answers(&group.all)));
             let is_undivided = weights.iter().skip(1).all(|weight| *weight == 0);
             let shares = Shares::new(&weights).filter(|_| !is_undivided)?;
-            let list = list.map(|at| ports.get(at).cloned().unwrap_or_default());
+            let labels = |at: usize| {
+                debug_assert!(at < ports.len(), "a named port's index is that of its labels");
+                ports.get(at).cloned().unwrap_or_default()
+            };
+            let list = list.map(labels);
             let rotation = self.rotations.id_of(ListKey { owner: ListOwner::Route(key), list }, self.ids);
             Some(GroupRotation { shares, rotation })
         };

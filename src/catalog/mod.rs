@@ -11,12 +11,14 @@
 //!
 //! | files | |
 //! |---|---|
-//! | `worker`, `state`, `imports` | the only writer: applies updates to the last state of each member |
+//! | `worker`, `state`, `imports` | the only writer: applies updates to each member's state |
 //! | `merge` | merges the reports of a service's members into candidates |
 //! | `compile`, `records`, `txt` | compile the plan for the candidates into a [`Service`] |
-//! | `service`, `pool`, `rotation`, `weighted` | the compiled form, and how its lists rotate |
+//! | `service`, `pool`, `record_list` | the compiled form |
+//! | `rotation`, `weighted` | how its lists rotate |
 //! | `publish`, `reverse_index` | put the services that changed into the tables |
-//! | `snapshot`, `zone`, `names`, `browse`, `dns_sd`, `reverse_name` | what names are looked up in |
+//! | `snapshot`, `zone`, `names` | what names are looked up in |
+//! | `browse`, `dns_sd`, `reverse_name` | names that lead back to services and instances |
 //! | `clients` | which instance a client is known as |
 //! | `reconfigure` | moves a running catalog to another configuration |
 //! | `explain` | why a name is answered the way it is |

@@ -1,7 +1,8 @@
 //! Reconfiguring: moving a running catalog to another configuration.
 //!
 //! ```text
-//!  old catalog ─▶ members, imports, cursors, failover ─▶ new catalog ─▶ compile all ─▶ swap the cell
+//!  old catalog ─▶ members, imports, cursors, ─▶ new catalog ─▶ compile all ─▶ swap the cell
+//!                 failover tiers
 //! ```
 //!
 //! The new catalog has zones, tables and compiled services of its own, and readers move to them

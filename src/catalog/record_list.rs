@@ -24,8 +24,8 @@ impl<P> RecordList<P> {
     /// The lists that ANY may be answered from: the first that has records (RFC 8482 section 4.1).
     pub const ANY: [Self; 3] = [Self::V4, Self::V6, Self::Srv];
 
-    /// The list that rotates for a query of this type at the service's own name. `None`: no list has
-    /// such records.
+    /// The list that rotates for a query of this type at the service's own name. `None`: no list
+    /// has such records.
     ///
     /// A CNAME takes the place of an address, and ANY begins with A.
     pub const fn of_type(qtype: RecordType) -> Option<Self> {
@@ -37,8 +37,8 @@ impl<P> RecordList<P> {
         }
     }
 
-    /// Whether lookups are split between the groups that have records in this list, or between those
-    /// that have any instance.
+    /// Whether lookups are split between the groups that have records in this list, or between
+    /// those that have any instance.
     ///
     /// A client that asks for A and AAAA must be able to get both from one group.
     pub const fn divides_by_records(&self) -> bool {

@@ -66,8 +66,8 @@ pub enum Position<'s> {
 }
 
 impl Service {
-    /// Finds what the labels in front of the service's name stand for. They are in wire format, without
-    /// the root's byte.
+    /// Finds what the labels in front of the service's name stand for. They are in wire format,
+    /// without the root's byte.
     #[inline]
     pub fn position(&self, below: &[u8]) -> Position<'_> {
         if below.is_empty() {
@@ -204,6 +204,8 @@ impl PackedInstances {
     }
 
     fn answer(&self, row: &Row) -> InstanceAnswer<'_> {
+        debug_assert!(self.v4.get(row.v4.range()).is_some(), "a row's range is within the array");
+        debug_assert!(self.v6.get(row.v6.range()).is_some(), "a row's range is within the array");
         InstanceAnswer {
             label: self.label(row),
             v4: self.v4.get(row.v4.range()).unwrap_or_default(),
@@ -215,6 +217,7 @@ impl PackedInstances {
     fn label(&self, row: &Row) -> &[u8] {
         let from = self.labels.get(row.label as usize..).unwrap_or_default();
         let length = from.first().map_or(0, |length| usize::from(*length) + 1);
+        debug_assert!((2..=from.len()).contains(&length), "a row points to a whole label");
         from.get(..length).unwrap_or_default()
     }
 }

@@ -45,6 +45,7 @@ impl Shares {
                 end
             })
             .collect();
+        debug_assert!(end < u32::MAX || sum <= u64::from(u32::MAX), "scaled weights do not overflow");
         let stride = stride(&ends);
         Some(Self { ends, stride })
     }

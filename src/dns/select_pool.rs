@@ -2,9 +2,7 @@
 
 use super::{rotation::Rotation, trace::Trace};
 use crate::{
-    catalog::{
-        Answers, Client, ClientMatch, GroupRotation, GroupRotations, Pool, RecordList, Routing, Service, View,
-    },
+    catalog::{Answers, Client, ClientMatch, Pool, RecordList, Routing, Service, View},
     model::Network,
 };
 
@@ -46,21 +44,12 @@ impl<T: Trace> Selector<'_, '_, T> {
         if was_ambiguous {
             self.trace.ambiguous_client();
         }
-        let group = match rotation(&route.rotations, list) {
+        let group = match route.rotations.get(list) {
             Some(turn) => turn.shares.pick(self.rotation.turn_of(turn.rotation, turn.shares.total())),
             None => 0,
         };
         self.trace.group(group);
         let locality = client.as_ref().and_then(Client::locality);
         route.groups.get(group).map(|group| group.nearest(locality))
-    }
-}
-
-fn rotation(rotations: &GroupRotations, list: RecordList<usize>) -> Option<&GroupRotation> {
-    match list {
-        RecordList::V4 => rotations.v4.as_ref(),
-        RecordList::V6 => rotations.v6.as_ref(),
-        RecordList::Srv => rotations.srv.as_ref(),
-        RecordList::NamedPort(at) => rotations.ports.get(at)?.as_ref(),
     }
 }
