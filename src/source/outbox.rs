@@ -43,7 +43,8 @@ impl Outbox {
     /// were sent.
     ///
     /// # Errors
-    /// As [`send`](Self::send), and when there are more updates than the channel has room for.
+    /// As [`send`](Self::send), and when there are more updates than the channel has room for in
+    /// total.
     pub async fn send_if(
         &self,
         updates: Vec<Update>,

@@ -42,14 +42,14 @@ impl SourceContext {
 
 /// What a watch delivers the state of. This expires when the watch fails for too long.
 #[derive(Clone, Debug)]
-pub enum Subject {
+pub enum WatchSubject {
     /// The instances of members: usually of one, of several if one watch feeds them all.
     Members(Vec<Member>),
     /// The names of an import.
     Import(Import),
 }
 
-impl Subject {
+impl WatchSubject {
     /// The updates that expire the subject's state.
     fn expired(&self) -> Vec<Update> {
         match self {
@@ -78,7 +78,7 @@ impl Subject {
 pub fn supervise<W: Watch>(
     watch: W,
     name: String,
-    subject: Subject,
+    subject: WatchSubject,
     context: SourceContext,
 ) -> impl Future<Output = ()> + Send {
     let handle = Arc::new(context.status.watch(name));
@@ -93,7 +93,7 @@ async fn run<W: Watch>(
     watch: W,
     handle: Arc<WatchHandle>,
     retention: Retention,
-    subject: Subject,
+    subject: WatchSubject,
     context: SourceContext,
 ) {
     // Retained state expires like any other unless the watch syncs again.
@@ -142,7 +142,7 @@ async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox) {
 /// Expires the subject's state each time it has been stale for `max_stale`; returns when the
 /// program is stopping.
 async fn expire_when_stale(
-    subject: &Subject,
+    subject: &WatchSubject,
     context: &SourceContext,
     handle: &WatchHandle,
     freshness: &watch::Sender<Freshness>,
@@ -171,8 +171,8 @@ async fn expire_when_stale(
         // Retained names of the import never got a watch: it would have come with the import's
         // list.
         let rest = match subject {
-            Subject::Members(_) => Vec::new(),
-            Subject::Import(import) => context.retained().take_rest(import),
+            WatchSubject::Members(_) => Vec::new(),
+            WatchSubject::Import(import) => context.retained().take_rest(import),
         };
         for member in rest {
             if context.outbox.send(Update::Expired { member }).await.is_err() {

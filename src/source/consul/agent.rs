@@ -13,7 +13,7 @@ use reqwest::{
 
 use tokio_util::bytes::Bytes;
 
-use super::{connection_pool::ConnectionPool, timing::Timing};
+use super::{connection_pool::ConnectionPool, timing::ConsulTiming};
 use crate::{
     config::{ConsulSource, read_limited},
     source::{WatchError, body::read_body, watch_error::excerpt},
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Agent {
     pub(super) settings: ConsulSource,
-    pub(super) timing: Timing,
+    pub(super) timing: ConsulTiming,
     pub(super) connections: Arc<ConnectionPool>,
     client: Mutex<Option<(TlsFiles, Client)>>,
 }
@@ -72,7 +72,7 @@ impl Agent {
     const FILE_LIMIT: u64 = 1 << 20;
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-    pub(super) fn new(settings: ConsulSource, timing: Timing) -> Arc<Self> {
+    pub(super) fn new(settings: ConsulSource, timing: ConsulTiming) -> Arc<Self> {
         let connections = ConnectionPool::new(settings.max_connections, timing);
         Arc::new(Self { settings, timing, connections, client: Mutex::default() })
     }

@@ -11,7 +11,7 @@ use super::{
     agent::{Agent, AgentClient, ConsulResponse},
     connection_pool::Slot,
     rate_limit::RateLimit,
-    timing::Timing,
+    timing::ConsulTiming,
 };
 use crate::source::WatchError;
 
@@ -127,7 +127,7 @@ impl QuerySession<'_> {
     /// Queries once, on a connection shared with the other watches; `None` when the connection was
     /// revoked.
     async fn send(&self) -> Result<Option<ConsulResponse>, WatchError> {
-        let Timing { grace, .. } = self.query.agent.timing;
+        let ConsulTiming { grace, .. } = self.query.agent.timing;
         let held = self.query.slot.acquire().await.ok_or(WatchError::Closed)?;
         let mut url = self.url.clone();
         let mut limit = grace;

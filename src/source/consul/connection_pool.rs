@@ -3,7 +3,7 @@
 //! A blocking query holds its connection for as long as it waits. While each watch can have a
 //! connection, its queries wait as long as configured. With more watches than connections, each
 //! watch holds a connection for one short wait and then queues behind the others. The wait is
-//! chosen so that the queue passes within [`Timing::max_queue`]; a change in the meantime is seen
+//! chosen so that the queue passes within [`ConsulTiming::max_queue`]; a change in the meantime is seen
 //! once the watch holds a connection again.
 //!
 //! Rejected: a connection for each watch in any case. Consul closes those over its
@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
-use super::timing::Timing;
+use super::timing::ConsulTiming;
 
 /// The connections of one source, and the number of watches that share them.
 #[derive(Debug)]
@@ -22,11 +22,11 @@ pub(super) struct ConnectionPool {
     connections: Semaphore,
     capacity: usize,
     watches: watch::Sender<usize>,
-    timing: Timing,
+    timing: ConsulTiming,
 }
 
 impl ConnectionPool {
-    pub(super) fn new(capacity: usize, timing: Timing) -> Arc<Self> {
+    pub(super) fn new(capacity: usize, timing: ConsulTiming) -> Arc<Self> {
         let capacity = capacity.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             connections: Semaphore::new(capacity),
@@ -50,7 +50,7 @@ impl ConnectionPool {
     /// How long a query may wait while its watch holds a connection; `None`: as long as configured.
     fn max_wait(&self) -> Option<Duration> {
         let queued = self.watches().checked_sub(self.capacity).filter(|queued| *queued > 0)?;
-        let Timing { max_queue, min_wait, .. } = self.timing;
+        let ConsulTiming { max_queue, min_wait, .. } = self.timing;
         let share = self.capacity as f64 / queued.max(self.capacity) as f64;
         Some(max_queue.mul_f64(share).max(min_wait))
     }
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn max_wait(watches: usize, capacity: usize) -> Option<Duration> {
-        let pool = ConnectionPool::new(capacity, Timing::default());
+        let pool = ConnectionPool::new(capacity, ConsulTiming::default());
         let _slots: Vec<_> = (0..watches).map(|_| pool.join()).collect();
         pool.max_wait()
     }
@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_unlimited_connection_is_revoked_for_a_new_watch() {
-        let pool = ConnectionPool::new(1, Timing::default());
+        let pool = ConnectionPool::new(1, ConsulTiming::default());
         let first = pool.join();
         let held = first.acquire().await.unwrap();
         assert_eq!(held.wait(Duration::from_secs(300)), Duration::from_secs(300));

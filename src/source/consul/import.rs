@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config::{ConsulQuery, ImportRule, MemberRule, SourceQuery},
     model::{Import, Labels, Member, Name, Update},
-    source::{FollowedMember, SourceContext, Subject, Watch, WatchError, WatchOutbox, supervise},
+    source::{FollowedMember, SourceContext, Watch, WatchError, WatchOutbox, WatchSubject, supervise},
 };
 
 /// Follows `/v1/catalog/services` for one `[[import]]`, and each imported service.
@@ -191,7 +191,7 @@ impl ImportedWatches {
         missing
             .map(|(name, service)| {
                 let watch = self.watch(name, service, import);
-                let subject = Subject::Members(vec![watch.member().clone()]);
+                let subject = WatchSubject::Members(vec![watch.member().clone()]);
                 let future = supervise(watch, format!("service {service}"), subject, self.context.clone());
                 PreparedWatch { name: name.clone(), service: service.clone(), future: future.boxed() }
             })

@@ -53,8 +53,8 @@ use futures_util::FutureExt as _;
 use tokio::task::JoinSet;
 use tracing::error;
 
-use self::{agent::Agent, import::ImportWatch, service::ServiceWatch, timing::Timing};
-use super::{FollowedMember, SourceContext, Subject, supervise};
+use self::{agent::Agent, import::ImportWatch, service::ServiceWatch, timing::ConsulTiming};
+use super::{FollowedMember, SourceContext, WatchSubject, supervise};
 use crate::{
     config::{ConsulSource, ImportRule, SourceQuery},
     model::Import,
@@ -70,7 +70,7 @@ pub async fn run(
     imports: Vec<(Import, ImportRule)>,
     context: SourceContext,
 ) {
-    run_with(Agent::new(settings, Timing::default()), members, imports, context).await;
+    run_with(Agent::new(settings, ConsulTiming::default()), members, imports, context).await;
 }
 
 async fn run_with(
@@ -99,11 +99,11 @@ async fn run_with(
     // Every watch is in the status before the first one runs: the source is not ready when only
     // that one has synced.
     let imports = imports.into_iter().map(|watch| {
-        let (name, subject) = (watch.name(), Subject::Import(watch.import().clone()));
+        let (name, subject) = (watch.name(), WatchSubject::Import(watch.import().clone()));
         supervise(watch, name, subject, context.clone()).boxed()
     });
     let services = services.into_iter().map(|watch| {
-        let (name, subject) = (watch.name(), Subject::Members(vec![watch.member().clone()]));
+        let (name, subject) = (watch.name(), WatchSubject::Members(vec![watch.member().clone()]));
         supervise(watch, name, subject, context.clone()).boxed()
     });
     let all: Vec<_> = imports.chain(services).collect();

@@ -65,8 +65,8 @@ fn followed(query: ConsulQuery) -> FollowedMember {
 }
 
 /// Limits that even a stalled machine keeps.
-fn generous() -> Timing {
-    Timing { grace: Duration::from_secs(60), ..Timing::default() }
+fn generous() -> ConsulTiming {
+    ConsulTiming { grace: Duration::from_secs(60), ..ConsulTiming::default() }
 }
 
 fn start(settings: ConsulSource, members: Vec<FollowedMember>, imports: Vec<(Import, ImportRule)>) -> Source {
@@ -75,7 +75,7 @@ fn start(settings: ConsulSource, members: Vec<FollowedMember>, imports: Vec<(Imp
 
 fn start_with(
     settings: ConsulSource,
-    timing: Timing,
+    timing: ConsulTiming,
     members: Vec<FollowedMember>,
     imports: Vec<(Import, ImportRule)>,
 ) -> Source {
@@ -85,7 +85,7 @@ fn start_with(
 fn start_into(
     (outbox, inbox): (mpsc::Sender<Update>, mpsc::Receiver<Update>),
     settings: ConsulSource,
-    timing: Timing,
+    timing: ConsulTiming,
     members: Vec<FollowedMember>,
     imports: Vec<(Import, ImportRule)>,
 ) -> Source {

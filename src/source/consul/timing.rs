@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Time limits that no configuration sets.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timing {
+pub(super) struct ConsulTiming {
     /// How long a response may take beyond the wait of its query.
     pub(super) grace: Duration,
     /// How long a watch may queue for a connection when there are more watches than connections.
@@ -13,7 +13,7 @@ pub(super) struct Timing {
     pub(super) min_wait: Duration,
 }
 
-impl Default for Timing {
+impl Default for ConsulTiming {
     /// The grace exceeds the 7 s for which Consul holds a query while there is no leader
     /// (`rpc_hold_timeout`).
     fn default() -> Self {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::Update,
-    source::{FollowedMember, Subject, WatchError, WatchOutbox},
+    source::{FollowedMember, WatchError, WatchOutbox, WatchSubject},
 };
 
 /// The endpoints of one watch, and the members that they belong to.
@@ -29,8 +29,8 @@ impl EndpointTable {
     }
 
     /// Returns the members, as the subject of supervision.
-    pub(super) fn subject(&self) -> Subject {
-        Subject::Members(self.members.iter().map(|followed| followed.member.clone()).collect())
+    pub(super) fn subject(&self) -> WatchSubject {
+        WatchSubject::Members(self.members.iter().map(|followed| followed.member.clone()).collect())
     }
 
     /// Iterates over the endpoints in the order of their ids.

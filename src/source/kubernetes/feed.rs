@@ -17,7 +17,7 @@ use super::{
     collection::{Collection, Object, ObjectChange},
     json::List,
     open_watch::{OpenWatch, WatchStep},
-    timing::Timing,
+    timing::KubernetesTiming,
 };
 use crate::source::{WatchError, body::read_body, watch_error::excerpt};
 
@@ -26,7 +26,7 @@ use crate::source::{WatchError, body::read_body, watch_error::excerpt};
 pub(super) struct Feed<T> {
     client: Arc<SharedClient>,
     collection: Collection,
-    timing: Timing,
+    timing: KubernetesTiming,
     kind: PhantomData<fn() -> T>,
 }
 
@@ -47,7 +47,7 @@ impl<T: Object> Feed<T> {
     /// The longest page in bytes. etcd limits an object to 1.5 MiB; most pods have 5 to 20 KiB.
     const PAGE_LIMIT: usize = 128 << 20;
 
-    pub(super) fn new(client: Arc<SharedClient>, collection: Collection, timing: Timing) -> Self {
+    pub(super) fn new(client: Arc<SharedClient>, collection: Collection, timing: KubernetesTiming) -> Self {
         Self { client, collection, timing, kind: PhantomData }
     }
 

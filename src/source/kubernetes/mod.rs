@@ -1,11 +1,11 @@
 //! The Kubernetes source: pods by label selector, or the EndpointSlices of a Service.
 //!
 //! ```text
-//! SharedClient ─▶ Feed: list, then OpenWatch ─▶ ObjectChange of Pod, Slice or Node
-//!   ├─▶ PodWatch ──┬─▶ EndpointTable ─ the difference, for each member ─▶ WatchOutbox
-//!   │     ▲ zones  │
-//!   ├─▶ NodeWatch  │
-//!   └─▶ SliceWatch ┘
+//! SharedClient ─▶ Feed: list, then OpenWatch ─▶ ObjectChange
+//!                   ├─ Pod ───▶ PodWatch ───┬─▶ EndpointTable ─ difference ─▶ WatchOutbox
+//!                   │             ▲ zones   │
+//!                   ├─ Node ──▶ NodeWatch   │
+//!                   └─ Slice ─▶ SliceWatch ─┘
 //! ```
 //!
 //! - [`client`]: one client for all watches. It is made again when credentials may have changed.
@@ -73,7 +73,7 @@ use self::{
     pod::Pod,
     pod_watch::PodWatch,
     slice_watch::SliceWatch,
-    timing::Timing,
+    timing::KubernetesTiming,
 };
 use super::{FollowedMember, SourceContext, supervise};
 use crate::config::{KubernetesObjects, KubernetesSource, SourceQuery};
@@ -82,14 +82,14 @@ use crate::config::{KubernetesObjects, KubernetesSource, SourceQuery};
 ///
 /// Dropping the future stops every watch.
 pub async fn run(settings: KubernetesSource, members: Vec<FollowedMember>, context: SourceContext) {
-    follow(settings, members, context, Timing::default()).await;
+    follow(settings, members, context, KubernetesTiming::default()).await;
 }
 
 async fn follow(
     settings: KubernetesSource,
     members: Vec<FollowedMember>,
     context: SourceContext,
-    timing: Timing,
+    timing: KubernetesTiming,
 ) {
     let source = settings.id.clone();
     let identify_clients = settings.identify_clients;

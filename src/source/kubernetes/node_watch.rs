@@ -15,7 +15,7 @@ use super::{
     collection::{Collection, ObjectChange},
     feed::{Feed, ended},
     node::Node,
-    timing::Timing,
+    timing::KubernetesTiming,
 };
 use crate::{
     model::SourceId,
@@ -65,7 +65,7 @@ impl NodeWatch {
     /// How long to wait after access was denied: an administrator has to change a role.
     const WAIT_AFTER_DENIED: Duration = Duration::from_secs(60);
 
-    pub(super) fn new(client: Arc<SharedClient>, timing: Timing, zones: NodeZones) -> Self {
+    pub(super) fn new(client: Arc<SharedClient>, timing: KubernetesTiming, zones: NodeZones) -> Self {
         let feed = Feed::new(client, Collection::metadata("/api/v1", "nodes"), timing);
         Self { feed, zones }
     }

@@ -63,7 +63,7 @@ struct ContainerPort {
 #[serde(rename_all = "camelCase", default)]
 struct PodStatus {
     phase: Option<String>,
-    conditions: Option<Vec<Condition>>,
+    conditions: Option<Vec<PodCondition>>,
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
     #[serde(rename = "podIPs")]
@@ -72,7 +72,7 @@ struct PodStatus {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Condition {
+struct PodCondition {
     r#type: String,
     status: String,
     reason: Option<String>,
@@ -155,8 +155,8 @@ impl PodStatus {
         let reason = match ready {
             None => "no Ready condition yet".to_owned(),
             Some(condition) if condition.status == "True" => return (Health::Healthy, None),
-            Some(Condition { status, reason: Some(reason), .. }) => format!("Ready={status}: {reason}"),
-            Some(Condition { status, reason: None, .. }) => format!("Ready={status}"),
+            Some(PodCondition { status, reason: Some(reason), .. }) => format!("Ready={status}: {reason}"),
+            Some(PodCondition { status, reason: None, .. }) => format!("Ready={status}"),
         };
         (Health::Unhealthy, Some(excerpt(&reason).into()))
     }

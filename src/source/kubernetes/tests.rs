@@ -12,7 +12,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Timing,
+    KubernetesTiming,
     fake::{ApiServer, DEADLINE, line, list},
     follow,
 };
@@ -47,14 +47,18 @@ impl Source {
         Self::start_with(true, members, quick(), |path| write_kubeconfig(path, server, user))
     }
 
-    fn start_as(members: Vec<FollowedMember>, timing: Timing, prepare: impl FnOnce(&PathBuf)) -> Self {
+    fn start_as(
+        members: Vec<FollowedMember>,
+        timing: KubernetesTiming,
+        prepare: impl FnOnce(&PathBuf),
+    ) -> Self {
         Self::start_with(false, members, timing, prepare)
     }
 
     fn start_with(
         identify_clients: bool,
         members: Vec<FollowedMember>,
-        timing: Timing,
+        timing: KubernetesTiming,
         prepare: impl FnOnce(&PathBuf),
     ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -130,8 +134,8 @@ impl Source {
 }
 
 /// Short pauses, and watches that last longer than any test.
-fn quick() -> Timing {
-    Timing {
+fn quick() -> KubernetesTiming {
+    KubernetesTiming {
         watch_seconds: 200..=200,
         grace: Duration::from_secs(5),
         max_silence: Duration::from_secs(300),

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 /// Time limits of lists and watches.
 #[derive(Clone, Debug)]
-pub(super) struct Timing {
+pub(super) struct KubernetesTiming {
     /// The range of a watch's `timeoutSeconds`, drawn at random, so that many watches do not come
     /// back in step. Its end bounds how long a connection that died silently goes unnoticed.
     pub(super) watch_seconds: RangeInclusive<u32>,
@@ -18,7 +18,7 @@ pub(super) struct Timing {
     pub(super) pause: Duration,
 }
 
-impl Default for Timing {
+impl Default for KubernetesTiming {
     fn default() -> Self {
         Self {
             watch_seconds: 60..=90,

@@ -75,6 +75,7 @@ async fn search(mut response: Response, text: &str) -> ProbeResult {
             Ok(Some(chunk)) => {
                 let searched = seen.len().saturating_sub(text.len() - 1);
                 seen.extend(chunk.iter().take(HttpCheck::BODY_LIMIT - seen.len()));
+                debug_assert!(searched <= seen.len(), "the search starts within the bytes seen before");
                 let fresh = seen.get(searched..).unwrap_or_default();
                 if fresh.windows(text.len()).any(|window| window == text.as_bytes()) {
                     return ProbeResult::Passed(format!("http {status}, body has {text:?}"));

@@ -50,12 +50,12 @@ fn start_watch(
     watch: impl Watch + 'static,
     max_stale: Duration,
 ) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
-    start_retaining(Retained::default(), Subject::Members(vec![member()]), watch, max_stale)
+    start_retaining(Retained::default(), WatchSubject::Members(vec![member()]), watch, max_stale)
 }
 
 fn start_retaining(
     retained: Retained,
-    subject: Subject,
+    subject: WatchSubject,
     watch: impl Watch + 'static,
     max_stale: Duration,
 ) -> (mpsc::Receiver<Update>, Arc<SourceStatus>) {
@@ -96,7 +96,8 @@ async fn retained_state_is_served_and_expires_without_a_sync() {
     let retained = Retained { members: [member()].into(), ..Retained::default() };
     let watch = Flaky { member: member(), syncs: 0 };
     let start = Instant::now();
-    let (mut inbox, status) = start_retaining(retained, Subject::Members(vec![member()]), watch, max_stale);
+    let (mut inbox, status) =
+        start_retaining(retained, WatchSubject::Members(vec![member()]), watch, max_stale);
     assert!(status.report().is_ready(), "retained state is served");
     assert_eq!(inbox.recv().await, Some(Update::Expired { member: member() }));
     assert!((60..62).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
@@ -114,7 +115,7 @@ async fn retained_names_of_an_import_expire_with_its_list() {
     };
     let watch = Flaky { member: member(), syncs: 0 };
     let (mut inbox, _status) =
-        start_retaining(retained, Subject::Import(import.clone()), watch, Duration::from_secs(60));
+        start_retaining(retained, WatchSubject::Import(import.clone()), watch, Duration::from_secs(60));
     assert_eq!(inbox.recv().await, Some(Update::ImportExpired { import }));
     assert_eq!(inbox.recv().await, Some(Update::Expired { member: imported }));
     let more = tokio::time::timeout(Duration::from_secs(600), inbox.recv()).await;

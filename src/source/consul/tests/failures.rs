@@ -85,7 +85,7 @@ async fn a_hanging_server_times_out_after_wait_and_grace() {
     consul.set("web", many(1));
     let mut settings = settings(&consul.address);
     settings.wait = Duration::from_millis(160);
-    let timing = Timing { grace: Duration::from_secs(5), ..Timing::default() };
+    let timing = ConsulTiming { grace: Duration::from_secs(5), ..ConsulTiming::default() };
     let mut source = start_with(settings, timing, vec![followed(query("web"))], Vec::new());
     source.reset().await;
     consul.behave(Behavior::Hang);

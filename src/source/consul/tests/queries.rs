@@ -30,7 +30,7 @@ async fn queries_carry_the_configured_parameters() {
 #[tokio::test]
 async fn a_service_name_is_escaped_in_the_path() {
     let consul = FakeConsul::start().await;
-    let agent = Agent::new(settings(&format!("{}/prefix", consul.address)), Timing::default());
+    let agent = Agent::new(settings(&format!("{}/prefix", consul.address)), ConsulTiming::default());
     let url = agent.url(&["v1", "health", "service", "a b/c?d"]).unwrap();
     assert_eq!(url.path(), "/prefix/v1/health/service/a%20b%2Fc%3Fd");
 }

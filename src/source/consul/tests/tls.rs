@@ -128,7 +128,7 @@ async fn a_tls_file_that_changes_makes_a_new_client() {
     let mut settings = settings("https://127.0.0.1:9");
     let ca = write(folder.path(), "ca.pem", &new_authority().pem());
     settings.ca_file = Some(ca.clone());
-    let agent = Agent::new(settings, Timing::default());
+    let agent = Agent::new(settings, ConsulTiming::default());
     agent.client().unwrap();
     std::fs::write(&ca, "no longer a certificate").unwrap();
     assert!(agent.client().unwrap_err().to_string().contains("no PEM certificate"));

@@ -32,7 +32,7 @@ async fn a_watch_that_ends_within_an_event_is_malformed() {
 #[tokio::test]
 async fn a_watch_that_is_never_ended_times_out() {
     let mut server = ApiServer::start().await;
-    let timing = Timing { watch_seconds: 0..=0, grace: Duration::from_secs(1), ..quick() };
+    let timing = KubernetesTiming { watch_seconds: 0..=0, grace: Duration::from_secs(1), ..quick() };
     let user = json!({});
     let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, user));
     let silent = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
@@ -62,7 +62,7 @@ async fn denied_permissions_carry_the_servers_message() {
 async fn refused_credentials_are_read_again() {
     let mut server = ApiServer::start().await;
     // Longer than the test, so that no other failure makes the client suspect.
-    let timing = Timing { page: 10 * DEADLINE, ..quick() };
+    let timing = KubernetesTiming { page: 10 * DEADLINE, ..quick() };
     let user = json!({ "token": "first" });
     let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, user));
     let request = server.list(PODS).await;
@@ -171,7 +171,7 @@ async fn a_namespace_cannot_reach_another_path() {
 #[tokio::test]
 async fn a_list_without_a_response_times_out() {
     let mut server = ApiServer::start().await;
-    let timing = Timing { page: Duration::from_millis(200), ..quick() };
+    let timing = KubernetesTiming { page: Duration::from_millis(200), ..quick() };
     let source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, json!({})));
     server.list(PODS).await.closed().await;
     source.failure("timeout").await;
@@ -181,7 +181,7 @@ async fn a_list_without_a_response_times_out() {
 async fn a_server_that_ends_every_response_at_once_is_not_flooded() {
     const PAUSE: Duration = Duration::from_millis(200);
     let mut server = ApiServer::start().await;
-    let timing = Timing { pause: PAUSE, ..quick() };
+    let timing = KubernetesTiming { pause: PAUSE, ..quick() };
     let start = Instant::now();
     let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, json!({})));
     for _ in 0..4 {
