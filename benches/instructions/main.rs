@@ -1,6 +1,7 @@
-//! Answers one question a given number of times, for `valgrind --tool=callgrind` to count instructions.
+//! Answers one query a given number of times, so that `valgrind --tool=callgrind` can count
+//! instructions.
 //!
-//! `instructions QUESTION COUNT`; without arguments it answers each question once. See `README.md`.
+//! `instructions QUESTION COUNT`; without arguments it answers each query once. See `README.md`.
 
 #![allow(
     clippy::expect_used,
@@ -14,7 +15,8 @@ use std::hint::black_box;
 use hickory_proto::{op::Message, rr::RecordType};
 use testkit::bed::{Bed, query, query_for};
 
-/// Name, what is asked, and the answers and code that show that the right thing is measured.
+/// Name, owner name and type, and the number of answers and the code that prove that the right
+/// thing is measured.
 const QUESTIONS: [(&str, &str, RecordType, usize, u16); 8] = [
     ("a", "s500", RecordType::A, 10, 0),
     ("split", "split", RecordType::A, 10, 0),
@@ -26,9 +28,9 @@ const QUESTIONS: [(&str, &str, RecordType, usize, u16); 8] = [
     (CACHED, "www.example.com.", RecordType::A, 10, 0),
 ];
 
-/// A CNAME and what stands at its target, in another namespace; its name is a whole one.
+/// A CNAME and its target's records, in another namespace. Its owner name is a whole one.
 const ALIAS: &str = "alias";
-/// A name whose answer is in the cache; it is a whole one, too.
+/// A name whose answer is cached. It is a whole one, too.
 const CACHED: &str = "cached";
 
 fn main() {

@@ -1,8 +1,8 @@
-//! The kernel's books: CPU time and memory of a process and its children.
+//! The kernel's accounting: CPU time and memory of a process and its children.
 
 use std::{fs, io, path::Path, time::Duration};
 
-/// A process and those that it had started when this was made.
+/// A process and the children that it had when this was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pids: Vec<u32>,
@@ -17,7 +17,8 @@ impl Account {
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             // A process may end while the list is read.
             let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-            // proc(5): the command is in parentheses and may hold any character; the parent is the second field after it.
+            // proc(5): the command is in parentheses and may hold any character; the parent is the
+            // second field after it.
             let parent =
                 stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
             parents.extend(parent.map(|parent: u32| (pid, parent)));
@@ -43,7 +44,8 @@ impl Account {
         })
     }
 
-    /// CPU time so far in user and in system mode, in clock ticks. What the timer saw when it looked: good for shares only.
+    /// CPU time so far in user and in system mode, in clock ticks. The timer samples it, so only
+    /// the shares are good.
     pub(crate) fn modes(&self) -> io::Result<[u64; 2]> {
         let mut total = [0; 2];
         for pid in &self.pids {
@@ -83,7 +85,8 @@ impl Account {
     }
 }
 
-/// The first field of a thread's `schedstat`: nanoseconds on the CPU (Linux, Documentation/scheduler/sched-stats).
+/// The first field of a thread's `schedstat`: nanoseconds on the CPU (Linux,
+/// Documentation/scheduler/sched-stats).
 fn on_cpu(thread: &Path) -> io::Result<u64> {
     let schedstat = fs::read_to_string(thread.join("schedstat"))?;
     let first = schedstat.split_whitespace().next().and_then(|first| first.parse().ok());

@@ -33,7 +33,7 @@ impl Inbox {
         }
     }
 
-    /// Waits for a datagram and takes it with all that came with it; returns how many, none after a signal.
+    /// Waits for a datagram and takes all that are there; returns how many, 0 after a signal.
     pub(crate) fn wait(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.receive(socket, MsgFlags::MSG_WAITFORONE)
     }
@@ -41,7 +41,7 @@ impl Inbox {
     /// Takes what has come, perhaps nothing; returns how many datagrams.
     pub(crate) fn poll(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         match self.receive(socket, MsgFlags::MSG_DONTWAIT) {
-            // Refused is the news that a question found nobody listening: it counts as lost.
+            // Refused reports that a query reached no server: it counts as lost.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused) =>
             {
@@ -78,7 +78,7 @@ impl Inbox {
     }
 }
 
-/// Sends every packet, to the peer at the same index or, with no peers, to whom the socket is connected.
+/// Sends every packet, to the peer at the same index or, without peers, to the connected address.
 pub(crate) fn send_all(
     socket: &UdpSocket,
     packets: &[IoSlice<'_>],
@@ -100,7 +100,8 @@ pub(crate) fn send_all(
         let sent = match sendmmsg(socket, rest, SendFlags::empty()) {
             Ok(sent) => sent,
             Err(rustix::io::Errno::INTR) => 0,
-            // An earlier datagram found nobody; the error is told once, and this one has not gone out.
+            // An earlier datagram was refused; the error is reported once, and this one was not
+            // sent.
             Err(rustix::io::Errno::CONNREFUSED) => 1,
             Err(error) => return Err(error.into()),
         };

@@ -15,7 +15,7 @@ use crate::{
     server::Routes,
 };
 
-/// What the command line asks for.
+/// The options of the command line.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) quick: bool,
@@ -30,27 +30,28 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// Length of one server's turn.
     pub(crate) turn: Duration,
-    /// Turns where latency is measured: more and shorter ones, since one disturbance spoils the whole turn.
+    /// Turns of a latency measurement: more and shorter ones, since one disturbance spoils a whole
+    /// turn.
     pub(crate) latency_rounds: usize,
     pub(crate) latency_turn: Duration,
-    /// Load before each turn that is not counted: the others have had the caches since.
+    /// Load before each turn that is not counted: the other servers have used the caches since.
     pub(crate) warm_up: Duration,
     /// Names of the small namespace.
     pub(crate) few: u32,
     /// Names of the large one.
     pub(crate) many: u32,
-    /// Changes whose way to the answers is timed.
+    /// Changes whose time to show in answers is measured.
     pub(crate) visible: usize,
-    /// Source ports where many clients ask.
+    /// Source ports that stand for many clients.
     pub(crate) sockets: usize,
-    /// Questions outstanding at saturation: four full batches, and so few that they fit into the kernel's default receive
-    /// buffer (212,992 bytes, 1,280 a packet), which is all that Knot has.
+    /// Queries outstanding at saturation: four full batches, and few enough for the kernel's
+    /// default receive buffer (212,992 bytes, 1,280 per packet), which Knot uses.
     pub(crate) window: usize,
-    /// Questions a second where latency is measured.
+    /// Queries per second of a latency measurement.
     pub(crate) rate: u32,
-    /// Questions a second whose answers nobody keeps.
+    /// Queries per second whose answers are not cached.
     pub(crate) miss_rate: u32,
-    /// Health changes a second where their effect is measured.
+    /// Health changes per second while their effect is measured.
     pub(crate) flips: u32,
     pub(crate) rivals_rotate: bool,
 }
@@ -90,12 +91,12 @@ impl Plan {
     }
 }
 
-/// What all parts of a run share.
+/// State that all parts of a run share.
 pub(crate) struct Bench {
     pub(crate) plan: Plan,
     pub(crate) cores: Cores,
     pub(crate) rivals: Vec<Rival>,
-    /// muster as it is built here and the one that it is compared with, or none.
+    /// The muster binary built here and the one to compare it with, or none.
     pub(crate) binaries: Vec<Binary>,
     pub(crate) forwarders: Vec<Forwarder>,
     folder: TempDir,
@@ -127,13 +128,13 @@ impl Bench {
         Server::start_own(&arguments, self.cores)
     }
 
-    /// Starts muster with services that a file names, and such routes.
+    /// Starts muster with services that a file names, and these routes.
     pub(crate) fn routed(&self, services: u32, routes: Routes) -> anyhow::Result<Server> {
         let arguments = ["serve", "--services", &services.to_string(), "--routes", routes.key()];
         Server::start_own(&arguments.map(str::to_owned), self.cores)
     }
 
-    /// Starts what forwarders ask, whose answers may be kept for `ttl` seconds.
+    /// Starts the upstream of forwarders; its answers may be cached for `ttl` seconds.
     pub(crate) fn upstream(&self, services: u32, ttl: u32) -> anyhow::Result<Server> {
         let arguments = ["serve", "--services", &services.to_string(), "--ttl", &ttl.to_string()];
         Server::start_own(&arguments.map(str::to_owned), self.cores)
@@ -159,7 +160,7 @@ impl Bench {
         binary.start(services, &folder, self.cores)
     }
 
-    /// Asks `kind` of `server` about its names from so many ports.
+    /// A load of `kind` on `server` and its names, from so many ports.
     pub(crate) fn load(&self, server: &Server, kind: Kind, names: u32, sockets: usize) -> Load {
         let template = Template::new(kind);
         Load { server: server.address, expect: template.expect(), template, names, sockets }
@@ -182,7 +183,7 @@ impl Latency {
         Self { label: label.to_owned(), p50: Vec::new(), p99: Vec::new(), lost: 0 }
     }
 
-    /// Asks for one turn at `rate` questions a second and notes the times.
+    /// Queries for one turn at `rate` per second and notes the times.
     pub(crate) fn round(&mut self, plan: &Plan, rate: u32, generator: &mut Generator) -> anyhow::Result<()> {
         generator.open(rate, plan.warm_up)?;
         let tally = generator.open(rate, plan.latency_turn)?;

@@ -1,28 +1,28 @@
-//! What is measured at saturation, and what it should cost.
+//! The cases at saturation, and their goals.
 
 use crate::question::Kind;
 
 /// One kind of load.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
-    /// What `--only` calls it.
+    /// Its name for `--only`.
     pub(crate) key: &'static str,
-    /// What the tables call it, without the number of names.
+    /// Its name in tables, without the number of names.
     pub(crate) title: &'static str,
     pub(crate) kind: Kind,
-    /// Whether it is about the large namespace.
+    /// Whether it uses the large namespace.
     pub(crate) many: bool,
-    /// Whether all questions come from one port.
+    /// Whether all queries come from one port.
     pub(crate) one_socket: bool,
     pub(crate) goal: Option<Goal>,
 }
 
-/// What a query of muster's may cost, as a multiple of somebody else's CPU time.
+/// The most that a query may cost muster, as a multiple of another server's CPU time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
-    /// Of the bare echo's.
+    /// Of the bare echo.
     Echo(f64),
-    /// Of the better rival's.
+    /// Of the better rival.
     Rival(f64),
 }
 
@@ -63,7 +63,7 @@ pub(crate) const CASES: [Case; 5] = [
 ];
 
 impl Case {
-    /// Its name where others stand beside it, such as `A, 1,000 names`.
+    /// Its name among others, such as `A, 1,000 names`.
     pub(crate) fn label(&self, names: u32) -> String {
         format!("{}, {} names", self.title, thousands(names.into()))
     }

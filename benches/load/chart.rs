@@ -53,7 +53,7 @@ pub(crate) fn draw(results: &Results) -> String {
                 y(*value),
                 BAR - 4.0,
                 bottom - y(*value),
-                colour(server),
+                color(server),
                 x + BAR / 2.0 - 2.0,
                 y(*value) - 4.0
             );
@@ -98,15 +98,15 @@ fn legend(svg: &mut String, groups: &[Group]) {
     for (server, _) in servers.unwrap_or_default() {
         *svg += &format!(
             "<rect x=\"{x}\" y=\"42\" width=\"12\" height=\"12\" fill=\"{}\"/><text x=\"{}\" y=\"52\">{server}</text>\n",
-            colour(server),
+            color(server),
             x + 18.0
         );
         x += 90.0;
     }
 }
 
-/// Colours that stay apart for those who do not see red and green apart (Okabe and Ito).
-fn colour(server: &str) -> &'static str {
+/// Colors that people who cannot tell red from green can tell apart (Okabe and Ito).
+fn color(server: &str) -> &'static str {
     match server {
         ECHO => "#999999",
         MUSTER => "#0072b2",

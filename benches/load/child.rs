@@ -22,10 +22,10 @@ use crate::{
 const LOAD_PATIENCE: Duration = Duration::from_secs(180);
 /// How long a server may take to end.
 const END_PATIENCE: Duration = Duration::from_secs(5);
-/// How long an answer is waited for before the question is asked again.
+/// How long to wait for an answer before the query is sent again.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
-/// One core for the server, one for who asks.
+/// One core for the server, one for the client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cores {
     pub(crate) server: usize,
@@ -33,7 +33,8 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// Takes the first two cores that this process may use, and moves this thread to the second one.
+    /// Takes the first two cores that this process may use, and moves this thread to the second
+    /// one.
     pub(crate) fn take() -> anyhow::Result<Self> {
         let allowed = sched_getaffinity(None)?;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
@@ -65,7 +66,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts this binary with another command line; it says where it listens, and when it has loaded.
+    /// Starts this binary with another command line. The child reports where it listens, and when
+    /// it has loaded.
     pub(crate) fn start_own(arguments: &[String], cores: Cores) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -79,7 +81,8 @@ impl Server {
         guard.into_server(address, load, Some(output))
     }
 
-    /// Starts a server of the system's and waits until it answers `probe` about name `last` as it should.
+    /// Starts a program of the system, and waits until it answers `probe` about name `last` as
+    /// expected.
     pub(crate) fn start_foreign(
         command: Command,
         address: SocketAddr,
@@ -103,14 +106,14 @@ impl Server {
         guard.into_server(address, started.elapsed(), None)
     }
 
-    /// Gives one of our own servers a command.
+    /// Sends a command to one of our own servers.
     pub(crate) fn tell(&mut self, command: &str) -> anyhow::Result<()> {
         let input = self.child.stdin.as_mut().context("this server takes no commands")?;
         writeln!(input, "{command}")?;
         Ok(input.flush()?)
     }
 
-    /// Reads what follows `word` in the server's next line.
+    /// Reads the text after `word` in the server's next line.
     pub(crate) fn hear(&mut self, word: &str) -> anyhow::Result<String> {
         line_of(self.output.as_mut().context("this server says nothing")?, word)
     }
@@ -122,7 +125,7 @@ impl Drop for Server {
     }
 }
 
-/// A child that is ended when what follows its start fails.
+/// A child that is ended if its start fails.
 struct Guard(Option<Child>);
 
 impl Guard {
@@ -150,7 +153,7 @@ impl Drop for Guard {
     }
 }
 
-/// Asks one question at a time.
+/// Sends one query at a time.
 pub(crate) struct Asker {
     socket: UdpSocket,
     id: u16,
@@ -165,7 +168,7 @@ impl Asker {
         Ok(Self { socket, id: 0, room: [0; 2048] })
     }
 
-    /// Asks and returns the answer; `None` when none comes soon.
+    /// Sends a query and returns the answer; `None` if none comes soon.
     pub(crate) fn ask(&mut self, template: &Template, number: u32) -> Option<&[u8]> {
         self.id = self.id.wrapping_add(1);
         let mut question = [0; MAX_QUESTION];
@@ -181,13 +184,13 @@ impl Asker {
             }
         }
         if sent.is_err() {
-            // Refused at once: nobody listens yet, and nothing has been waited for.
+            // Refused at once: the server does not listen yet, so nothing was waited for.
             std::thread::sleep(ASK_AGAIN);
         }
         None
     }
 
-    /// Asks until the answer is as expected, and returns its length.
+    /// Sends queries until the answer is as expected; returns its length.
     pub(crate) fn ask_until(
         &mut self,
         template: &Template,
@@ -206,7 +209,7 @@ impl Asker {
     }
 }
 
-/// Ends this process when its input does: a server must not outlive who started it.
+/// Ends this process when its input ends: a server must not outlive its parent.
 pub(crate) fn end_with_input() {
     std::thread::spawn(|| {
         let mut input = std::io::stdin().lock();

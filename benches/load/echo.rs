@@ -23,7 +23,8 @@ pub(crate) struct Settings {
     size: u16,
 }
 
-/// Answers every datagram with so many bytes, of which the first two are the question's, until the input ends.
+/// Answers every datagram with so many bytes, whose first two are the query's, until the input
+/// ends.
 pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
     socket.set_recv_buffer_size(4 << 20)?;

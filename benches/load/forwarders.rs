@@ -1,4 +1,4 @@
-//! Forwarders side by side: muster as it is shipped, unbound and dnsmasq, each in front of one and the same upstream.
+//! Forwarders side by side: the muster binary, unbound and dnsmasq, each with the same upstream.
 
 use std::{
     fs::{self, File},
@@ -14,7 +14,7 @@ use crate::{
     rivals::{free_address, path, with_log},
 };
 
-/// Somebody who asks another server and keeps the answers.
+/// A server that forwards queries and caches the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forwarder {
     Muster,
@@ -33,7 +33,7 @@ impl Forwarder {
         }
     }
 
-    /// The Debian package that it comes in; `None` for our own.
+    /// Its Debian package; `None` for muster.
     pub(crate) const fn package(self) -> Option<&'static str> {
         match self {
             Self::Muster => None,
@@ -42,7 +42,7 @@ impl Forwarder {
         }
     }
 
-    /// Its version, as it says it itself; `None` when it is not installed.
+    /// Its version, as it reports it; `None` if it is not installed.
     pub(crate) fn version(self) -> Option<String> {
         let (program, flag) = match self {
             Self::Muster => return Some(muster::telemetry::VERSION.to_owned()),
@@ -55,7 +55,8 @@ impl Forwarder {
         words.find(|word| word.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned)
     }
 
-    /// Starts it in `folder`, an empty one of its own, in front of `upstream`; returns when it answers about name `last`.
+    /// Starts it in `folder`, an empty one of its own, with this upstream; returns when it answers
+    /// about name `last`.
     pub(crate) fn start(
         self,
         upstream: SocketAddr,

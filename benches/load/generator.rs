@@ -1,8 +1,8 @@
 //! The load generator: asks about random names, checks every answer, counts what is lost.
 //!
-//! Two ways: a *closed loop* keeps so many questions outstanding that the server never waits; an *open loop* asks at a
-//! fixed rate, whatever the server does, and takes the time from when a question was due (not from when it could be
-//! sent), so that a stall counts for every question that it delays.
+//! A *closed loop* keeps so many queries outstanding that the server never waits. An *open loop*
+//! sends at a fixed rate, whatever the server does, and counts the time from when a query was due
+//! (not from when it could be sent), so that a server that stalls is not measured less.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +24,7 @@ const LOST: u64 = 500_000_000;
 /// Receive buffer to ask the kernel for.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// What is asked of whom.
+/// The queries, and the server that they go to.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) server: SocketAddr,
@@ -36,7 +36,7 @@ pub(crate) struct Load {
     pub(crate) sockets: usize,
 }
 
-/// What came of a load.
+/// The result of a load.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     /// Right answers, all of them.
@@ -170,7 +170,8 @@ impl Generator {
     fn refill(&mut self, window: usize, now: u64) -> anyhow::Result<()> {
         let free = window.saturating_sub(self.outstanding);
         if self.sources.len() > 1 {
-            // One question from each socket in turn: neighbours in the server's batch are of different clients.
+            // One query from each socket in turn: neighbors in the server's batch are from
+            // different clients.
             for _ in 0..free {
                 self.ask_from_next(now)?;
             }
@@ -192,7 +193,8 @@ impl Generator {
     fn ask_from_next(&mut self, since: u64) -> anyhow::Result<()> {
         self.next_source = (self.next_source + 1) % self.sources.len();
         let length = self.write_question(0, self.next_source, since);
-        // A refusal is the news that an earlier question found nobody: it counts as lost, and so does this one.
+        // A refusal reports that an earlier query was refused: it counts as lost, and so does this
+        // one.
         match self.sources[self.next_source].socket.send(&self.questions[0][..length]) {
             Err(error) if error.kind() != std::io::ErrorKind::ConnectionRefused => Err(error.into()),
             _ => Ok(()),
@@ -215,7 +217,8 @@ impl Generator {
         self.load.template.write(id, name, &mut self.questions[index])
     }
 
-    /// Takes what has come on every socket that waits for something; returns the number of datagrams.
+    /// Receives everything that has arrived on sockets with outstanding queries; returns the number
+    /// of datagrams.
     fn receive(&mut self, tally: &mut Tally, start: Instant, timed: bool) -> anyhow::Result<usize> {
         let mut total = 0;
         for source in 0..self.sources.len() {

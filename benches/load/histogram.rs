@@ -24,7 +24,8 @@ impl Histogram {
         self.total += 1;
     }
 
-    /// The value that `share` of all values are at or below, as its bucket's lower end; 0 when there are none.
+    /// The value that `share` of all values are at or below, as its bucket's lower end; 0 if there
+    /// are none.
     pub(crate) fn quantile(&self, share: f64) -> u64 {
         let rank = ((self.total as f64 * share).ceil() as u64).max(1);
         let mut seen = 0;

@@ -1,13 +1,19 @@
 //! Load benchmarks of the UDP path, side by side with a bare echo, Knot DNS and NSD.
 //!
-//! What: one command measures CPU time a query, queries a second, latency, and what a million instances cost, and writes
-//! `docs/PERFORMANCE.md` with its chart. Why: absolute figures move with the machine, so every figure is taken in one run
-//! with its rivals, in turns. [`run`] is the order of things; [`server`] and [`echo`] run in child processes of this very
-//! binary, [`rivals`] are the system's, [`forwarders`] stand in front of a server; [`generator`] asks and checks every answer, [`account`] reads the kernel's books;
-//! [`report`] and [`chart`] write. Imports the library's public API only.
+//! One command measures CPU time per query, queries per second, latency, and the cost of a million
+//! instances. It writes `docs/PERFORMANCE.md` and its chart. Absolute figures move with the
+//! machine, so muster and its rivals take turns in one run.
 //!
-//! Rejected: criterion (it times functions; a query's price is the kernel's for the greater part) and dnsperf (it cannot be
-//! told how queries spread over source ports, and it measures no CPU time of the server).
+//! - [`run`] has the parts in order; [`bench`] what they share.
+//! - [`server`] and [`echo`] run in child processes of this binary. [`rivals`] are programs of the
+//!   system, [`forwarders`] query a server, [`other`] compares two muster binaries.
+//! - [`generator`] sends queries and checks every answer; [`account`] reads the kernel's
+//!   accounting.
+//! - [`report`], [`method`] and [`chart`] write.
+//!
+//! Rejected: criterion (it times functions, while the kernel has most of a query's cost) and
+//! dnsperf (it cannot spread queries over source ports as configured, and does not measure the
+//! server's CPU time).
 
 #![allow(clippy::print_stdout, reason = "a command-line tool speaks to its terminal")]
 #![allow(
@@ -40,7 +46,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use mimalloc::MiMalloc;
 
-/// As in the server proper.
+/// As in the server.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -50,19 +56,21 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// A smoke run of some seconds: its figures mean nothing.
+    /// A smoke run of a few seconds: its figures mean nothing.
     #[arg(long)]
     quick: bool,
     /// Only these parts: a, srv, nxdomain, forwarder, many, routes, cache, latency, misses, scale.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Lets Knot and NSD rotate records too (`answer-rotation`, `round-robin`), which they do not by default.
+    /// Let Knot and NSD rotate records too (`answer-rotation`, `round-robin`); by default they do
+    /// not.
     #[arg(long)]
     rivals_rotate: bool,
-    /// Folder for PERFORMANCE.md and performance.svg; default: docs, or target/bench for a run that is not whole.
+    /// Folder for PERFORMANCE.md and performance.svg; default: docs, or target/bench for a partial
+    /// run.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// What cargo says to every benchmark.
+    /// Cargo passes it to every benchmark.
     #[arg(long, hide = true, global = true)]
     bench: bool,
 }

@@ -1,4 +1,4 @@
-//! How it is measured, as the end of the report has it.
+//! The method, for the end of the report.
 
 use std::fmt::Write as _;
 

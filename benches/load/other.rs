@@ -1,7 +1,8 @@
-//! Two muster binaries side by side: the one built here, and another one, such as the last release's.
+//! Two muster binaries side by side: the one built here, and another one, such as the last release.
 //!
-//! Both serve one and the same zone file, as they are shipped, so what differs is the program alone. [`server`](crate::server)
-//! is no measure for the other one: it is this very build's, and its instances do not come from a file.
+//! Both serve the same zone file, so only the program differs. [`server`](crate::server) cannot be
+//! compared with the other binary: it is part of this build, and its instances do not come from a
+//! file.
 
 use std::{
     env,
@@ -53,7 +54,8 @@ impl Binary {
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Starts it in `folder`, an empty one of its own, with so many services; returns when it answers.
+    /// Starts it in `folder`, an empty one of its own, with so many services; returns when it
+    /// answers.
     pub(crate) fn start(&self, services: u32, folder: &Path, cores: Cores) -> anyhow::Result<Server> {
         let address = free_address()?;
         let file = folder.join("muster.toml");

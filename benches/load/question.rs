@@ -1,4 +1,4 @@
-//! Questions about the synthetic names, and what a right answer to them looks like.
+//! Queries for the synthetic names, and the right answers.
 
 use std::ops::RangeInclusive;
 
@@ -8,9 +8,9 @@ pub(crate) const APEX: &str = "bench";
 pub(crate) const INSTANCES: u16 = 10;
 /// The port of each instance.
 pub(crate) const PORT: u16 = 8080;
-/// Most services that the names' six digits can tell apart.
+/// Most services, since names have six digits.
 pub(crate) const MAX_SERVICES: u32 = 1_000_000;
-/// Longest question that a [`Template`] makes.
+/// Longest query that a [`Template`] makes, in bytes.
 pub(crate) const MAX_QUESTION: usize = 64;
 
 /// Length of a DNS header (RFC 1035 section 4.1.1).
@@ -23,40 +23,40 @@ pub(crate) fn service_label(number: u32) -> String {
     format!("s{number:06}")
 }
 
-/// What is asked.
+/// The kind of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The addresses of a service, without EDNS, as stub resolvers ask.
+    /// The addresses of a service, without EDNS, as stub resolvers query.
     A,
-    /// Its SRV records, with an EDNS size of 1232, since they do not fit into 512 bytes.
+    /// Its SRV records, with an EDNS size of 1232, since they do not fit 512 bytes.
     Srv,
     /// The addresses of a name that does not exist.
     NxDomain,
 }
 
-/// What a right answer looks like.
+/// A right answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Expect {
-    /// Exactly so many bytes with the question's id: the echo's.
+    /// Exactly so many bytes with the query's id: the echo's.
     Size(usize),
-    /// The question as it was asked, this response code, counts in these ranges.
+    /// The same question, this response code, counts in these ranges.
     Answer { rcode: u8, answers: RangeInclusive<u16>, additional: RangeInclusive<u16> },
 }
 
-/// What is wrong with an answer.
+/// The fault of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
-    /// Not as long as it should be, or no answer at all.
+    /// A wrong length, or no answer at all.
     Form,
-    /// Not the question that was asked.
+    /// Another question.
     Question,
-    /// Another response code, or cut off.
+    /// Another response code, or TC.
     Code,
     /// Too few or too many records.
     Count,
 }
 
-/// A question with places for id and name.
+/// A query with places for id and name.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     packet: Vec<u8>,
@@ -71,7 +71,8 @@ impl Template {
             Kind::Srv => (b's', 33, true),
             Kind::NxDomain => (b'x', 1, false),
         };
-        // Id, flags (RD, as every stub sets it), one question, perhaps one additional record.
+        // Id, flags (RD, as every stub resolver sets it), one question, perhaps one additional
+        // record.
         let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)];
         packet.extend([7, letter]);
         packet.extend(b"000000");
@@ -85,11 +86,11 @@ impl Template {
         Self { packet, question_end, kind }
     }
 
-    /// What a right answer is while every instance is healthy.
+    /// The right answer while every instance is healthy.
     pub(crate) fn expect(&self) -> Expect {
         match self.kind {
             Kind::A => Expect::Answer { rcode: 0, answers: INSTANCES..=INSTANCES, additional: 0..=0 },
-            // Ten addresses; an OPT record comes on top.
+            // Ten addresses, and an OPT record.
             Kind::Srv => Expect::Answer {
                 rcode: 0,
                 answers: INSTANCES..=INSTANCES,
@@ -99,7 +100,7 @@ impl Template {
         }
     }
 
-    /// Writes the question about name `number` to the beginning of `out` and returns its length.
+    /// Writes the query for name `number` to the beginning of `out` and returns its length.
     pub(crate) fn write(&self, id: u16, number: u32, out: &mut [u8; MAX_QUESTION]) -> usize {
         let length = self.packet.len();
         out[..length].copy_from_slice(&self.packet);
@@ -108,7 +109,7 @@ impl Template {
         length
     }
 
-    /// Looks whether `answer` is what name `number` should be answered with; the id is the caller's to look at.
+    /// Checks whether `answer` is right for name `number`. The caller checks the id.
     pub(crate) fn check(&self, number: u32, expect: &Expect, answer: &[u8]) -> Result<(), Wrong> {
         let (rcode, answers, additional) = match expect {
             Expect::Size(size) => return if answer.len() == *size { Ok(()) } else { Err(Wrong::Form) },

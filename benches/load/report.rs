@@ -1,4 +1,4 @@
-//! The report: what was measured, on what, how, and the goals beside it, as Markdown.
+//! The report in Markdown: figures, machine, method and goals.
 
 use std::{fmt::Write as _, fs, process::Command, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     rivals::Rival,
 };
 
-/// Writes the whole report; `whole` tells a full run from a smoke run.
+/// Writes the report; `whole` tells a full run from a partial one.
 pub(crate) fn write(results: &Results, bench: &Bench, whole: bool, took: Duration) -> String {
     let mut out = String::from(
         "# Performance\n\n`make bench` writes this page; change `benches/load/`, not this file. Absolute figures depend on the \
@@ -134,7 +134,7 @@ fn cpu(out: &mut String, cases: &[CaseResult]) {
     }
 }
 
-/// What a goal that was missed would have to save, and where the time is.
+/// The kernel's share, which shows how much a missed goal could still save.
 fn where_it_goes(out: &mut String, cases: &[CaseResult]) {
     out.push_str(
         "\n### Where the time goes\n\nThe kernel's share of each server's time, as its timer samples it, and the time left to the server's\n\
@@ -158,7 +158,7 @@ fn where_it_goes(out: &mut String, cases: &[CaseResult]) {
     }
 }
 
-/// The binary built here beside the other one, if there is another one.
+/// Compares the binary built here with the other one, if there is one.
 fn binaries(out: &mut String, cases: &[CaseResult]) {
     let pairs: Vec<_> = cases
         .iter()
@@ -180,7 +180,7 @@ fn binaries(out: &mut String, cases: &[CaseResult]) {
     }
 }
 
-/// What routes add to the price of an answer.
+/// The extra cost of routes.
 fn routes(out: &mut String, turns: &Turns) {
     out.push_str(
         "\n## Routes\n\nThe same names with routes: a split into two groups by weight, and a route for clients that are\n\

@@ -1,22 +1,22 @@
-//! What was measured, round by round.
+//! The figures, round by round.
 
 use std::time::Duration;
 
 use crate::cases::{Case, Goal};
 
-/// The floor's name in tables.
+/// The echo's name in tables.
 pub(crate) const ECHO: &str = "echo";
-/// Our own name in tables.
+/// muster's name in tables.
 pub(crate) const MUSTER: &str = "muster";
 
-/// Everything that one run found.
+/// All figures of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) cases: Vec<CaseResult>,
     pub(crate) routes: Option<Turns>,
     pub(crate) cache: Option<Turns>,
     pub(crate) latency: Vec<Latency>,
-    /// Of questions whose answers nobody keeps: asked directly, and through forwarders.
+    /// Latency of queries whose answers are not cached: sent directly, and through forwarders.
     pub(crate) misses: Vec<Latency>,
     pub(crate) scale: Option<Scale>,
 }
@@ -28,11 +28,11 @@ pub(crate) struct CaseResult {
     pub(crate) turns: Turns,
 }
 
-/// One load, every server in the order in which they took turns.
+/// One load, and every server in the order of their turns.
 #[derive(Debug)]
 pub(crate) struct Turns {
     pub(crate) names: u32,
-    /// Bytes of muster's answer, and of the echo's.
+    /// Bytes of muster's answer, and so of the echo's.
     pub(crate) size: usize,
     pub(crate) servers: Vec<Measured>,
 }
@@ -51,17 +51,17 @@ pub(crate) struct Measured {
 /// One round of one server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
-    /// CPU time an answer, in microseconds.
+    /// CPU time per answer, in microseconds.
     pub(crate) cpu: f64,
-    /// Answers a second.
+    /// Answers per second.
     pub(crate) rate: f64,
-    /// Share of the time that the server's core worked for it.
+    /// Share of the time in which the server's core worked for it.
     pub(crate) busy: f64,
-    /// Share of the CPU time that the kernel took, as its timer saw it.
+    /// Share of the CPU time that the kernel took, as its timer sampled it.
     pub(crate) kernel: f64,
 }
 
-/// Times from question to answer at a fixed rate; a value for each round, in microseconds.
+/// Times from query to answer at a fixed rate; one value per round, in microseconds.
 #[derive(Debug)]
 pub(crate) struct Latency {
     pub(crate) label: String,
@@ -70,7 +70,7 @@ pub(crate) struct Latency {
     pub(crate) lost: u64,
 }
 
-/// What many instances and their changes cost.
+/// The cost of many instances and their changes.
 #[derive(Debug)]
 pub(crate) struct Scale {
     pub(crate) services: u32,
@@ -78,11 +78,11 @@ pub(crate) struct Scale {
     pub(crate) load: Duration,
     pub(crate) memory: u64,
     pub(crate) memory_after: u64,
-    /// From a source's word to the first answer that shows it, in microseconds, one for each change.
+    /// From a source's update to the first answer that shows it, in microseconds, one per change.
     pub(crate) visible: Vec<f64>,
-    /// CPU time of the catalog's thread for one change, in microseconds, one for each round.
+    /// CPU time of the catalog's thread per change, in microseconds, one per round.
     pub(crate) cpu_per_flip: Vec<f64>,
-    /// Changes a second that there really were, one for each round.
+    /// Actual changes per second, one per round.
     pub(crate) flips: Vec<f64>,
     /// Without and with changes.
     pub(crate) latency: [Latency; 2],
@@ -100,26 +100,27 @@ impl Turns {
         self.servers.iter().find(|measured| measured.server == server)
     }
 
-    /// The rival with the least CPU time a query.
+    /// The rival with the least CPU time per query.
     pub(crate) fn better_rival(&self) -> Option<&Measured> {
         let is_rival = |measured: &&Measured| measured.server != ECHO && !measured.server.starts_with(MUSTER);
         let rivals = self.servers.iter().filter(is_rival);
         rivals.min_by(|a, b| a.median(|round| round.cpu).total_cmp(&b.median(|round| round.cpu)))
     }
 
-    /// Muster's CPU time as a multiple of another's.
+    /// muster's CPU time as a multiple of another's.
     pub(crate) fn ratio_to(&self, other: Option<&Measured>) -> Option<f64> {
         Some(ratio(self.of(MUSTER)?, other?))
     }
 }
 
-/// The CPU time of one as a multiple of another's: the median of the rounds' ratios, since neighbours in time compare best.
+/// The CPU time of one as a multiple of another's: the median of the rounds' ratios, since turns
+/// that are close in time compare best.
 pub(crate) fn ratio(one: &Measured, other: &Measured) -> f64 {
     median(one.rounds.iter().zip(&other.rounds).map(|(one, other)| one.cpu / other.cpu))
 }
 
 impl CaseResult {
-    /// The goal's ratio as it is, and as it should be at most.
+    /// The measured ratio of the goal, and its limit.
     pub(crate) fn goal(&self) -> Option<(f64, f64)> {
         let turns = &self.turns;
         match self.case.goal? {
@@ -129,12 +130,12 @@ impl CaseResult {
     }
 }
 
-/// The median; not a number when there are none.
+/// The median; NaN if there are no values.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The value that `share` of all are at or below, linear between two; not a number when there are none.
+/// The value that `share` of all are at or below, interpolated; NaN if there are none.
 pub(crate) fn quantile(values: impl IntoIterator<Item = f64>, share: f64) -> f64 {
     let mut sorted: Vec<f64> = values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Knot DNS and NSD on the same names and records, each with one thread that answers.
+//! Knot DNS and NSD with the same names and records, each with one answering thread.
 
 use std::{
     fs::{self, File},
@@ -14,7 +14,7 @@ use crate::{
     server,
 };
 
-/// A name server of the system's.
+/// A name server of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rival {
     Knot,
@@ -31,7 +31,7 @@ impl Rival {
         }
     }
 
-    /// The Debian package that it comes in.
+    /// Its Debian package.
     pub(crate) const fn package(self) -> &'static str {
         match self {
             Self::Knot => "knot",
@@ -39,7 +39,7 @@ impl Rival {
         }
     }
 
-    /// Its version, as it says it itself; `None` when it is not installed.
+    /// Its version, as it reports it; `None` if it is not installed.
     pub(crate) fn version(self) -> Option<String> {
         let (program, flag) = match self {
             Self::Knot => ("knotd", "--version"),
@@ -63,7 +63,8 @@ impl Rival {
             Self::Nsd => nsd_config(setup, folder, address),
         };
         fs::write(&config, text)?;
-        // The kernel ends the server when this thread dies, however that comes; its pid stays the one that was started.
+        // The kernel ends the server when this thread dies for any reason. Its pid is the one that
+        // was started.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM"]);
         match self {
@@ -77,7 +78,7 @@ impl Rival {
     }
 }
 
-/// What a rival serves.
+/// The content and settings of a rival.
 pub(crate) struct Setup<'a> {
     pub(crate) zone: &'a Path,
     pub(crate) services: u32,
@@ -85,11 +86,12 @@ pub(crate) struct Setup<'a> {
     pub(crate) rotate: bool,
 }
 
-/// Writes the zone of so many services: for each its addresses, its SRV records, and their targets' addresses.
+/// Writes a zone with so many services: for each its addresses, its SRV records, and their targets'
+/// addresses.
 pub(crate) fn write_zone(path: &Path, services: u32) -> anyhow::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
     writeln!(out, "$ORIGIN {APEX}.\n$TTL 0")?;
-    // A name server outside, so that no answer has its address added.
+    // A name server outside of the zone, so that no answer adds its address.
     writeln!(out, "@ SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 1\n@ NS ns.invalid.")?;
     for service in 0..services {
         let label = service_label(service);
@@ -138,8 +140,9 @@ zone:
 fn nsd_config(setup: &Setup<'_>, folder: &Path, address: SocketAddr) -> String {
     let (folder, zone, port) = (folder.display(), setup.zone.display(), address.port());
     let rotate = if setup.rotate { "yes" } else { "no" };
-    // Minimal responses leave out the addresses of SRV targets, which the others add; for A they leave out the NS record,
-    // which the others do not send. So each question gets the setting that makes the answers alike.
+    // Minimal responses drop the addresses of SRV targets, which the others add; for A they drop
+    // the NS record, which the others do not send. So each kind of query gets the setting that
+    // makes the answers alike.
     let minimal = if setup.kind == Kind::Srv { "no" } else { "yes" };
     format!(
         "server:
@@ -170,7 +173,7 @@ zone:
     )
 }
 
-/// Finds a server's program; Debian puts them where a plain user's PATH does not look.
+/// The path of a server's program: Debian installs it where a plain user's PATH does not look.
 pub(crate) fn path(program: &str) -> String {
     let usual = format!("/usr/sbin/{program}");
     if Path::new(&usual).exists() { usual } else { program.to_owned() }

@@ -1,4 +1,4 @@
-//! The run: every part in order, every server in turns.
+//! The run: every part in order, all servers in turns.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -17,7 +17,7 @@ use crate::{
     server::Routes,
 };
 
-/// Parts that are not cases of saturation.
+/// Parts other than the cases at saturation.
 const OTHER_PARTS: [&str; 5] = ["routes", "cache", "latency", "misses", "scale"];
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
@@ -73,14 +73,14 @@ impl Bench {
         for rival in &self.rivals {
             contenders.push((rival.title(), self.rival(*rival, names, case.kind)?));
         }
-        // A zone file of the large namespace is 60 MB.
+        // As a zone file, the large namespace would be 60 MB.
         for binary in self.binaries.iter().filter(|_| !case.many) {
             contenders.push((binary.title, self.binary(binary, names)?));
         }
         Ok(CaseResult { case: *case, turns: self.turns(&contenders, case.kind, names, sockets, size)? })
     }
 
-    /// What routes add: services without any, split ones, and ones whose askers are told apart.
+    /// Routes: services without any, with a split, and with routes by client.
     fn routes(&self) -> anyhow::Result<Turns> {
         let names = self.plan.few;
         println!("routes");
@@ -91,7 +91,7 @@ impl Bench {
         self.turns(&contenders, Kind::A, names, self.plan.sockets, 0)
     }
 
-    /// Answers from the cache, which has them all.
+    /// Answers from the cache, which has all of them.
     fn cache(&self) -> anyhow::Result<Turns> {
         const TTL: u32 = 86_400;
         let names = self.plan.few;
@@ -110,12 +110,12 @@ impl Bench {
         let (_, muster) = contenders.first().context("no forwarder")?;
         let size = Asker::new(muster.address)?.ask_until(&template, 0, &template.expect())?;
         contenders.insert(0, (ECHO, self.echo(size)?));
-        // Who asks them needs it no longer: whatever is not in the cache would be lost, and seen.
+        // Forwarders no longer need it: an answer that is not cached would be lost, and be counted.
         drop(upstream);
         self.turns(&contenders, Kind::A, names, self.plan.sockets, size)
     }
 
-    /// How much later answers come that a forwarder has to ask for each time.
+    /// How much later answers come if a forwarder must query its upstream each time.
     fn misses(&self) -> anyhow::Result<Vec<Latency>> {
         println!("answers of others, asked for each time");
         let names = self.plan.few;
@@ -128,7 +128,7 @@ impl Bench {
         self.latencies(&contenders, self.plan.miss_rate)
     }
 
-    /// Has servers take turns under one load; what is not the echo answers as `kind` should be answered.
+    /// Lets servers take turns under one load. All but the echo must answer `kind` correctly.
     fn turns(
         &self,
         contenders: &[(&'static str, Server)],

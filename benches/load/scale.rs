@@ -1,4 +1,5 @@
-//! Many instances: what loading and keeping them costs, and what their changes cost the catalog and who asks.
+//! Many instances: the cost of loading and keeping them, and of their changes for the catalog and
+//! for clients.
 
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,7 @@ fn visible_after(server: &mut Server, services: u32, changes: usize) -> anyhow::
     Ok(times)
 }
 
-/// Sets the number of changes a second; returns how many there have been.
+/// Sets the number of changes per second; returns how many there have been.
 fn set_flips(server: &mut Server, rate: u32) -> anyhow::Result<u64> {
     server.tell(&format!("flips {rate}"))?;
     Ok(server.hear("flipped")?.parse()?)

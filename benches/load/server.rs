@@ -1,10 +1,12 @@
-//! Our own server, fed by a synthetic source through the real catalog.
+//! muster itself, fed by a synthetic source through the real catalog.
 //!
-//! Threads by name, so that their CPU time can be told apart: `source` makes updates, `catalog` takes them in, the
-//! UDP worker answers. The process takes commands from its input, one a line, and ends with it:
+//! Threads have names, so that their CPU time can be told apart: `source` makes updates, `catalog`
+//! applies them, the UDP worker answers. The process takes commands from its input, one per line,
+//! and ends with it:
 //!
 //! - `instance SERVICE INSTANCE healthy|unhealthy`: one update, at once;
-//! - `flips RATE`: from now on so many updates a second, of random instances; says `flipped TOTAL`, the number so far.
+//! - `flips RATE`: from now on so many updates per second, of random instances; prints `flipped
+//!   TOTAL`, the number so far.
 
 use std::{
     io::Write as _,
@@ -34,24 +36,24 @@ use crate::{
 
 /// The name of the catalog's thread.
 pub(crate) const CATALOG_THREAD: &str = "catalog";
-/// The service whose one instance is where questions come from, if there are routes.
+/// The service whose one instance is the client, if there are routes.
 const ASKERS: &str = "askers";
-/// Updates that may wait for the catalog, as in the server proper.
+/// Updates that may wait for the catalog, as in the server.
 const CHANNEL: usize = 4096;
 
-/// How `load serve` is run.
+/// Options of `load serve`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Settings {
     /// Services in the namespace, each with ten instances.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SERVICES)))]
     services: u32,
-    /// Health flips a second from the start.
+    /// Health flips per second from the start.
     #[arg(long, default_value_t = 0)]
     flips: u32,
-    /// Seconds for which answers may be kept.
+    /// Seconds for which answers may be cached.
     #[arg(long, default_value_t = 0)]
     ttl: u32,
-    /// Services are named in a file, with such routes; without it they come from an import.
+    /// Name services in a file, with these routes; without it an import adds them.
     #[arg(long)]
     routes: Option<Routes>,
     /// The UDP port on 127.0.0.1; 0 lets the system choose one.
@@ -59,21 +61,21 @@ pub(crate) struct Settings {
     port: u16,
 }
 
-/// What decides who gets which instances. Every answer has ten of them.
+/// Which clients get which instances. Every answer has ten of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Routes {
-    /// Nothing: everybody gets all ten.
+    /// No routes: all clients get all ten.
     None,
-    /// Of twenty, everybody gets one half nine times out of ten, and the other one once.
+    /// Of twenty, nine lookups out of ten get one half, and one the other half.
     Split,
-    /// Of twenty, who asks from an instance of a certain service gets one half, and others would get all.
+    /// Of twenty, instances of one service get one half; other clients would get all.
     Clients,
 }
 
 impl Routes {
     pub(crate) const ALL: [Self; 3] = [Self::None, Self::Split, Self::Clients];
 
-    /// What the command line calls it.
+    /// Its name on the command line.
     pub(crate) const fn key(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -82,7 +84,7 @@ impl Routes {
         }
     }
 
-    /// What the tables call it.
+    /// Its name in tables.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::None => "plain",
@@ -113,7 +115,7 @@ impl Routes {
     }
 }
 
-/// What the source is told.
+/// A command to the source.
 enum Command {
     Instance { service: u32, instance: u16, health: Health },
     Flips { rate: u32 },
@@ -163,10 +165,11 @@ pub(crate) fn serve(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A configuration whose services all come from an import, so that none is named in a file; with routes they are.
+/// A configuration whose services all come from an import, so that no file names them; with routes,
+/// a file does.
 fn configuration(settings: &Settings) -> anyhow::Result<Config> {
     let server = format!("[listen]\ndns = [\"127.0.0.1:{}\"]\n\n[consul.bench]\n", settings.port);
-    // Who gets all twenty, and should not, is seen by their number.
+    // An answer with all twenty, which no client should get, has too many records.
     let most = settings.routes.map_or(INSTANCES, Routes::instances);
     let mut zone = format!("namespace = \"{APEX}\"\nttl = {}\nmax_answers = {most}\n\n", settings.ttl);
     match settings.routes {
@@ -188,7 +191,7 @@ fn configuration(settings: &Settings) -> anyhow::Result<Config> {
 }
 
 fn wait_until_loaded(address: SocketAddr, services: u32) -> anyhow::Result<()> {
-    // The last service's instances come last, so with them everything is there.
+    // The last service's instances come last, so everything else is there, too.
     let template = Template::new(Kind::A);
     Asker::new(address)?.ask_until(&template, services - 1, &template.expect())?;
     Ok(())
@@ -207,10 +210,10 @@ fn command(line: &str) -> Option<Command> {
     }
 }
 
-/// A source that knows services `0..services`, each with so many healthy instances, and the one that asks.
+/// A source of services `0..services`, each with so many healthy instances, and of the client.
 struct Source {
     apex: Name,
-    /// What brings the services; without it they are named in a file.
+    /// The import of the services; `None` if a file names them.
     import: Option<Import>,
     id: SourceId,
     services: u32,
@@ -219,11 +222,11 @@ struct Source {
 }
 
 impl Source {
-    /// Loads, then flips at `rate` and does what it is told.
+    /// Loads, then flips at `rate` and carries out commands.
     fn run(&self, rate: u32, told: &commands::Receiver<Command>) -> anyhow::Result<()> {
         self.load()?;
         let mut random = Random::new(1);
-        // An instance that flipped down flips up next, so at most one is down at any time.
+        // An instance that flipped down flips up next, so at most one is down at once.
         let mut down = None;
         let mut total = 0_u64;
         let mut between = interval(rate);
@@ -315,18 +318,20 @@ impl Source {
     }
 }
 
-/// The time between so many changes a second; `None` without any.
+/// The time between updates at this rate; `None` for 0.
 fn interval(rate: u32) -> Option<Duration> {
     (rate > 0).then(|| Duration::from_secs(1) / rate)
 }
 
-/// The address of instance `number` of a service: 10.x.y.z, from the eleventh instance on 11.x.y.z; none twice.
+/// The address of instance `number` of a service: 10.x.y.z, from the eleventh instance on 11.x.y.z;
+/// each is unique.
 pub(crate) fn address(service: u32, number: u16) -> Ipv4Addr {
     let (tens, ones) = (u32::from(number / INSTANCES), u32::from(number % INSTANCES));
     Ipv4Addr::from_bits(((10 + tens) << 24) + service * u32::from(INSTANCES) + ones)
 }
 
-/// An instance of a service; the first ten are one half of it, others the other half, which only routes look at.
+/// An instance of a service. The first ten are one half of it, the others the other half; only
+/// routes look at that.
 fn instance(service: u32, number: u16, health: Health, has_halves: bool) -> Instance {
     let half = if number < INSTANCES { "a" } else { "b" };
     Instance {

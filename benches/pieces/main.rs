@@ -1,6 +1,7 @@
-//! The pieces of an answer and of an update, each for itself: `make pieces`.
+//! The pieces of an answer and of an update, each by itself: `make pieces`.
 //!
-//! Times a function, where `load` measures a server and `instructions` counts. What a change did to one piece shows here first.
+//! Times functions, while `load` measures a server and `instructions` counts. The effect of a
+//! change on one piece shows here first.
 
 #![allow(
     clippy::expect_used,
@@ -22,14 +23,14 @@ use muster::{
 };
 use testkit::bed::{self, Bed, query};
 
-/// The query in class CH: it is read and refused, whatever the name has.
+/// The query in class CH: it is read and refused, for any name.
 fn of_class_chaos(mut query: Vec<u8>, edns: bool) -> Vec<u8> {
     let end = query.len() - if edns { 11 } else { 0 };
     query[end - 1] = 3;
     query
 }
 
-/// Reading a request and repeating its question: all else stands on top of this.
+/// Reading a request and repeating its question: every answer needs it.
 fn parse(c: &mut Criterion) {
     let mut group = c.benchmark_group("parse");
     let mut bed = Bed::default();
@@ -52,7 +53,7 @@ fn look_up(c: &mut Criterion) {
     }
 }
 
-/// Whole answers: what they take beyond `parse` and `look_up` is choosing and encoding.
+/// Whole answers. Their time beyond `parse` and `look_up` is deciding and encoding.
 fn answer(c: &mut Criterion) {
     let mut group = c.benchmark_group("answer");
     let mut bed = Bed::default();

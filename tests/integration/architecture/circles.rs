@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// Finds circles between numbers, each as the numbers on its way; it ends where it begins, which is
 /// not repeated.
 ///
-/// Every number that is in a circle is in one of them, or in a circle that shares numbers with them.
+/// Every number in a circle is in one of these, or in a circle that shares numbers with them.
 /// Each is the shortest through its first number.
 pub fn find(edges: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<usize>> {
     let mut next: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
