@@ -9,8 +9,8 @@ use std::{collections::HashSet, hash::Hash, sync::Arc};
 pub(super) struct Interner<T>(HashSet<T>);
 
 impl<T: Clone + Eq + Hash> Interner<T> {
-    /// Remembered values. A full interner forgets all of them and starts over: values then share
-    /// less, no more.
+    /// The most remembered values. A full interner forgets them all and starts over; new values then
+    /// no longer share with earlier ones.
     const LIMIT: usize = 1024;
 
     /// Replaces `value` by the equal one seen before, or remembers it.
