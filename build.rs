@@ -1,4 +1,4 @@
-//! Puts the commit into the binary, so that `--version` says exactly what runs.
+//! Puts the commit into the binary, so that `--version` identifies it exactly.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ fn main() {
         let output = Command::new("git").args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    // A source tarball has no repository: then the commit is unknown, and that is all.
+    // A source tarball has no repository, so its commit is unknown.
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env=MUSTER_COMMIT={commit}");
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,22 +1,40 @@
-//! muster: an authoritative DNS server for service discovery.
+//! muster: an authoritative DNS server for private namespaces, for service discovery.
 //!
-//! The modules in the order of the data, which flows one way, from sources to answers:
+//! The library is what the `muster` binary and its tests are made from; it promises no stable API.
+//! Data flows one way, from sources to answers:
+//!
+//! ```text
+//!             TOML ─▶ config ─────────────┐
+//!                                         ▼
+//!  Consul ──┐                          catalog ◀─▶ policy
+//!  Kube ────┼─▶ source ══ Update ══▶  merge, compile,  ── snapshot ──▶ dns ──▶ UDP, TCP
+//!  static ──┘   + probes               publish                         │  ▲
+//!                                                                      ▼  │
+//!                                                                     forward ──▶ upstreams
+//! ```
+//!
+//! The modules, in the order of the data:
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`cli`] | the commands, one file each |
+//! | [`app`] | wiring: makes the parts of a server, connects them, and changes them on a reload |
 //! | [`config`] | TOML in, validated types out |
+//! | [`model`] | the data types that the modules share: names, instances, health, updates |
+//! | [`wire`] | DNS messages as borrowed bytes |
 //! | [`source`] | Consul, Kubernetes, static instances with probes: native events become updates |
-//! | [`catalog`] | the only writer: merges what sources say, applies policy, publishes snapshots |
-//! | [`policy`] | which instances may be answered: pure functions, run when a snapshot is compiled |
-//! | [`forward`] | other names: upstreams, which of them is asked, and the cache of their answers |
-//! | [`dns`] | the answer path: bytes in, one snapshot read, bytes out |
-//! | [`api`] | metrics, health, readiness over HTTP |
-//! | [`app`] | wiring: the only module that knows all the others |
-//! | [`cli`] | the commands |
-//! | [`model`] | the words that all of them share |
-//! | [`telemetry`] | metrics and logging |
+//! | [`policy`] | which instances are eligible: a pure function of candidates and memory |
+//! | [`catalog`] | the only writer: merges reports, applies policy, publishes snapshots, explains |
+//! | [`dns`] | the answer path: bytes in, one snapshot read, one decision, bytes out |
+//! | [`forward`] | external names: upstreams, queries in flight, and the cache |
+//! | [`api`] | the admin port: metrics, probes, explanations, lists, reloads |
+//! | [`telemetry`] | metrics, logs, and the status of sources |
 //!
-//! Who may import whom is held by a test, `tests/integration/architecture.rs`.
+//! `tests/integration/architecture.rs` holds which module may import which, and that no two files
+//! import each other.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("muster runs on Linux only: it uses recvmmsg, UDP_SEGMENT and sched_setaffinity");
 
 pub mod api;
 pub mod app;

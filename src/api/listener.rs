@@ -2,8 +2,8 @@
 //!
 //! Without a bound, a client that opens connections and sends nothing keeps all others out.
 //!
-//! Rejected: `header_read_timeout` of hyper's server. It does not cover a client that stops reading a
-//! response, and axum's `serve` does not expose it.
+//! Rejected: `header_read_timeout` of hyper's server. It does not cover a client that stops reading
+//! a response, and axum's `serve` does not expose it.
 
 use std::{
     io,

@@ -14,8 +14,8 @@ use serde::{
 
 use super::respond::Refusal;
 
-/// The parameters of a page. Unknown, duplicate, missing and wrong ones are errors: a typing error in
-/// `?clinet=` would else be answered for another client.
+/// The parameters of a page. Unknown, duplicate, missing and wrong ones are errors: a typing error
+/// in `?clinet=` would else be answered for another client.
 pub(super) trait PageParameters: DeserializeOwned {
     /// A valid request, to show next to an error.
     const USAGE: &'static str;

@@ -14,9 +14,12 @@ use super::{
     state::ApiState,
 };
 use crate::{
-    model::{ListedError, ListedSource, ListedWatches},
+    model::{ListedError, ListedSource, ListedWatches, one_line},
     telemetry::SourceReport,
 };
+
+/// The characters that are kept of a source's error.
+const MAX_MESSAGE: usize = 500;
 
 pub(super) async fn readyz(State(state): State<ApiState>, headers: HeaderMap) -> Response {
     let readiness = Readiness::new(&state.board.reports());
@@ -64,7 +67,7 @@ impl ListedSource {
             last_error: report.last_error.as_ref().map(|failure| ListedError {
                 watch: failure.watch.clone(),
                 kind: failure.kind.to_owned(),
-                message: one_line(&failure.message),
+                message: one_line(&failure.message, MAX_MESSAGE),
                 seconds_ago: failure.age().as_secs(),
             }),
         }
@@ -95,10 +98,4 @@ impl fmt::Display for ListedSource {
         }
         Ok(())
     }
-}
-
-/// Bounds a foreign message and keeps it on one line.
-fn one_line(message: &str) -> String {
-    const MAX_CHARS: usize = 500;
-    message.chars().take(MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -14,8 +14,8 @@ use super::{
 use crate::model::ReloadResult;
 
 /// A header that proves that no page of another site sent the request (CSRF). A browser lets such a
-/// page send forms and plain text, but this header, or JSON as the media type, only after a preflight
-/// request, which muster does not grant.
+/// page send forms and plain text, but this header, or JSON as the media type, only after a
+/// preflight request, which muster does not grant.
 const OWN_HEADER: &str = "X-Muster";
 
 /// Requests a reload and waits for it: 200, or 422 if the configuration is rejected.

@@ -167,7 +167,7 @@ async fn readyz_follows_the_sources() {
         "{line}"
     );
     assert!(
-        line.ends_with(" (service nginx, connect): cannot reach the source: refused  static: ready"),
+        line.ends_with(" (service nginx, connect): cannot reach the source: refused static: ready"),
         "{line}"
     );
     assert_eq!(stale.body.lines().count(), 2, "one line a source, whatever an error says");

@@ -12,8 +12,8 @@
 //! [`Server::start`] starts every long-running task and thread; reload.rs changes the configuration
 //! while they run. Imports every module of the data's way; only [`crate::cli`] imports this one.
 //!
-//! Rejected: parts that start and find each other. Their order of start and stop would be spread over
-//! the crate.
+//! Rejected: parts that start and find each other. Their order of start and stop would be spread
+//! over the crate.
 
 mod reload;
 mod serial;
@@ -65,8 +65,8 @@ const RELOAD_CHANNEL_SIZE: usize = 16;
 /// How long sources may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A running server. Stop it with [`stop`](Self::stop); dropping it stops its tasks, and its threads
-/// soon after.
+/// A running server. Stop it with [`stop`](Self::stop); dropping it stops its tasks, and its
+/// threads soon after.
 #[derive(Debug)]
 pub struct Server {
     commands: mpsc::Sender<Command>,
@@ -177,8 +177,8 @@ impl Server {
         let _ = self.reloads.try_send(oneshot::channel().0);
     }
 
-    /// Changes to another configuration while queries are answered; settings that require a restart keep
-    /// their values.
+    /// Changes to another configuration while queries are answered; settings that require a restart
+    /// keep their values.
     ///
     /// # Errors
     /// When the server has failed.
@@ -188,7 +188,8 @@ impl Server {
         Ok(reloaded.await?)
     }
 
-    /// Waits until an essential part has ended, and returns the failure; pending while all parts run.
+    /// Waits until an essential part has ended, and returns the failure; pending while all parts
+    /// run.
     pub async fn failed(&mut self) -> anyhow::Error {
         let mut check = tokio::time::interval(WORKER_CHECK_INTERVAL);
         loop {
@@ -207,7 +208,8 @@ impl Server {
         }
     }
 
-    /// Stops the server: answers the datagrams already received, closes every socket, ends every task.
+    /// Stops the server: answers the datagrams already received, closes every socket, ends every
+    /// task.
     pub async fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.stop_admin.take();
@@ -261,8 +263,8 @@ impl Drop for Server {
     }
 }
 
-/// Binds one address for UDP and TCP. For port 0 the system chooses a port for UDP that another program
-/// may have for TCP; then it chooses again.
+/// Binds one address for UDP and TCP. For port 0 the system chooses a port for UDP that another
+/// program may have for TCP; then it chooses again.
 fn bind_both(address: SocketAddr, workers: usize) -> anyhow::Result<(Vec<UdpSocket>, TcpListener)> {
     const TRIES: usize = 16;
     let mut tries = if address.port() == 0 { TRIES } else { 1 };

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  SIGHUP ───────────┐
-//!  POST /v1/reload ──┼─▶ read and validate ─▶ stop changed ─▶ catalog: build the new ─▶ start changed
-//!  changed files ────┘       │                sources         state, swap it once       sources
-//!                            └─▶ rejected: nothing changes
+//!  POST /v1/reload ──┼─▶ read, validate ─▶ stop changed ─▶ catalog: build the ─▶ start changed
+//!  changed files ────┘      │              sources         new state, swap it    sources
+//!                           └─▶ rejected: nothing changes
 //! ```
 //!
-//! One task does all reloads, one after the other. Sources that are equal in both configurations keep
-//! running.
+//! One task does all reloads, one after the other. Sources that are equal in both configurations
+//! keep running.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -31,8 +31,8 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How often the files are polled. A change is applied when two polls agree, so a half-written file is
-/// not read.
+/// How often the files are polled. A change is applied when two polls agree, so a half-written file
+/// is not read.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a reload waits until the static instances of the new configuration are answered.
@@ -200,8 +200,8 @@ impl Reloader {
         outcome(ReloadResult::Applied, warnings, notes)
     }
 
-    /// Waits until static instances are answered, so that an operator who tests an edit right after the
-    /// reload sees it.
+    /// Waits until static instances are answered, so that an operator who tests an edit right after
+    /// the reload sees it.
     async fn wait_until_answered(&self, synced: Vec<oneshot::Receiver<()>>) {
         for job in synced {
             let _ = job.await;

@@ -8,7 +8,8 @@ pub(super) fn serial() -> u32 {
     u32::try_from(seconds & u64::from(u32::MAX)).unwrap_or(0)
 }
 
-/// The serial that follows `last`: `now`, or `last + 1` if `now` is not later (RFC 1982 section 3.2).
+/// The serial that follows `last`: `now`, or `last + 1` if `now` is not later (RFC 1982 section
+/// 3.2).
 pub(super) fn next_serial(last: u32, now: u32) -> u32 {
     let ahead = now.wrapping_sub(last);
     if ahead != 0 && ahead < 1 << 31 { now } else { last.wrapping_add(1) }

@@ -1,6 +1,7 @@
 //! The running sources, and which of them a new configuration restarts.
 //!
-//! A [`Job`] is what starts, stops and is compared as a whole. Two equal jobs are one: it keeps running.
+//! A [`Job`] is what starts, stops and is compared as a whole. Two equal jobs are one: it keeps
+//! running.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,8 +22,8 @@ use crate::{
     telemetry::{SourceStatus, StatusBoard},
 };
 
-/// Identifies a job: a source, or one probed static member. Probed members are jobs of their own, so
-/// that an edit of one does not reset the probes of another.
+/// Identifies a job: a source, or one probed static member. Probed members are jobs of their own,
+/// so that an edit of one does not reset the probes of another.
 type JobKey = (SourceId, Option<Member>);
 
 /// Settings and members of one job.
@@ -92,9 +93,9 @@ impl Sources {
         end(stopped).await;
     }
 
-    /// Starts the jobs that the change starts, with the data retained for them, and updates the board.
-    /// Returns one receiver for each job of static instances: it completes when their instances have
-    /// been sent to the catalog.
+    /// Starts the jobs that the change starts, with the data retained for them, and updates the
+    /// board. Returns one receiver for each job of static instances: it completes when their
+    /// instances have been sent to the catalog.
     pub(super) fn start(&mut self, change: JobChange, retained: Retained) -> Vec<oneshot::Receiver<()>> {
         self.statuses.retain(|source, _| change.sources.contains_key(source));
         for (source, has_watches) in change.sources {
@@ -253,8 +254,8 @@ fn members(config: &Config) -> BTreeMap<SourceId, Vec<FollowedMember>> {
     members
 }
 
-/// The imports of all namespaces, by source. Without answer settings: they do not concern the source,
-/// so a change of them must not restart it.
+/// The imports of all namespaces, by source. Without answer settings: they do not concern the
+/// source, so a change of them must not restart it.
 fn imports(config: &Config) -> BTreeMap<SourceId, Vec<(Import, ImportRule)>> {
     let mut imports: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (import, rule) in config.namespaces.iter().flat_map(|namespace| namespace.imports()) {

@@ -72,7 +72,7 @@ fn merge_sorted<'r, 'a>(
     make_labels_unique(&mut candidates, &groups);
     for candidate in candidates.iter_mut().filter(|candidate| candidate.locality.is_none()) {
         candidate.locality = candidate.target.first().and_then(|address| {
-            localities.around(&Network::of(address)).map(|locality| Arc::clone(&locality.zone))
+            localities.around(&Network::from(address)).map(|locality| Arc::clone(&locality.zone))
         });
     }
     (candidates, groups)

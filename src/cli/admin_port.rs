@@ -30,8 +30,8 @@ impl AdminPort {
     /// Finds the URL: what `--at` gives, else the configuration's.
     ///
     /// # Errors
-    /// The exit code, when the configuration cannot be used or has no admin port; the error has been
-    /// printed.
+    /// The exit code, when the configuration cannot be used or has no admin port; the error has
+    /// been printed.
     pub(super) fn find(&self) -> Result<Url, ExitCode> {
         let url = match &self.at {
             Some(at) => parse_url(at),

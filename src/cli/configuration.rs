@@ -13,7 +13,8 @@ use crate::config::{self, Diagnostics, Loaded, Location};
 /// Which configuration to use.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigArgs {
-    /// The server's file [default: ./muster.toml, then /etc/muster/muster.toml, then the bundled demo]
+    /// The server's file [default: ./muster.toml, then /etc/muster/muster.toml, then the bundled
+    /// demo]
     #[arg(short, long, env = "MUSTER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }

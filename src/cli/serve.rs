@@ -66,8 +66,8 @@ async fn serve(config: Config, location: &Location) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Raises the soft limit of open files to the hard one: the usual soft limit is for programs that use
-/// `select`. Every upstream query over UDP and every TCP connection takes a socket.
+/// Raises the soft limit of open files to the hard one: the usual soft limit is for programs that
+/// use `select`. Every upstream query over UDP and every TCP connection takes a socket.
 fn raise_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));

@@ -1,7 +1,7 @@
 //! Tables for terminals: aligned, styled, and at most [`WIDTH`] columns wide.
 //!
-//! Text is never cut: names are meant to be copied. Rejected: comfy-table. It wraps every column that
-//! has no room, and cannot move columns to a line below.
+//! Text is never cut: names are meant to be copied. Rejected: comfy-table. It wraps every column
+//! that has no room, and cannot move columns to a line below.
 
 use std::net::IpAddr;
 
@@ -58,7 +58,7 @@ impl Cell {
 
 /// Replaces control characters by spaces.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.replace(char::is_control, " ")
 }
 
 /// Rows of cells in columns.

@@ -135,7 +135,7 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
     }
 
     fn select(&mut self, service: &'a Service, list: RecordList<usize>) -> Option<&'a Pool> {
-        let network = self.on_behalf_of.unwrap_or_else(|| Network::of(self.context.client));
+        let network = self.on_behalf_of.unwrap_or_else(|| Network::from(self.context.client));
         Selector { view: self.view, network, rotation: self.rotation, trace: self.trace }
             .select(service, list)
     }

@@ -1,20 +1,22 @@
-//! Health: five states with one order, from best to worst.
+//! Health: five states, ordered from best to worst.
 
 use std::fmt;
 
-/// How fit an instance is to be answered; ordered from best to worst, so that the worst of several is their `max`.
+/// The health of an instance; ordered from best to worst, so that the worst of several is their
+/// `max`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Health {
     /// Every check passes.
     Healthy,
-    /// Some check warns, none fails (Consul only).
+    /// A check warns and none fails (Consul only).
     Warning,
-    /// No check has said anything yet.
+    /// No check has a result yet.
     #[default]
     Unknown,
-    /// Some check fails.
+    /// A check fails.
     Unhealthy,
-    /// Taken out on purpose (Consul maintenance, a pod being deleted); never brought back by fail-open.
+    /// Taken out on purpose (Consul maintenance, a pod that is being deleted); not answered even
+    /// when failing open.
     Draining,
 }
 
@@ -40,12 +42,12 @@ impl fmt::Display for Health {
     }
 }
 
-/// A set of health states, such as the ones a service accepts into its answers.
+/// A set of health states, such as those that a service accepts into its answers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HealthSet(u8);
 
 impl HealthSet {
-    /// The set without members.
+    /// The empty set.
     pub const EMPTY: Self = Self(0);
 
     /// Returns the set with `health` added.
@@ -54,14 +56,14 @@ impl HealthSet {
         Self(self.0 | 1 << health as u8)
     }
 
-    /// Tells whether `health` is in the set.
+    /// Whether `health` is in the set.
     pub const fn contains(self, health: Health) -> bool {
         self.0 & (1 << health as u8) != 0
     }
 }
 
 impl Default for HealthSet {
-    /// Healthy and warning, which is what Consul's own DNS answers with.
+    /// Healthy and warning, as in Consul's own DNS.
     fn default() -> Self {
         Self::EMPTY.with(Health::Healthy).with(Health::Warning)
     }

@@ -4,24 +4,24 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use super::{Health, Labels, Name};
 
-/// One running copy of a service, as one source reports it.
+/// An address and port of a service, as one source reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// What the source calls it; unique within the member that reports it.
+    /// The source's id for it; unique within the member that reports it.
     pub id: Arc<str>,
-    /// Where it is.
+    /// Its addresses or host name.
     pub target: Target,
-    /// Its main port, which `svc.ns` SRV answers with; 0 where the source knows none.
+    /// Its main port, which SRV answers for the service have; 0 if the source knows none.
     pub port: u16,
-    /// Its ports that have names, for `_port._proto.svc.ns`; may or may not repeat `port`.
+    /// Its named ports, for `_port._proto.svc.ns`; may or may not include `port`.
     pub named_ports: Arc<[NamedPort]>,
-    /// How fit it is.
+    /// Its health.
     pub health: Health,
-    /// The check or condition that decided its health, in the source's words.
+    /// The check or condition that decided its health, as the source words it.
     pub reason: Option<Arc<str>>,
-    /// Its share among its peers: 0 gets nothing while another has more.
+    /// Its share among its peers; 0 gets nothing while another one has more.
     pub weight: u16,
-    /// Pod labels, Consul meta and tags, labels from configuration: one vocabulary.
+    /// Pod labels, Consul meta and tags, and labels from the configuration, together.
     pub labels: Labels,
     /// Its availability zone.
     pub locality: Option<Arc<str>>,
@@ -29,15 +29,16 @@ pub struct Instance {
     pub datacenter: Option<Arc<str>>,
     /// The Kubernetes namespace of its pod.
     pub kube_namespace: Option<Arc<str>>,
-    /// Whether others have its address too, as pods in their host's network do: then the address does not tell who asks.
+    /// Whether other instances may have its address, as pods in their host's network do; such an
+    /// address identifies no client.
     pub shares_address: bool,
 }
 
 impl Instance {
-    /// The weight of an instance that nobody gave one.
+    /// The weight of an instance whose source reports none.
     pub const DEFAULT_WEIGHT: u16 = 1;
 
-    /// Makes an instance with an address, a port and nothing else known, of unknown health.
+    /// Makes an instance with an address and a port; its health is unknown.
     pub fn at(id: &str, address: IpAddr, port: u16) -> Self {
         Self {
             id: id.into(),
@@ -55,7 +56,7 @@ impl Instance {
         }
     }
 
-    /// Its addresses; none if it is given by a host name.
+    /// Its addresses; none if it has a host name.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let addresses: &[IpAddr] = match &self.target {
             Target::Addresses(addresses) => addresses,
@@ -65,16 +66,16 @@ impl Instance {
     }
 }
 
-/// Where an instance is.
+/// The addresses or host name of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Its addresses, at least one: of a dual-stack instance one v4 and one v6.
+    /// At least one address; a dual-stack instance has one of v4 and one of v6.
     Addresses(Box<[IpAddr]>),
     /// A host name outside the namespace; answered as a CNAME.
     Host(Name),
 }
 
-/// A port with a name, such as a container port of a pod.
+/// A named port, such as a container port of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NamedPort {
     /// The name, lower case, without the underscore.
@@ -96,7 +97,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The label that stands for it in an SRV owner name, without the underscore (RFC 2782).
+    /// Its label in the owner name of an SRV record, without the underscore (RFC 2782).
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",

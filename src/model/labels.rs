@@ -1,8 +1,10 @@
-//! Labels: key=value facts on an instance.
+//! Labels: the `key=value` pairs of an instance.
 
 use std::{fmt, sync::Arc};
 
-/// The labels of one instance: sorted by key, each key once, cheap to clone.
+/// The labels of one instance.
+///
+/// *Shape*: sorted by key, each key once. Cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Labels(Option<Pairs>);
 
@@ -16,12 +18,12 @@ impl Labels {
         pairs.get(at).map(|(_, value)| value.as_ref())
     }
 
-    /// Iterates over the pairs in the order of their keys.
+    /// Iterates over the pairs, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.as_deref().unwrap_or_default().iter().map(|(key, value)| (key.as_ref(), value.as_ref()))
     }
 
-    /// Tells whether there are none.
+    /// Whether there are no labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
@@ -40,7 +42,7 @@ impl Labels {
 }
 
 impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Labels {
-    /// Collects pairs; of several with one key the last wins.
+    /// Collects pairs; the last of several with one key wins.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
         let pairs: std::collections::BTreeMap<Box<str>, Box<str>> =
             pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();

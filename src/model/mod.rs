@@ -1,13 +1,22 @@
-//! The words of the program: names, instances, health, labels, updates, status.
+//! The data types that the modules share: names, instances, health, labels, updates.
 //!
-//! Everything here is plain data without I/O, so that sources, catalog, answers and admin can share it without
-//! knowing each other. It imports nothing from the crate. A `dyn Any`-shaped event per source was rejected: every
-//! source speaks [`Update`], so the catalog and its tests need to know no source.
+//! ```text
+//!  source ── Update { Member, Instance { Health, Labels, Target } } ──▶ catalog ── Name ──▶ dns
+//!                                                                       │
+//!                                  Explained, ServicePage, … ◀──────────┘   to api, read by cli
+//! ```
+//!
+//! Plain data without I/O, tasks or locks, so that sources, the catalog, answers and the admin port
+//! share it without knowing each other. Imports [`crate::wire`] only.
+//!
+//! Rejected: an event type for each source, behind a trait object. All sources send [`Update`], so
+//! the catalog and its tests know no source.
 
 mod explained;
 mod health;
 mod instance;
 mod labels;
+mod listed;
 mod name;
 mod nearest;
 mod network;
@@ -18,13 +27,16 @@ mod text;
 mod update;
 
 pub use explained::{
-    ApiError, Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute,
-    ExplainedService, FOR_EVERY_CLIENT, GivenAnswer, InstancePage, InstanceReport, KnownAs, ListedError,
-    ListedInstance, ListedService, ListedSource, ListedWatches, NameKind, ServicePage, SourceList,
+    Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService,
+    FOR_EVERY_CLIENT, GivenAnswer, InstanceReport, KnownAs, NameKind,
 };
 pub use health::{Health, HealthSet};
 pub use instance::{Instance, NamedPort, Protocol, Target};
 pub use labels::Labels;
+pub use listed::{
+    ApiError, InstancePage, ListedError, ListedInstance, ListedService, ListedSource, ListedWatches,
+    ServicePage, SourceList,
+};
 pub use name::{Name, NameError, instance_label, stable_hash};
 pub use nearest::nearest;
 pub use network::{Network, NetworkError};

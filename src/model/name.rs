@@ -1,4 +1,4 @@
-//! Domain names, in the form in which they are looked up: lower-case wire labels.
+//! Owned domain names, in the form in which they are looked up: lower-case wire format.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
@@ -6,15 +6,16 @@ use crate::wire::WireName;
 
 /// A fully qualified domain name.
 ///
-/// *Shape*: wire format (RFC 1035 section 3.1) with the root's empty label at the end, ASCII letters lower case, so
-/// that equality is the DNS's own (RFC 4343) and a look-up can hash bytes of a packet. Cheap to clone.
+/// *Shape*: wire format (RFC 1035 section 3.1) with the root's empty label at the end, ASCII
+/// letters lower case, so that equality is the DNS's own (RFC 4343) and a lookup can hash bytes of
+/// a packet. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Arc<[u8]>);
 
 /// Why a text is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing between two dots, or nothing at all.
+    /// A label, or the whole text, is empty.
     #[error("a label is empty")]
     EmptyLabel,
     /// A label of more than 63 octets (RFC 1035 section 2.3.4).
@@ -40,10 +41,10 @@ impl Name {
         Self([0].into())
     }
 
-    /// Makes a name from wire format that a parser has already validated; letters are lowered.
+    /// Makes a name from wire format; upper-case letters become lower case.
     ///
     /// # Errors
-    /// When the labels do not end with the root's, exactly at the end of `wire`, within 255 octets.
+    /// When `wire` is longer than 255 octets or not exactly one uncompressed name.
     pub fn from_wire(wire: &[u8]) -> Result<Self, NameError> {
         if wire.len() > Self::MAX {
             return Err(NameError::LongName);
@@ -59,20 +60,20 @@ impl Name {
         &self.0
     }
 
-    /// The name as a borrowed one.
+    /// The name, borrowed.
     pub fn wire(&self) -> WireName<'_> {
         WireName::trusted(&self.0)
     }
 
-    /// Iterates over the labels, leftmost first, without the root's.
+    /// Iterates over the labels, leftmost first, without the root.
     pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
         self.wire().labels()
     }
 
-    /// Puts `label` in front.
+    /// The name with `label`, of any octets, in front.
     ///
     /// # Errors
-    /// When the label is empty or either becomes too long. Any octet is allowed in it.
+    /// When the label is empty, or the label or the name is too long.
     pub fn child(&self, label: &[u8]) -> Result<Self, NameError> {
         let length = match u8::try_from(label.len()) {
             Ok(0) => return Err(NameError::EmptyLabel),
@@ -89,10 +90,10 @@ impl Name {
         Ok(Self(wire.into()))
     }
 
-    /// Reads `relative` as a name below this one.
+    /// Parses `relative` as a name below this one.
     ///
     /// # Errors
-    /// As [`FromStr`], or when the whole becomes too long.
+    /// As [`FromStr`], and when the whole name is too long.
     pub fn join(&self, relative: &str) -> Result<Self, NameError> {
         let mut wire = labels_from_text(relative)?;
         wire.extend_from_slice(&self.0);
@@ -107,19 +108,19 @@ impl Name {
         self.wire().parent().map(|parent| Self(parent.as_bytes().into()))
     }
 
-    /// Tells whether this name is `apex` or below it.
+    /// Whether this name is `apex` or below it.
     pub fn is_at_or_below(&self, apex: &Self) -> bool {
         self.below(apex).is_some()
     }
 
-    /// The labels of this name that stand before `apex`, in wire format without the end; `None` if it is not at or
-    /// below `apex`, empty if it is `apex`.
+    /// The labels before `apex`, in wire format without the root; empty if this name is `apex`,
+    /// `None` if it is not at or below it.
     pub fn below(&self, apex: &Self) -> Option<&[u8]> {
         self.wire().below(apex.wire())
     }
 }
 
-/// Reads labels of a text name into wire format, without the root's at the end.
+/// Parses a text name into the wire format of its labels, without the root.
 fn labels_from_text(text: &str) -> Result<Vec<u8>, NameError> {
     let text = text.strip_suffix('.').unwrap_or(text);
     let mut wire = Vec::with_capacity(text.len() + 2);
@@ -146,7 +147,7 @@ fn labels_from_text(text: &str) -> Result<Vec<u8>, NameError> {
 impl FromStr for Name {
     type Err = NameError;
 
-    /// Reads a host-like name, relative or absolute: both are taken as fully qualified. `.` is the root.
+    /// Parses a host-like name, fully qualified with or without the final dot. `.` is the root.
     fn from_str(text: &str) -> Result<Self, NameError> {
         if text == "." {
             return Ok(Self::root());
@@ -162,7 +163,8 @@ impl Borrow<[u8]> for Name {
 }
 
 impl fmt::Display for Name {
-    /// Writes the name without the final dot, octets outside of printable ASCII as `\DDD` (RFC 4343 section 2.1).
+    /// Writes the name without the final dot, and octets outside printable ASCII as `\DDD` (RFC
+    /// 4343 section 2.1).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write as _;
         let mut text = String::with_capacity(self.0.len());
@@ -188,12 +190,14 @@ impl fmt::Debug for Name {
     }
 }
 
-/// Turns an instance's id into a label that is safe everywhere: lower-case letters, digits, hyphens, underscores.
+/// Turns an instance's id into a label of lower-case letters, digits, hyphens and underscores.
 ///
-/// An id that is such a label already stays as it is. From any other the unsafe characters become hyphens and a hash of
-/// the id is added, so that two ids do not fall together and the same id has the same label after a restart.
+/// An id that is such a label is unchanged. In any other, unsafe characters become hyphens and a
+/// hash of the id is appended, so that different ids keep different labels, and an id keeps its
+/// label after a restart.
 pub fn instance_label(id: &str) -> String {
-    const ROOM: usize = 63 - 9;
+    /// A label's length without the hyphen and the hash.
+    const MAX_STEM: usize = 63 - 9;
     let safe = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     let plain = !id.is_empty()
         && id.len() <= 63
@@ -208,7 +212,7 @@ pub fn instance_label(id: &str) -> String {
         .map(|c| c.to_ascii_lowercase())
         .map(|c| if safe(c) { c } else { '-' })
         .skip_while(|c| matches!(c, '-' | '_'))
-        .take(ROOM)
+        .take(MAX_STEM)
         .collect();
     if label.is_empty() {
         label.push('i');
@@ -216,7 +220,7 @@ pub fn instance_label(id: &str) -> String {
     format!("{label}-{:08x}", stable_hash(id.bytes()))
 }
 
-/// FNV-1a, 32 bits: a hash that is the same in every release and on every machine.
+/// FNV-1a, 32 bits: a hash that is equal in every release and on every machine.
 pub fn stable_hash(octets: impl IntoIterator<Item = u8>) -> u32 {
     octets.into_iter().fold(0x811c_9dc5, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193))
 }
@@ -237,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_texts_say_what_is_wrong() {
+    fn invalid_texts_are_refused_with_the_reason() {
         assert_eq!("a..b".parse::<Name>(), Err(NameError::EmptyLabel));
         assert_eq!("".parse::<Name>(), Err(NameError::EmptyLabel));
         assert_eq!("a b".parse::<Name>(), Err(NameError::Character(' ')));
@@ -247,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn below_cuts_at_label_borders_only() {
+    fn below_cuts_between_labels_only() {
         let apex = name("b.c");
         assert_eq!(name("a.b.c").below(&apex), Some(&b"\x01a"[..]));
         assert_eq!(name("b.c").below(&apex), Some(&b""[..]));
@@ -265,13 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn safe_ids_are_their_own_label() {
+    fn safe_ids_are_unchanged() {
         assert_eq!(instance_label("web-1"), "web-1");
         assert_eq!(instance_label("nginx-5d8f_b"), "nginx-5d8f_b");
     }
 
     #[test]
-    fn unsafe_ids_get_a_stable_label_each() {
+    fn unsafe_ids_get_stable_distinct_labels() {
         let label = instance_label("app-10.10.2.5");
         assert!(label.starts_with("app-10-10-2-5-"), "{label}");
         assert_eq!(label, instance_label("app-10.10.2.5"));

@@ -6,115 +6,105 @@ use std::{
     str::FromStr,
 };
 
+use ipnet::Ipv6Net;
+
 use super::Name;
 
 /// A network, or one address; the host bits are zero.
 ///
-/// Held as v6 bits: a v4 network is the one of its v4-mapped addresses (RFC 4291 section 2.5.5.2), so that a client is found
-/// in it in whichever form a socket gives its address. A v6 network that is wider than those, such as `::/0`, has no v4 ones:
-/// whoever writes it means v6.
+/// *Shape*: a v6 network. A v4 network is the network of its v4-mapped addresses (RFC 4291 section
+/// 2.5.5.2), so that it contains a client in either form in which a socket gives its address. A v6
+/// network that is wider than the mapped ones, such as `::/0`, contains no v4 addresses: its author
+/// means v6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Network {
-    bits: u128,
-    /// Of the v6 form: 96 more than written for v4.
-    length: u8,
-}
+pub struct Network(Ipv6Net);
 
 /// Why a text is not a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
-    /// What stands before the slash is no address.
+    /// The part before the slash is not an address.
     #[error("not an IP address in front of the slash")]
     Address,
-    /// What stands behind the slash is no prefix length.
+    /// The part after the slash is not a prefix length.
     #[error("the length behind the slash must be a number from 0 to {max}")]
     Length {
         /// The longest prefix of the address's family.
         max: u8,
     },
-    /// The address has bits behind the prefix.
+    /// The address has bits set after the prefix.
     #[error("the address has bits set behind the prefix; the network is {meant}")]
     HostBits {
-        /// The network that the address is in.
+        /// The network that contains the address.
         meant: Network,
     },
 }
 
 impl Network {
-    /// The bits before a v4 address in its v4-mapped form.
+    /// The length of the prefix of v4-mapped addresses.
     const MAPPED: u8 = 96;
-    /// The first v4-mapped address.
-    const FIRST_V4: u128 = 0xffff_0000_0000;
 
-    /// Makes the network of `length` bits that `address` is in; `None` where the family has no such length.
+    /// The network of `length` bits that contains `address`; `None` if the family has no such
+    /// length.
     pub fn around(address: IpAddr, length: u8) -> Option<Self> {
         let length = match address {
             IpAddr::V4(_) => length.checked_add(Self::MAPPED)?,
             IpAddr::V6(_) => length,
         };
-        (length <= 128).then(|| Self { bits: Self::bits_of(address) & mask(length), length })
+        Ipv6Net::new(v6(address), length).ok().map(|network| Self(network.trunc()))
     }
 
-    /// Makes a network known to be good, for constants; host bits are dropped and a length beyond 32 counts as 32.
+    /// A v4 network for constants. The length is at most 32 and the host bits are zero; a wrong
+    /// length does not compile.
     pub const fn v4(address: Ipv4Addr, length: u8) -> Self {
-        let length = Self::MAPPED + if length > 32 { 32 } else { length };
-        Self { bits: address.to_ipv6_mapped().to_bits() & mask(length), length }
+        Self(Ipv6Net::new_assert(address.to_ipv6_mapped(), Self::MAPPED + length))
     }
 
-    /// As [`v4`](Self::v4), for v6 and lengths up to 128.
+    /// A v6 network for constants. The length is at most 128 and the host bits are zero; a wrong
+    /// length does not compile.
     pub const fn v6(address: Ipv6Addr, length: u8) -> Self {
-        let length = if length > 128 { 128 } else { length };
-        Self { bits: address.to_bits() & mask(length), length }
+        Self(Ipv6Net::new_assert(address, length))
     }
 
-    /// The v6 bits of an address, v4-mapped for v4: what networks are compared by.
+    /// The bits of an address in its v6 form, which networks are compared by.
     #[inline]
     pub const fn bits_of(address: IpAddr) -> u128 {
-        match address {
-            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(address) => address.to_bits(),
-        }
+        v6(address).to_bits()
     }
 
-    /// How many bits of the v6 form are fixed: 96 more than are written for v4.
+    /// The length of the prefix in the v6 form: 96 more than written for v4.
     pub const fn length(&self) -> u8 {
-        self.length
+        self.0.prefix_len()
     }
 
-    /// Tells whether `address` is in it; a v4-mapped address is taken as the v4 address.
+    /// Whether the network contains `address`; a v4-mapped address counts as the v4 address.
     #[inline]
-    pub const fn contains(&self, address: IpAddr) -> bool {
-        self.contains_bits(Self::bits_of(address))
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.contains_v6(v6(address))
     }
 
     #[inline]
-    const fn contains_bits(&self, address: u128) -> bool {
-        let is_of_family = self.length >= Self::MAPPED || address & mask(Self::MAPPED) != Self::FIRST_V4;
-        (address ^ self.bits) & mask(self.length) == 0 && is_of_family
+    fn contains_v6(&self, address: Ipv6Addr) -> bool {
+        let is_of_family = self.length() >= Self::MAPPED || address.to_ipv4_mapped().is_none();
+        is_of_family && self.0.contains(&address)
     }
 
-    /// The network that is this one address.
-    pub const fn of(address: IpAddr) -> Self {
-        Self { bits: Self::bits_of(address), length: 128 }
-    }
-
-    /// Tells whether `address` is its first one: whether no bit behind the prefix is set.
+    /// Whether `address` is the first of the network: whether its host bits are zero.
     pub const fn starts_at(&self, address: IpAddr) -> bool {
-        Self::bits_of(address) == self.bits
+        v6(address).to_bits() == self.0.addr().to_bits()
     }
 
-    /// Its one address, if it has no more than one; a v4-mapped one as the v4 address.
+    /// The network's address, if it has only one; v4 for a v4-mapped one.
     pub fn host(&self) -> Option<IpAddr> {
-        (self.length == 128).then(|| IpAddr::V6(Ipv6Addr::from_bits(self.bits)).to_canonical())
+        (self.length() == 128).then(|| IpAddr::V6(self.0.addr()).to_canonical())
     }
 
-    /// Tells whether every address of `other` is in it.
-    pub const fn covers(&self, other: &Self) -> bool {
-        self.length <= other.length && self.contains_bits(other.bits)
+    /// Whether the network contains every address of `other`.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.length() <= other.length() && self.contains_v6(other.0.addr())
     }
 
-    /// The name that all reverse names of its addresses are at or below (RFC 1035 section 3.5, RFC 3596 section 2.5); its length
-    /// must end at a label's border.
+    /// The name at or below which all reverse names of the network are (RFC 1035 section 3.5, RFC
+    /// 3596 section 2.5). The prefix must end between two labels.
     pub fn reverse_name(&self) -> Option<Name> {
         let mut text = String::new();
         let length = usize::from(self.prefix_length());
@@ -136,13 +126,15 @@ impl Network {
         text.parse().ok()
     }
 
-    /// Its addresses as ranges of v6 bits, both ends included: one, or two around the v4 ones that are not in it.
+    /// The network's addresses as ranges of v6 bits, both ends included: one, or two around the
+    /// v4-mapped ones that it does not contain.
     pub fn ranges(&self) -> impl Iterator<Item = (u128, u128)> + use<> {
-        let (first, last) = (self.bits, self.bits | !mask(self.length));
-        let is_split = self.length < Self::MAPPED && first <= Self::FIRST_V4 && Self::FIRST_V4 <= last;
+        let (first, last) = (self.0.network().to_bits(), self.0.broadcast().to_bits());
+        let mapped = Self::v4(Ipv4Addr::UNSPECIFIED, 0).0;
+        let (first_v4, last_v4) = (mapped.network().to_bits(), mapped.broadcast().to_bits());
+        let is_split = self.length() < Self::MAPPED && first <= first_v4 && first_v4 <= last;
         let (one, other) = if is_split {
-            let last_v4 = Self::FIRST_V4 | !mask(Self::MAPPED);
-            (Some((first, Self::FIRST_V4 - 1)), (last_v4 < last).then_some((last_v4 + 1, last)))
+            (Some((first, first_v4 - 1)), (last_v4 < last).then_some((last_v4 + 1, last)))
         } else {
             (Some((first, last)), None)
         };
@@ -151,42 +143,42 @@ impl Network {
 
     /// The first address: v4 for a network of v4 addresses.
     pub const fn address(&self) -> IpAddr {
-        let address = Ipv6Addr::from_bits(self.bits);
-        match address.to_ipv4_mapped() {
-            Some(address) if self.length >= Self::MAPPED => IpAddr::V4(address),
-            _ => IpAddr::V6(address),
+        match self.0.addr().to_ipv4_mapped() {
+            Some(address) if self.length() >= Self::MAPPED => IpAddr::V4(address),
+            _ => IpAddr::V6(self.0.addr()),
         }
     }
 
-    /// The prefix length, as written for its family.
+    /// The prefix length as written for the network's family.
     pub const fn prefix_length(&self) -> u8 {
         match self.address() {
-            IpAddr::V4(_) => self.length - Self::MAPPED,
-            IpAddr::V6(_) => self.length,
+            IpAddr::V4(_) => self.length() - Self::MAPPED,
+            IpAddr::V6(_) => self.length(),
         }
     }
 }
 
-/// `length` ones in front; `length` is at most 128.
+/// The v6 form of an address: v4-mapped for v4.
 #[inline]
-const fn mask(length: u8) -> u128 {
-    match length {
-        0 => 0,
-        _ => u128::MAX << (128 - length),
+const fn v6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
     }
 }
 
 impl From<IpAddr> for Network {
     /// The network of one address.
+    #[inline]
     fn from(address: IpAddr) -> Self {
-        Self { bits: Self::bits_of(address), length: 128 }
+        Self(Ipv6Net::from(v6(address)))
     }
 }
 
 impl FromStr for Network {
     type Err = NetworkError;
 
-    /// Reads `10.0.0.0/8`, `fd00::/8`, or an address alone.
+    /// Parses `10.0.0.0/8`, `fd00::/8`, or an address alone.
     fn from_str(text: &str) -> Result<Self, NetworkError> {
         let (address, length) = match text.split_once('/') {
             None => (text, None),
@@ -195,13 +187,12 @@ impl FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| NetworkError::Address)?;
         let Some(length) = length else { return Ok(address.into()) };
         let max = if address.is_ipv4() { 32 } else { 128 };
-        // `u8` would take a sign as well.
+        // `u8` would accept a sign.
         let is_number = length.bytes().all(|byte| byte.is_ascii_digit());
         let length = length.parse::<u8>().ok().filter(|length| is_number && *length <= max);
-        let network = length.and_then(|length| Self::around(address, length));
-        match network {
+        match length.and_then(|length| Self::around(address, length)) {
             None => Err(NetworkError::Length { max }),
-            Some(meant) if meant.bits != Self::bits_of(address) => Err(NetworkError::HostBits { meant }),
+            Some(meant) if !meant.starts_at(address) => Err(NetworkError::HostBits { meant }),
             Some(network) => Ok(network),
         }
     }
@@ -237,7 +228,7 @@ mod tests {
     #[case("::1", "::1", "127.0.0.1")]
     #[case("10.0.0.0/8", "::ffff:10.1.2.3", "::10.1.2.3")]
     #[case("::ffff:0:0/96", "1.2.3.4", "1::")]
-    fn a_network_has_its_own_addresses_and_no_others(
+    fn a_network_contains_its_addresses_and_no_others(
         #[case] text: &str,
         #[case] inside: &str,
         #[case] outside: &str,
@@ -260,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn v4_addresses_at_the_end_of_a_v6_network_leave_one_range() {
+    fn v4_addresses_at_the_end_leave_one_range() {
         assert_eq!(network("::/80").ranges().collect::<Vec<_>>(), [(0, 0xfffe_ffff_ffff)]);
     }
 
@@ -286,7 +277,7 @@ mod tests {
     #[case("10.0.0/8", NetworkError::Address)]
     #[case("private", NetworkError::Address)]
     #[case("", NetworkError::Address)]
-    fn what_is_no_network_is_refused_with_its_reason(#[case] text: &str, #[case] why: NetworkError) {
+    fn other_texts_are_refused_with_the_reason(#[case] text: &str, #[case] why: NetworkError) {
         assert_eq!(text.parse::<Network>(), Err(why));
     }
 

@@ -1,4 +1,4 @@
-//! Kubernetes label selectors: the full string syntax, for pods and, later, for any instance's labels.
+//! Label selectors in Kubernetes' string syntax: for pods, and for the labels of any instance.
 //!
 //! <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>
 
@@ -6,11 +6,11 @@ use std::{fmt, str::FromStr};
 
 use super::Labels;
 
-/// A conjunction of requirements on labels; the empty one matches everything.
+/// Requirements on labels that must all be met; the empty selector matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(Vec<Requirement>);
 
-/// One requirement on one key.
+/// A requirement on one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Requirement {
     key: String,
@@ -23,7 +23,7 @@ enum Condition {
     Absent,
     /// One of these values: `=`, `==` and `in`.
     In(Vec<String>),
-    /// None of these values, or no such label at all: `!=` and `notin`.
+    /// None of these values, or no such label: `!=` and `notin`.
     NotIn(Vec<String>),
 }
 
@@ -31,13 +31,13 @@ enum Condition {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SelectorError {
-    /// Where it went wrong, in bytes from the beginning of the text.
+    /// The position of the error, in bytes from the start of the text.
     pub offset: usize,
     message: String,
 }
 
 impl Selector {
-    /// Tells whether `labels` meet every requirement.
+    /// Whether `labels` meet every requirement.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.0.iter().all(|requirement| {
             let value = labels.get(&requirement.key);
@@ -45,13 +45,13 @@ impl Selector {
                 Condition::Exists => value.is_some(),
                 Condition::Absent => value.is_none(),
                 Condition::In(values) => value.is_some_and(|value| values.iter().any(|v| v == value)),
-                // "all resources with key equal to … not in the set, and all resources with no labels with that key"
+                // "… and all resources with no labels with the … key": a missing label matches too.
                 Condition::NotIn(values) => value.is_none_or(|value| values.iter().all(|v| v != value)),
             }
         })
     }
 
-    /// Tells whether it has no requirement, and so matches everything.
+    /// Whether the selector is empty, so that it matches everything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -66,7 +66,7 @@ impl FromStr for Selector {
 }
 
 impl fmt::Display for Selector {
-    /// Writes it as the API server's `labelSelector` parameter takes it.
+    /// Writes the selector as the API server's `labelSelector` parameter takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, Requirement { key, condition }) in self.0.iter().enumerate() {
             if at > 0 {
@@ -136,7 +136,8 @@ impl<'a> Parser<'a> {
         Ok(Requirement { key, condition })
     }
 
-    /// A label key: an optional DNS prefix and a slash, then a name of at most 63 characters.
+    /// Parses a label key: an optional DNS prefix and a slash, then a name of at most 63
+    /// characters.
     fn key(&mut self) -> Result<String, SelectorError> {
         self.spaces();
         let start = self.at;
@@ -213,7 +214,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    /// Takes `token` only where a word ends after it, so that the key `index` is not read as `in`.
+    /// Takes `token` only if a word ends after it, so that the key `index` is not read as `in`.
     fn take_word(&mut self, token: &str) -> bool {
         let found = self
             .rest()
@@ -242,7 +243,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Tells whether `text` may be the value of a label; the empty one may.
+/// Whether `text` may be the value of a label; an empty one may.
 fn is_label_value(text: &str) -> bool {
     let alphanumeric_ends = text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.ends_with(|c: char| c.is_ascii_alphanumeric());
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn each_operator_matches_as_kubernetes_says() {
+    fn operators_match_as_kubernetes_documents() {
         let table = [
             ("", true),
             ("app=nginx", true),
@@ -290,14 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_as_the_api_server_takes_it() {
+    fn a_selector_is_written_for_the_api_server() {
         for text in ["app=nginx", "app!=a,b in (c,d),e notin (f,g),h,!i", ""] {
             assert_eq!(text.parse::<Selector>().map(|s| s.to_string()).as_deref(), Ok(text));
         }
     }
 
     #[test]
-    fn errors_point_at_the_place() {
+    fn errors_have_a_position() {
         for (text, offset) in
             [("app=nginx,", 10), ("app in nginx", 7), ("=x", 0), ("a b", 2), ("a=-x", 2), ("a in (b", 7)]
         {

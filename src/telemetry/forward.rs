@@ -168,8 +168,8 @@ impl ForwardMetrics {
         let _ = self.upstream_up.remove_label_values(&[label]);
     }
 
-    /// The metrics of one upstream. Upstreams come from the configuration and resolv.conf, so there are
-    /// few.
+    /// The metrics of one upstream. Upstreams come from the configuration and resolv.conf, so there
+    /// are few.
     pub fn upstream(&self, label: &str) -> UpstreamMetrics {
         let [answered, timed_out, failed, mismatch] =
             UPSTREAM_RESULTS.map(|result| self.upstream_queries.with_label_values(&[label, result]));

@@ -27,8 +27,8 @@ pub enum LogError {
 }
 
 /// Sets up logs for the whole process. `filter` is like `info,muster::source=debug`, and `info` if
-/// absent or empty. `json` writes one object a line. Text is in color on a terminal, unless `NO_COLOR`
-/// or `CLICOLOR` says otherwise.
+/// absent or empty. `json` writes one object a line. Text is in color on a terminal, unless
+/// `NO_COLOR` or `CLICOLOR` says otherwise.
 ///
 /// # Errors
 /// When the filter is invalid, or logs are set up already.

@@ -6,12 +6,12 @@
 //!  everything ── tracing ──▶ logging ──▶ stderr
 //! ```
 //!
-//! A query must cost one relaxed atomic addition, so every counter is made at the start and found by an
-//! index. Metrics of sources are made from their status at each scrape. Imports [`crate::model`] only,
-//! so that every other module may count.
+//! A query must cost one relaxed atomic addition, so every counter is made at the start and found
+//! by an index. Metrics of sources are made from their status at each scrape. Imports
+//! [`crate::model`] only, so that every other module may count.
 //!
-//! Rejected: the process-wide default registry of the metrics library. Two servers in one test would
-//! add up.
+//! Rejected: the process-wide default registry of the metrics library. Two servers in one test
+//! would add up.
 
 mod build_info;
 mod catalog;

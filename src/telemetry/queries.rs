@@ -67,7 +67,8 @@ impl QueryOutcome {
         Self::NoResponse,
     ];
 
-    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, `other` or `no_response`.
+    /// Its name in metrics and logs: the code's mnemonic in the IANA registry, `other` or
+    /// `no_response`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoError => "NOERROR",

@@ -112,8 +112,8 @@ pub struct SourceReport {
 }
 
 impl SourceReport {
-    /// Whether every watch has data, stale or not. A source that has something to watch but no watch
-    /// is not ready.
+    /// Whether every watch has data, stale or not. A source that has something to watch but no
+    /// watch is not ready.
     pub fn is_ready(&self) -> bool {
         !self.unwatched && self.with_data == self.connecting + self.synced + self.failing
     }
@@ -146,8 +146,8 @@ impl SourceStatus {
         self.lock().expects_watches = expects;
     }
 
-    /// Freezes the report until the next watch is added: a source that restarts has no watches for a
-    /// moment, but its instances are still answered.
+    /// Freezes the report until the next watch is added: a source that restarts has no watches for
+    /// a moment, but its instances are still answered.
     pub fn hold(&self) {
         let report = self.report();
         self.lock().held = Some(report);

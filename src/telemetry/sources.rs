@@ -1,7 +1,7 @@
 //! Metrics of the sources, made from their status at each scrape.
 //!
-//! The status is the only place where sources count, so nothing must be kept in step, and a source that
-//! a reload removes is gone from the next scrape.
+//! The status is the only place where sources count, so nothing must be kept in step, and a source
+//! that a reload removes is gone from the next scrape.
 
 use prometheus::{Registry, proto::MetricFamily};
 

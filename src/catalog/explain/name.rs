@@ -14,7 +14,7 @@ impl Catalog {
     /// publishing the service once.
     pub fn explain(&self, query: &ExplainQuery) -> Explained {
         let view = self.snapshot.view();
-        let client = view.client(Network::of(query.client));
+        let client = view.client(Network::from(query.client));
         let route_client =
             RouteClient { client: &client, address: query.client, tests: &self.client_index.tests };
         let name = &query.name;

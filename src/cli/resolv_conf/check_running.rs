@@ -27,8 +27,8 @@ pub(super) enum Reachability {
     NotLocal,
 }
 
-/// Queries `address`, if this machine has it, for the namespace `apex`, or for `localhost` if there is
-/// none.
+/// Queries `address`, if this machine has it, for the namespace `apex`, or for `localhost` if there
+/// is none.
 ///
 /// # Errors
 /// When nothing answers there, or another server does.

@@ -1,8 +1,8 @@
 //! The files that make other programs query muster, one for each program.
 //!
-//! Programs with a cache keep no answers with TTL 0. A validating resolver is told that the namespaces
-//! are unsigned, and one that filters private addresses from answers, that the namespaces may have
-//! them.
+//! Programs with a cache keep no answers with TTL 0. A validating resolver is told that the
+//! namespaces are unsigned, and one that filters private addresses from answers, that the
+//! namespaces may have them.
 
 use std::{
     fmt::{self, Write as _},
@@ -71,7 +71,8 @@ impl ServerFacts {
         });
         let mut local: Vec<_> = local.collect();
         if given.is_empty() {
-            // One server on one port: programs on this machine use loopback, which no network can disturb.
+            // One server on one port: programs on this machine use loopback, which no network can
+            // disturb.
             let loopback = |port| move |other: &SocketAddr| other.ip().is_loopback() && other.port() == port;
             let all = local.clone();
             local.retain(|address| address.ip().is_loopback() || !all.iter().any(loopback(address.port())));

@@ -1,7 +1,7 @@
 //! Installs a resolv.conf and restores the old one.
 //!
-//! A rename replaces the file, so readers see either the old file or the new one, never a part. The old
-//! one, a file or a symbolic link, is kept next to it.
+//! A rename replaces the file, so readers see either the old file or the new one, never a part. The
+//! old one, a file or a symbolic link, is kept next to it.
 
 use std::{
     fmt::Write as _,
@@ -112,8 +112,8 @@ pub(super) fn uninstall(path: &Path, force: bool) -> anyhow::Result<String> {
     Ok(format!("{} was restored\n", path.display()))
 }
 
-/// Refuses a file that another program manages and would overwrite: a link, or a file whose comments
-/// name its writer.
+/// Refuses a file that another program manages and would overwrite: a link, or a file whose
+/// comments name its writer.
 fn refuse_managed(path: &Path, old: &str) -> anyhow::Result<()> {
     let link = fs::read_link(path).ok().map(|target| target.display().to_string());
     let is_comment = |line: &&str| line.starts_with(['#', ';']);

@@ -6,8 +6,8 @@
 //!                        └─▶ check_running ─▶ install ─▶ /etc/resolv.conf
 //! ```
 //!
-//! Rejected: installing the files of other programs too. Their operators must reload those programs,
-//! and a file without its reload only looks done.
+//! Rejected: installing the files of other programs too. Their operators must reload those
+//! programs, and a file without its reload only looks done.
 
 mod check_running;
 mod client_config;
