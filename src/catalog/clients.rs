@@ -149,6 +149,10 @@ impl ClientTests {
     pub(super) fn test(&self, clients: &ClientFilter) -> ClientTest {
         let identity = identity(clients);
         let at = self.identities.iter().position(|other| *other == identity);
+        debug_assert!(
+            at.is_some() || identity == ClientFilter::default(),
+            "the identities of all routes are gathered"
+        );
         ClientTest {
             networks: clients.networks.as_slice().into(),
             identity: at.and_then(|at| u32::try_from(at).ok()),
@@ -239,9 +243,9 @@ impl ClientIndex {
         let mut bits = vec![0_u64; self.tests.identities.len().div_ceil(64)];
         let mut ambiguous = bits.clone();
         for (at, identity) in self.tests.identities.iter().enumerate() {
-            let matching = possible.values().filter(|client| client.is(identity)).count();
-            let is_told = matching == possible.len() && !shared;
-            let words = if is_told { &mut bits } else { &mut ambiguous };
+            let matching = possible.values().filter(|client| client.matches(identity)).count();
+            let is_certain = matching == possible.len() && !shared;
+            let words = if is_certain { &mut bits } else { &mut ambiguous };
             if let Some(word) = words.get_mut(at / 64) {
                 *word |= u64::from(matching > 0) << (at % 64);
             }
@@ -295,7 +299,7 @@ impl<'i> PossibleClient<'i> {
         self.shares_address |= instance.shares_address;
     }
 
-    fn is(&self, wanted: &ClientFilter) -> bool {
+    fn matches(&self, wanted: &ClientFilter) -> bool {
         let same = |wanted: &Option<Arc<str>>, has: Option<&Arc<str>>| {
             wanted.as_ref().is_none_or(|wanted| has == Some(wanted))
         };
