@@ -182,6 +182,7 @@ impl Reloader {
         }
         let config = Arc::new(config);
         let jobs = JobChange::new(Some(&self.config), &config);
+        let freshness = self.sources.freshness();
         self.sources.stop(&jobs).await;
         self.serial = next_serial(self.serial, serial());
         let change = Reconfiguration {
@@ -190,6 +191,7 @@ impl Reloader {
             serial: self.serial,
             restarted: jobs.restarted(),
             probed: jobs.probed(),
+            freshness,
         };
         let (done, answer) = oneshot::channel();
         // A catalog that does not answer has ended, and the program ends with it.

@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     config::{AnswerSettings, Config, ConsulSource, ImportRule, KubernetesSource, SourceQuery},
-    model::{Import, Member, Retained, SourceId, SourceKind, Update},
+    model::{Freshness, Import, Member, Retained, SourceId, SourceKind, Update, WatchSubject},
     source::{FollowedMember, Outbox, SourceContext, consul, kubernetes, static_instances},
     telemetry::{SourceStatus, StatusBoard},
 };
@@ -79,6 +79,11 @@ impl Sources {
     /// Without any source.
     pub(super) fn new(updates: mpsc::Sender<Update>, board: Arc<StatusBoard>) -> Self {
         Self { updates, board, running: BTreeMap::new(), statuses: BTreeMap::new() }
+    }
+
+    /// How fresh the state is that each watch has delivered.
+    pub(super) fn freshness(&self) -> Vec<(Arc<WatchSubject>, Freshness)> {
+        self.statuses.values().flat_map(|status| status.freshness()).collect()
     }
 
     /// Stops the jobs that the change stops. None of their updates is sent after this returns.

@@ -12,6 +12,7 @@ impl Catalog {
     /// Applies the list of the services that an import has now.
     pub(super) fn imported(&mut self, import: &Import, services: HashSet<Name>) {
         let Some(state) = self.imports.get_mut(import) else { return };
+        state.stale_since = None;
         let before = std::mem::replace(&mut state.services, services.clone());
         let is_first_list = !std::mem::replace(&mut state.synced, true);
         let member_of = |name: &Name| Member {

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     config::{Config, ImportRule, MemberRule, Namespace, SourceQuery},
-    model::{Import, Instance, Member, Name, Retained, SourceId},
+    model::{Freshness, Import, Instance, Member, Name, Retained, RetainedImport, SourceId, WatchSubject},
     policy,
 };
 
@@ -44,6 +44,8 @@ pub struct Reconfiguration {
     /// Members of the new configuration whose probes restart. Their instances are [`Retained`] if
     /// they were probed before.
     pub probed: HashSet<Member>,
+    /// How fresh the state is that each watch has delivered, before any source stops.
+    pub freshness: Vec<(Arc<WatchSubject>, Freshness)>,
 }
 
 /// The members of one service, in the order of the file.
@@ -66,6 +68,7 @@ impl Catalog {
     /// Updates sent under the old configuration must be applied first: afterwards, a member may
     /// mean another source query.
     pub fn reconfigure(&mut self, change: &Reconfiguration) -> Retained {
+        self.note_freshness(&change.freshness);
         let mut next = Self::unpublished(&change.to, change.serial);
         (next.began, next.now) = (self.began, self.now);
         let mut probed_before = HashSet::new();
@@ -83,7 +86,7 @@ impl Catalog {
         }
         self.carry_owner_names(&mut next);
         next.index_clients();
-        next.publish();
+        next.publish_at(next.now);
         // Names first, as when an import syncs.
         for import in &synced {
             if let Some((zone, _)) = next.snapshot.zone(import.apex.wire()) {
@@ -92,6 +95,37 @@ impl Catalog {
         }
         *self = next;
         self.retained(change, &probed_before)
+    }
+
+    /// Notes since when members and imports are stale, so that it moves along with their state.
+    ///
+    /// State without a watch keeps its time: after a restart, an import's names have no watches
+    /// until the import has synced.
+    fn note_freshness(&mut self, freshness: &[(Arc<WatchSubject>, Freshness)]) {
+        for (subject, freshness) in freshness {
+            let stale_since = freshness.stale_since();
+            match &**subject {
+                WatchSubject::Members(members) => {
+                    for member in members {
+                        if let Some(state) = self.member_state(member) {
+                            state.stale_since = stale_since;
+                        }
+                    }
+                }
+                WatchSubject::Import(import) => {
+                    if let Some(state) = self.imports.get_mut(import) {
+                        state.stale_since = stale_since;
+                    }
+                }
+            }
+        }
+    }
+
+    fn member_state(&mut self, member: &Member) -> Option<&mut MemberState> {
+        match self.clients.get_mut(member) {
+            Some(state) => Some(state),
+            None => self.services.get_mut(&member.service)?.members.get_mut(member),
+        }
     }
 
     /// Carries over the names of imports and their members; returns the imports that stay synced.
@@ -113,6 +147,7 @@ impl Catalog {
                 continue;
             };
             new.synced = old.synced && is_same;
+            new.stale_since = old.stale_since;
             if new.synced {
                 synced.push(import.clone());
             }
@@ -170,7 +205,7 @@ impl Catalog {
         let members = self.services.values().flat_map(|service| &service.members).chain(&self.clients);
         for (member, state) in members.filter(|(_, state)| state.synced) {
             if change.restarted.contains(&member.source) {
-                retained.members.insert(member.clone());
+                retained.members.insert(member.clone(), state.stale_since.unwrap_or(self.now));
             }
             if change.probed.contains(member) && probed_before.contains(member) {
                 let instances: Vec<Instance> =
@@ -180,7 +215,9 @@ impl Catalog {
         }
         for (import, state) in &self.imports {
             if change.restarted.contains(&import.source) && (state.synced || !state.services.is_empty()) {
-                retained.imports.insert(import.clone(), state.synced);
+                let stale_since = state.stale_since.unwrap_or(self.now);
+                let entry = RetainedImport { is_complete: state.synced, stale_since };
+                retained.imports.insert(import.clone(), entry);
             }
         }
         retained
@@ -258,6 +295,7 @@ fn keep_old_instances(old: &ServiceState, new: &mut ServiceState) {
     {
         state.synced = true;
         state.instances = instances;
+        state.stale_since = old.members.values().filter_map(|state| state.stale_since).min();
     }
 }
 

@@ -103,6 +103,8 @@ impl OwnerName {
 #[derive(Debug, Default)]
 pub(super) struct MemberState {
     pub(super) synced: bool,
+    /// Since when the state was stale at the last start or reload, if it was; a `Reset` clears it.
+    pub(super) stale_since: Option<Instant>,
     pub(super) instances: MemberInstances,
 }
 
@@ -130,6 +132,8 @@ pub(super) struct ImportState {
     /// The policy of the services that it lists.
     pub(super) policy: Arc<Policy>,
     pub(super) synced: bool,
+    /// As of a member.
+    pub(super) stale_since: Option<Instant>,
     pub(super) services: HashSet<Name>,
 }
 
@@ -213,8 +217,9 @@ impl Catalog {
                 let changed = !state.synced || state.instances != instances;
                 if changed {
                     note_all(index, &member, &state.instances, &instances);
-                    *state = MemberState { synced: true, instances };
+                    (state.synced, state.instances) = (true, instances);
                 }
+                state.stale_since = None;
                 changed
             }),
             Update::Upsert { member, instance } => self.change_member(&member, |state, index| {
@@ -279,7 +284,7 @@ impl Catalog {
         }
         for (import, rule) in namespace.imports() {
             let policy = Arc::new(Policy::of_answers(rule.answers.clone()));
-            let state = ImportState { policy, synced: false, services: HashSet::new() };
+            let state = ImportState { policy, synced: false, stale_since: None, services: HashSet::new() };
             self.imports.insert(import, state);
         }
     }

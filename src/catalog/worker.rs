@@ -115,6 +115,7 @@ fn handle(catalog: &mut Catalog, request: CatalogRequest, cell: &SnapshotCell, m
     match request {
         CatalogRequest::Reconfigure { change, done } => {
             let started = Instant::now();
+            catalog.set_time(tokio::time::Instant::now().into_std());
             let retained = catalog.reconfigure(&change);
             cell.store(Arc::new(catalog.snapshot()));
             metrics.catalog_holds(catalog.service_count(), catalog.health_counts());
@@ -178,6 +179,7 @@ mod tests {
                 serial: 2,
                 restarted: Default::default(),
                 probed: Default::default(),
+                freshness: Vec::new(),
             };
             let (done, answer) = oneshot::channel();
             requests.send(CatalogRequest::Reconfigure { change, done }).await.unwrap();

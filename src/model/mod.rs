@@ -25,6 +25,7 @@ mod retained;
 mod selector;
 mod text;
 mod update;
+mod watch_subject;
 
 pub use explained::{
     Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService,
@@ -41,7 +42,8 @@ pub use name::{Name, NameError, instance_label, stable_hash};
 pub use nearest::nearest;
 pub use network::{Network, NetworkError};
 pub use reloaded::{ReloadDiagnostic, ReloadResult, Reloaded};
-pub use retained::{Retained, Retention};
+pub use retained::{Retained, RetainedImport, Retention};
 pub use selector::{Selector, SelectorError};
 pub use text::one_line;
 pub use update::{Import, Member, SourceId, SourceKind, Update};
+pub use watch_subject::{Freshness, WatchSubject};

@@ -75,6 +75,13 @@ impl Member {
     pub fn clients(source: SourceId) -> Self {
         Self { service: Name::root(), source, place: Self::CLIENTS }
     }
+
+    /// Whether this is the member of a name that `import` can list.
+    pub fn is_imported_by(&self, import: &Import) -> bool {
+        self.place == Self::IMPORTED
+            && self.source == import.source
+            && self.service.parent().as_ref() == Some(&import.apex)
+    }
 }
 
 /// One `[[import]]` of a namespace: services named after the source's own list.

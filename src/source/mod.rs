@@ -43,6 +43,6 @@ mod watch_error;
 pub use backoff::Backoff;
 pub use followed_member::FollowedMember;
 pub use outbox::Outbox;
-pub use supervise::{SourceContext, WatchSubject, supervise};
+pub use supervise::{SourceContext, supervise};
 pub use watch::{Watch, WatchOutbox};
 pub use watch_error::WatchError;

@@ -12,11 +12,11 @@ use tracing::warn;
 use super::{
     backoff::Backoff,
     outbox::Outbox,
-    watch::{Freshness, Watch, WatchOutbox},
+    watch::{SyncState, Watch, WatchOutbox},
     watch_error::{WatchError, catch_panic},
 };
 use crate::{
-    model::{Import, Member, Retained, Retention, Update},
+    model::{Retained, Retention, Update, WatchSubject},
     telemetry::{SourceStatus, WatchHandle},
 };
 
@@ -29,7 +29,7 @@ pub struct SourceContext {
     pub status: Arc<SourceStatus>,
     /// How long the last state of a lost source is served.
     pub max_stale: Duration,
-    /// What the configuration before left to this one; empty unless a reload restarts the source.
+    /// What is still answered of the source from before it started.
     pub retained: Arc<Mutex<Retained>>,
 }
 
@@ -37,35 +37,6 @@ impl SourceContext {
     /// Locks what is retained; hold the guard only to take something out.
     pub(super) fn retained(&self) -> MutexGuard<'_, Retained> {
         self.retained.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a watch delivers the state of. This expires when the watch fails for too long.
-#[derive(Clone, Debug)]
-pub enum WatchSubject {
-    /// The instances of members: usually of one, of several if one watch feeds them all.
-    Members(Vec<Member>),
-    /// The names of an import.
-    Import(Import),
-}
-
-impl WatchSubject {
-    /// The updates that expire the subject's state.
-    fn expired(&self) -> Vec<Update> {
-        match self {
-            Self::Members(members) => {
-                members.iter().map(|member| Update::Expired { member: member.clone() }).collect()
-            }
-            Self::Import(import) => vec![Update::ImportExpired { import: import.clone() }],
-        }
-    }
-
-    /// Takes the subject's entries.
-    fn take(&self, retained: &mut Retained) -> Retention {
-        match self {
-            Self::Members(members) => retained.take_members(members),
-            Self::Import(import) => retained.take_import(import),
-        }
     }
 }
 
@@ -82,9 +53,12 @@ pub fn supervise<W: Watch>(
     context: SourceContext,
 ) -> impl Future<Output = ()> + Send {
     let handle = Arc::new(context.status.watch(name));
-    let retention = subject.take(&mut context.retained());
-    if retention == Retention::All {
-        handle.retained();
+    handle.follow(subject.clone());
+    let retention = context.retained().take(&subject);
+    match retention {
+        Retention::Nothing => {}
+        Retention::Some(since) => handle.lost(since),
+        Retention::All(since) => handle.retained(since),
     }
     run(watch, handle, retention, subject, context)
 }
@@ -96,22 +70,23 @@ async fn run<W: Watch>(
     subject: WatchSubject,
     context: SourceContext,
 ) {
-    // Retained state expires like any other unless the watch syncs again.
+    // Retained state expires like any other unless the watch syncs again: a restart of the watch
+    // does not make it younger.
     let initial = match retention {
-        Retention::Nothing => Freshness::Unsynced,
-        Retention::Some | Retention::All => Freshness::Stale(Instant::now()),
+        Retention::Nothing => SyncState::Unsynced,
+        Retention::Some(since) | Retention::All(since) => SyncState::Stale(Instant::from_std(since)),
     };
-    let freshness = watch::Sender::new(initial);
+    let sync_state = watch::Sender::new(initial);
     let out = WatchOutbox {
         outbox: context.outbox.clone(),
         handle: Arc::clone(&handle),
-        freshness: freshness.clone(),
+        sync_state: sync_state.clone(),
     };
     // One task runs both: the watch cannot sync between the check that it is stale and the update
     // that expires it.
     tokio::select! {
         () = retry_forever(watch, out) => {}
-        () = expire_when_stale(&subject, &context, &handle, &freshness) => {}
+        () = expire_when_stale(&subject, &context, &handle, &sync_state) => {}
     }
 }
 
@@ -123,9 +98,11 @@ async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox) {
         if matches!(error, WatchError::Closed) {
             return;
         }
-        let current = *out.freshness.borrow();
-        if let Freshness::Synced(since) = current {
-            out.freshness.send_replace(Freshness::Stale(Instant::now()));
+        let current = *out.sync_state.borrow();
+        if let SyncState::Synced(since) = current {
+            let lost = Instant::now();
+            out.sync_state.send_replace(SyncState::Stale(lost));
+            out.handle.lost(lost.into_std());
             backoff.lost_after(since.elapsed());
         }
         let wait = backoff.wait();
@@ -145,12 +122,12 @@ async fn expire_when_stale(
     subject: &WatchSubject,
     context: &SourceContext,
     handle: &WatchHandle,
-    freshness: &watch::Sender<Freshness>,
+    sync_state: &watch::Sender<SyncState>,
 ) {
-    let mut changes = freshness.subscribe();
+    let mut changes = sync_state.subscribe();
     loop {
         let current = *changes.borrow_and_update();
-        let Freshness::Stale(since) = current else {
+        let SyncState::Stale(since) = current else {
             if changes.changed().await.is_err() {
                 return;
             }
@@ -159,7 +136,7 @@ async fn expire_when_stale(
         if tokio::time::timeout_at(since + context.max_stale, changes.changed()).await.is_ok() {
             continue;
         }
-        match context.outbox.send_if(subject.expired(), || *freshness.borrow() == current).await {
+        match context.outbox.send_if(subject.expired(), || *sync_state.borrow() == current).await {
             Err(_) => return,
             Ok(false) => continue, // the watch synced again while the channel was full
             Ok(true) => {}
@@ -179,7 +156,7 @@ async fn expire_when_stale(
                 return;
             }
         }
-        freshness.send_replace(Freshness::Unsynced);
+        sync_state.send_replace(SyncState::Unsynced);
         handle.expired();
     }
 }

@@ -26,12 +26,12 @@ pub trait Watch: Send {
 pub struct WatchOutbox {
     pub(super) outbox: Outbox,
     pub(super) handle: Arc<WatchHandle>,
-    pub(super) freshness: watch::Sender<Freshness>,
+    pub(super) sync_state: watch::Sender<SyncState>,
 }
 
 /// How current the state is that a watch has delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Freshness {
+pub(super) enum SyncState {
     /// There is no state: the watch never synced, or its state has expired.
     Unsynced,
     /// The watch has followed every change since this time.
@@ -54,10 +54,10 @@ impl WatchOutbox {
 
     /// Notes that the watch follows every change now, also when there was nothing to send.
     pub fn synced(&mut self) {
-        let has_changed = self.freshness.send_if_modified(|freshness| {
-            let was_synced = matches!(freshness, Freshness::Synced(_));
+        let has_changed = self.sync_state.send_if_modified(|sync_state| {
+            let was_synced = matches!(sync_state, SyncState::Synced(_));
             if !was_synced {
-                *freshness = Freshness::Synced(Instant::now());
+                *sync_state = SyncState::Synced(Instant::now());
             }
             !was_synced
         });

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::SourceId;
+use crate::model::{Freshness, SourceId, WatchSubject};
 
 /// The status of every configured source, in the order in which they were added.
 #[derive(Debug, Default)]
@@ -31,6 +31,12 @@ impl StatusBoard {
     pub fn reports(&self) -> Vec<SourceReport> {
         let sources = self.lock().clone();
         sources.iter().map(|source| source.report()).collect()
+    }
+
+    /// How fresh the state is that each watch has delivered. Leaves out watches without data.
+    pub fn freshness(&self) -> Vec<(Arc<WatchSubject>, Freshness)> {
+        let sources = self.lock().clone();
+        sources.iter().flat_map(|source| source.freshness()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<SourceStatus>>> {
@@ -62,6 +68,10 @@ struct Inner {
 struct Watch {
     state: WatchState,
     has_data: bool,
+    /// What the watch delivers the state of.
+    subject: Option<Arc<WatchSubject>>,
+    /// Since when its data is stale; `None` if it is current or there is none.
+    stale_since: Option<Instant>,
 }
 
 /// The state of a watch.
@@ -103,6 +113,8 @@ pub struct SourceReport {
     pub failing: usize,
     /// Watches that have data to answer from, stale or not.
     pub with_data: usize,
+    /// Since when the oldest stale data is stale; `None` if all data is current.
+    pub stale_since: Option<Instant>,
     /// The last error, if there ever was one; it stays after the source has recovered.
     pub last_error: Option<WatchFailure>,
     /// Errors so far, by kind.
@@ -136,7 +148,9 @@ impl SourceStatus {
         let key = inner.next;
         inner.next += 1;
         inner.held = None;
-        inner.watches.insert(key, Watch { state: WatchState::Connecting, has_data: false });
+        let watch =
+            Watch { state: WatchState::Connecting, has_data: false, subject: None, stale_since: None };
+        inner.watches.insert(key, watch);
         drop(inner);
         WatchHandle { status: Arc::clone(self), key, name: name.into() }
     }
@@ -167,10 +181,25 @@ impl SourceStatus {
             synced: count(WatchState::Synced),
             failing: count(WatchState::Failing),
             with_data: inner.watches.values().filter(|watch| watch.has_data).count(),
+            stale_since: inner.watches.values().filter_map(|watch| watch.stale_since).min(),
             last_error: inner.last_error.clone(),
             errors: inner.errors.clone(),
             updates: inner.updates,
         }
+    }
+
+    /// How fresh the state is that each watch has delivered. Leaves out watches without data.
+    pub fn freshness(&self) -> Vec<(Arc<WatchSubject>, Freshness)> {
+        let inner = self.lock();
+        let freshness = |watch: &Watch| {
+            let freshness = match watch.stale_since {
+                Some(since) => Freshness::StaleSince(since),
+                None if watch.state == WatchState::Synced => Freshness::Current,
+                None => return None,
+            };
+            Some((watch.subject.clone()?, freshness))
+        };
+        inner.watches.values().filter_map(freshness).collect()
     }
 
     /// Ignores poison: a panic while the lock was held leaves counters off by one at worst.
@@ -198,14 +227,26 @@ impl WatchHandle {
         &self.status.id
     }
 
-    /// The watch has synced and follows every change.
-    pub fn synced(&self) {
-        self.set(WatchState::Synced, Some(true));
+    /// Says what the watch delivers the state of.
+    pub fn follow(&self, subject: WatchSubject) {
+        self.change(|watch| watch.subject = Some(Arc::new(subject)));
     }
 
-    /// The watch starts with data retained from the running configuration.
-    pub fn retained(&self) {
-        self.set(WatchState::Connecting, Some(true));
+    /// The watch has synced and follows every change.
+    pub fn synced(&self) {
+        self.change(|watch| {
+            (watch.state, watch.has_data, watch.stale_since) = (WatchState::Synced, true, None);
+        });
+    }
+
+    /// The watch starts with all of its data retained, which is stale since this time.
+    pub fn retained(&self, since: Instant) {
+        self.change(|watch| (watch.has_data, watch.stale_since) = (true, Some(since)));
+    }
+
+    /// The watch's data, as far as there is any, is stale since this time.
+    pub fn lost(&self, since: Instant) {
+        self.change(|watch| watch.stale_since = Some(since));
     }
 
     /// Counts updates sent to the catalog.
@@ -221,18 +262,19 @@ impl WatchHandle {
             inner.last_error =
                 Some(WatchFailure { watch: self.name.clone(), kind, message, at: Instant::now() });
         }
-        self.set(WatchState::Failing, None);
+        self.change(|watch| watch.state = WatchState::Failing);
     }
 
     /// The watch's data is too old to be used.
     pub fn expired(&self) {
-        self.set(WatchState::Failing, Some(false));
+        self.change(|watch| {
+            (watch.state, watch.has_data, watch.stale_since) = (WatchState::Failing, false, None);
+        });
     }
 
-    fn set(&self, state: WatchState, has_data: Option<bool>) {
+    fn change(&self, change: impl FnOnce(&mut Watch)) {
         if let Some(watch) = self.status.lock().watches.get_mut(&self.key) {
-            watch.state = state;
-            watch.has_data = has_data.unwrap_or(watch.has_data);
+            change(watch);
         }
     }
 }
@@ -253,7 +295,7 @@ impl WatchFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SourceKind;
+    use crate::model::{Import, SourceKind};
 
     fn source() -> Arc<SourceStatus> {
         StatusBoard::default().add(SourceId { kind: SourceKind::Consul, name: "vms".into() })
@@ -305,8 +347,30 @@ mod tests {
         assert!(source.report().is_ready(), "its data is still answered");
         let watch = source.watch("service b");
         assert!(!source.report().is_ready(), "this watch has no data");
-        watch.retained();
+        watch.retained(Instant::now());
         assert!(source.report().is_ready());
+    }
+
+    #[test]
+    fn a_source_tells_since_when_its_data_is_stale() {
+        let source = source();
+        let [one, two] = ["service a", "service b"].map(|name| source.watch(name));
+        let import = Import { apex: "test".parse().unwrap(), source: source.id().clone(), place: 0 };
+        one.follow(WatchSubject::Import(import.clone()));
+        assert!(source.freshness().is_empty(), "there is no data yet");
+        let now = Instant::now();
+        let before = now.checked_sub(Duration::from_secs(50)).unwrap();
+        one.retained(before);
+        two.lost(now);
+        two.failed("http", "503".into());
+        assert_eq!(source.report().stale_since, Some(before), "the oldest");
+        let subject = Arc::new(WatchSubject::Import(import));
+        assert_eq!(source.freshness(), [(Arc::clone(&subject), Freshness::StaleSince(before))]);
+        one.synced();
+        assert_eq!(source.report().stale_since, Some(now));
+        assert_eq!(source.freshness(), [(subject, Freshness::Current)]);
+        two.expired();
+        assert_eq!(source.report().stale_since, None);
     }
 
     #[test]

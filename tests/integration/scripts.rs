@@ -195,7 +195,14 @@ impl Rig {
         let to = load(&self.server, zone);
         let from = std::mem::replace(&mut self.config, Arc::clone(&to));
         let (restarted, probed) = (HashSet::new(), HashSet::new());
-        self.catalog.reconfigure(&Reconfiguration { from, to, serial: 2, restarted, probed });
+        self.catalog.reconfigure(&Reconfiguration {
+            from,
+            to,
+            serial: 2,
+            restarted,
+            probed,
+            freshness: Vec::new(),
+        });
         self.cell.store(Arc::new(self.catalog.snapshot()));
     }
 

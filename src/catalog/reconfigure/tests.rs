@@ -1,6 +1,6 @@
 //! Tests of what a catalog carries over to another configuration.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use super::*;
 use crate::{
@@ -42,8 +42,12 @@ impl Running {
         Self { catalog: Catalog::new(&config, 1), config }
     }
 
-    /// Moves to `to`; every source restarts.
+    /// Moves to `to`; every source restarts, and was current.
     fn reload(&mut self, to: Arc<Config>) -> Retained {
+        self.reload_with(to, Vec::new())
+    }
+
+    fn reload_with(&mut self, to: Arc<Config>, freshness: Vec<(Arc<WatchSubject>, Freshness)>) -> Retained {
         let members = to.namespaces.iter().flat_map(|namespace| &namespace.services);
         let members: Vec<Member> =
             members.flat_map(|service| service.members()).map(|(member, _)| member).collect();
@@ -53,6 +57,7 @@ impl Running {
             serial: 2,
             restarted: to.consul.iter().map(|source| source.id.clone()).collect(),
             probed: members.into_iter().collect(),
+            freshness,
         };
         self.config = to;
         self.catalog.reconfigure(&change)
@@ -92,6 +97,15 @@ impl Running {
     fn addresses(&self) -> Vec<u8> {
         self.read("web.shop", addresses).unwrap()
     }
+}
+
+fn members(retained: &Retained) -> HashSet<&Member> {
+    retained.members.keys().collect()
+}
+
+/// The retained imports, and whether each list is complete.
+fn imports(retained: &Retained) -> HashMap<&Import, bool> {
+    retained.imports.iter().map(|(import, entry)| (import, entry.is_complete)).collect()
 }
 
 fn instance(address: u8) -> Instance {
@@ -171,7 +185,7 @@ fn a_changed_member_keeps_the_instances_of_its_place() {
     running.report(0, 1);
     let known = running.reload(web(&[&consul("b")]));
     assert_eq!((running.addresses(), running.read("web.shop", |web| web.all_synced)), (vec![1], Some(true)));
-    assert_eq!(known.members, HashSet::from([running.member(0)]));
+    assert_eq!(members(&known), HashSet::from([&running.member(0)]));
     running.report(0, 2);
     assert_eq!(running.addresses(), [2]);
 }
@@ -185,7 +199,7 @@ fn a_service_that_moves_to_another_source_stays_answered() {
     running.report(1, 2);
     let known = running.reload(web(&["{ consul = \"others\", service = \"a\" }"]));
     assert_eq!(running.addresses(), [1, 2], "although both members use the same id");
-    assert_eq!(known.members, HashSet::from([running.member(0)]), "so that it expires");
+    assert_eq!(members(&known), HashSet::from([&running.member(0)]), "so that it expires");
     running.report(0, 3);
     assert_eq!(running.addresses(), [3]);
     running.reload(web(&[&consul("b")]));
@@ -258,8 +272,8 @@ fn an_import_keeps_its_names_and_stays_synced() {
     assert_eq!(running.read("web.shop", |web| pool(web).v4.rotation), rotation);
     assert_eq!(unknown_name(&running.catalog.snapshot()), "servfail", "the new import is not synced");
     let moved = Import { place: 1, ..running.config.namespaces[0].imports().nth(1).unwrap().0 };
-    assert_eq!(known.imports, HashMap::from([(moved, true)]));
-    assert_eq!(known.members, HashSet::from([web]));
+    assert_eq!(imports(&known), HashMap::from([(&moved, true)]));
+    assert_eq!(members(&known), HashSet::from([&web]));
 
     running.reload(config(import));
     assert_eq!(unknown_name(&running.catalog.snapshot()), "nxdomain");
@@ -275,7 +289,7 @@ fn a_changed_import_keeps_old_names_until_it_syncs() {
     let known = running.reload(config("[[import]]\nconsul = \"vms\"\nexclude = [\"old\"]\n"));
     assert!(running.read("old.shop", |_| ()).is_some());
     assert_eq!(unknown_name(&running.catalog.snapshot()), "servfail", "it may be one of the new ones");
-    assert_eq!(known.imports, HashMap::from([(running.import(), false)]));
+    assert_eq!(imports(&known), HashMap::from([(&running.import(), false)]));
     running.imported(&["web.shop"]);
     assert_eq!(running.read("old.shop", |_| ()), None);
     assert_eq!(unknown_name(&running.catalog.snapshot()), "nxdomain");
@@ -356,4 +370,44 @@ fn a_namespace_takes_precedence_over_a_reverse_network() {
     running.report(0, 1);
     assert_eq!(reverse_name(&running), "nxdomain");
     assert_eq!(running.read("web.10.in-addr.arpa", addresses), Some(vec![1]));
+}
+
+#[test]
+fn stale_members_and_imports_keep_their_time_over_reloads() {
+    let import = "[[import]]\nconsul = \"vms\"\n";
+    let zone = |members: &[&str]| config(&format!("{import}[services.web]\nfrom = [{}]", members.join(", ")));
+    let mut running = Running::new(zone(&[&consul("a"), &consul("b")]));
+    running.report(0, 1);
+    running.report(1, 2);
+    running.imported(&["db.shop"]);
+    let imported =
+        Member { service: "db.shop".parse().unwrap(), place: Member::IMPORTED, ..running.member(0) };
+    running.reset(imported.clone(), &[9]);
+    let now = Instant::now();
+    let ago = |seconds| now.checked_sub(std::time::Duration::from_secs(seconds)).unwrap();
+    running.catalog.set_time(now);
+    let subject = |member: Member| Arc::new(WatchSubject::Members(vec![member]));
+    let retained = running.reload_with(
+        zone(&[&consul("b"), &consul("a")]),
+        vec![
+            (subject(running.member(0)), Freshness::StaleSince(ago(50))),
+            (subject(running.member(1)), Freshness::Current),
+            (subject(imported.clone()), Freshness::StaleSince(ago(30))),
+            (Arc::new(WatchSubject::Import(running.import())), Freshness::StaleSince(ago(40))),
+        ],
+    );
+    let of = |retained: &Retained, member: &Member| retained.members.get(member).copied();
+    assert_eq!(of(&retained, &running.member(0)), Some(now), "b was current");
+    assert_eq!(of(&retained, &running.member(1)), Some(ago(50)), "a has moved");
+    assert_eq!(of(&retained, &imported), Some(ago(30)));
+    assert_eq!(retained.imports[&running.import()].stale_since, ago(40));
+
+    // The imported name has no watch until the import syncs.
+    let current = vec![(subject(running.member(1)), Freshness::Current)];
+    let retained = running.reload_with(zone(&[&consul("c"), &consul("a")]), current);
+    assert_eq!(of(&retained, &running.member(1)), Some(now));
+    assert_eq!(of(&retained, &imported), Some(ago(30)));
+    running.reset(imported.clone(), &[9]);
+    let retained = running.reload(zone(&[&consul("c")]));
+    assert_ne!(of(&retained, &imported), Some(ago(30)), "it has synced since");
 }

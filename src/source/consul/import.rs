@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     config::{ConsulQuery, ImportRule, MemberRule, SourceQuery},
-    model::{Import, Labels, Member, Name, Update},
-    source::{FollowedMember, SourceContext, Watch, WatchError, WatchOutbox, WatchSubject, supervise},
+    model::{Import, Labels, Member, Name, Update, WatchSubject},
+    source::{FollowedMember, SourceContext, Watch, WatchError, WatchOutbox, supervise},
 };
 
 /// Follows `/v1/catalog/services` for one `[[import]]`, and each imported service.

@@ -54,10 +54,10 @@ use tokio::task::JoinSet;
 use tracing::error;
 
 use self::{agent::Agent, import::ImportWatch, service::ServiceWatch, timing::ConsulTiming};
-use super::{FollowedMember, SourceContext, WatchSubject, supervise};
+use super::{FollowedMember, SourceContext, supervise};
 use crate::{
     config::{ConsulSource, ImportRule, SourceQuery},
-    model::Import,
+    model::{Import, WatchSubject},
 };
 
 /// Follows the members and imports of one Consul source; returns when the program is stopping or

@@ -7,8 +7,8 @@ use super::{
     endpoint::{Endpoint, EndpointInterner},
 };
 use crate::{
-    model::Update,
-    source::{FollowedMember, WatchError, WatchOutbox, WatchSubject},
+    model::{Update, WatchSubject},
+    source::{FollowedMember, WatchError, WatchOutbox},
 };
 
 /// The endpoints of one watch, and the members that they belong to.

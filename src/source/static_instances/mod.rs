@@ -40,7 +40,7 @@ use self::{probe_loop::ProbeLoop, prober::Prober};
 use super::{FollowedMember, SourceContext};
 use crate::{
     config::{HealthCheck, SourceQuery},
-    model::{Health, Instance, Update},
+    model::{Health, Instance, Update, WatchSubject},
     telemetry::WatchHandle,
 };
 
@@ -54,6 +54,7 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: o
         .into_iter()
         .map(|followed| {
             let handle = context.status.watch(format!("service {}", followed.member.service));
+            handle.follow(WatchSubject::Members(vec![followed.member.clone()]));
             (followed, Arc::new(handle))
         })
         .collect();

@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::model::{Name, SourceId, SourceKind};
+use crate::model::{Import, Member, Name, RetainedImport, SourceId, SourceKind};
 use crate::telemetry::StatusBoard;
 
 /// A watch that syncs `syncs` times in a row and then never again.
@@ -93,9 +93,9 @@ async fn an_unsynced_watch_retries_and_expires_nothing() {
 #[tokio::test(start_paused = true)]
 async fn retained_state_is_served_and_expires_without_a_sync() {
     let max_stale = Duration::from_secs(60);
-    let retained = Retained { members: [member()].into(), ..Retained::default() };
-    let watch = Flaky { member: member(), syncs: 0 };
     let start = Instant::now();
+    let retained = Retained { members: [(member(), start.into_std())].into(), ..Retained::default() };
+    let watch = Flaky { member: member(), syncs: 0 };
     let (mut inbox, status) =
         start_retaining(retained, WatchSubject::Members(vec![member()]), watch, max_stale);
     assert!(status.report().is_ready(), "retained state is served");
@@ -105,12 +105,27 @@ async fn retained_state_is_served_and_expires_without_a_sync() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn max_stale_does_not_begin_again_for_retained_state() {
+    let start = Instant::now();
+    let lost = start.into_std().checked_sub(Duration::from_secs(50)).unwrap();
+    let retained = Retained { members: [(member(), lost)].into(), ..Retained::default() };
+    let watch = Flaky { member: member(), syncs: 0 };
+    let subject = WatchSubject::Members(vec![member()]);
+    let (mut inbox, status) = start_retaining(retained, subject, watch, Duration::from_secs(60));
+    assert_eq!(status.report().stale_since, Some(lost));
+    assert_eq!(inbox.recv().await, Some(Update::Expired { member: member() }));
+    assert!((10..12).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert_eq!(status.report().stale_since, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn retained_names_of_an_import_expire_with_its_list() {
     let import = Import { apex: "test".parse().unwrap(), source: member().source, place: 0 };
     let imported = Member { place: Member::IMPORTED, ..member() };
+    let stale_since = Instant::now().into_std();
     let retained = Retained {
-        members: [imported.clone(), member()].into(),
-        imports: [(import.clone(), true)].into(),
+        members: [(imported.clone(), stale_since), (member(), stale_since)].into(),
+        imports: [(import.clone(), RetainedImport { is_complete: true, stale_since })].into(),
         ..Retained::default()
     };
     let watch = Flaky { member: member(), syncs: 0 };
