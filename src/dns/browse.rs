@@ -3,8 +3,8 @@
 use hickory_proto::rr::RecordType;
 
 use super::{
-    records::{Browsed, Records},
-    rotation::{Rotation, Start},
+    records::{Browsed, ZoneRecords},
+    rotation::{ListOrder, Rotation},
 };
 use crate::catalog::{Browse, BrowsedInstance, Names, Service, View, Zone};
 
@@ -12,28 +12,28 @@ use crate::catalog::{Browse, BrowsedInstance, Names, Service, View, Zone};
 #[cold]
 pub(super) fn find<'a>(
     zone: &'a Zone,
-    what: Browse<'a>,
+    browse: Browse<'a>,
     qtype: RecordType,
     view: &'a View<'a>,
     rotation: &mut Rotation,
-) -> Records<'a> {
+) -> ZoneRecords<'a> {
     let asks_pointers = matches!(qtype, RecordType::PTR | RecordType::ANY);
-    match what {
-        Browse::Domains if asks_pointers => Records::Pointers(std::slice::from_ref(&zone.apex), zone.ttl),
-        Browse::Types(types) if asks_pointers => Records::Pointers(types.as_slice(), zone.ttl),
+    match browse {
+        Browse::Domains if asks_pointers => ZoneRecords::Pointers(std::slice::from_ref(&zone.apex), zone.ttl),
+        Browse::Types(types) if asks_pointers => ZoneRecords::Pointers(types.as_slice(), zone.ttl),
         Browse::Type(service_type) if asks_pointers => {
             let services = view.browsed(service_type.wire()).map(Names::as_slice).unwrap_or_default();
             let port = service_type.below(&zone.apex).unwrap_or_default();
-            Records::Browsed(Browsed { view, services, port, turn: rotation.browse() })
+            ZoneRecords::Browsed(Browsed { view, services, port, turn: rotation.browse_turn() })
         }
         Browse::Instance(service, instance) => at_instance(service, instance, qtype),
-        Browse::Domains | Browse::Types(_) | Browse::Type(_) => Records::NoData,
+        Browse::Domains | Browse::Types(_) | Browse::Type(_) => ZoneRecords::NoData,
     }
 }
 
 /// The SRV and TXT records of one instance (RFC 6763 sections 5 and 6): SRV while any client gets it,
 /// TXT always.
-fn at_instance(service: &Service, instance: BrowsedInstance, qtype: RecordType) -> Records<'_> {
+fn at_instance(service: &Service, instance: BrowsedInstance, qtype: RecordType) -> ZoneRecords<'_> {
     match qtype {
         RecordType::SRV | RecordType::ANY => {
             let lists = service.pools().filter_map(|pool| pool.ports.get(usize::from(instance.port)));
@@ -41,14 +41,16 @@ fn at_instance(service: &Service, instance: BrowsedInstance, qtype: RecordType) 
             let mut own = lists.filter_map(|list| {
                 list.records.split(|record| record.instance != instance.id).find(|row| !row.is_empty())
             });
-            own.next().map_or(Records::NoData, |records| Records::Services(service, records, Start::Turn(0)))
+            own.next().map_or(ZoneRecords::NoData, |records| {
+                ZoneRecords::Services(service, records, ListOrder::Rotated(0))
+            })
         }
         RecordType::TXT => {
             let known = service.instances.get(instance.id);
             let text = known.and_then(|known| service.instances.txt(known.label));
             // "an empty TXT record ... a single zero byte" without data (section 6.1)
-            Records::Text(text.unwrap_or(&[0]), service.ttl)
+            ZoneRecords::Text(text.unwrap_or(&[0]), service.ttl)
         }
-        _ => Records::NoData,
+        _ => ZoneRecords::NoData,
     }
 }

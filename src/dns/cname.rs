@@ -15,7 +15,7 @@ use crate::{
 
 /// A CNAME of ours that waits for its target's records.
 #[derive(Clone, Debug)]
-pub(super) struct PendingAlias {
+pub(super) struct PendingCname {
     pub(super) target: Name,
     pub(super) ttl: u32,
 }
@@ -31,14 +31,14 @@ pub(super) enum Joined {
 
 /// Puts an upstream's answer for the target behind our CNAME: its records, its response code (RFC 6604
 /// section 3), and if it is negative its SOA.
-pub(super) fn join(question: &[u8], alias: &PendingAlias, upstream: &[u8]) -> Joined {
-    match body(question, alias, upstream) {
+pub(super) fn join(question: &[u8], cname: &PendingCname, upstream: &[u8]) -> Joined {
+    match body(question, cname, upstream) {
         Some((body, code)) => Joined::Body(body, code),
         None => Joined::Failed,
     }
 }
 
-fn body(question: &[u8], alias: &PendingAlias, upstream: &[u8]) -> Option<(Vec<u8>, ResponseCode)> {
+fn body(question: &[u8], cname: &PendingCname, upstream: &[u8]) -> Option<(Vec<u8>, ResponseCode)> {
     let chased = Message::from_vec(upstream).ok()?;
     let code = chased.metadata.response_code;
     if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) || chased.metadata.truncation {
@@ -47,10 +47,10 @@ fn body(question: &[u8], alias: &PendingAlias, upstream: &[u8]) -> Option<(Vec<u
     let (name, rest) = WireName::split(question)?;
     let &[type0, type1, _, _] = rest else { return None };
     let owner = HickoryName::from_labels(name.labels()).ok()?;
-    let target = HickoryName::from_labels(alias.target.labels()).ok()?;
+    let target = HickoryName::from_labels(cname.target.labels()).ok()?;
     let mut message = Message::new(0, MessageType::Response, OpCode::Query);
     message.add_query(QuestionSection::query(owner.clone(), u16::from_be_bytes([type0, type1]).into()));
-    message.add_answer(Record::from_rdata(owner, alias.ttl, RData::CNAME(rdata::CNAME(target))));
+    message.add_answer(Record::from_rdata(owner, cname.ttl, RData::CNAME(rdata::CNAME(target))));
     message.answers.extend(chased.answers);
     if chased.authorities.iter().any(|record| record.record_type() == RecordType::SOA) {
         message.authorities.extend(chased.authorities);

@@ -16,9 +16,11 @@ use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::{
     access::AccessLevel,
-    exchange::{Exchange, Sender, forwardable},
-    find::{Finder, Subject},
-    records::{Alias, Answer, Chased, Content, Decision, DropReason, Forward, Otherwise, Records, Refusal},
+    exchange::{ClientOptions, Exchange, forwardable},
+    find::{Finder, QuestionKey},
+    records::{
+        Answer, Chased, Cname, Content, Decision, DropReason, Fallback, Forward, Refusal, ZoneRecords,
+    },
     request::{Query, Request},
     rotation::Rotation,
     settings::Settings,
@@ -26,19 +28,19 @@ use super::{
 };
 use crate::{catalog::Lookup, forward::ClientQuery};
 
-/// Decides what the request of an exchange gets. `sender` is what its options say, `None` if they are
+/// Decides what the request of an exchange gets. `options` is what its options say, `None` if they are
 /// malformed.
 ///
 /// *Cost*: no allocation, no lock; reads nothing but its arguments.
 pub(super) fn decide<'a>(
     exchange: &Exchange<'a>,
-    sender: Option<&'a Sender>,
+    options: Option<&'a ClientOptions>,
     settings: &'a Settings,
     rotation: &mut Rotation,
     trace: &mut impl Trace,
 ) -> Decision<'a> {
-    let Exchange { request, context, client, view, lookup } = *exchange;
-    if client.level == AccessLevel::Denied {
+    let Exchange { request, context, access, view, lookup } = *exchange;
+    if access.level == AccessLevel::Denied {
         return Decision::Drop(DropReason::Denied);
     }
     let query = match request {
@@ -47,41 +49,41 @@ pub(super) fn decide<'a>(
         Request::Malformed(_) => return Decision::Refuse(Refusal::Malformed),
         Request::Noise => return Decision::Drop(DropReason::Noise),
     };
-    let Some(sender) = sender else { return Decision::Refuse(Refusal::Malformed) };
-    if !sender.is_proven(context) && settings.access.wants_cookie(client) {
-        return Decision::Refuse(Refusal::Cookie { has_new: sender.has_new_cookie() });
+    let Some(options) = options else { return Decision::Refuse(Refusal::Malformed) };
+    if !options.is_proven(context) && settings.access.requires_cookie(access) {
+        return Decision::Refuse(Refusal::Cookie { has_new: options.has_new_cookie() });
     }
     if query.edns.as_ref().is_some_and(|edns| edns.opt.version != 0) {
         return Decision::Refuse(Refusal::Version);
     }
-    if client.level == AccessLevel::Stranger {
-        return Decision::Refuse(Refusal::Client);
+    if access.level == AccessLevel::Refused {
+        return Decision::Refuse(Refusal::NotAllowed);
     }
-    let asked = Subject {
+    let asked = QuestionKey {
         name: query.question.name,
         qtype: RecordType::from(query.question.qtype),
         class: DNSClass::from(query.question.class),
     };
-    let mut finder = Finder { settings, view, context, on_behalf_of: sender.on_behalf_of, rotation, trace };
+    let mut finder = Finder { settings, view, context, on_behalf_of: options.on_behalf_of, rotation, trace };
     let own = finder.find(asked, lookup);
     // What the client may ask of upstreams, if anything.
     let forwardable = || -> Option<ClientQuery<'a>> {
-        let may_forward = client.level == AccessLevel::AllNames && settings.active_forwarder().is_some();
-        may_forward.then(|| forwardable(query, context.transport, &sender.reply))?
+        let may_forward = access.level == AccessLevel::AllNames && settings.active_forwarder().is_some();
+        may_forward.then(|| forwardable(query, context.transport, &options.reply))?
     };
     match own {
-        Ok(Content::Zone(zone, Records::Alias(alias))) => {
-            follow(&mut finder, zone, alias, query, forwardable)
+        Ok(Content::Zone(zone, ZoneRecords::Cname(cname))) => {
+            follow(&mut finder, zone, cname, query, forwardable)
         }
         own if falls_through(&own, asked, settings) => {
-            let otherwise = match own {
-                Ok(content) => Otherwise::Answer(Answer { content, chased: None }),
-                Err(_) => Otherwise::Refuse(external_refusal(client.level, settings)),
+            let fallback = match own {
+                Ok(content) => Fallback::Answer(Answer { content, chased: None }),
+                Err(_) => Fallback::Refuse(external_refusal(access.level, settings)),
             };
-            match (forwardable(), otherwise) {
-                (Some(ask), otherwise) => Decision::Forward(Forward { ask, alias: None, otherwise }),
-                (None, Otherwise::Answer(answer)) => Decision::Answer(answer),
-                (None, Otherwise::Refuse(refusal)) => Decision::Refuse(refusal),
+            match (forwardable(), fallback) {
+                (Some(query), fallback) => Decision::Forward(Forward { query, cname: None, fallback }),
+                (None, Fallback::Answer(answer)) => Decision::Answer(answer),
+                (None, Fallback::Refuse(refusal)) => Decision::Refuse(refusal),
             }
         }
         Ok(content) => Decision::Answer(Answer { content, chased: None }),
@@ -91,10 +93,10 @@ pub(super) fn decide<'a>(
 
 /// Whether an upstream may answer instead: for an external name, or for one in a reverse zone that no
 /// instance has, since the network's resolver knows the other addresses. Special names never leave.
-fn falls_through(own: &Result<Content<'_>, Refusal>, asked: Subject<'_>, settings: &Settings) -> bool {
+fn falls_through(own: &Result<Content<'_>, Refusal>, asked: QuestionKey<'_>, settings: &Settings) -> bool {
     match own {
         Err(Refusal::NoForwarding) => true,
-        Ok(Content::Zone(zone, Records::NoName)) if zone.is_reverse() => {
+        Ok(Content::Zone(zone, ZoneRecords::NoName)) if zone.is_reverse() => {
             settings.specials.load().find(asked.name, asked.qtype).is_none()
         }
         _ => false,
@@ -106,7 +108,7 @@ fn external_refusal(level: AccessLevel, settings: &Settings) -> Refusal {
     match (level, settings.active_forwarder()) {
         (_, None) => Refusal::NoForwarding,
         (AccessLevel::AllNames, Some(_)) => Refusal::NoSuffix,
-        (_, Some(_)) => Refusal::ForwardClient,
+        (_, Some(_)) => Refusal::NotAllowedToForward,
     }
 }
 
@@ -116,25 +118,25 @@ fn external_refusal(level: AccessLevel, settings: &Settings) -> Refusal {
 fn follow<'a, T: Trace>(
     finder: &mut Finder<'_, 'a, T>,
     zone: &'a crate::catalog::Zone,
-    alias: Alias<'a>,
+    cname: Cname<'a>,
     query: &Query<'a>,
     forwardable: impl FnOnce() -> Option<ClientQuery<'a>>,
 ) -> Decision<'a> {
     let qtype = RecordType::from(query.question.qtype);
-    let answer = Answer { content: Content::Zone(zone, Records::Alias(alias)), chased: None };
-    let target = alias.target.wire();
+    let answer = Answer { content: Content::Zone(zone, ZoneRecords::Cname(cname)), chased: None };
+    let target = cname.target.wire();
     match finder.view.lookup(target) {
         Lookup::External => {
             let wants_target = query.header.recursion_desired
                 && !matches!(qtype, RecordType::CNAME | RecordType::ANY)
                 && finder.settings.active_forwarder().is_some_and(|to| to.covers(target));
-            let ask = if wants_target { forwardable() } else { None };
-            ask.map_or(Decision::Answer(answer), |ask| {
-                Decision::Forward(Forward { ask, alias: Some(alias), otherwise: Otherwise::Answer(answer) })
+            let query = if wants_target { forwardable() } else { None };
+            query.map_or(Decision::Answer(answer), |query| {
+                Decision::Forward(Forward { query, cname: Some(cname), fallback: Fallback::Answer(answer) })
             })
         }
         lookup if matches!(qtype, RecordType::A | RecordType::AAAA) => {
-            let asked = Subject { name: target, qtype, class: DNSClass::IN };
+            let asked = QuestionKey { name: target, qtype, class: DNSClass::IN };
             let chased = finder.find(asked, lookup).map_or(Chased::Failed, Chased::Content);
             Decision::Answer(Answer { chased: Some(chased), ..answer })
         }

@@ -5,22 +5,22 @@ use std::sync::Arc;
 use hickory_proto::op::ResponseCode;
 
 use super::{
-    access::{AccessControl, Client, RrlAction},
-    cname::{self, Joined, PendingAlias},
-    encode::{self, Envelope, Written},
-    exchange::{Context, Exchange, ReplyOptions, Sender, limit},
-    records::{Alias, Forward},
+    access::{AccessControl, ClientAccess, RrlAction},
+    cname::{self, Joined, PendingCname},
+    encode::{self, Envelope, ReplySummary},
+    exchange::{ClientOptions, Context, Exchange, ReplyOptions, size_limit},
+    records::{Cname, Forward},
     request::{Edns, Query, Question},
     settings::Settings,
 };
 use crate::{
     forward::{self, Forwarder},
     telemetry::{Metrics, QueryOutcome, Restriction},
-    wire::{Header, TCP_LIMIT, WireName, opt},
+    wire::{RequestHeader, TCP_LIMIT, WireName, opt},
 };
 
 /// Brings an answer to its client. Called once, from any thread; must not wait.
-pub type Reply = Box<dyn FnOnce(&[u8]) + Send>;
+pub type ReplySender = Box<dyn FnOnce(&[u8]) + Send>;
 
 /// A request that waits for an upstream: parsed, and detached from the packet and the snapshot.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ pub struct PendingReply {
     access: Arc<AccessControl>,
     metrics: Arc<Metrics>,
     context: Context,
-    client: Client,
+    client_access: ClientAccess,
     is_proven: bool,
-    header: Header,
+    header: RequestHeader,
     /// Name, type and class, letter case as the client sent it.
     question: Box<[u8]>,
     /// The name in lower case.
@@ -43,7 +43,7 @@ pub struct PendingReply {
     own_options: ReplyOptions,
     limit: usize,
     /// Our CNAME, if the target's records are to follow it.
-    alias: Option<PendingAlias>,
+    cname: Option<PendingCname>,
 }
 
 /// A request's OPT record, detached from the packet.
@@ -60,7 +60,7 @@ impl PendingReply {
     pub(super) fn new(
         exchange: &Exchange<'_>,
         query: &Query<'_>,
-        sender: &Sender,
+        options: &ClientOptions,
         forward: &Forward<'_>,
         (settings, metrics): (&Settings, &Arc<Metrics>),
     ) -> Option<Box<Self>> {
@@ -72,37 +72,37 @@ impl PendingReply {
         let edns = edns.as_ref().map(|edns| OwnedEdns {
             udp_size: edns.opt.udp_size,
             dnssec_ok: edns.opt.dnssec_ok,
-            passing: if edns.has_passing { passing(edns) } else { Box::default() },
+            passing: if edns.has_forwardable_options { passing(edns) } else { Box::default() },
         });
         Some(Box::new(Self {
             forwarder: Arc::clone(settings.forwarder.as_ref()?),
             access: Arc::clone(&settings.access),
             metrics: Arc::clone(metrics),
             context: exchange.context,
-            client: exchange.client,
-            is_proven: sender.is_proven(exchange.context),
+            client_access: exchange.access,
+            is_proven: options.is_proven(exchange.context),
             header: *header,
             question: question.wire.into(),
             name: question.name.as_bytes().into(),
             qtype: question.qtype,
             class: question.class,
             edns,
-            own_options: sender.reply.clone(),
-            limit: limit(exchange.context.transport, query.edns.as_ref()),
-            alias: forward.alias.map(|Alias { target, ttl }| PendingAlias { target: target.clone(), ttl }),
+            own_options: options.reply.clone(),
+            limit: size_limit(exchange.context.transport, query.edns.as_ref()),
+            cname: forward.cname.map(|Cname { target, ttl }| PendingCname { target: target.clone(), ttl }),
         }))
     }
 
     /// Has upstreams queried; the answer goes out by `reply`.
     ///
     /// Never waits. What the forwarder cannot take on is answered with SERVFAIL at once.
-    pub fn send(self: Box<Self>, reply: Reply) {
+    pub fn send(self: Box<Self>, reply: ReplySender) {
         let forwarder = Arc::clone(&self.forwarder);
         let passing: Box<[u8]> = self.edns.as_ref().map(|edns| edns.passing.clone()).unwrap_or_default();
         let own_options = self.own_options.clone();
         let question = self.question.clone();
         let name = self.name.clone();
-        let ask = forward::ClientQuery {
+        let query = forward::ClientQuery {
             id: self.header.id,
             question: &question,
             name: WireName::trusted(&name),
@@ -115,65 +115,65 @@ impl PendingReply {
             own_options: &own_options,
             limit: self.limit,
         };
-        let Some(alias) = self.alias.clone() else {
+        let Some(cname) = self.cname.clone() else {
             let deliver = move |answer: &[u8], written: forward::AnswerSummary| {
                 let code = ResponseCode::from(0, written.code);
-                self.release(answer, Written { code, truncated: written.truncated }, reply);
+                self.release(answer, ReplySummary { code, truncated: written.truncated }, reply);
             };
-            return forwarder.forward(&ask, &passing, Box::new(deliver));
+            return forwarder.forward(&query, &passing, Box::new(deliver));
         };
-        let target = alias.target.as_wire();
+        let target = cname.target.as_wire();
         let of_target = [target, &self.qtype.to_be_bytes(), &self.class.to_be_bytes()].concat();
-        let ask = forward::ClientQuery {
+        let query = forward::ClientQuery {
             question: &of_target,
-            name: alias.target.wire(),
+            name: cname.target.wire(),
             limit: TCP_LIMIT,
             own_options: &[],
-            ..ask
+            ..query
         };
         let deliver = {
-            let alias = alias.clone();
-            move |upstream: &[u8], _: forward::AnswerSummary| self.join(&alias, upstream, reply)
+            let cname = cname.clone();
+            move |upstream: &[u8], _: forward::AnswerSummary| self.join(&cname, upstream, reply)
         };
-        forwarder.forward(&ask, &passing, Box::new(deliver));
+        forwarder.forward(&query, &passing, Box::new(deliver));
     }
 
     /// Answers with our CNAME and an upstream's records for its target.
-    fn join(self: Box<Self>, alias: &PendingAlias, upstream: &[u8], reply: Reply) {
+    fn join(self: Box<Self>, cname: &PendingCname, upstream: &[u8], reply: ReplySender) {
         let mut answer = Vec::new();
-        let written = match cname::join(&self.question, alias, upstream) {
+        let written = match cname::join(&self.question, cname, upstream) {
             Joined::Body(body, code) => {
                 let opt = self.edns.as_ref().map(|edns| {
                     let head = opt::head(code.high(), edns.dnssec_ok, self.own_options.len());
                     [&head[..], &self.own_options].concat()
                 });
                 let length = body.len() + opt.as_ref().map_or(0, Vec::len);
-                let written = Written { code, truncated: false };
+                let written = ReplySummary { code, truncated: false };
                 if length <= self.limit {
                     answer = body;
                     let flags = encode::flags(self.header, written, true, true);
                     cname::finish(&mut answer, self.header.id, flags, opt.as_deref());
                     written
                 } else {
-                    Written { code: ResponseCode::NoError, truncated: true }
+                    ReplySummary { code: ResponseCode::NoError, truncated: true }
                 }
             }
-            Joined::Failed => Written { code: ResponseCode::ServFail, truncated: false },
+            Joined::Failed => ReplySummary { code: ResponseCode::ServFail, truncated: false },
         };
         if answer.is_empty() {
-            let alias = Alias { target: &alias.target, ttl: alias.ttl };
-            self.with_envelope(|envelope| encode::alias_only(envelope, &alias, written, &mut answer));
+            let cname = Cname { target: &cname.target, ttl: cname.ttl };
+            self.with_envelope(|envelope| encode::cname_only(envelope, &cname, written, &mut answer));
         }
         self.release(&answer, written, reply);
     }
 
     /// Sends an answer if response rate limiting lets it pass, and counts it.
-    fn release(self: Box<Self>, answer: &[u8], written: Written, reply: Reply) {
+    fn release(self: Box<Self>, answer: &[u8], written: ReplySummary, reply: ReplySender) {
         let action = if self.is_proven {
             RrlAction::Send
         } else {
             let asked = (&*self.name, self.qtype);
-            self.access.limit_response(self.client, self.context.client, written.code, asked)
+            self.access.limit_response(self.client_access, self.context.client, written.code, asked)
         };
         match action {
             RrlAction::Send => {
@@ -195,7 +195,7 @@ impl PendingReply {
         }
     }
 
-    fn count(&self, written: Written) {
+    fn count(&self, written: ReplySummary) {
         self.metrics.count(self.context.transport, written.code.into());
         if written.truncated {
             self.metrics.truncated();

@@ -10,9 +10,9 @@ use hickory_proto::{
 use super::{
     decide::decide,
     encode::{self, Envelope},
-    exchange::{Context, Exchange, Sender, limit},
+    exchange::{ClientOptions, Context, Exchange, size_limit},
     find::is_built_in_ns,
-    records::{Answer, Content, Decision, DropReason, Otherwise, Refusal},
+    records::{Answer, Content, Decision, DropReason, Fallback, Refusal},
     request::{Query, Request, read},
     rotation::Rotation,
     settings::Settings,
@@ -34,44 +34,44 @@ pub(super) fn dry_run(
     client: IpAddr,
     rotation: &mut Rotation,
 ) -> GivenAnswer {
-    let Some(packet) = packet(name, qtype) else { return nothing("no query can be made of this name") };
-    let mut room = [0; 256];
-    let request = read(&packet, &mut room);
-    let Request::Query(query) = &request else { return nothing("this is not a query") };
+    let Some(packet) = packet(name, qtype) else { return no_answer("no query can be made of this name") };
+    let mut buffer = [0; 256];
+    let request = read(&packet, &mut buffer);
+    let Request::Query(query) = &request else { return no_answer("this is not a query") };
     let exchange = Exchange {
         request: &request,
         context: Context { transport: Transport::Udp, local_addr: None, client },
-        client: settings.access.client(client).without_limits(),
+        access: settings.access.client(client).without_limits(),
         view,
         lookup: view.lookup(query.question.name),
     };
-    let sender = Sender::default();
-    let decision = decide(&exchange, Some(&sender), settings, rotation, &mut ());
-    let given = |why: Option<String>, written: Otherwise<'_>| {
+    let options = ClientOptions::default();
+    let decision = decide(&exchange, Some(&options), settings, rotation, &mut ());
+    let given = |why: Option<String>, written: Fallback<'_>| {
         let envelope = Envelope {
             query,
             options: &[],
             recursion_available: false,
-            limit: limit(Transport::Udp, query.edns.as_ref()),
+            limit: size_limit(Transport::Udp, query.edns.as_ref()),
         };
         GivenAnswer { why, ..encoded(envelope, written) }
     };
     match decision {
         Decision::Drop(DropReason::Denied) => {
-            nothing("[access] deny has the client: it gets no answer at all")
+            no_answer("[access] deny has the client: it gets no answer at all")
         }
-        Decision::Drop(DropReason::Noise) => nothing("this is not a query"),
-        Decision::Refuse(refusal) => given(why_refused(refusal), Otherwise::Refuse(refusal)),
-        Decision::Answer(answer) => given(why(&exchange, query, &answer), Otherwise::Answer(answer)),
-        Decision::Forward(forward) => match (forward.alias, forward.otherwise) {
-            (Some(alias), otherwise) => {
-                let upstreams = upstreams(settings, alias.target.wire()).unwrap_or_default();
-                given(Some(format!("the target's records follow: forwarded to {upstreams}")), otherwise)
+        Decision::Drop(DropReason::Noise) => no_answer("this is not a query"),
+        Decision::Refuse(refusal) => given(why_refused(refusal), Fallback::Refuse(refusal)),
+        Decision::Answer(answer) => given(why(&exchange, query, &answer), Fallback::Answer(answer)),
+        Decision::Forward(forward) => match (forward.cname, forward.fallback) {
+            (Some(cname), fallback) => {
+                let upstreams = upstreams(settings, cname.target.wire()).unwrap_or_default();
+                given(Some(format!("the target's records follow: forwarded to {upstreams}")), fallback)
             }
-            (None, otherwise) => match (upstreams(settings, query.question.name), otherwise) {
-                (Some(upstreams), _) => nothing(&format!("forwarded to {upstreams}")),
-                (None, Otherwise::Refuse(refusal)) => given(why_refused(refusal), otherwise),
-                (None, Otherwise::Answer(_)) => given(None, otherwise),
+            (None, fallback) => match (upstreams(settings, query.question.name), fallback) {
+                (Some(upstreams), _) => no_answer(&format!("forwarded to {upstreams}")),
+                (None, Fallback::Refuse(refusal)) => given(why_refused(refusal), fallback),
+                (None, Fallback::Answer(_)) => given(None, fallback),
             },
         },
     }
@@ -95,9 +95,9 @@ fn why(exchange: &Exchange<'_>, query: &Query<'_>, answer: &Answer<'_>) -> Optio
 /// Why a query is refused. `None` where the code says it.
 fn why_refused(refusal: Refusal) -> Option<String> {
     let why = match refusal {
-        Refusal::Client => "the client is not in [access] allow",
+        Refusal::NotAllowed => "the client is not in [access] allow",
         Refusal::Unsupported => "unsupported query",
-        Refusal::ForwardClient => "the client is not in [access] forward",
+        Refusal::NotAllowedToForward => "the client is not in [access] forward",
         Refusal::NoSuffix => "no suffix in [forward] covers the name",
         Refusal::NoForwarding => "nothing is forwarded: add resolvers for external names to [forward]",
         Refusal::Malformed
@@ -128,7 +128,7 @@ fn packet(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
     message.to_vec().ok()
 }
 
-fn nothing(why: &str) -> GivenAnswer {
+fn no_answer(why: &str) -> GivenAnswer {
     GivenAnswer {
         code: None,
         why: Some(why.to_owned()),
@@ -140,16 +140,16 @@ fn nothing(why: &str) -> GivenAnswer {
 }
 
 /// The answer as text: written as for a client, and decoded by hickory-proto.
-fn encoded(envelope: Envelope<'_>, written: Otherwise<'_>) -> GivenAnswer {
+fn encoded(envelope: Envelope<'_>, written: Fallback<'_>) -> GivenAnswer {
     let mut out = Vec::new();
     let written = match written {
-        Otherwise::Answer(answer) => encode::answer(envelope, &answer, &mut out),
-        Otherwise::Refuse(refusal) => {
+        Fallback::Answer(answer) => encode::answer(envelope, &answer, &mut out),
+        Fallback::Refuse(refusal) => {
             let request = Request::Query(*envelope.query);
             encode::refuse(&request, Some(envelope), refusal, false, &mut out)
         }
     };
-    let Ok(message) = Message::from_vec(&out) else { return nothing("the answer cannot be read") };
+    let Ok(message) = Message::from_vec(&out) else { return no_answer("the answer cannot be read") };
     let records = |records: &[Record]| records.iter().map(ToString::to_string).collect();
     GivenAnswer {
         code: Some(QueryOutcome::from(written.code).as_str().to_owned()),

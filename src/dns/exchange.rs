@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::{
-    access::{Client, CookieCheck},
+    access::{ClientAccess, CookieCheck},
     request::{Edns, Query, Request},
     settings::Settings,
     subnet::{SUBNET_OPTION, SentSubnet},
@@ -42,28 +42,28 @@ pub(super) struct Exchange<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) context: Context,
     /// What the client may ask.
-    pub(super) client: Client,
+    pub(super) access: ClientAccess,
     pub(super) view: &'a View<'a>,
     /// What the view has at the request's name.
     pub(super) lookup: Lookup<'a>,
 }
 
-/// What a query's options say about its sender, and what the answer's options say back.
+/// What a query's options say about its options, and what the answer's options say back.
 #[derive(Clone, Debug)]
-pub(super) struct Sender {
+pub(super) struct ClientOptions {
     pub(super) cookie: CookieCheck,
     /// The client's network, if a trusted forwarder says so.
     pub(super) on_behalf_of: Option<Network>,
     pub(super) reply: ReplyOptions,
 }
 
-impl Default for Sender {
+impl Default for ClientOptions {
     fn default() -> Self {
         Self { cookie: CookieCheck::None, on_behalf_of: None, reply: ReplyOptions::new() }
     }
 }
 
-impl Sender {
+impl ClientOptions {
     /// Reads the options of the exchange's query. `None` if one is malformed: FORMERR.
     ///
     /// *Cost*: none without options of our own; with a cookie the clock and two short hashes.
@@ -83,22 +83,22 @@ impl Sender {
         if cookie == CookieCheck::Malformed {
             return None;
         }
-        let mut sender = Self { cookie, ..Self::default() };
+        let mut options = Self { cookie, ..Self::default() };
         if let Some(cookie) = cookie.reply() {
             let [code0, code1] = opt::COOKIE.to_be_bytes();
-            sender.reply.extend([code0, code1, 0, cookie.len() as u8]);
-            sender.reply.extend(cookie);
+            options.reply.extend([code0, code1, 0, cookie.len() as u8]);
+            options.reply.extend(cookie);
         }
         if edns.subnet != SentSubnet::None && settings.trusts(context.client) {
             let SentSubnet::In(subnet) = edns.subnet else { return None };
-            sender.on_behalf_of = subnet.network();
+            options.on_behalf_of = subnet.network();
             // An upstream's answer depends on no client here, and carries its own scope.
             if !matches!(lookup, Lookup::External) {
                 let depends = matches!(lookup, Lookup::Service(service, _) if service.depends_on_client());
-                subnet.write(if depends { subnet.prefix() } else { 0 }, &mut sender.reply);
+                subnet.write(if depends { subnet.prefix() } else { 0 }, &mut options.reply);
             }
         }
-        Some(sender)
+        Some(options)
     }
 
     /// Whether the answer carries a cookie that the client did not have.
@@ -113,7 +113,7 @@ impl Sender {
 }
 
 /// Longest answer to a query, in bytes.
-pub(super) fn limit(transport: Transport, edns: Option<&Edns<'_>>) -> usize {
+pub(super) fn size_limit(transport: Transport, edns: Option<&Edns<'_>>) -> usize {
     match (transport, edns) {
         (Transport::Tcp, _) => TCP_LIMIT,
         (Transport::Udp, Some(edns)) => usize::from(edns.opt.udp_size.min(UDP_LIMIT)),
@@ -142,8 +142,8 @@ pub(super) fn forwardable<'a>(
         authentic_data: header.authentic_data,
         checking_disabled: header.checking_disabled,
         edns: edns.as_ref().map(|edns| edns.opt.dnssec_ok),
-        has_options: edns.as_ref().is_some_and(|edns| edns.has_passing),
+        has_options: edns.as_ref().is_some_and(|edns| edns.has_forwardable_options),
         own_options,
-        limit: limit(transport, edns.as_ref()),
+        limit: size_limit(transport, edns.as_ref()),
     })
 }

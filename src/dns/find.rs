@@ -8,9 +8,9 @@ use super::{
     browse,
     exchange::Context,
     pointers,
-    records::{Alias, Content, Family, Records, Refusal},
-    rotation::{Rotation, Start},
-    select_pool::Selector,
+    records::{Cname, Content, Family, Refusal, ZoneRecords},
+    rotation::{ListOrder, Rotation},
+    select_pool::PoolSelector,
     settings::Settings,
     trace::Trace,
 };
@@ -36,7 +36,7 @@ pub(super) struct Finder<'f, 'a, T> {
 
 /// A question: a name, and what is asked of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Subject<'q> {
+pub(super) struct QuestionKey<'q> {
     pub(super) name: WireName<'q>,
     pub(super) qtype: RecordType,
     pub(super) class: DNSClass,
@@ -50,8 +50,12 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
     /// # Errors
     /// The error that the client gets. [`Refusal::NoForwarding`] stands for every external name: only
     /// the caller knows whether something is forwarded.
-    pub(super) fn find(&mut self, asked: Subject<'_>, lookup: Lookup<'a>) -> Result<Content<'a>, Refusal> {
-        let Subject { name, qtype, class } = asked;
+    pub(super) fn find(
+        &mut self,
+        asked: QuestionKey<'_>,
+        lookup: Lookup<'a>,
+    ) -> Result<Content<'a>, Refusal> {
+        let QuestionKey { name, qtype, class } = asked;
         match class {
             DNSClass::IN => {}
             DNSClass::CH => return chaos(name, qtype, self.settings.version.as_deref()),
@@ -71,13 +75,13 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
             }
             Lookup::Apex(zone) => (zone, at_apex(qtype)),
             Lookup::Address(zone, names) => (zone, pointers::at_address(zone, names.as_slice(), qtype)),
-            Lookup::Browse(zone, what) => (zone, browse::find(zone, what, qtype, self.view, self.rotation)),
-            Lookup::EmptyNonTerminal(zone) => (zone, Records::NoData),
+            Lookup::Browse(zone, name) => (zone, browse::find(zone, name, qtype, self.view, self.rotation)),
+            Lookup::EmptyNonTerminal(zone) => (zone, ZoneRecords::NoData),
             // The built-in name server comes from no source, so no source has to sync first.
             Lookup::NxDomain(zone) | Lookup::NotSynced(zone) if is_built_in_ns(zone, name) => {
                 (zone, built_in_ns(qtype, self.context.local_addr))
             }
-            Lookup::NxDomain(zone) => (zone, Records::NoName),
+            Lookup::NxDomain(zone) => (zone, ZoneRecords::NoName),
             Lookup::NotSynced(_) => return Err(Refusal::NotSynced),
             Lookup::External => {
                 let special = self.settings.specials.load().find(name, qtype);
@@ -91,7 +95,12 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
     /// name.
     ///
     /// `None`: what is missing may exist at a source that has never synced.
-    fn in_service(&mut self, service: &'a Service, below: &[u8], qtype: RecordType) -> Option<Records<'a>> {
+    fn in_service(
+        &mut self,
+        service: &'a Service,
+        below: &[u8],
+        qtype: RecordType,
+    ) -> Option<ZoneRecords<'a>> {
         match service.position(below) {
             Position::Itself => self.at_service(service, qtype),
             Position::Instance(instance) if qtype == RecordType::TXT => {
@@ -102,30 +111,35 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
                 let list = RecordList::NamedPort(port);
                 let pool = self.select(service, list);
                 let records = pool.and_then(|pool| self.list(service, pool, list));
-                records.or_else(|| nothing(service, pool))
+                records.or_else(|| no_data(service, pool))
             }
-            Position::Port(_) | Position::AbovePort => Some(Records::NoData),
-            Position::Nowhere => service.all_synced.then_some(Records::NoName),
+            Position::Port(_) | Position::AbovePort => Some(ZoneRecords::NoData),
+            Position::Nowhere => service.all_synced.then_some(ZoneRecords::NoName),
         }
     }
 
-    fn at_service(&mut self, service: &'a Service, qtype: RecordType) -> Option<Records<'a>> {
+    fn at_service(&mut self, service: &'a Service, qtype: RecordType) -> Option<ZoneRecords<'a>> {
         if let Answers::Alias(target) = &service.answers {
-            return Some(Records::Alias(Alias { target, ttl: service.ttl }));
+            return Some(ZoneRecords::Cname(Cname { target, ttl: service.ttl }));
         }
         let pool = RecordList::of_type(qtype).and_then(|list| self.select(service, list));
         let records = pool.and_then(|pool| match qtype {
-            RecordType::CNAME => self.alias(service, pool),
+            RecordType::CNAME => self.cname(service, pool),
             // "select one or a subset of the available RRsets at the QNAME" (RFC 8482 section 4.1)
             RecordType::ANY => RecordList::ANY.into_iter().find_map(|list| self.list(service, pool, list)),
             _ => RecordList::of_type(qtype).and_then(|list| self.list(service, pool, list)),
         });
-        records.or_else(|| nothing(service, pool))
+        records.or_else(|| no_data(service, pool))
     }
 
     /// The records of one list, if it has any.
     #[inline]
-    fn list(&mut self, service: &'a Service, pool: &'a Pool, list: RecordList<usize>) -> Option<Records<'a>> {
+    fn list(
+        &mut self,
+        service: &'a Service,
+        pool: &'a Pool,
+        list: RecordList<usize>,
+    ) -> Option<ZoneRecords<'a>> {
         match list {
             RecordList::V4 => self.addresses(service, pool, Family::V4),
             RecordList::V6 => self.addresses(service, pool, Family::V6),
@@ -136,51 +150,60 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
 
     fn select(&mut self, service: &'a Service, list: RecordList<usize>) -> Option<&'a Pool> {
         let network = self.on_behalf_of.unwrap_or_else(|| Network::from(self.context.client));
-        Selector { view: self.view, network, rotation: self.rotation, trace: self.trace }
+        PoolSelector { view: self.view, network, rotation: self.rotation, trace: self.trace }
             .select(service, list)
     }
 
     /// The addresses of one family. Instances that have a host name instead take their turn as a CNAME,
     /// which stands alone (RFC 1034 section 3.6.2).
-    fn addresses(&mut self, service: &'a Service, pool: &'a Pool, family: Family) -> Option<Records<'a>> {
+    fn addresses(&mut self, service: &'a Service, pool: &'a Pool, family: Family) -> Option<ZoneRecords<'a>> {
         let (count, start) = match family {
-            Family::V4 => (pool.v4.records.len(), self.start(service, &pool.v4, pool.hosts.len())?),
-            Family::V6 => (pool.v6.records.len(), self.start(service, &pool.v6, pool.hosts.len())?),
+            Family::V4 => (pool.v4.records.len(), self.next_order(service, &pool.v4, pool.hosts.len())?),
+            Family::V6 => (pool.v6.records.len(), self.next_order(service, &pool.v6, pool.hosts.len())?),
         };
         if pool.hosts.is_empty() {
-            return Some(Records::Addresses(service, pool, family, start));
+            return Some(ZoneRecords::Addresses(service, pool, family, start));
         }
         let places = count + pool.hosts.len();
         let place = match start {
-            Start::Turn(place) | Start::First { first: place, .. } | Start::Shuffled { start: place, .. } => {
-                place
-            }
+            ListOrder::Rotated(place)
+            | ListOrder::Weighted { first: place, .. }
+            | ListOrder::Shuffled { start: place, .. } => place,
         };
         let host = place.checked_rem(places)?.checked_sub(count).and_then(|at| pool.hosts.get(at));
         if let Some(target) = host {
-            return Some(Records::Alias(Alias { target, ttl: service.ttl }));
+            return Some(ZoneRecords::Cname(Cname { target, ttl: service.ttl }));
         }
         // The step was for a list that the host names are part of.
-        let start = if let Start::Shuffled { start, .. } = start { Start::Turn(start) } else { start };
         let start =
-            if let Start::Turn(place) = start { Start::Turn(place.checked_rem(places)?) } else { start };
-        Some(Records::Addresses(service, pool, family, start))
+            if let ListOrder::Shuffled { start, .. } = start { ListOrder::Rotated(start) } else { start };
+        let start = if let ListOrder::Rotated(place) = start {
+            ListOrder::Rotated(place.checked_rem(places)?)
+        } else {
+            start
+        };
+        Some(ZoneRecords::Addresses(service, pool, family, start))
     }
 
-    fn alias(&mut self, service: &'a Service, pool: &'a Pool) -> Option<Records<'a>> {
+    fn cname(&mut self, service: &'a Service, pool: &'a Pool) -> Option<ZoneRecords<'a>> {
         let hosts = pool.hosts.len();
         let turn = (hosts > 0).then(|| self.rotation.turn(pool.v4.rotation))?;
         let target = pool.hosts.get(turn.checked_rem(hosts)?)?;
-        Some(Records::Alias(Alias { target, ttl: service.ttl }))
+        Some(ZoneRecords::Cname(Cname { target, ttl: service.ttl }))
     }
 
-    fn srv(&mut self, service: &'a Service, list: &'a RotatingList<SrvRecord>) -> Option<Records<'a>> {
-        Some(Records::Services(service, &list.records, self.start(service, list, 0)?))
+    fn srv(&mut self, service: &'a Service, list: &'a RotatingList<SrvRecord>) -> Option<ZoneRecords<'a>> {
+        Some(ZoneRecords::Services(service, &list.records, self.next_order(service, list, 0)?))
     }
 
     /// Takes a turn of a list and of the `further` places behind it. `None` if there is nothing in it.
-    fn start<R>(&mut self, service: &Service, list: &RotatingList<R>, further: usize) -> Option<Start> {
-        let count = list.records.len() + further;
+    fn next_order<R>(
+        &mut self,
+        service: &Service,
+        list: &RotatingList<R>,
+        extra: usize,
+    ) -> Option<ListOrder> {
+        let count = list.records.len() + extra;
         if count == 0 {
             return None;
         }
@@ -188,10 +211,10 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
             return Some(self.rotation.shuffle(count));
         }
         Some(match &list.shares {
-            None => Start::Turn(self.rotation.turn(list.rotation)),
+            None => ListOrder::Rotated(self.rotation.turn(list.rotation)),
             Some(shares) => {
-                let turn = self.rotation.turn_of(list.rotation, shares.total());
-                Start::First { first: shares.pick(turn), from: turn as usize }
+                let turn = self.rotation.turn_in_round(list.rotation, shares.total());
+                ListOrder::Weighted { first: shares.pick(turn), from: turn as usize }
             }
         })
     }
@@ -211,11 +234,11 @@ fn chaos<'a>(
     }
 }
 
-fn at_apex(qtype: RecordType) -> Records<'static> {
+fn at_apex(qtype: RecordType) -> ZoneRecords<'static> {
     match qtype {
-        RecordType::SOA | RecordType::ANY => Records::Soa,
-        RecordType::NS => Records::Ns,
-        _ => Records::NoData,
+        RecordType::SOA | RecordType::ANY => ZoneRecords::Soa,
+        RecordType::NS => ZoneRecords::Ns,
+        _ => ZoneRecords::NoData,
     }
 }
 
@@ -224,38 +247,40 @@ pub(super) fn is_built_in_ns(zone: &Zone, name: WireName<'_>) -> bool {
     zone.built_in_ns && zone.ns.first().is_some_and(|ns| ns.wire() == name)
 }
 
-fn built_in_ns(qtype: RecordType, local_addr: Option<IpAddr>) -> Records<'static> {
+fn built_in_ns(qtype: RecordType, local_addr: Option<IpAddr>) -> ZoneRecords<'static> {
     match (qtype, local_addr) {
         (RecordType::A | RecordType::ANY, Some(address @ IpAddr::V4(_)))
-        | (RecordType::AAAA | RecordType::ANY, Some(address @ IpAddr::V6(_))) => Records::BuiltInNs(address),
-        _ => Records::NoData,
+        | (RecordType::AAAA | RecordType::ANY, Some(address @ IpAddr::V6(_))) => {
+            ZoneRecords::BuiltInNs(address)
+        }
+        _ => ZoneRecords::NoData,
     }
 }
 
 /// The news that there are no such records, if that is known: the client's pool has other records, or
 /// every member has synced and there are none.
-fn nothing<'a>(service: &Service, pool: Option<&Pool>) -> Option<Records<'a>> {
+fn no_data<'a>(service: &Service, pool: Option<&Pool>) -> Option<ZoneRecords<'a>> {
     let has_any = pool.map_or_else(|| service.has_eligible(), Pool::has_any);
-    (service.all_synced || has_any).then_some(Records::NoData)
+    (service.all_synced || has_any).then_some(ZoneRecords::NoData)
 }
 
-fn at_instance(instance: InstanceAnswer<'_>, qtype: RecordType, ttl: u32) -> Records<'_> {
+fn at_instance(instance: InstanceAnswer<'_>, qtype: RecordType, ttl: u32) -> ZoneRecords<'_> {
     if let Some(target) = instance.host {
-        return Records::Alias(Alias { target, ttl });
+        return ZoneRecords::Cname(Cname { target, ttl });
     }
     let family = match qtype {
         RecordType::A | RecordType::ANY if !instance.v4.is_empty() => Family::V4,
         RecordType::AAAA | RecordType::ANY if !instance.v6.is_empty() => Family::V6,
-        _ => return Records::NoData,
+        _ => return ZoneRecords::NoData,
     };
-    Records::Instance(instance, family, ttl)
+    ZoneRecords::Instance(instance, family, ttl)
 }
 
 #[cold]
-fn text_at_instance<'a>(service: &'a Service, instance: InstanceAnswer<'a>) -> Records<'a> {
+fn text_at_instance<'a>(service: &'a Service, instance: InstanceAnswer<'a>) -> ZoneRecords<'a> {
     match (instance.host, service.instances.txt(instance.label)) {
-        (Some(target), _) => Records::Alias(Alias { target, ttl: service.ttl }),
-        (None, Some(text)) => Records::Text(text, service.ttl),
-        (None, None) => Records::NoData,
+        (Some(target), _) => ZoneRecords::Cname(Cname { target, ttl: service.ttl }),
+        (None, Some(text)) => ZoneRecords::Text(text, service.ttl),
+        (None, None) => ZoneRecords::NoData,
     }
 }

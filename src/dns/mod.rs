@@ -54,7 +54,7 @@ mod trace;
 pub mod udp;
 
 pub use access::AccessControl;
-pub use deferred::{PendingReply, Reply};
+pub use deferred::{PendingReply, ReplySender};
 pub use exchange::Context;
 pub use responder::{Responder, Response};
 pub use rotation::Rotation;

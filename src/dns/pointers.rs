@@ -2,7 +2,7 @@
 
 use hickory_proto::rr::RecordType;
 
-use super::records::Records;
+use super::records::ZoneRecords;
 use crate::{
     catalog::{View, Zone},
     model::Name,
@@ -11,16 +11,16 @@ use crate::{
 
 /// What a zone has at its apex for PTR: a reverse network may be one address.
 #[cold]
-pub(super) fn at_apex<'a>(zone: &Zone, name: WireName<'_>, view: &'a View<'_>) -> Records<'a> {
+pub(super) fn at_apex<'a>(zone: &Zone, name: WireName<'_>, view: &'a View<'_>) -> ZoneRecords<'a> {
     let names = if zone.is_reverse() { view.instances_at(name) } else { None };
-    names.map_or(Records::NoData, |names| Records::Pointers(names.as_slice(), zone.ttl))
+    names.map_or(ZoneRecords::NoData, |names| ZoneRecords::Pointers(names.as_slice(), zone.ttl))
 }
 
 /// The names of the instances at an address.
 #[cold]
-pub(super) fn at_address<'a>(zone: &Zone, names: &'a [Name], qtype: RecordType) -> Records<'a> {
+pub(super) fn at_address<'a>(zone: &Zone, names: &'a [Name], qtype: RecordType) -> ZoneRecords<'a> {
     match qtype {
-        RecordType::PTR | RecordType::ANY => Records::Pointers(names, zone.ttl),
-        _ => Records::NoData,
+        RecordType::PTR | RecordType::ANY => ZoneRecords::Pointers(names, zone.ttl),
+        _ => ZoneRecords::NoData,
     }
 }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use hickory_proto::op::ResponseCode;
 
-use super::{rotation::Start, special::Special};
+use super::{rotation::ListOrder, special::Special};
 use crate::{
     catalog::{InstanceAnswer, Pool, Service, SrvRecord, View, Zone},
     forward::ClientQuery,
@@ -48,17 +48,17 @@ pub(super) enum Chased<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Forward<'a> {
     /// The client's query; its name is the alias' target if there is an alias.
-    pub(super) ask: ClientQuery<'a>,
+    pub(super) query: ClientQuery<'a>,
     /// Our CNAME, which the upstream's records follow.
-    pub(super) alias: Option<Alias<'a>>,
+    pub(super) cname: Option<Cname<'a>>,
     /// The decision if no upstream may be asked: no suffix covers the name, or the client does not want
     /// recursion.
-    pub(super) otherwise: Otherwise<'a>,
+    pub(super) fallback: Fallback<'a>,
 }
 
 /// What a client gets instead of an upstream's answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Otherwise<'a> {
+pub(super) enum Fallback<'a> {
     /// Our own answer.
     Answer(Answer<'a>),
     /// REFUSED.
@@ -67,7 +67,7 @@ pub(super) enum Otherwise<'a> {
 
 /// A CNAME of ours.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Alias<'a> {
+pub(super) struct Cname<'a> {
     pub(super) target: &'a Name,
     pub(super) ttl: u32,
 }
@@ -97,11 +97,11 @@ pub(super) enum Refusal {
         has_new: bool,
     },
     /// REFUSED: `[access] allow` does not have the client.
-    Client,
+    NotAllowed,
     /// REFUSED: a zone transfer, or a class that is not served.
     Unsupported,
     /// REFUSED: the name is external, and `[access] forward` does not have the client.
-    ForwardClient,
+    NotAllowedToForward,
     /// REFUSED: the name is external, and no suffix in `[forward]` has it.
     NoSuffix,
     /// REFUSED: the name is external, and nothing is forwarded.
@@ -119,9 +119,11 @@ impl Refusal {
             Self::Version => (ResponseCode::BADVERS, false),
             Self::Cookie { has_new: true } => (ResponseCode::BADCOOKIE, false),
             Self::Cookie { has_new: false } => (ResponseCode::NoError, true),
-            Self::Client | Self::Unsupported | Self::ForwardClient | Self::NoSuffix | Self::NoForwarding => {
-                (ResponseCode::Refused, false)
-            }
+            Self::NotAllowed
+            | Self::Unsupported
+            | Self::NotAllowedToForward
+            | Self::NoSuffix
+            | Self::NoForwarding => (ResponseCode::Refused, false),
             Self::NotSynced => (ResponseCode::ServFail, false),
         }
     }
@@ -131,7 +133,7 @@ impl Refusal {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Content<'a> {
     /// Records of one of our zones, or the news that there are none.
-    Zone(&'a Zone, Records<'a>),
+    Zone(&'a Zone, ZoneRecords<'a>),
     /// What a special name has.
     Special(Special),
     /// A text in class CH.
@@ -140,11 +142,11 @@ pub(super) enum Content<'a> {
 
 /// What a zone has at a name, for a type.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Records<'a> {
+pub(super) enum ZoneRecords<'a> {
     /// A or AAAA records of a service, of one of its pools.
-    Addresses(&'a Service, &'a Pool, Family, Start),
+    Addresses(&'a Service, &'a Pool, Family, ListOrder),
     /// SRV records of a service or of one of its named ports.
-    Services(&'a Service, &'a [SrvRecord], Start),
+    Services(&'a Service, &'a [SrvRecord], ListOrder),
     /// A or AAAA records of one instance, and their TTL.
     Instance(InstanceAnswer<'a>, Family, u32),
     /// The TXT data of one instance, and its TTL.
@@ -154,7 +156,7 @@ pub(super) enum Records<'a> {
     /// PTR records to the instances that a browser finds.
     Browsed(Browsed<'a>),
     /// A CNAME.
-    Alias(Alias<'a>),
+    Cname(Cname<'a>),
     /// The zone's SOA.
     Soa,
     /// The zone's name servers.

@@ -6,7 +6,7 @@
 
 use super::{access::SentCookie, subnet::SentSubnet};
 use crate::wire::{
-    HEADER_LEN, Header, WireName, header,
+    HEADER_LEN, RequestHeader, WireName, header,
     opt::{self, EdnsOption, Opt},
 };
 
@@ -23,14 +23,14 @@ pub(super) struct Question<'a> {
 
 /// Room for a question's name in lower case. The caller has it, so that a batch of requests is read
 /// without copying.
-pub(super) type NameRoom = [u8; 256];
+pub(super) type NameBuffer = [u8; 256];
 
 /// A request's OPT record (RFC 6891).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edns<'a> {
     pub(super) opt: Opt<'a>,
     /// Whether it has an option that may pass to an upstream, and could change its answer.
-    pub(super) has_passing: bool,
+    pub(super) has_forwardable_options: bool,
     /// The COOKIE option.
     pub(super) cookie: SentCookie,
     /// The client subnet.
@@ -45,9 +45,9 @@ impl<'a> Edns<'a> {
 
     fn new(opt: Opt<'a>) -> Self {
         let (mut cookie, mut subnet) = (SentCookie::None, SentSubnet::None);
-        let mut has_passing = false;
+        let mut has_forwardable_options = false;
         for EdnsOption { code, data, .. } in opt.options() {
-            has_passing |= opt::may_pass(code);
+            has_forwardable_options |= opt::may_pass(code);
             match code {
                 // "only the first (the one closest to the DNS header) COOKIE option" counts (RFC 7873
                 // section 5)
@@ -56,7 +56,7 @@ impl<'a> Edns<'a> {
                 _ => {}
             }
         }
-        Self { opt, has_passing, cookie, subnet }
+        Self { opt, has_forwardable_options, cookie, subnet }
     }
 
     /// Whether it has an option that muster itself understands. Options of other versions mean
@@ -69,7 +69,7 @@ impl<'a> Edns<'a> {
 /// A question to be answered, with the rest of its request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Query<'a> {
-    pub(super) header: Header,
+    pub(super) header: RequestHeader,
     pub(super) question: Question<'a>,
     pub(super) edns: Option<Edns<'a>>,
 }
@@ -80,27 +80,27 @@ pub(super) enum Request<'a> {
     /// A question to be answered.
     Query(Query<'a>),
     /// An operation other than QUERY.
-    OtherOpcode(Header),
+    OtherOpcode(RequestHeader),
     /// It has a request's header, but the rest cannot be read.
-    Malformed(Header),
+    Malformed(RequestHeader),
     /// A response, or not even a header: it must not be answered.
     Noise,
 }
 
 impl Request<'_> {
     /// Its header; of noise, an empty one.
-    pub(super) fn header(&self) -> Header {
+    pub(super) fn header(&self) -> RequestHeader {
         match self {
             Self::Query(Query { header, .. }) | Self::OtherOpcode(header) | Self::Malformed(header) => {
                 *header
             }
-            Self::Noise => Header::default(),
+            Self::Noise => RequestHeader::default(),
         }
     }
 }
 
-/// Reads a packet; `room` takes the question's name.
-pub(super) fn read<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Request<'a> {
+/// Reads a packet; `buffer` takes the question's name.
+pub(super) fn read<'a>(packet: &'a [u8], buffer: &'a mut NameBuffer) -> Request<'a> {
     let Some((header, counts)) = header::read(packet) else { return Request::Noise };
     if header.opcode != 0 {
         return Request::OtherOpcode(header);
@@ -108,7 +108,7 @@ pub(super) fn read<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Request<'a> 
     // "a DNS message with OPCODE = 0 MUST NOT include a QDCOUNT parameter whose value is greater than 1"
     // (RFC 9619)
     let [0, 1, other_counts @ ..] = counts else { return Request::Malformed(header) };
-    let Some((question, behind)) = question(packet, room) else { return Request::Malformed(header) };
+    let Some((question, behind)) = question(packet, buffer) else { return Request::Malformed(header) };
     let opt = match other_counts {
         [0, 0, 0, 0, 0, 0] => Ok(None),
         [0, 0, 0, 0, 0, 1] => Opt::only(behind).map_or_else(|| Opt::find(packet), |opt| Ok(Some(opt))),
@@ -121,21 +121,21 @@ pub(super) fn read<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Request<'a> 
 }
 
 /// Reads the question at its place. Returns it and the bytes behind it.
-fn question<'a>(packet: &'a [u8], room: &'a mut NameRoom) -> Option<(Question<'a>, &'a [u8])> {
+fn question<'a>(packet: &'a [u8], buffer: &'a mut NameBuffer) -> Option<(Question<'a>, &'a [u8])> {
     let start = packet.get(HEADER_LEN..)?;
     let (name, rest) = WireName::split(start)?;
     let length = name.as_bytes().len();
-    room.get_mut(..length)?.copy_from_slice(name.as_bytes());
+    buffer.get_mut(..length)?.copy_from_slice(name.as_bytes());
     // A length is at most 63 and so not an upper-case letter: lowering all bytes cannot change one. By
     // chunks of one size, the last one beyond the name's end: a loop over single bytes would take
     // longer than everything else here.
-    for chunk in room.as_chunks_mut::<16>().0.iter_mut().take(length.div_ceil(16)) {
+    for chunk in buffer.as_chunks_mut::<16>().0.iter_mut().take(length.div_ceil(16)) {
         chunk.make_ascii_lowercase();
     }
     let (&[type0, type1, class0, class1], behind) = rest.split_first_chunk()?;
     let question = Question {
         wire: start.get(..length + 4)?,
-        name: WireName::trusted(room.get(..length)?),
+        name: WireName::trusted(buffer.get(..length)?),
         qtype: u16::from_be_bytes([type0, type1]),
         class: u16::from_be_bytes([class0, class1]),
     };
@@ -162,8 +162,8 @@ mod tests {
     #[test]
     fn a_query_keeps_its_case_and_is_looked_up_without() {
         let packet = packet(PLAIN, &[]);
-        let mut room = [0; 256];
-        let Request::Query(Query { header, question, edns }) = read(&packet, &mut room) else { panic!() };
+        let mut buffer = [0; 256];
+        let Request::Query(Query { header, question, edns }) = read(&packet, &mut buffer) else { panic!() };
         assert_eq!(header.id, [0x12, 0x34]);
         assert!(header.recursion_desired && header.checking_disabled);
         assert_eq!(question.name.as_bytes(), b"\x05nginx\x04test\x00");
@@ -175,10 +175,13 @@ mod tests {
     #[test]
     fn an_opt_record_is_read() {
         let packet = packet(WITH_ADDITIONAL, &OPT);
-        let mut room = [0; 256];
-        let Request::Query(Query { edns: Some(edns), .. }) = read(&packet, &mut room) else { panic!() };
+        let mut buffer = [0; 256];
+        let Request::Query(Query { edns: Some(edns), .. }) = read(&packet, &mut buffer) else { panic!() };
         assert_eq!((edns.opt.udp_size, edns.opt.version, edns.opt.dnssec_ok), (1232, 0, true));
-        assert_eq!((edns.cookie, edns.subnet, edns.has_passing), (SentCookie::None, SentSubnet::None, false));
+        assert_eq!(
+            (edns.cookie, edns.subnet, edns.has_forwardable_options),
+            (SentCookie::None, SentSubnet::None, false)
+        );
     }
 
     /// What hickory-proto makes of the OPT record: size, version, DO, cookie, subnet, has passing options.
@@ -208,11 +211,11 @@ mod tests {
         for opt in [&OPT[..], &cookie, &both_halves, &bad_length, &subnet] {
             let with_record = [opt, &[0, 0, 16, 0, 1, 0, 0, 0, 0, 0, 2, 1, b'x']].concat();
             for packet in [packet(WITH_ADDITIONAL, opt), packet([0, 1, 0, 0, 0, 0, 0, 2], &with_record)] {
-                let mut room = [0; 256];
-                let Request::Query(Query { edns, .. }) = read(&packet, &mut room) else { panic!() };
+                let mut buffer = [0; 256];
+                let Request::Query(Query { edns, .. }) = read(&packet, &mut buffer) else { panic!() };
                 let ours = edns.map(|edns| {
                     let Opt { udp_size, version, dnssec_ok, .. } = edns.opt;
-                    (udp_size, version, dnssec_ok, edns.cookie, edns.subnet, edns.has_passing)
+                    (udp_size, version, dnssec_ok, edns.cookie, edns.subnet, edns.has_forwardable_options)
                 });
                 assert_eq!(ours, by_hickory(&packet), "{opt:02x?}");
             }

@@ -7,14 +7,14 @@ use arrayvec::ArrayVec;
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 
 use super::{
-    access::{AccessControl, AccessLevel, Admission, Client, RrlAction},
+    access::{AccessControl, AccessLevel, Admission, ClientAccess, RrlAction},
     decide::decide,
     deferred::PendingReply,
     dry_run::dry_run,
-    encode::{self, Envelope, Written},
-    exchange::{Context, Exchange, Sender, limit},
-    records::{Answer, Decision, Forward, Otherwise, Refusal},
-    request::{NameRoom, Query, Request, read},
+    encode::{self, Envelope, ReplySummary},
+    exchange::{ClientOptions, Context, Exchange, size_limit},
+    records::{Answer, Decision, Fallback, Forward, Refusal},
+    request::{NameBuffer, Query, Request, read},
     rotation::Rotation,
     settings::Settings,
     special::Specials,
@@ -44,7 +44,7 @@ pub enum Response {
     /// The answer is written, to be sent.
     Ready,
     /// There is nothing to send.
-    Silence,
+    Dropped,
     /// An upstream must be queried first.
     Deferred(Box<PendingReply>),
 }
@@ -55,7 +55,7 @@ pub(super) const BATCH: usize = 32;
 /// What a batch of answers needs while it is made. The caller keeps it, so that nothing is allocated.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    names: [NameRoom; BATCH],
+    names: [NameBuffer; BATCH],
 }
 
 impl Default for Scratch {
@@ -65,7 +65,7 @@ impl Default for Scratch {
 }
 
 /// A packet that was read, and its client.
-type Received<'a> = (Request<'a>, Client);
+type Received<'a> = (Request<'a>, ClientAccess);
 
 /// Requests of a batch that are deferred, each by its place.
 pub(super) type Deferred = ArrayVec<(usize, Box<PendingReply>), BATCH>;
@@ -138,8 +138,8 @@ impl Responder {
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
     ) -> Response {
-        let mut room = [0; 256];
-        let received = self.receive(packet, context, &mut room);
+        let mut buffer = [0; 256];
+        let received = self.receive(packet, context, &mut buffer);
         let snapshot = self.cell.load();
         let view = snapshot.view();
         let lookup = look_up(&view, &received.0);
@@ -159,12 +159,12 @@ impl Responder {
         rotation: &mut Rotation,
         answers: &mut [Vec<u8>],
     ) -> Deferred {
-        let rooms = scratch.names.iter_mut();
+        let buffers = scratch.names.iter_mut();
         let requests: ArrayVec<Received<'_>, BATCH> = packets
             .iter()
             .zip(contexts)
-            .zip(rooms)
-            .map(|((packet, context), room)| self.receive(packet, *context, room))
+            .zip(buffers)
+            .map(|((packet, context), buffer)| self.receive(packet, *context, buffer))
             .collect();
         let snapshot = self.cell.load();
         let view = snapshot.view();
@@ -175,7 +175,7 @@ impl Responder {
         for (at, (((received, context), lookup), answer)) in all.enumerate() {
             match self.answer(&exchange(received, *context, &view, lookup), rotation, answer) {
                 Response::Ready => {}
-                Response::Silence => answer.clear(),
+                Response::Dropped => answer.clear(),
                 Response::Deferred(pending) => {
                     answer.clear();
                     deferred.push((at, pending));
@@ -198,10 +198,10 @@ impl Responder {
     }
 
     /// Reads a packet as far as its client may have it read.
-    fn receive<'a>(&self, packet: &'a [u8], context: Context, room: &'a mut NameRoom) -> Received<'a> {
-        let (admission, client) = self.settings.access.admit(context.client, packet.len());
+    fn receive<'a>(&self, packet: &'a [u8], context: Context, buffer: &'a mut NameBuffer) -> Received<'a> {
+        let (admission, access) = self.settings.access.admit(context.client, packet.len());
         let readable = match admission {
-            Admission::Yes => packet,
+            Admission::Admit => packet,
             Admission::Refuse(why) => {
                 self.metrics.restricted(why);
                 packet
@@ -210,29 +210,29 @@ impl Responder {
                 self.metrics.restricted(Restriction::TooLong);
                 packet.get(..HEADER_LEN).unwrap_or_default() // the question is cut off: FORMERR
             }
-            Admission::Silence(why) => {
+            Admission::Drop(why) => {
                 self.metrics.restricted(why);
                 &[]
             }
         };
-        (read(readable, room), client)
+        (read(readable, buffer), access)
     }
 
     /// Decides, writes, limits and counts the answer to one request.
     fn answer(&self, exchange: &Exchange<'_>, rotation: &mut Rotation, out: &mut Vec<u8>) -> Response {
-        let sender = Sender::read(exchange, &self.settings);
+        let options = ClientOptions::read(exchange, &self.settings);
         let decision =
-            decide(exchange, sender.as_ref(), &self.settings, rotation, &mut Counting(&self.metrics));
+            decide(exchange, options.as_ref(), &self.settings, rotation, &mut CountingTrace(&self.metrics));
         let written = match decision {
             Decision::Drop(_) => None,
-            Decision::Answer(answer) => Some(self.write(exchange, sender.as_ref(), &answer, out)),
-            Decision::Refuse(refusal) => Some(self.refuse(exchange, sender.as_ref(), refusal, out)),
-            Decision::Forward(forward) => match self.forward(exchange, sender.as_ref(), &forward, out) {
+            Decision::Answer(answer) => Some(self.write(exchange, options.as_ref(), &answer, out)),
+            Decision::Refuse(refusal) => Some(self.refuse(exchange, options.as_ref(), refusal, out)),
+            Decision::Forward(forward) => match self.forward(exchange, options.as_ref(), &forward, out) {
                 Ok(written) => Some(written),
                 Err(deferred) => return deferred,
             },
         };
-        match written.and_then(|written| self.limit(exchange, sender.as_ref(), written, out)) {
+        match written.and_then(|written| self.limit_rate(exchange, options.as_ref(), written, out)) {
             Some(written) => {
                 self.metrics.count(exchange.context.transport, written.code.into());
                 if written.truncated {
@@ -242,7 +242,7 @@ impl Responder {
             }
             None => {
                 self.metrics.count(exchange.context.transport, QueryOutcome::NoResponse);
-                Response::Silence
+                Response::Dropped
             }
         }
     }
@@ -250,29 +250,29 @@ impl Responder {
     fn write(
         &self,
         exchange: &Exchange<'_>,
-        sender: Option<&Sender>,
+        options: Option<&ClientOptions>,
         answer: &Answer<'_>,
         out: &mut Vec<u8>,
-    ) -> Written {
-        match self.envelope(exchange, sender) {
+    ) -> ReplySummary {
+        match self.envelope(exchange, options) {
             Some(envelope) => encode::answer(envelope, answer, out),
-            None => self.refuse(exchange, sender, Refusal::Malformed, out),
+            None => self.refuse(exchange, options, Refusal::Malformed, out),
         }
     }
 
     fn refuse(
         &self,
         exchange: &Exchange<'_>,
-        sender: Option<&Sender>,
+        options: Option<&ClientOptions>,
         refusal: Refusal,
         out: &mut Vec<u8>,
-    ) -> Written {
+    ) -> ReplySummary {
         if matches!(refusal, Refusal::Cookie { .. }) {
             self.metrics.restricted(Restriction::NoCookie);
         }
         encode::refuse(
             exchange.request,
-            self.envelope(exchange, sender),
+            self.envelope(exchange, options),
             refusal,
             self.offers_recursion(exchange),
             out,
@@ -283,58 +283,58 @@ impl Responder {
     fn forward(
         &self,
         exchange: &Exchange<'_>,
-        sender: Option<&Sender>,
+        options: Option<&ClientOptions>,
         forward: &Forward<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Written, Response> {
-        let cached = match (&forward.alias, &self.settings.forwarder) {
-            (None, Some(forwarder)) => forwarder.answer(&forward.ask, out),
+    ) -> Result<ReplySummary, Response> {
+        let cached = match (&forward.cname, &self.settings.forwarder) {
+            (None, Some(forwarder)) => forwarder.answer(&forward.query, out),
             (Some(_), Some(_)) => Forwarding::QueryUpstream,
             (_, None) => Forwarding::Refused,
         };
         match cached {
             Forwarding::Answered(written) => {
                 let code = ResponseCode::from(0, written.code);
-                Ok(Written { code, truncated: written.truncated })
+                Ok(ReplySummary { code, truncated: written.truncated })
             }
             Forwarding::QueryUpstream => {
-                let (Request::Query(query), Some(sender)) = (exchange.request, sender) else {
-                    return Err(Response::Silence);
+                let (Request::Query(query), Some(options)) = (exchange.request, options) else {
+                    return Err(Response::Dropped);
                 };
                 let shared = (&self.settings, &self.metrics);
-                let pending = PendingReply::new(exchange, query, sender, forward, shared);
-                Err(pending.map_or(Response::Silence, Response::Deferred))
+                let pending = PendingReply::new(exchange, query, options, forward, shared);
+                Err(pending.map_or(Response::Dropped, Response::Deferred))
             }
-            Forwarding::Refused => Ok(match forward.otherwise {
-                Otherwise::Answer(answer) => self.write(exchange, sender, &answer, out),
-                Otherwise::Refuse(refusal) => self.refuse(exchange, sender, refusal, out),
+            Forwarding::Refused => Ok(match forward.fallback {
+                Fallback::Answer(answer) => self.write(exchange, options, &answer, out),
+                Fallback::Refuse(refusal) => self.refuse(exchange, options, refusal, out),
             }),
         }
     }
 
     /// Limits responses to clients that have not shown that their address is their own. `None`: the
     /// client gets nothing.
-    fn limit(
+    fn limit_rate(
         &self,
         exchange: &Exchange<'_>,
-        sender: Option<&Sender>,
-        written: Written,
+        options: Option<&ClientOptions>,
+        written: ReplySummary,
         out: &mut Vec<u8>,
-    ) -> Option<Written> {
-        let Exchange { request, context, client, .. } = *exchange;
+    ) -> Option<ReplySummary> {
+        let Exchange { request, context, access, .. } = *exchange;
         let is_proven =
-            context.transport == Transport::Tcp || sender.is_some_and(|sender| sender.is_proven(context));
+            context.transport == Transport::Tcp || options.is_some_and(|options| options.is_proven(context));
         if is_proven {
             return Some(written);
         }
         let asked: (&[u8], u16) = match request {
-            Request::Query(Query { question, .. }) if sender.is_some() => {
+            Request::Query(Query { question, .. }) if options.is_some() => {
                 (question.name.as_bytes(), question.qtype)
             }
             _ => (&[], 0),
         };
-        let action = self.settings.access.limit_response(client, context.client, written.code, asked);
-        match (action, self.envelope(exchange, sender)) {
+        let action = self.settings.access.limit_response(access, context.client, written.code, asked);
+        match (action, self.envelope(exchange, options)) {
             (RrlAction::Send, _) => Some(written),
             (RrlAction::Truncate, Some(envelope)) => {
                 self.metrics.restricted(Restriction::ResponseTruncated);
@@ -348,18 +348,22 @@ impl Responder {
     }
 
     /// What goes around an answer's records. `None` if there is no question to answer.
-    fn envelope<'e>(&self, exchange: &Exchange<'e>, sender: Option<&'e Sender>) -> Option<Envelope<'e>> {
-        let (Request::Query(query), Some(sender)) = (exchange.request, sender) else { return None };
+    fn envelope<'e>(
+        &self,
+        exchange: &Exchange<'e>,
+        options: Option<&'e ClientOptions>,
+    ) -> Option<Envelope<'e>> {
+        let (Request::Query(query), Some(options)) = (exchange.request, options) else { return None };
         Some(Envelope {
             query,
-            options: &sender.reply,
+            options: &options.reply,
             recursion_available: self.offers_recursion(exchange),
-            limit: limit(exchange.context.transport, query.edns.as_ref()),
+            limit: size_limit(exchange.context.transport, query.edns.as_ref()),
         })
     }
 
     fn offers_recursion(&self, exchange: &Exchange<'_>) -> bool {
-        exchange.client.level == AccessLevel::AllNames && self.settings.active_forwarder().is_some()
+        exchange.access.level == AccessLevel::AllNames && self.settings.active_forwarder().is_some()
     }
 }
 
@@ -371,18 +375,18 @@ fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
 }
 
 fn exchange<'a>(
-    (request, client): &'a Received<'_>,
+    (request, access): &'a Received<'_>,
     context: Context,
     view: &'a View<'_>,
     lookup: Lookup<'a>,
 ) -> Exchange<'a> {
-    Exchange { request, context, client: *client, view, lookup }
+    Exchange { request, context, access: *access, view, lookup }
 }
 
 /// Counts what a live decision meets.
-struct Counting<'m>(&'m Metrics);
+struct CountingTrace<'m>(&'m Metrics);
 
-impl Trace for Counting<'_> {
+impl Trace for CountingTrace<'_> {
     fn ambiguous_client(&mut self) {
         self.0.ambiguous_client();
     }

@@ -12,9 +12,9 @@ use crate::catalog::RotationId;
 pub struct Rotation {
     cursors: Vec<u32>,
     /// State of the dice of lists in random order; 0 until they are thrown first.
-    dice: u64,
+    random_state: u64,
     /// How often anything was browsed.
-    browsed: usize,
+    browse_cursor: usize,
 }
 
 impl Rotation {
@@ -30,7 +30,7 @@ impl Rotation {
     }
 
     /// As [`turn`](Self::turn), but begins anew after `total` turns, so that no round is ever cut short.
-    pub fn turn_of(&mut self, id: RotationId, total: u32) -> u32 {
+    pub fn turn_in_round(&mut self, id: RotationId, total: u32) -> u32 {
         self.cursor(id).map_or(0, |cursor| {
             let turn = if *cursor < total { *cursor } else { 0 };
             *cursor = turn + 1;
@@ -39,31 +39,32 @@ impl Rotation {
     }
 
     /// Takes the next turn of what can be browsed; all of it has one cursor.
-    pub(super) const fn browse(&mut self) -> usize {
-        let turn = self.browsed;
-        self.browsed = turn.wrapping_add(1);
+    pub(super) const fn browse_turn(&mut self) -> usize {
+        let turn = self.browse_cursor;
+        self.browse_cursor = turn.wrapping_add(1);
         turn
     }
 
     /// Throws dice: a number below `count`, which is at least 1.
-    fn dice(&mut self, count: usize) -> usize {
-        if self.dice == 0 {
-            self.dice = rand::random::<u64>() | 1;
+    fn random_below(&mut self, count: usize) -> usize {
+        if self.random_state == 0 {
+            self.random_state = rand::random::<u64>() | 1;
         }
         // Marsaglia's xorshift: good enough to spread load.
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        usize::try_from(self.dice >> 32).unwrap_or(0).checked_rem(count).unwrap_or(0)
+        self.random_state ^= self.random_state << 13;
+        self.random_state ^= self.random_state >> 7;
+        self.random_state ^= self.random_state << 17;
+        usize::try_from(self.random_state >> 32).unwrap_or(0).checked_rem(count).unwrap_or(0)
     }
 
     /// An arrangement of `count` records by chance.
-    pub(super) fn shuffle(&mut self, count: usize) -> Start {
+    pub(super) fn shuffle(&mut self, count: usize) -> ListOrder {
         const TRIES: usize = 8;
-        let start = self.dice(count.max(1));
+        let start = self.random_below(count.max(1));
         // Any step that has no factor in common with the count meets every record once.
-        let step = (0..TRIES).map(|_| 1 + self.dice(count.max(1))).find(|step| gcd(*step, count) == 1);
-        Start::Shuffled { start, step: step.unwrap_or(1) }
+        let step =
+            (0..TRIES).map(|_| 1 + self.random_below(count.max(1))).find(|step| gcd(*step, count) == 1);
+        ListOrder::Shuffled { start, step: step.unwrap_or(1) }
     }
 
     fn cursor(&mut self, id: RotationId) -> Option<&mut u32> {
@@ -77,16 +78,16 @@ impl Rotation {
 
 /// In which order a list is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub(super) enum ListOrder {
     /// From this place (modulo its length) all around.
-    Turn(usize),
+    Rotated(usize),
     /// This place first, then the others from `from` (modulo its length) all around.
-    First { first: usize, from: usize },
+    Weighted { first: usize, from: usize },
     /// From `start` in steps of `step`, which has no factor in common with the length.
     Shuffled { start: usize, step: usize },
 }
 
-/// Goes through the first `limit` records of a list in the order of a [`Start`].
+/// Goes through the first `limit` records of a list in the order of a [`ListOrder`].
 ///
 /// One loop for all orders: this runs for every record of every answer.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +96,7 @@ pub(super) struct Arranged<'l, T> {
     /// The record that goes before the others, if it has not gone yet.
     first: Option<usize>,
     /// That one's place, where it is passed over; beyond the list if there is none.
-    passed: usize,
+    skip: usize,
     at: usize,
     /// At most the list's length.
     step: usize,
@@ -104,17 +105,19 @@ pub(super) struct Arranged<'l, T> {
 
 /// Arranges a list.
 #[inline]
-pub(super) fn arranged<T>(list: &[T], start: Start, limit: usize) -> Arranged<'_, T> {
+pub(super) fn arranged<T>(list: &[T], start: ListOrder, limit: usize) -> Arranged<'_, T> {
     let around = |at: usize| at.checked_rem(list.len()).unwrap_or(0);
     let left = limit.min(list.len());
-    let turn = Arranged { list, first: None, passed: usize::MAX, at: 0, step: 1, left };
+    let turn = Arranged { list, first: None, skip: usize::MAX, at: 0, step: 1, left };
     match start {
-        Start::Turn(start) => Arranged { at: around(start), ..turn },
-        Start::First { first, from } => {
+        ListOrder::Rotated(start) => Arranged { at: around(start), ..turn },
+        ListOrder::Weighted { first, from } => {
             let first = Some(first).filter(|first| *first < list.len());
-            Arranged { first, passed: first.unwrap_or(usize::MAX), at: around(from), ..turn }
+            Arranged { first, skip: first.unwrap_or(usize::MAX), at: around(from), ..turn }
         }
-        Start::Shuffled { start, step } => Arranged { at: around(start), step: step.min(list.len()), ..turn },
+        ListOrder::Shuffled { start, step } => {
+            Arranged { at: around(start), step: step.min(list.len()), ..turn }
+        }
     }
 }
 
@@ -133,7 +136,7 @@ impl<'l, T> Iterator for Arranged<'l, T> {
             if self.at >= self.list.len() {
                 self.at -= self.list.len();
             }
-            if at != self.passed {
+            if at != self.skip {
                 return self.list.get(at);
             }
         }
@@ -153,23 +156,23 @@ mod tests {
         assert_eq!([rotation.turn(b), rotation.turn(a), rotation.turn(b)], [0, 0, 1]);
     }
 
-    fn in_order(list: &[u8], start: Start, limit: usize) -> Vec<u8> {
+    fn in_order(list: &[u8], start: ListOrder, limit: usize) -> Vec<u8> {
         arranged(list, start, limit).copied().collect()
     }
 
     #[test]
     fn a_turned_list_goes_all_around() {
-        assert_eq!(in_order(&[1, 2, 3], Start::Turn(0), 8), [1, 2, 3]);
-        assert_eq!(in_order(&[1, 2, 3], Start::Turn(4), 8), [2, 3, 1]);
-        assert_eq!(in_order(&[1, 2, 3], Start::Turn(2), 2), [3, 1]);
-        assert!(in_order(&[], Start::Turn(7), 8).is_empty());
+        assert_eq!(in_order(&[1, 2, 3], ListOrder::Rotated(0), 8), [1, 2, 3]);
+        assert_eq!(in_order(&[1, 2, 3], ListOrder::Rotated(4), 8), [2, 3, 1]);
+        assert_eq!(in_order(&[1, 2, 3], ListOrder::Rotated(2), 2), [3, 1]);
+        assert!(in_order(&[], ListOrder::Rotated(7), 8).is_empty());
     }
 
     #[test]
     fn the_chosen_one_is_first_and_not_repeated() {
-        assert_eq!(in_order(&[1, 2, 3], Start::First { first: 2, from: 0 }, 8), [3, 1, 2]);
-        assert_eq!(in_order(&[1, 2, 3], Start::First { first: 0, from: 4 }, 2), [1, 2]);
-        assert_eq!(in_order(&[1], Start::First { first: 0, from: 9 }, 8), [1]);
+        assert_eq!(in_order(&[1, 2, 3], ListOrder::Weighted { first: 2, from: 0 }, 8), [3, 1, 2]);
+        assert_eq!(in_order(&[1, 2, 3], ListOrder::Weighted { first: 0, from: 4 }, 2), [1, 2]);
+        assert_eq!(in_order(&[1], ListOrder::Weighted { first: 0, from: 9 }, 8), [1]);
     }
 
     #[test]
@@ -194,7 +197,7 @@ mod tests {
         let mut ids = RotationIds::default();
         let id = ids.take();
         let mut rotation = Rotation::default();
-        assert_eq!([0; 4].map(|_| rotation.turn_of(id, 3)), [0, 1, 2, 0]);
-        assert_eq!([0; 3].map(|_| rotation.turn_of(id, 1)), [0, 0, 0]);
+        assert_eq!([0; 4].map(|_| rotation.turn_in_round(id, 3)), [0, 1, 2, 0]);
+        assert_eq!([0; 3].map(|_| rotation.turn_in_round(id, 1)), [0, 0, 0]);
     }
 }

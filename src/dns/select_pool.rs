@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Selects pools for one client.
-pub(super) struct Selector<'f, 'a, T> {
+pub(super) struct PoolSelector<'f, 'a, T> {
     pub(super) view: &'a View<'a>,
     /// The client's address, or the network that a forwarder says it is in.
     pub(super) network: Network,
@@ -15,7 +15,7 @@ pub(super) struct Selector<'f, 'a, T> {
     pub(super) trace: &'f mut T,
 }
 
-impl<T: Trace> Selector<'_, '_, T> {
+impl<T: Trace> PoolSelector<'_, '_, T> {
     /// Selects the pool: the first route that matches the client, the group whose turn it is, the
     /// instances near the client.
     ///
@@ -45,7 +45,7 @@ impl<T: Trace> Selector<'_, '_, T> {
             self.trace.ambiguous_client();
         }
         let group = match route.rotations.get(list) {
-            Some(turn) => turn.shares.pick(self.rotation.turn_of(turn.rotation, turn.shares.total())),
+            Some(turn) => turn.shares.pick(self.rotation.turn_in_round(turn.rotation, turn.shares.total())),
             None => 0,
         };
         self.trace.group(group);

@@ -23,7 +23,7 @@ pub(super) const NEGATIVE_TTL: u32 = 60;
 
 /// What a special zone has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ZoneContent {
+enum SpecialZone {
     /// Every name has the loopback addresses (RFC 6761 section 6.3).
     Localhost,
     /// No name, not even the apex.
@@ -39,31 +39,31 @@ enum ZoneContent {
 /// The special zones.
 ///
 /// `local` (RFC 6762) is not among them: private zones below it are too common. Nor is `alt` (RFC 9476), which the root denies.
-const ZONES: &[(&str, ZoneContent)] = &[
-    ("localhost", ZoneContent::Localhost),
-    ("invalid", ZoneContent::Nothing),     // RFC 6761 section 6.4
-    ("test", ZoneContent::Nothing),        // RFC 6761 section 6.2
-    ("onion", ZoneContent::Nothing),       // RFC 7686 section 2
-    ("home.arpa", ZoneContent::Private),   // RFC 8375: a home network's resolver has such names
-    ("resolver.arpa", ZoneContent::Empty), // RFC 9462 section 6.4
-    ("service.arpa", ZoneContent::Empty),  // RFC 9665
-    ("0.in-addr.arpa", ZoneContent::Empty),
-    ("127.in-addr.arpa", ZoneContent::Loopback),
-    ("254.169.in-addr.arpa", ZoneContent::Empty),
-    ("2.0.192.in-addr.arpa", ZoneContent::Empty),
-    ("100.51.198.in-addr.arpa", ZoneContent::Empty),
-    ("113.0.203.in-addr.arpa", ZoneContent::Empty),
-    ("255.255.255.255.in-addr.arpa", ZoneContent::Empty),
-    ("0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa", ZoneContent::Empty),
-    (LOOPBACK_V6, ZoneContent::Loopback),
-    ("8.e.f.ip6.arpa", ZoneContent::Empty),
-    ("9.e.f.ip6.arpa", ZoneContent::Empty),
-    ("a.e.f.ip6.arpa", ZoneContent::Empty),
-    ("b.e.f.ip6.arpa", ZoneContent::Empty),
-    ("8.b.d.0.1.0.0.2.ip6.arpa", ZoneContent::Empty),
-    ("10.in-addr.arpa", ZoneContent::Private),
-    ("168.192.in-addr.arpa", ZoneContent::Private),
-    ("d.f.ip6.arpa", ZoneContent::Private),
+const ZONES: &[(&str, SpecialZone)] = &[
+    ("localhost", SpecialZone::Localhost),
+    ("invalid", SpecialZone::Nothing),     // RFC 6761 section 6.4
+    ("test", SpecialZone::Nothing),        // RFC 6761 section 6.2
+    ("onion", SpecialZone::Nothing),       // RFC 7686 section 2
+    ("home.arpa", SpecialZone::Private),   // RFC 8375: a home network's resolver has such names
+    ("resolver.arpa", SpecialZone::Empty), // RFC 9462 section 6.4
+    ("service.arpa", SpecialZone::Empty),  // RFC 9665
+    ("0.in-addr.arpa", SpecialZone::Empty),
+    ("127.in-addr.arpa", SpecialZone::Loopback),
+    ("254.169.in-addr.arpa", SpecialZone::Empty),
+    ("2.0.192.in-addr.arpa", SpecialZone::Empty),
+    ("100.51.198.in-addr.arpa", SpecialZone::Empty),
+    ("113.0.203.in-addr.arpa", SpecialZone::Empty),
+    ("255.255.255.255.in-addr.arpa", SpecialZone::Empty),
+    ("0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa", SpecialZone::Empty),
+    (LOOPBACK_V6, SpecialZone::Loopback),
+    ("8.e.f.ip6.arpa", SpecialZone::Empty),
+    ("9.e.f.ip6.arpa", SpecialZone::Empty),
+    ("a.e.f.ip6.arpa", SpecialZone::Empty),
+    ("b.e.f.ip6.arpa", SpecialZone::Empty),
+    ("8.b.d.0.1.0.0.2.ip6.arpa", SpecialZone::Empty),
+    ("10.in-addr.arpa", SpecialZone::Private),
+    ("168.192.in-addr.arpa", SpecialZone::Private),
+    ("d.f.ip6.arpa", SpecialZone::Private),
 ];
 
 /// The reverse names of the loopback addresses.
@@ -85,7 +85,7 @@ type Hasher = foldhash::fast::RandomState;
 /// The special names, and which of them are forwarded all the same.
 #[derive(Debug)]
 pub struct Specials {
-    zones: HashMap<Name, ZoneContent, Hasher>,
+    zones: HashMap<Name, SpecialZone, Hasher>,
     loopbacks: Vec<Name>,
     /// The suffixes that the operator forwards.
     forwarded: HashSet<Name, Hasher>,
@@ -122,7 +122,7 @@ impl Specials {
         let shared = (64..128).map(|octet| format!("{octet}.100.in-addr.arpa")); // RFC 7793
         let private = (16..32).map(|octet| format!("{octet}.172.in-addr.arpa"));
         let zones = ZONES.iter().map(|(name, kind)| ((*name).to_owned(), *kind));
-        let zones = zones.chain(shared.chain(private).map(|name| (name, ZoneContent::Private)));
+        let zones = zones.chain(shared.chain(private).map(|name| (name, SpecialZone::Private)));
         Self {
             zones: zones.filter_map(|(name, kind)| Some((name.parse().ok()?, kind))).collect(),
             loopbacks: [LOOPBACK_V4, LOOPBACK_V6].iter().filter_map(|name| name.parse().ok()).collect(),
@@ -142,7 +142,7 @@ impl Specials {
         // A server that forwards at all forwards the root, which does not mean these names. It does mean
         // `home.arpa` and the reverse names of private addresses: the resolver of a private network has
         // them, and one of the Internet denies them itself.
-        let is_forwarded = |longest| longest <= zone || content == ZoneContent::Private;
+        let is_forwarded = |longest| longest <= zone || content == SpecialZone::Private;
         if forwarded.next().is_some_and(|(longest, _)| is_forwarded(longest)) {
             return None;
         }
@@ -152,7 +152,7 @@ impl Specials {
 
 fn records(
     loopbacks: &[Name],
-    content: ZoneContent,
+    content: SpecialZone,
     name: &[u8],
     zone: usize,
     qtype: RecordType,
@@ -160,13 +160,13 @@ fn records(
     let is_apex = zone == 0;
     let no_data = || apex_record(is_apex, qtype).unwrap_or(SpecialRecords::NoData);
     match (content, qtype) {
-        (ZoneContent::Nothing, _) => SpecialRecords::NoName,
-        (ZoneContent::Localhost, RecordType::A | RecordType::ANY) => {
+        (SpecialZone::Nothing, _) => SpecialRecords::NoName,
+        (SpecialZone::Localhost, RecordType::A | RecordType::ANY) => {
             SpecialRecords::Address(Ipv4Addr::LOCALHOST.into())
         }
-        (ZoneContent::Localhost, RecordType::AAAA) => SpecialRecords::Address(Ipv6Addr::LOCALHOST.into()),
-        (ZoneContent::Localhost, _) => no_data(),
-        (ZoneContent::Loopback, _) => {
+        (SpecialZone::Localhost, RecordType::AAAA) => SpecialRecords::Address(Ipv6Addr::LOCALHOST.into()),
+        (SpecialZone::Localhost, _) => no_data(),
+        (SpecialZone::Loopback, _) => {
             // The labels between the name and the loopback's reverse name, if it is that or above it.
             let above = loopbacks.iter().find_map(|pointer| pointer.as_wire().strip_suffix(name));
             match (above, qtype) {
@@ -175,8 +175,8 @@ fn records(
                 (None, _) => SpecialRecords::NoName,
             }
         }
-        (ZoneContent::Empty | ZoneContent::Private, _) if is_apex => no_data(),
-        (ZoneContent::Empty | ZoneContent::Private, _) => SpecialRecords::NoName,
+        (SpecialZone::Empty | SpecialZone::Private, _) if is_apex => no_data(),
+        (SpecialZone::Empty | SpecialZone::Private, _) => SpecialRecords::NoName,
     }
 }
 

@@ -26,22 +26,22 @@ use super::{
 use crate::telemetry::{Metrics, Restriction, Transport};
 
 /// Answers that are gathered before they are written, when many queries wait: bounds what a connection can hold.
-const GATHER: usize = 64 << 10;
+const MAX_GATHERED: usize = 64 << 10;
 
 /// Queries of one connection whose answers may come from elsewhere at one time; with more, it is not read on.
-const MOST_LATE: usize = 256;
+const MAX_DEFERRED: usize = 256;
 
 /// By when answers from elsewhere have come, or will never.
-const LATE_PATIENCE: Duration = Duration::from_secs(60);
+const DEFERRED_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// The share of all connections that one client may have.
-const SHARE: usize = 4;
+const CLIENT_SHARE: usize = 4;
 
 /// What one client may always have.
-const LEAST: usize = 8;
+const CLIENT_MINIMUM: usize = 8;
 
 /// What all TCP listeners share.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub struct Limits {
     idle: Duration,
     connections: Arc<Semaphore>,
     /// Most connections of one client.
-    of_client: usize,
+    per_client: usize,
     /// Connections by client: an address, or a network of v6 that one may have for itself.
     clients: Mutex<HashMap<u128, usize>>,
 }
@@ -60,23 +60,23 @@ impl Limits {
         Self {
             idle,
             connections: Arc::new(Semaphore::new(connections)),
-            of_client: (connections / SHARE).max(LEAST),
+            per_client: (connections / CLIENT_SHARE).max(CLIENT_MINIMUM),
             clients: Mutex::default(),
         }
     }
 
-    /// A place for a connection of this client, if it may have one more.
-    fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
-        let of_all = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+    /// A slot for a connection of this client, if it may have one more.
+    fn reserve(self: &Arc<Self>, client: IpAddr) -> Option<ConnectionSlot> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned().ok()?;
         let client = subnet(client, 32, 64);
         let mut clients = self.clients();
         let count = clients.entry(client).or_default();
         // Whoever has none may have one, so no entry without a connection is left.
-        if *count >= self.of_client {
+        if *count >= self.per_client {
             return None;
         }
         *count += 1;
-        Some(Place { limits: Arc::clone(self), client, _of_all: of_all })
+        Some(ConnectionSlot { limits: Arc::clone(self), client, _permit: permit })
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<u128, usize>> {
@@ -84,15 +84,15 @@ impl Limits {
     }
 }
 
-/// A connection's place among all and among those of its client.
+/// A connection's slot among all and among those of its client.
 #[derive(Debug)]
-struct Place {
+struct ConnectionSlot {
     limits: Arc<Limits>,
     client: u128,
-    _of_all: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         if let Entry::Occupied(mut entry) = self.limits.clients().entry(self.client) {
             *entry.get_mut() -= 1;
@@ -122,7 +122,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts and answers until dropped.
 ///
 /// A connection beyond the cap, or its client's, is closed at once: clients fall back or come again, and those that are open go on. So
-/// is one of a client that gets no answer anyway, which takes no place.
+/// is one of a client that gets no answer anyway, which takes no slot.
 pub async fn serve(listener: TcpListener, responder: Arc<Responder>, limits: Arc<Limits>) {
     let rotation = Arc::new(Mutex::new(Rotation::default()));
     let mut connections = tokio::task::JoinSet::new();
@@ -141,43 +141,43 @@ pub async fn serve(listener: TcpListener, responder: Arc<Responder>, limits: Arc
             responder.metrics().restricted(Restriction::Denied);
             continue;
         }
-        let Some(place) = limits.take(client.ip()) else {
+        let Some(slot) = limits.reserve(client.ip()) else {
             responder.metrics().tcp_refused();
             continue;
         };
         let (responder, rotation, idle) = (Arc::clone(&responder), Arc::clone(&rotation), limits.idle);
         connections.spawn(async move {
-            let _open = Open::new(responder.metrics(), place);
-            if let Err(error) = converse(stream, &responder, &rotation, idle).await {
+            let _open = OpenConnection::new(responder.metrics(), slot);
+            if let Err(error) = serve_connection(stream, &responder, &rotation, idle).await {
                 debug!("TCP: connection ended: {error}");
             }
         });
     }
 }
 
-/// A connection's place under the cap, counted while it is taken, however the connection ends.
-struct Open<'m> {
+/// A connection's slot under the cap, counted while it is taken, however the connection ends.
+struct OpenConnection<'m> {
     metrics: &'m Metrics,
-    _place: Place,
+    _slot: ConnectionSlot,
 }
 
-impl<'m> Open<'m> {
-    fn new(metrics: &'m Metrics, place: Place) -> Self {
+impl<'m> OpenConnection<'m> {
+    fn new(metrics: &'m Metrics, slot: ConnectionSlot) -> Self {
         metrics.tcp_opened();
-        Self { metrics, _place: place }
+        Self { metrics, _slot: slot }
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
         self.metrics.tcp_closed();
     }
 }
 
-/// Answers the queries of one connection until its client closes it, falls silent, or talks nonsense.
+/// Answers the queries of one connection until its client closes it, falls silent, or talks is_invalid.
 ///
 /// What must be asked elsewhere is answered when its answer comes, whatever else is answered meanwhile (RFC 7766 section 7).
-async fn converse(
+async fn serve_connection(
     mut stream: TcpStream,
     responder: &Responder,
     rotation: &Mutex<Rotation>,
@@ -189,30 +189,30 @@ async fn converse(
         local_addr: Some(stream.local_addr()?.ip()),
         client: stream.peer_addr()?.ip(),
     };
-    let (late, mut late_answers) = mpsc::channel(MOST_LATE);
-    let mut dialogue = Dialogue { responder, rotation, context, late, pending: 0, answer: Vec::new() };
+    let (deferred, mut deferred_replies) = mpsc::channel(MAX_DEFERRED);
+    let mut session = Session { responder, rotation, context, deferred, pending: 0, answer: Vec::new() };
     let (mut reader, mut writer) = stream.split();
     let mut received: Vec<u8> = Vec::with_capacity(4096);
     let mut answers = Vec::new();
     let mut is_open = true;
-    // Only whole messages keep a connection open: single bytes now and then must not hold a place for ever.
+    // Only whole messages keep a connection open: single bytes now and then must not hold a slot for ever.
     let mut deadline = Instant::now() + idle;
-    while is_open || dialogue.pending > 0 {
-        let until = if dialogue.pending > 0 { Instant::now() + LATE_PATIENCE } else { deadline };
+    while is_open || session.pending > 0 {
+        let until = if session.pending > 0 { Instant::now() + DEFERRED_TIMEOUT } else { deadline };
         tokio::select! {
-            read = timeout_at(until, reader.read_buf(&mut received)), if is_open && dialogue.has_room() => {
+            read = timeout_at(until, reader.read_buf(&mut received)), if is_open && session.has_room() => {
                 is_open = read?? > 0;
             }
-            Some(answer) = late_answers.recv(), if dialogue.pending > 0 => {
-                dialogue.pending -= 1;
+            Some(answer) = deferred_replies.recv(), if session.pending > 0 => {
+                session.pending -= 1;
                 frame(&answer, &mut answers)?;
                 deadline = Instant::now() + idle;
             }
         }
-        while let Some(used) = dialogue.take_in(&received, &mut answers)? {
-            received.drain(..used.bytes);
+        while let Some(progress) = session.answer_received(&received, &mut answers)? {
+            received.drain(..progress.bytes);
             // Nothing that a client would send; what it asked before is answered still.
-            is_open &= !used.nonsense;
+            is_open &= !progress.is_invalid;
             deadline = Instant::now() + idle;
             flush(&mut writer, &mut answers, idle).await?;
         }
@@ -222,35 +222,35 @@ async fn converse(
 }
 
 /// What one connection's queries are answered with.
-struct Dialogue<'r> {
+struct Session<'r> {
     responder: &'r Responder,
     rotation: &'r Mutex<Rotation>,
     context: Context,
     /// Where answers from elsewhere come in.
-    late: mpsc::Sender<Vec<u8>>,
+    deferred: mpsc::Sender<Vec<u8>>,
     /// Queries whose answer is still to come from elsewhere.
     pending: usize,
     answer: Vec<u8>,
 }
 
 /// What was taken in at one time.
-struct Used {
+struct Progress {
     bytes: usize,
     /// Whether it ended with what is no query.
-    nonsense: bool,
+    is_invalid: bool,
 }
 
-impl Dialogue<'_> {
+impl Session<'_> {
     fn has_room(&self) -> bool {
-        self.pending < MOST_LATE
+        self.pending < MAX_DEFERRED
     }
 
     /// Answers whole messages, until there are none, enough is gathered, or too much is pending; `None`: nothing was done.
-    fn take_in(&mut self, received: &[u8], answers: &mut Vec<u8>) -> io::Result<Option<Used>> {
+    fn answer_received(&mut self, received: &[u8], answers: &mut Vec<u8>) -> io::Result<Option<Progress>> {
         let mut rest = received;
-        let mut nonsense = false;
-        while !nonsense
-            && answers.len() < GATHER
+        let mut is_invalid = false;
+        while !is_invalid
+            && answers.len() < MAX_GATHERED
             && self.has_room()
             && let Some((query, behind)) = split_message(rest)
         {
@@ -261,26 +261,26 @@ impl Dialogue<'_> {
             };
             match response {
                 Response::Ready => frame(&self.answer, answers)?,
-                Response::Silence => {
-                    nonsense = true;
+                Response::Dropped => {
+                    is_invalid = true;
                     rest = &[];
                 }
                 Response::Deferred(pending) => {
                     self.pending += 1;
-                    let mut late = LateAnswer(Some(self.late.clone()));
-                    pending.send(Box::new(move |answer| late.send(answer.to_vec())));
+                    let mut reply = DeferredReply(Some(self.deferred.clone()));
+                    pending.send(Box::new(move |answer| reply.send(answer.to_vec())));
                 }
             }
         }
         let bytes = received.len() - rest.len();
-        Ok((bytes > 0).then_some(Used { bytes, nonsense }))
+        Ok((bytes > 0).then_some(Progress { bytes, is_invalid }))
     }
 }
 
 /// The way of one late answer; an empty one is sent if it is dropped, so that nobody waits for it.
-struct LateAnswer(Option<mpsc::Sender<Vec<u8>>>);
+struct DeferredReply(Option<mpsc::Sender<Vec<u8>>>);
 
-impl LateAnswer {
+impl DeferredReply {
     fn send(&mut self, answer: Vec<u8>) {
         if let Some(sender) = self.0.take() {
             // There is room: no more are pending than the channel holds. If nobody listens the connection is gone.
@@ -289,7 +289,7 @@ impl LateAnswer {
     }
 }
 
-impl Drop for LateAnswer {
+impl Drop for DeferredReply {
     fn drop(&mut self) {
         self.send(Vec::new());
     }
@@ -328,20 +328,20 @@ mod tests {
         Arc::new(Limits::new(Duration::from_secs(1), connections))
     }
 
-    fn take(limits: &Arc<Limits>, client: &str) -> Option<Place> {
-        limits.take(client.parse().unwrap())
+    fn take(limits: &Arc<Limits>, client: &str) -> Option<ConnectionSlot> {
+        limits.reserve(client.parse().unwrap())
     }
 
     #[test]
     fn one_client_leaves_places_for_the_others_and_gives_them_back() {
         for (all, share) in [(400, 100), (40, 10), (12, 8), (2, 2)] {
             let limits = limits(all);
-            let mut places: Vec<_> = std::iter::from_fn(|| take(&limits, "192.0.2.1")).collect();
-            assert_eq!(places.len(), share, "of {all}");
+            let mut slots: Vec<_> = std::iter::from_fn(|| take(&limits, "192.0.2.1")).collect();
+            assert_eq!(slots.len(), share, "of {all}");
             assert_eq!(take(&limits, "192.0.2.2").is_some(), share < all);
-            places.pop();
+            slots.pop();
             assert!(take(&limits, "::ffff:192.0.2.1").is_some());
-            places.clear();
+            slots.clear();
             assert!(limits.clients().is_empty());
             assert_eq!(limits.connections.available_permits(), all);
         }
@@ -350,8 +350,8 @@ mod tests {
     #[test]
     fn a_network_that_one_may_have_for_itself_is_one_client() {
         let limits = limits(40);
-        let places: Vec<_> = (0..20).filter_map(|at| take(&limits, &format!("2001:db8::{at}"))).collect();
-        assert_eq!(places.len(), 10);
+        let slots: Vec<_> = (0..20).filter_map(|at| take(&limits, &format!("2001:db8::{at}"))).collect();
+        assert_eq!(slots.len(), 10);
         assert!(take(&limits, "2001:db8:0:1::1").is_some());
     }
 }

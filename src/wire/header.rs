@@ -36,7 +36,7 @@ pub mod rcode {
 
 /// The parts of a request's header that its answer repeats or depends on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Header {
+pub struct RequestHeader {
     /// The request's id.
     pub id: [u8; 2],
     /// 0 is QUERY.
@@ -51,13 +51,13 @@ pub struct Header {
 
 /// Reads a request's header and its four counts. `None` if it is cut short or a response: answering
 /// responses makes loops.
-pub fn read(packet: &[u8]) -> Option<(Header, [u8; 8])> {
+pub fn read(packet: &[u8]) -> Option<(RequestHeader, [u8; 8])> {
     let ([id0, id1, flags, more_flags], rest) = packet.split_first_chunk()?;
     let (counts, _) = rest.split_first_chunk::<8>()?;
     if flags & RESPONSE != 0 {
         return None;
     }
-    let header = Header {
+    let header = RequestHeader {
         id: [*id0, *id1],
         opcode: flags >> 3 & 0x0f,
         recursion_desired: flags & RECURSION_DESIRED != 0,

@@ -30,7 +30,7 @@ pub mod record;
 mod writer;
 
 pub use bytes::{PLAIN_UDP_LIMIT, TCP_LIMIT, UDP_LIMIT, count_of, u16_at, u32_at};
-pub use header::{HEADER_LEN, Header};
+pub use header::{HEADER_LEN, RequestHeader};
 pub use name::{Suffixes, WireName};
 pub use record::question;
 pub use writer::{Section, Sections, Writer};

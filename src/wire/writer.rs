@@ -87,12 +87,12 @@ impl<'o> Writer<'o> {
     }
 
     /// How many bytes may still be written.
-    pub fn room(&self) -> usize {
+    pub fn remaining(&self) -> usize {
         self.limit.saturating_sub(self.out.len())
     }
 
     /// Takes back everything behind `position`.
-    pub fn take_back(&mut self, position: usize, counts: Sections) {
+    pub fn roll_back(&mut self, position: usize, counts: Sections) {
         self.out.truncate(position);
         self.counts = counts;
     }
@@ -121,8 +121,8 @@ impl<'o> Writer<'o> {
             return false;
         }
         let length = count_of(self.out.len() - start - POINTER_HEAD).to_be_bytes();
-        if let Some(place) = self.out.get_mut(start + POINTER_HEAD - 2..start + POINTER_HEAD) {
-            place.copy_from_slice(&length);
+        if let Some(field) = self.out.get_mut(start + POINTER_HEAD - 2..start + POINTER_HEAD) {
+            field.copy_from_slice(&length);
         }
         match section {
             Section::Answer => self.counts.answers += 1,
@@ -139,7 +139,7 @@ impl<'o> Writer<'o> {
     /// Makes room for `count` records of one size at once: checking for it before each record costs
     /// more than writing the record.
     #[inline]
-    pub fn rooms<const SIZE: usize>(&mut self, count: usize) -> &mut [[u8; SIZE]] {
+    pub fn reserve<const SIZE: usize>(&mut self, count: usize) -> &mut [[u8; SIZE]] {
         let at = self.out.len();
         self.out.resize(at + count * SIZE, 0);
         self.out.get_mut(at..).unwrap_or_default().as_chunks_mut().0

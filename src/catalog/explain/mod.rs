@@ -17,9 +17,9 @@
 //!
 //! Rejected: explaining from the compiled pools. They no longer know why an instance is not in them.
 
-mod at;
 mod list;
 mod name;
+mod position;
 mod query;
 mod service;
 mod verdict;

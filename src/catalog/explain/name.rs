@@ -1,6 +1,6 @@
 //! Explaining a name: what it is, and the client.
 
-use super::{at::At, query::ExplainQuery, service::RouteClient};
+use super::{position::NamePosition, query::ExplainQuery, service::RouteClient};
 use crate::{
     catalog::{snapshot::Lookup, state::Catalog, zone::Zone},
     model::{Explained, ExplainedClient, ExplainedService, KnownAs, Member, NameKind, Network},
@@ -21,10 +21,10 @@ impl Catalog {
         let (kind, note, service) = match view.lookup(name.wire()) {
             Lookup::Service(service, at) => {
                 let below = name.as_wire().get(..at).unwrap_or_default();
-                let at = At::find(service, below);
-                match self.explain_service(&service.name, &at, query, &route_client) {
+                let position = NamePosition::find(service, below);
+                match self.explain_service(&service.name, &position, query, &route_client) {
                     Some(explained) => {
-                        let (kind, note) = at.describe(service, &explained);
+                        let (kind, note) = position.describe(service, &explained);
                         (kind, note, Some(explained))
                     }
                     None => (NameKind::NotSynced, "it is changing right now: try again".to_owned(), None),
@@ -75,7 +75,7 @@ impl Catalog {
                 let names: Vec<_> = names.as_slice().iter().map(ToString::to_string).collect();
                 (NameKind::Pointer, format!("the reverse name of an address of {}", names.join(", ")))
             }
-            Lookup::Browse(zone, what) => (NameKind::Pointer, what.describe(zone)),
+            Lookup::Browse(zone, name) => (NameKind::Pointer, name.describe(zone)),
             Lookup::NxDomain(zone) if zone.is_reverse() => {
                 (NameKind::NxDomain, "no instance has this address".to_owned())
             }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    at::At,
+    position::NamePosition,
     query::ExplainQuery,
     verdict::Judge,
     wanted::Wanted,
@@ -62,13 +62,13 @@ impl Catalog {
     pub(super) fn explain_service(
         &self,
         owner_name: &Name,
-        at: &At,
+        position: &NamePosition,
         query: &ExplainQuery,
         route_client: &RouteClient<'_>,
     ) -> Option<ExplainedService> {
         let name = self.additional_names.get(owner_name).unwrap_or(owner_name);
         let service = self.services.get(name)?;
-        let owner_name = service.owner_names.iter().find(|one| one.name == *owner_name)?;
+        let owner_name = service.owner_names.iter().find(|owner| owner.name == *owner_name)?;
         let rules = &owner_name.policy;
         let localities = self.snapshot.localities();
         let complete = service.all_synced();
@@ -80,7 +80,7 @@ impl Catalog {
         let matched = matches.iter().position(|(matches, _)| *matches)?;
         let route = plan.routes.get(matched)?;
         let held = |group| self.held(&memory, (matched, group), owner_name);
-        let wanted = Wanted::new(at, query.qtype);
+        let wanted = Wanted::new(position, query.qtype);
         let judge = Judge::new(rules, route, wanted, route_client.client.locality(), held);
         let instance = |(candidate, reports): (&Candidate, &Vec<(&Member, &Instance)>)| {
             let verdict = judge.judge(candidate, reports);

@@ -2,7 +2,7 @@
 
 use hickory_proto::rr::RecordType;
 
-use super::at::At;
+use super::position::NamePosition;
 use crate::{
     catalog::{
         record_list::RecordList,
@@ -37,19 +37,19 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    pub(super) fn new(at: &At, qtype: RecordType) -> Self {
+    pub(super) fn new(position: &NamePosition, qtype: RecordType) -> Self {
         let no_such_type = || format!("there is no {qtype} at this name");
         let is_srv = matches!(qtype, RecordType::SRV | RecordType::ANY);
-        match at {
-            At::Itself => match (qtype, RecordList::of_type(qtype)) {
+        match position {
+            NamePosition::Itself => match (qtype, RecordList::of_type(qtype)) {
                 (RecordType::CNAME, _) => Self::Cname,
                 (RecordType::ANY, _) => Self::Any,
                 (_, Some(list)) => Self::List(list),
                 (_, None) => Self::Nothing(no_such_type()),
             },
-            At::Port(labels) if is_srv => Self::List(RecordList::NamedPort(labels.clone())),
-            At::Port(_) | At::AbovePort => Self::Nothing(no_such_type()),
-            At::Instance { label, has_txt } => Self::Instance {
+            NamePosition::Port(labels) if is_srv => Self::List(RecordList::NamedPort(labels.clone())),
+            NamePosition::Port(_) | NamePosition::AbovePort => Self::Nothing(no_such_type()),
+            NamePosition::Instance { label, has_txt } => Self::Instance {
                 label: label.clone(),
                 lists: match qtype {
                     RecordType::A => vec![RecordList::V4],
@@ -60,7 +60,7 @@ impl Wanted {
                 txt: qtype == RecordType::TXT && *has_txt,
                 nothing: format!("there is no {qtype} at an instance's name"),
             },
-            At::Nowhere => Self::Nothing("its name is another one".to_owned()),
+            NamePosition::Nowhere => Self::Nothing("its name is another one".to_owned()),
         }
     }
 

@@ -6,13 +6,13 @@ use crate::{config::AccessSettings, model::Network};
 
 /// What a client may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dns) struct Client {
+pub(in crate::dns) struct ClientAccess {
     pub(in crate::dns) level: AccessLevel,
     /// Whether responses to it are limited.
     pub(in crate::dns) limited: bool,
 }
 
-impl Client {
+impl ClientAccess {
     /// The same client, whose responses are not limited.
     pub(in crate::dns) const fn without_limits(self) -> Self {
         Self { limited: false, ..self }
@@ -25,7 +25,7 @@ pub(in crate::dns) enum AccessLevel {
     /// Nothing, and it gets no answer.
     Denied,
     /// Nothing: REFUSED.
-    Stranger,
+    Refused,
     /// Our own names.
     OwnNames,
     /// Our own names, and others if we forward them.
@@ -38,7 +38,7 @@ pub(super) struct Clients {
     /// Where ranges begin, as v6 bits, in order. The first is 0, and each goes to the next.
     starts: Box<[u128]>,
     /// What holds in the range of the same place.
-    clients: Box<[Client]>,
+    clients: Box<[ClientAccess]>,
 }
 
 impl Clients {
@@ -59,7 +59,7 @@ impl Clients {
             }
         }
         let mut counts = [0; 4];
-        let mut ranges: Vec<(u128, Client)> = Vec::with_capacity(changes.len());
+        let mut ranges: Vec<(u128, ClientAccess)> = Vec::with_capacity(changes.len());
         for (start, change) in changes {
             for (count, change) in counts.iter_mut().zip(change) {
                 *count += change;
@@ -75,21 +75,21 @@ impl Clients {
 
     /// What holds for a client. *Cost*: a binary search; a handful of comparisons with the default networks.
     #[inline]
-    pub(super) fn find(&self, address: IpAddr) -> Client {
+    pub(super) fn find(&self, address: IpAddr) -> ClientAccess {
         let bits = Network::bits_of(address);
         let behind = self.starts.partition_point(|start| *start <= bits);
         self.clients.get(behind.wrapping_sub(1)).copied().unwrap_or(client([false; 4]))
     }
 }
 
-fn client([denied, allowed, forwarded, exempt]: [bool; 4]) -> Client {
+fn client([denied, allowed, forwarded, exempt]: [bool; 4]) -> ClientAccess {
     let level = match (denied, allowed, forwarded) {
         (true, ..) => AccessLevel::Denied,
-        (false, false, _) => AccessLevel::Stranger,
+        (false, false, _) => AccessLevel::Refused,
         (false, true, false) => AccessLevel::OwnNames,
         (false, true, true) => AccessLevel::AllNames,
     };
-    Client { level, limited: !exempt }
+    ClientAccess { level, limited: !exempt }
 }
 
 #[cfg(test)]
@@ -108,25 +108,25 @@ mod tests {
     #[case("::1", AccessLevel::AllNames)]
     #[case("10.200.3.4", AccessLevel::AllNames)]
     #[case("172.31.255.255", AccessLevel::AllNames)]
-    #[case("172.32.0.0", AccessLevel::Stranger)]
+    #[case("172.32.0.0", AccessLevel::Refused)]
     #[case("100.64.0.1", AccessLevel::AllNames)]
-    #[case("100.128.0.0", AccessLevel::Stranger)]
+    #[case("100.128.0.0", AccessLevel::Refused)]
     #[case("192.168.0.1", AccessLevel::AllNames)]
     #[case("169.254.1.1", AccessLevel::AllNames)]
     #[case("fd12:3456::1", AccessLevel::AllNames)]
     #[case("fe80::1", AccessLevel::AllNames)]
     #[case("::ffff:10.0.0.1", AccessLevel::AllNames)]
-    #[case("::ffff:9.9.9.9", AccessLevel::Stranger)]
-    #[case("9.9.9.9", AccessLevel::Stranger)]
-    #[case("0.0.0.0", AccessLevel::Stranger)]
-    #[case("255.255.255.255", AccessLevel::Stranger)]
-    #[case("2001:db8::1", AccessLevel::Stranger)]
-    #[case("::", AccessLevel::Stranger)]
-    #[case("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", AccessLevel::Stranger)]
+    #[case("::ffff:9.9.9.9", AccessLevel::Refused)]
+    #[case("9.9.9.9", AccessLevel::Refused)]
+    #[case("0.0.0.0", AccessLevel::Refused)]
+    #[case("255.255.255.255", AccessLevel::Refused)]
+    #[case("2001:db8::1", AccessLevel::Refused)]
+    #[case("::", AccessLevel::Refused)]
+    #[case("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", AccessLevel::Refused)]
     fn private_clients_may_ask_for_everything_by_default(#[case] address: &str, #[case] level: AccessLevel) {
         let client = Clients::new(&AccessSettings::default()).find(address.parse().unwrap());
         assert_eq!(client.level, level);
-        assert_eq!(client.limited, level == AccessLevel::Stranger);
+        assert_eq!(client.limited, level == AccessLevel::Refused);
     }
 
     #[test]
@@ -139,8 +139,8 @@ mod tests {
         let access = AccessSettings { allow: networks(&["10.1.0.0/16"]), ..AccessSettings::default() };
         let clients = Clients::new(&access);
         assert_eq!(clients.find([10, 1, 0, 1].into()).level, AccessLevel::AllNames);
-        assert_eq!(clients.find([10, 2, 0, 1].into()).level, AccessLevel::Stranger);
-        assert_eq!(clients.find([127, 0, 0, 1].into()).level, AccessLevel::Stranger);
+        assert_eq!(clients.find([10, 2, 0, 1].into()).level, AccessLevel::Refused);
+        assert_eq!(clients.find([127, 0, 0, 1].into()).level, AccessLevel::Refused);
     }
 
     #[test]

@@ -11,10 +11,10 @@ const VERSION: [u8; 4] = [1, 0, 0, 0];
 const LIFETIME: u32 = 3600;
 
 /// How far in the future a cookie may be from, in seconds: another server's clock.
-const AHEAD: u32 = 300;
+const MAX_CLOCK_SKEW: u32 = 300;
 
 /// From which age on a cookie is replaced, in seconds.
-const RENEW: u32 = 1800;
+const RENEW_AFTER: u32 = 1800;
 
 /// What a query's COOKIE option has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(in crate::dns) enum SentCookie {
     /// Not 8, nor 16 to 40 bytes (RFC 7873 section 4).
     Malformed,
     /// The client's half, and the server's if it has 16 bytes as ours have; zeros are never a good one.
-    Client([u8; 8], [u8; 16]),
+    Halves([u8; 8], [u8; 16]),
 }
 
 /// Both halves, as the answer has them.
@@ -35,7 +35,7 @@ impl SentCookie {
     pub(in crate::dns) fn read(data: &[u8]) -> Self {
         match (data.split_first_chunk(), data.len()) {
             (Some((client, server)), 8 | 16..=40) => {
-                Self::Client(*client, server.try_into().unwrap_or_default())
+                Self::Halves(*client, server.try_into().unwrap_or_default())
             }
             _ => Self::Malformed,
         }
@@ -54,7 +54,7 @@ impl CookieKey {
     }
 
     /// Tells whether a cookie is good at `now`, in seconds since 1970, and what to answer with.
-    pub(super) fn judge(
+    pub(super) fn verify(
         &self,
         client: [u8; 8],
         server: [u8; 16],
@@ -65,11 +65,11 @@ impl CookieKey {
         let made = u32::from_be_bytes([t0, t1, t2, t3]);
         // Serial number arithmetic (RFC 1982): the clock's 32 bits may run over.
         let age = now.wrapping_sub(made);
-        let is_timely = age <= LIFETIME || made.wrapping_sub(now) <= AHEAD;
+        let is_timely = age <= LIFETIME || made.wrapping_sub(now) <= MAX_CLOCK_SKEW;
         let expected = self.mint(client, address, made);
         // The time that a comparison takes tells nothing: who could measure it would have a whole hash to guess in an hour.
         let good = [v0, v1, v2, v3] == VERSION && is_timely && expected[8..] == server;
-        let keep = good && age < RENEW;
+        let keep = good && age < RENEW_AFTER;
         (good, if keep { expected } else { self.mint(client, address, now) })
     }
 
@@ -78,9 +78,9 @@ impl CookieKey {
         let mut cookie = [0; 24];
         let mut hasher = SipHasher24::new_with_key(&self.secret);
         let (head, hash) = cookie.split_at_mut(16);
-        for (place, byte) in head.iter_mut().zip(client.into_iter().chain(VERSION).chain(time.to_be_bytes()))
+        for (target, byte) in head.iter_mut().zip(client.into_iter().chain(VERSION).chain(time.to_be_bytes()))
         {
-            *place = byte;
+            *target = byte;
         }
         hasher.write(head);
         match address.to_canonical() {
@@ -123,7 +123,7 @@ mod tests {
         #[case] expected: &str,
     ) {
         let key = CookieKey::new(bytes("e5e973e5a6b2a43f48e7dc849e37bfcf"));
-        let (good, cookie) = key.judge(bytes(client), [0; 16], address.parse().unwrap(), time);
+        let (good, cookie) = key.verify(bytes(client), [0; 16], address.parse().unwrap(), time);
         assert!(!good);
         assert_eq!(cookie, bytes(expected));
     }
@@ -133,10 +133,10 @@ mod tests {
     fn a_v6_cookie_is_that_of_the_standard() {
         let key = CookieKey::new(bytes("445536bcd2513298075a5d379663c962"));
         let address = "2001:db8:220:1:59de:d0f4:8769:82b8".parse().unwrap();
-        let (_, cookie) = key.judge(bytes("22681ab97d52c298"), [0; 16], address, 1559741961);
+        let (_, cookie) = key.verify(bytes("22681ab97d52c298"), [0; 16], address, 1559741961);
         assert_eq!(cookie, bytes("22681ab97d52c298010000005cf7c609a6bb79d16625507a"));
         let old = bytes("010000005cf7c57926556bd0934c72f8");
-        assert!(!key.judge(bytes("22681ab97d52c298"), old, address, 1559741961).0, "of another secret");
+        assert!(!key.verify(bytes("22681ab97d52c298"), old, address, 1559741961).0, "of another secret");
     }
 
     #[rstest]
@@ -153,7 +153,7 @@ mod tests {
         let cookie = key.mint([1; 8], address, made);
         let server = cookie[8..].try_into().unwrap();
         let now = made.wrapping_add_signed(age);
-        let (is_good, reply) = key.judge([1; 8], server, address, now);
+        let (is_good, reply) = key.verify([1; 8], server, address, now);
         assert_eq!((is_good, reply == cookie), (good, kept));
     }
 
@@ -161,14 +161,14 @@ mod tests {
     fn a_cookie_is_good_for_its_client_only() {
         let (key, address): (_, IpAddr) = (CookieKey::new([7; 16]), [192, 0, 2, 1].into());
         let server: [u8; 16] = key.mint([1; 8], address, 1000)[8..].try_into().unwrap();
-        assert!(key.judge([1; 8], server, address, 1000).0);
-        assert!(key.judge([1; 8], server, "::ffff:192.0.2.1".parse().unwrap(), 1000).0);
-        assert!(!key.judge([2; 8], server, address, 1000).0);
-        assert!(!key.judge([1; 8], server, [192, 0, 2, 2].into(), 1000).0);
-        assert!(!CookieKey::new([8; 16]).judge([1; 8], server, address, 1000).0);
+        assert!(key.verify([1; 8], server, address, 1000).0);
+        assert!(key.verify([1; 8], server, "::ffff:192.0.2.1".parse().unwrap(), 1000).0);
+        assert!(!key.verify([2; 8], server, address, 1000).0);
+        assert!(!key.verify([1; 8], server, [192, 0, 2, 2].into(), 1000).0);
+        assert!(!CookieKey::new([8; 16]).verify([1; 8], server, address, 1000).0);
         let mut forged = server;
         forged[15] ^= 1;
-        assert!(!key.judge([1; 8], forged, address, 1000).0);
+        assert!(!key.verify([1; 8], forged, address, 1000).0);
     }
 
     #[rstest]

@@ -17,7 +17,7 @@ use hickory_proto::op::ResponseCode;
 
 use self::{clients::Clients, cookie::CookieKey, rate_limit::RateLimiter};
 pub(super) use self::{
-    clients::{AccessLevel, Client},
+    clients::{AccessLevel, ClientAccess},
     cookie::{SentCookie, ServerCookie},
 };
 use crate::{
@@ -42,9 +42,9 @@ pub struct AccessControl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// It is.
-    Yes,
+    Admit,
     /// Nothing is sent.
-    Silence(Restriction),
+    Drop(Restriction),
     /// REFUSED.
     Refuse(Restriction),
     /// FORMERR, without looking at more than its header.
@@ -95,12 +95,12 @@ impl AccessControl {
     /// Makes a guard with a cookie secret of its own.
     pub fn new(access: &AccessSettings) -> Self {
         let responses = &access.responses;
-        let rate_limit = |rate: Option<u32>| rate.map(RateLimiter::new);
+        let limiter = |rate: Option<u32>| rate.map(RateLimiter::new);
         Self {
             clients: Clients::new(access),
             longest_query: access.longest_query,
-            queries: rate_limit(access.queries_per_second).map(|rate_limit| (rate_limit, access.over_limit)),
-            responses: rate_limit(responses.per_second).map(|rate_limit| (rate_limit, responses.clone())),
+            queries: limiter(access.queries_per_second).map(|limiter| (limiter, access.over_limit)),
+            responses: limiter(responses.per_second).map(|limiter| (limiter, responses.clone())),
             cookies: access.cookies.enabled.then(|| CookieKey::new(rand::random())),
             cookies_required: access.cookies.required,
             started: Instant::now(),
@@ -110,27 +110,27 @@ impl AccessControl {
     /// Decides whether a request of `length` bytes is looked at. *Cost*: a search among the networks; where queries are
     /// limited also a look at the clock and at one cache line.
     #[inline]
-    pub(super) fn admit(&self, address: IpAddr, length: usize) -> (Admission, Client) {
+    pub(super) fn admit(&self, address: IpAddr, length: usize) -> (Admission, ClientAccess) {
         let client = self.clients.find(address);
-        let refused = Client { level: AccessLevel::Stranger, ..client };
+        let refused = ClientAccess { level: AccessLevel::Refused, ..client };
         match client.level {
-            AccessLevel::Denied => return (Admission::Silence(Restriction::Denied), client),
-            AccessLevel::Stranger => return (Admission::Refuse(Restriction::NotAllowed), client),
+            AccessLevel::Denied => return (Admission::Drop(Restriction::Denied), client),
+            AccessLevel::Refused => return (Admission::Refuse(Restriction::NotAllowed), client),
             AccessLevel::OwnNames | AccessLevel::AllNames => {}
         }
-        if let Some((rate_limit, over)) = &self.queries
-            && !rate_limit.take(subnet(address, 32, 64), self.micros())
+        if let Some((limiter, over)) = &self.queries
+            && !limiter.take(subnet(address, 32, 64), self.now_micros())
         {
             return match over {
                 OverLimit::Refuse => (Admission::Refuse(Restriction::TooManyQueries), refused),
-                OverLimit::Drop => (Admission::Silence(Restriction::TooManyQueries), refused),
+                OverLimit::Drop => (Admission::Drop(Restriction::TooManyQueries), refused),
             };
         }
-        if length > self.longest_query { (Admission::TooLong, client) } else { (Admission::Yes, client) }
+        if length > self.longest_query { (Admission::TooLong, client) } else { (Admission::Admit, client) }
     }
 
     /// Who a client is, whose request has been admitted.
-    pub(super) fn client(&self, address: IpAddr) -> Client {
+    pub(super) fn client(&self, address: IpAddr) -> ClientAccess {
         self.clients.find(address)
     }
 
@@ -139,18 +139,18 @@ impl AccessControl {
         match (&self.cookies, sent) {
             (None, _) | (_, SentCookie::None) => CookieCheck::None,
             (Some(_), SentCookie::Malformed) => CookieCheck::Malformed,
-            (Some(key), SentCookie::Client(client, server)) => {
+            (Some(key), SentCookie::Halves(client, server)) => {
                 // RFC 9018 section 4.3: seconds since 1970 modulo 2^32
                 let now =
                     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as u32);
-                let (good, reply) = key.judge(client, server, address, now);
+                let (good, reply) = key.verify(client, server, address, now);
                 if good { CookieCheck::Good(reply) } else { CookieCheck::New(reply) }
             }
         }
     }
 
     /// Tells whether queries over UDP need a good cookie from this client.
-    pub(super) fn wants_cookie(&self, client: Client) -> bool {
+    pub(super) fn requires_cookie(&self, client: ClientAccess) -> bool {
         self.cookies_required && client.limited
     }
 
@@ -159,33 +159,33 @@ impl AccessControl {
     #[inline]
     pub(super) fn limit_response(
         &self,
-        client: Client,
+        client: ClientAccess,
         address: IpAddr,
         code: ResponseCode,
         (name, qtype): (&[u8], u16),
     ) -> RrlAction {
         match &self.responses {
-            Some((rate_limit, limit)) if client.limited => {
+            Some((limiter, limit)) if client.limited => {
                 let network = subnet(address, limit.v4_prefix, limit.v6_prefix);
                 // An attacker makes names up: what there is of them differs, what there is not is all the same.
                 let is_free = match code {
-                    ResponseCode::NoError => rate_limit.take((network, name, qtype), self.micros()),
-                    code => rate_limit.take((network, u16::from(code)), self.micros()),
+                    ResponseCode::NoError => limiter.take((network, name, qtype), self.now_micros()),
+                    code => limiter.take((network, u16::from(code)), self.now_micros()),
                 };
-                if is_free { RrlAction::Send } else { over_limit(rate_limit, limit.slip, code) }
+                if is_free { RrlAction::Send } else { over_limit(limiter, limit.slip, code) }
             }
             _ => RrlAction::Send,
         }
     }
 
-    fn micros(&self) -> u64 {
+    fn now_micros(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
 /// What becomes of a response beyond the limit.
-fn over_limit(rate_limit: &RateLimiter, slip: u32, code: ResponseCode) -> RrlAction {
-    if slip == 0 || !rate_limit.count_over().is_multiple_of(slip) {
+fn over_limit(limiter: &RateLimiter, slip: u32, code: ResponseCode) -> RrlAction {
+    if slip == 0 || !limiter.count_over_limit().is_multiple_of(slip) {
         return RrlAction::Drop;
     }
     match code {

@@ -1,4 +1,4 @@
-//! What passes the guard, and what does not.
+//! What passes the access_control, and what does not.
 
 use rstest::rstest;
 
@@ -13,16 +13,16 @@ fn open() -> AccessSettings {
     AccessSettings { allow: AccessSettings::ANY.into(), ..AccessSettings::default() }
 }
 
-fn judge(guard: &AccessControl, address: IpAddr, code: ResponseCode, name: &[u8]) -> RrlAction {
-    let (_, client) = guard.admit(address, 100);
-    guard.limit_response(client, address, code, (name, 1))
+fn limit(access_control: &AccessControl, address: IpAddr, code: ResponseCode, name: &[u8]) -> RrlAction {
+    let (_, client) = access_control.admit(address, 100);
+    access_control.limit_response(client, address, code, (name, 1))
 }
 
 /// How many of `count` equal responses are released, dropped and replaced.
-fn tally(guard: &AccessControl, address: IpAddr, code: ResponseCode, count: usize) -> [usize; 3] {
+fn tally(access_control: &AccessControl, address: IpAddr, code: ResponseCode, count: usize) -> [usize; 3] {
     let mut tally = [0; 3];
     for _ in 0..count {
-        tally[judge(guard, address, code, b"name") as usize] += 1;
+        tally[limit(access_control, address, code, b"name") as usize] += 1;
     }
     tally
 }
@@ -32,76 +32,83 @@ fn whoever_is_denied_gets_silence_and_strangers_are_refused() {
     let mut access =
         AccessSettings { deny: vec!["203.0.113.0/24".parse().unwrap()], ..AccessSettings::default() };
     access.queries_per_second = Some(1);
-    let guard = AccessControl::new(&access);
-    assert_eq!(guard.admit(PUBLIC, 100).0, Admission::Silence(Restriction::Denied));
+    let access_control = AccessControl::new(&access);
+    assert_eq!(access_control.admit(PUBLIC, 100).0, Admission::Drop(Restriction::Denied));
     for _ in 0..3 {
-        let stranger = guard.admit([198, 51, 100, 1].into(), 100).0;
+        let stranger = access_control.admit([198, 51, 100, 1].into(), 100).0;
         assert_eq!(stranger, Admission::Refuse(Restriction::NotAllowed));
     }
-    assert_eq!(guard.admit(PRIVATE, 100).0, Admission::Yes);
+    assert_eq!(access_control.admit(PRIVATE, 100).0, Admission::Admit);
 }
 
 #[rstest]
 #[case(OverLimit::Refuse, Admission::Refuse(Restriction::TooManyQueries))]
-#[case(OverLimit::Drop, Admission::Silence(Restriction::TooManyQueries))]
+#[case(OverLimit::Drop, Admission::Drop(Restriction::TooManyQueries))]
 fn a_client_may_ask_so_often_and_no_more(#[case] over_limit: OverLimit, #[case] beyond: Admission) {
     let access = AccessSettings { queries_per_second: Some(5), over_limit, ..AccessSettings::default() };
-    let guard = AccessControl::new(&access);
-    let admissions: Vec<_> = (0..6).map(|_| guard.admit(PRIVATE, 100)).collect();
-    assert!(admissions[..5].iter().all(|(admission, _)| *admission == Admission::Yes), "{admissions:?}");
+    let access_control = AccessControl::new(&access);
+    let admissions: Vec<_> = (0..6).map(|_| access_control.admit(PRIVATE, 100)).collect();
+    assert!(admissions[..5].iter().all(|(admission, _)| *admission == Admission::Admit), "{admissions:?}");
     assert_eq!(admissions[5].0, beyond);
-    assert_eq!(admissions[5].1.level, AccessLevel::Stranger);
-    assert_eq!(guard.admit([10, 0, 0, 8].into(), 100).0, Admission::Yes, "its neighbour");
+    assert_eq!(admissions[5].1.level, AccessLevel::Refused);
+    assert_eq!(access_control.admit([10, 0, 0, 8].into(), 100).0, Admission::Admit, "its neighbour");
 }
 
 #[test]
 fn an_ipv6_client_is_its_64() {
-    let guard =
+    let access_control =
         AccessControl::new(&AccessSettings { queries_per_second: Some(1), ..AccessSettings::default() });
-    assert_eq!(guard.admit("fd00::1".parse().unwrap(), 100).0, Admission::Yes);
-    assert_ne!(guard.admit("fd00::2".parse().unwrap(), 100).0, Admission::Yes);
-    assert_eq!(guard.admit("fd00:0:0:1::1".parse().unwrap(), 100).0, Admission::Yes);
+    assert_eq!(access_control.admit("fd00::1".parse().unwrap(), 100).0, Admission::Admit);
+    assert_ne!(access_control.admit("fd00::2".parse().unwrap(), 100).0, Admission::Admit);
+    assert_eq!(access_control.admit("fd00:0:0:1::1".parse().unwrap(), 100).0, Admission::Admit);
 }
 
 #[test]
 fn a_query_may_be_so_long_and_no_longer() {
-    let guard = AccessControl::new(&AccessSettings { longest_query: 300, ..AccessSettings::default() });
-    assert_eq!(guard.admit(PRIVATE, 300).0, Admission::Yes);
-    assert_eq!(guard.admit(PRIVATE, 301).0, Admission::TooLong);
-    assert_eq!(guard.admit(PUBLIC, 301).0, Admission::Refuse(Restriction::NotAllowed));
+    let access_control =
+        AccessControl::new(&AccessSettings { longest_query: 300, ..AccessSettings::default() });
+    assert_eq!(access_control.admit(PRIVATE, 300).0, Admission::Admit);
+    assert_eq!(access_control.admit(PRIVATE, 301).0, Admission::TooLong);
+    assert_eq!(access_control.admit(PUBLIC, 301).0, Admission::Refuse(Restriction::NotAllowed));
 }
 
 #[test]
 fn equal_responses_to_a_network_are_limited_and_every_other_one_slips() {
-    let guard = AccessControl::new(&open());
+    let access_control = AccessControl::new(&open());
     // The clock goes on while the test runs: a few more may pass.
-    let [sent, truncated, dropped] = tally(&guard, PUBLIC, ResponseCode::NoError, 300);
+    let [sent, truncated, dropped] = tally(&access_control, PUBLIC, ResponseCode::NoError, 300);
     assert!((100..150).contains(&sent), "{sent}");
     assert!(truncated.abs_diff(dropped) <= 1 && sent + truncated + dropped == 300, "{truncated} {dropped}");
-    assert_ne!(judge(&guard, [203, 0, 113, 99].into(), ResponseCode::NoError, b"name"), RrlAction::Send);
-    assert_eq!(judge(&guard, PUBLIC, ResponseCode::NoError, b"other"), RrlAction::Send);
-    assert_eq!(judge(&guard, [203, 0, 114, 1].into(), ResponseCode::NoError, b"name"), RrlAction::Send);
+    assert_ne!(
+        limit(&access_control, [203, 0, 113, 99].into(), ResponseCode::NoError, b"name"),
+        RrlAction::Send
+    );
+    assert_eq!(limit(&access_control, PUBLIC, ResponseCode::NoError, b"other"), RrlAction::Send);
+    assert_eq!(
+        limit(&access_control, [203, 0, 114, 1].into(), ResponseCode::NoError, b"name"),
+        RrlAction::Send
+    );
 }
 
 #[test]
 fn errors_are_limited_whatever_was_asked() {
-    let guard = AccessControl::new(&open());
+    let access_control = AccessControl::new(&open());
     let mut sent = 0;
     for at in 0..300_u32 {
-        let release = judge(&guard, PUBLIC, ResponseCode::NXDomain, &at.to_be_bytes());
-        sent += usize::from(release == RrlAction::Send);
+        let action = limit(&access_control, PUBLIC, ResponseCode::NXDomain, &at.to_be_bytes());
+        sent += usize::from(action == RrlAction::Send);
     }
     assert!((100..150).contains(&sent), "{sent}");
     // What slips of an error is the error itself.
-    let [sent, truncated, dropped] = tally(&guard, PUBLIC, ResponseCode::Refused, 300);
+    let [sent, truncated, dropped] = tally(&access_control, PUBLIC, ResponseCode::Refused, 300);
     assert_eq!((truncated, sent + dropped), (0, 300));
     assert!((190..250).contains(&sent), "{sent}");
 }
 
 #[test]
 fn private_networks_are_not_limited_by_default() {
-    let guard = AccessControl::new(&open());
-    assert_eq!(tally(&guard, PRIVATE, ResponseCode::NoError, 1000), [1000, 0, 0]);
+    let access_control = AccessControl::new(&open());
+    assert_eq!(tally(&access_control, PRIVATE, ResponseCode::NoError, 1000), [1000, 0, 0]);
     let mut access = open();
     access.responses.exempt.clear();
     assert!(tally(&AccessControl::new(&access), PRIVATE, ResponseCode::NoError, 1000)[0] < 500);
@@ -112,39 +119,42 @@ fn the_limit_can_be_set_and_taken_away() {
     let mut access = open();
     access.responses.slip = 0;
     access.responses.v4_prefix = 32;
-    let guard = AccessControl::new(&access);
-    let [_, truncated, dropped] = tally(&guard, PUBLIC, ResponseCode::NoError, 300);
+    let access_control = AccessControl::new(&access);
+    let [_, truncated, dropped] = tally(&access_control, PUBLIC, ResponseCode::NoError, 300);
     assert!(truncated == 0 && dropped > 100);
-    assert_eq!(judge(&guard, [203, 0, 113, 99].into(), ResponseCode::NoError, b"name"), RrlAction::Send);
+    assert_eq!(
+        limit(&access_control, [203, 0, 113, 99].into(), ResponseCode::NoError, b"name"),
+        RrlAction::Send
+    );
     access.responses.per_second = None;
     assert_eq!(tally(&AccessControl::new(&access), PUBLIC, ResponseCode::NoError, 1000), [1000, 0, 0]);
 }
 
 #[test]
 fn a_cookie_that_was_given_is_good_when_it_comes_back() {
-    let guard = AccessControl::default();
-    let first = guard.check_cookie(SentCookie::read(&[7; 8]), PUBLIC);
+    let access_control = AccessControl::default();
+    let first = access_control.check_cookie(SentCookie::read(&[7; 8]), PUBLIC);
     let Some(cookie) = first.reply() else { panic!("no cookie: {first:?}") };
     assert_eq!(first, CookieCheck::New(cookie));
-    assert_eq!(guard.check_cookie(SentCookie::read(&cookie), PUBLIC), CookieCheck::Good(cookie));
-    assert!(matches!(guard.check_cookie(SentCookie::read(&cookie), PRIVATE), CookieCheck::New(_)));
+    assert_eq!(access_control.check_cookie(SentCookie::read(&cookie), PUBLIC), CookieCheck::Good(cookie));
+    assert!(matches!(access_control.check_cookie(SentCookie::read(&cookie), PRIVATE), CookieCheck::New(_)));
     assert!(matches!(
         AccessControl::default().check_cookie(SentCookie::read(&cookie), PUBLIC),
         CookieCheck::New(_)
     ));
-    assert_eq!(guard.check_cookie(SentCookie::None, PUBLIC), CookieCheck::None);
-    assert_eq!(guard.check_cookie(SentCookie::Malformed, PUBLIC), CookieCheck::Malformed);
+    assert_eq!(access_control.check_cookie(SentCookie::None, PUBLIC), CookieCheck::None);
+    assert_eq!(access_control.check_cookie(SentCookie::Malformed, PUBLIC), CookieCheck::Malformed);
 }
 
 #[test]
 fn cookies_can_be_switched_off_or_required_of_those_that_are_limited() {
     let cookies = Cookies { enabled: false, required: false };
-    let guard = AccessControl::new(&AccessSettings { cookies, ..open() });
-    assert_eq!(guard.check_cookie(SentCookie::read(&[7; 8]), PUBLIC), CookieCheck::None);
-    assert_eq!(guard.check_cookie(SentCookie::Malformed, PUBLIC), CookieCheck::None);
+    let access_control = AccessControl::new(&AccessSettings { cookies, ..open() });
+    assert_eq!(access_control.check_cookie(SentCookie::read(&[7; 8]), PUBLIC), CookieCheck::None);
+    assert_eq!(access_control.check_cookie(SentCookie::Malformed, PUBLIC), CookieCheck::None);
 
     let cookies = Cookies { enabled: true, required: true };
-    let guard = AccessControl::new(&AccessSettings { cookies, ..open() });
-    assert!(guard.wants_cookie(guard.admit(PUBLIC, 100).1));
-    assert!(!guard.wants_cookie(guard.admit(PRIVATE, 100).1));
+    let access_control = AccessControl::new(&AccessSettings { cookies, ..open() });
+    assert!(access_control.requires_cookie(access_control.admit(PUBLIC, 100).1));
+    assert!(!access_control.requires_cookie(access_control.admit(PRIVATE, 100).1));
 }

@@ -17,13 +17,13 @@ use hickory_proto::{
 };
 
 use super::{
-    records::{Alias, Answer, Chased, Content, Records, Refusal},
+    records::{Answer, Chased, Cname, Content, Refusal, ZoneRecords},
     request::{Query, Request},
 };
 use crate::{
     catalog::Zone,
     wire::{
-        HEADER_LEN, Header, Section, UDP_LIMIT, Writer,
+        HEADER_LEN, RequestHeader, Section, UDP_LIMIT, Writer,
         header::{self, bit},
         opt::OPT_LEN,
         record::POINTER_HEAD,
@@ -32,7 +32,7 @@ use crate::{
 
 /// What an answer came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct ReplySummary {
     pub(super) code: ResponseCode,
     pub(super) truncated: bool,
 }
@@ -52,19 +52,24 @@ pub(super) struct Envelope<'a> {
 }
 
 /// Writes an answer from our own data into `out`, whose old content is dropped.
-pub(super) fn answer(envelope: Envelope<'_>, answer: &Answer<'_>, out: &mut Vec<u8>) -> Written {
+pub(super) fn answer(envelope: Envelope<'_>, answer: &Answer<'_>, out: &mut Vec<u8>) -> ReplySummary {
     let mut writer = envelope.begin(out);
     let (mut code, authoritative) = content(&mut writer, &answer.content);
-    if let (Some(chased), Content::Zone(_, Records::Alias(alias))) = (&answer.chased, &answer.content) {
-        code = self::chased(&mut writer, chased, alias);
+    if let (Some(chased), Content::Zone(_, ZoneRecords::Cname(cname))) = (&answer.chased, &answer.content) {
+        code = self::chased(&mut writer, chased, cname);
     }
     envelope.end(writer, code, authoritative)
 }
 
 /// Writes our CNAME alone: with TC, or as a failure.
-pub(super) fn alias_only(envelope: Envelope<'_>, alias: &Alias<'_>, written: Written, out: &mut Vec<u8>) {
+pub(super) fn cname_only(
+    envelope: Envelope<'_>,
+    cname: &Cname<'_>,
+    written: ReplySummary,
+    out: &mut Vec<u8>,
+) {
     let mut writer = envelope.begin(out);
-    zone::alias(&mut writer, alias);
+    zone::cname(&mut writer, cname);
     writer.truncated |= written.truncated;
     envelope.end(writer, written.code, true);
 }
@@ -75,7 +80,7 @@ pub(super) fn short(
     envelope: Envelope<'_>,
     (code, truncated): (ResponseCode, bool),
     out: &mut Vec<u8>,
-) -> Written {
+) -> ReplySummary {
     let mut writer = Envelope { limit: usize::from(UDP_LIMIT), ..envelope }.begin(out);
     writer.truncated = truncated;
     envelope.end(writer, code, false)
@@ -88,7 +93,7 @@ pub(super) fn refuse(
     refusal: Refusal,
     recursion_available: bool,
     out: &mut Vec<u8>,
-) -> Written {
+) -> ReplySummary {
     let (code, truncated) = refusal.code();
     match (envelope, refusal) {
         (None, _) | (_, Refusal::Malformed | Refusal::OtherOpcode) => {
@@ -103,8 +108,13 @@ pub(super) fn refuse(
 }
 
 /// Writes an error to a request whose question could not be read.
-fn bare(header: Header, code: ResponseCode, recursion_available: bool, out: &mut Vec<u8>) -> Written {
-    let written = Written { code, truncated: false };
+fn bare(
+    header: RequestHeader,
+    code: ResponseCode,
+    recursion_available: bool,
+    out: &mut Vec<u8>,
+) -> ReplySummary {
+    let written = ReplySummary { code, truncated: false };
     out.clear();
     let flags = flags(header, written, false, recursion_available);
     out.extend_from_slice(&header::bytes(header.id, flags, [0; 4]));
@@ -118,8 +128,8 @@ impl Envelope<'_> {
         Writer::new(out, question.wire, question.name.as_bytes().len(), self.limit.saturating_sub(opt))
     }
 
-    fn end(&self, writer: Writer<'_>, code: ResponseCode, authoritative: bool) -> Written {
-        let written = Written { code, truncated: writer.truncated };
+    fn end(&self, writer: Writer<'_>, code: ResponseCode, authoritative: bool) -> ReplySummary {
+        let written = ReplySummary { code, truncated: writer.truncated };
         let flags = flags(self.query.header, written, authoritative, self.recursion_available);
         // "The DO bit … MUST be copied" (RFC 3225 section 3)
         let opt = self.query.edns.as_ref().map(|edns| (code.high(), edns.opt.dnssec_ok, self.options));
@@ -130,8 +140,8 @@ impl Envelope<'_> {
 
 /// The third and fourth byte of an answer's header.
 pub(super) fn flags(
-    header: Header,
-    written: Written,
+    header: RequestHeader,
+    written: ReplySummary,
     authoritative: bool,
     recursion_available: bool,
 ) -> [u8; 2] {
@@ -158,24 +168,26 @@ fn content(writer: &mut Writer<'_>, content: &Content<'_>) -> (ResponseCode, boo
     }
 }
 
-fn records(writer: &mut Writer<'_>, zone: &Zone, records: &Records<'_>) -> ResponseCode {
+fn records(writer: &mut Writer<'_>, zone: &Zone, records: &ZoneRecords<'_>) -> ResponseCode {
     match *records {
-        Records::Addresses(service, pool, family, start) => {
+        ZoneRecords::Addresses(service, pool, family, start) => {
             zone::addresses(writer, zone, service, (pool, family, start));
         }
-        Records::Services(service, records, start) => srv::services(writer, zone, service, records, start),
-        Records::Instance(instance, family, ttl) => zone::instance(writer, zone, &instance, family, ttl),
-        Records::Alias(alias) => zone::alias(writer, &alias),
-        Records::Text(data, ttl) => {
+        ZoneRecords::Services(service, records, start) => {
+            srv::services(writer, zone, service, records, start)
+        }
+        ZoneRecords::Instance(instance, family, ttl) => zone::instance(writer, zone, &instance, family, ttl),
+        ZoneRecords::Cname(cname) => zone::cname(writer, &cname),
+        ZoneRecords::Text(data, ttl) => {
             writer.answer(writer.owner(0), RecordType::TXT.into(), ttl, |w| w.bytes(data));
         }
-        Records::Pointers(names, ttl) => pointers::pointers(writer, zone, names, ttl),
-        Records::Browsed(browsed) => pointers::browsed(writer, zone, &browsed),
-        Records::Soa => zone::soa(writer, zone, Section::Answer),
-        Records::Ns => zone::ns(writer, zone),
-        Records::BuiltInNs(address) => zone::address(writer, address, zone.ttl),
-        Records::NoData => zone::soa(writer, zone, Section::Authority),
-        Records::NoName => {
+        ZoneRecords::Pointers(names, ttl) => pointers::pointers(writer, zone, names, ttl),
+        ZoneRecords::Browsed(browsed) => pointers::browsed(writer, zone, &browsed),
+        ZoneRecords::Soa => zone::soa(writer, zone, Section::Answer),
+        ZoneRecords::Ns => zone::ns(writer, zone),
+        ZoneRecords::BuiltInNs(address) => zone::address(writer, address, zone.ttl),
+        ZoneRecords::NoData => zone::soa(writer, zone, Section::Authority),
+        ZoneRecords::NoName => {
             zone::soa(writer, zone, Section::Authority);
             return ResponseCode::NXDomain;
         }
@@ -186,18 +198,18 @@ fn records(writer: &mut Writer<'_>, zone: &Zone, records: &Records<'_>) -> Respo
 /// Writes a target's records behind our CNAME: their response code counts (RFC 6604 section 3). If they
 /// do not fit, the CNAME stands alone, with TC.
 #[cold]
-fn chased(writer: &mut Writer<'_>, chased: &Chased<'_>, alias: &Alias<'_>) -> ResponseCode {
+fn chased(writer: &mut Writer<'_>, chased: &Chased<'_>, cname: &Cname<'_>) -> ResponseCode {
     if writer.truncated {
         return ResponseCode::NoError;
     }
     let Chased::Content(target) = chased else { return ResponseCode::ServFail };
-    let length = alias.target.as_wire().len();
+    let length = cname.target.as_wire().len();
     let (end, counts) = (writer.position(), writer.counts);
     debug_assert!(end >= HEADER_LEN + POINTER_HEAD + length, "the CNAME's data ends the message so far");
     writer.set_owner(end.saturating_sub(length), length);
     let (code, _) = content(writer, target);
     if writer.truncated {
-        writer.take_back(end, counts);
+        writer.roll_back(end, counts);
         return ResponseCode::NoError;
     }
     code

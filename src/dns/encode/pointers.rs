@@ -5,7 +5,7 @@ use hickory_proto::rr::RecordType;
 use super::{
     super::{
         records::Browsed,
-        rotation::{Start, arranged},
+        rotation::{ListOrder, arranged},
     },
     zone::soa,
 };
@@ -35,7 +35,7 @@ pub(super) fn pointers(writer: &mut Writer<'_>, zone: &Zone, names: &[Name], ttl
 /// Writes as many of the instances as fit.
 #[cold]
 pub(super) fn browsed(writer: &mut Writer<'_>, zone: &Zone, browsed: &Browsed<'_>) {
-    let start = Start::Turn(browsed.turn);
+    let start = ListOrder::Rotated(browsed.turn);
     for name in arranged(browsed.services, start, MAX_SERVICES) {
         let service = browsed.view.service(name.wire());
         if service.is_some_and(|service| !browsed_service(writer, zone, service, browsed)) {
@@ -53,7 +53,7 @@ fn browsed_service(writer: &mut Writer<'_>, zone: &Zone, service: &Service, brow
     let port = service.port(browsed.port).and_then(|at| service.browsed.get(at));
     let (Some(below), Some(ids)) = (below, port) else { return true };
     let owner = writer.owner(0);
-    for id in arranged(ids, Start::Turn(browsed.turn), ids.len()) {
+    for id in arranged(ids, ListOrder::Rotated(browsed.turn), ids.len()) {
         let Some(instance) = service.instances.get(*id) else { continue };
         let label = browsed_label(instance.label.get(1..).unwrap_or_default(), below);
         // There is room, unless the apex is close to 255 octets long.

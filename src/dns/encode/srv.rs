@@ -3,7 +3,7 @@
 use hickory_proto::rr::RecordType;
 
 use super::{
-    super::rotation::{Start, arranged},
+    super::rotation::{ListOrder, arranged},
     zone::{head, v4_record, v6_record},
 };
 use crate::{
@@ -35,7 +35,7 @@ pub(super) fn services(
     zone: &Zone,
     service: &Service,
     list: &[SrvRecord],
-    order: Start,
+    order: ListOrder,
 ) {
     let wanted = list.len().min(usize::from(service.max_answers));
     // Where the first record begins, to find the targets' names again for the additional section.
@@ -73,7 +73,7 @@ pub(super) fn services(
 fn srv(writer: &mut Writer<'_>, service: &Service, record: &SrvRecord, head: [u8; POINTER_HEAD]) -> bool {
     let Some(instance) = service.instances.get(record.instance) else { return true };
     let length = target_length(service, &instance);
-    if writer.room() < POINTER_HEAD + SRV_DATA + length {
+    if writer.remaining() < POINTER_HEAD + SRV_DATA + length {
         return false;
     }
     let mut fixed = [0; POINTER_HEAD + SRV_DATA];
@@ -107,7 +107,7 @@ fn additional_addresses(
     // The client can ask for addresses beyond what a pointer can reach.
     let Some(owner) = pointer(at) else { return };
     let size = instance.v4.len() * (POINTER_HEAD + 4) + instance.v6.len() * (POINTER_HEAD + 16);
-    if writer.room() < size {
+    if writer.remaining() < size {
         return;
     }
     let [v4, v6] = heads.map(|mut head| {

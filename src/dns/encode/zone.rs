@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::super::{
-    records::{Alias, Family},
-    rotation::{Start, arranged},
+    records::{Cname, Family},
+    rotation::{ListOrder, arranged},
 };
 use crate::{
     catalog::{InstanceAnswer, Pool, Service, Zone},
@@ -20,7 +20,7 @@ pub(super) fn addresses(
     writer: &mut Writer<'_>,
     zone: &Zone,
     service: &Service,
-    (pool, family, start): (&Pool, Family, Start),
+    (pool, family, start): (&Pool, Family, ListOrder),
 ) {
     let most = usize::from(service.max_answers);
     match family {
@@ -37,8 +37,8 @@ pub(super) fn instance(
     ttl: u32,
 ) {
     match family {
-        Family::V4 => v4_answers(writer, zone, instance.v4, (Start::Turn(0), usize::MAX), ttl),
-        Family::V6 => v6_answers(writer, zone, instance.v6, (Start::Turn(0), usize::MAX), ttl),
+        Family::V4 => v4_answers(writer, zone, instance.v4, (ListOrder::Rotated(0), usize::MAX), ttl),
+        Family::V6 => v6_answers(writer, zone, instance.v6, (ListOrder::Rotated(0), usize::MAX), ttl),
     }
 }
 
@@ -46,12 +46,12 @@ fn v4_answers(
     writer: &mut Writer<'_>,
     zone: &Zone,
     list: &[Ipv4Addr],
-    (start, most): (Start, usize),
+    (start, most): (ListOrder, usize),
     ttl: u32,
 ) {
     let count = fitting(writer, zone, list.len().min(most), POINTER_HEAD + 4);
     let head = head(writer.owner(0), RecordType::A, ttl, 4);
-    for (room, address) in writer.rooms(count).iter_mut().zip(arranged(list, start, count)) {
+    for (room, address) in writer.reserve(count).iter_mut().zip(arranged(list, start, count)) {
         *room = v4_record(head, *address);
     }
     writer.counts.answers += count_of(count);
@@ -61,12 +61,12 @@ fn v6_answers(
     writer: &mut Writer<'_>,
     zone: &Zone,
     list: &[Ipv6Addr],
-    (start, most): (Start, usize),
+    (start, most): (ListOrder, usize),
     ttl: u32,
 ) {
     let count = fitting(writer, zone, list.len().min(most), POINTER_HEAD + 16);
     let head = head(writer.owner(0), RecordType::AAAA, ttl, 16);
-    for (room, address) in writer.rooms(count).iter_mut().zip(arranged(list, start, count)) {
+    for (room, address) in writer.reserve(count).iter_mut().zip(arranged(list, start, count)) {
         *room = v6_record(head, *address);
     }
     writer.counts.answers += count_of(count);
@@ -74,7 +74,7 @@ fn v6_answers(
 
 /// How many of `wanted` address records fit.
 fn fitting(writer: &mut Writer<'_>, zone: &Zone, wanted: usize, size: usize) -> usize {
-    let fitting = wanted.min(writer.room() / size);
+    let fitting = wanted.min(writer.remaining() / size);
     writer.truncated = fitting < wanted && (zone.truncate.addresses || fitting == 0);
     fitting
 }
@@ -110,9 +110,9 @@ pub(super) fn address(writer: &mut Writer<'_>, address: IpAddr, ttl: u32) {
 }
 
 /// Writes a CNAME, its target uncompressed: what follows may belong to the target and point to it.
-pub(super) fn alias(writer: &mut Writer<'_>, alias: &Alias<'_>) {
+pub(super) fn cname(writer: &mut Writer<'_>, cname: &Cname<'_>) {
     let owner = writer.owner(0);
-    writer.answer(owner, RecordType::CNAME.into(), alias.ttl, |w| w.bytes(alias.target.as_wire()));
+    writer.answer(owner, RecordType::CNAME.into(), cname.ttl, |w| w.bytes(cname.target.as_wire()));
 }
 
 /// Writes the zone's name servers.

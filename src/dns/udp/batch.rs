@@ -17,7 +17,7 @@ use arrayvec::ArrayVec;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrLike, recvmmsg, sendmsg};
 use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg, sendto};
 
-use super::{REQUEST_ROOM, Step, may_be_answered};
+use super::worker::{REQUEST_BUFFER, Worker, is_answerable, is_transient};
 use crate::{
     dns::{
         exchange::Context,
@@ -35,20 +35,20 @@ pub(super) trait Peer: SockaddrLike + Copy + PartialEq + Into<SocketAddr> {}
 
 impl<P: SockaddrLike + Copy + PartialEq + Into<SocketAddr>> Peer for P {}
 
-pub(super) struct Worker<P> {
+pub(super) struct BatchWorker<P> {
     socket: Arc<UdpSocket>,
     local_addr: IpAddr,
     responder: Arc<Responder>,
     rotation: Rotation,
     scratch: Box<Scratch>,
     headers: MultiHeaders<P>,
-    requests: Box<[[u8; REQUEST_ROOM]; BATCH]>,
+    requests: Box<[[u8; REQUEST_BUFFER]; BATCH]>,
     answers: [Vec<u8>; BATCH],
     /// Off once the kernel has refused a segmented send.
     segmentation: bool,
 }
 
-impl<P: Peer> Worker<P> {
+impl<P: Peer> BatchWorker<P> {
     pub(super) fn new(socket: UdpSocket, local: SocketAddr, responder: Arc<Responder>) -> Self {
         Self {
             socket: Arc::new(socket),
@@ -57,8 +57,8 @@ impl<P: Peer> Worker<P> {
             rotation: Rotation::default(),
             scratch: Box::default(),
             headers: MultiHeaders::preallocate(BATCH, None),
-            requests: Box::new([[0; REQUEST_ROOM]; BATCH]),
-            answers: array::from_fn(|_| Vec::with_capacity(REQUEST_ROOM)),
+            requests: Box::new([[0; REQUEST_BUFFER]; BATCH]),
+            answers: array::from_fn(|_| Vec::with_capacity(REQUEST_BUFFER)),
             segmentation: true,
         }
     }
@@ -107,7 +107,7 @@ impl<P: Peer> Worker<P> {
         let control = [ControlMessage::UdpGsoSegments(&size)];
         let sent = sendmsg(self.socket.as_raw_fd(), &parts, &control, MsgFlags::empty(), Some(peer));
         if let Err(error) = sent
-            && !super::is_harmless(&error.into())
+            && !is_transient(&error.into())
         {
             self.segmentation = false;
         }
@@ -146,7 +146,7 @@ fn send_deferred(socket: &UdpSocket, peer: SocketAddr, answer: &[u8]) {
     let _ = sendto(socket, answer, SendFlags::DONTWAIT, &peer);
 }
 
-impl<P: Peer> Step for Worker<P> {
+impl<P: Peer> Worker for BatchWorker<P> {
     fn step(&mut self) -> io::Result<()> {
         let received = self.receive()?;
         let mut packets: ArrayVec<&[u8], BATCH> = ArrayVec::new();
@@ -157,7 +157,7 @@ impl<P: Peer> Step for Worker<P> {
             // A datagram without a sender is not answered, whatever it is taken for.
             let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.into().ip());
             contexts.push(Context { transport: Transport::Udp, local_addr: Some(self.local_addr), client });
-            peers.push(peer.filter(|peer| may_be_answered((*peer).into())));
+            peers.push(peer.filter(|peer| is_answerable((*peer).into())));
         }
         let deferred = self.responder.respond_all(
             &packets,

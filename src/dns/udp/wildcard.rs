@@ -13,7 +13,7 @@ use nix::{
     sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg},
 };
 
-use super::{REQUEST_ROOM, Step, may_be_answered};
+use super::worker::{REQUEST_BUFFER, Worker, is_answerable};
 use crate::{
     dns::{
         exchange::Context,
@@ -23,29 +23,29 @@ use crate::{
     telemetry::Transport,
 };
 
-pub(super) struct Worker {
+pub(super) struct WildcardWorker {
     socket: Arc<UdpSocket>,
     responder: Arc<Responder>,
     rotation: Rotation,
-    request: Box<[u8; REQUEST_ROOM]>,
+    request: Box<[u8; REQUEST_BUFFER]>,
     answer: Vec<u8>,
     control: Vec<u8>,
 }
 
-impl Worker {
+impl WildcardWorker {
     pub(super) fn new(socket: UdpSocket, responder: Arc<Responder>) -> Self {
         Self {
             socket: Arc::new(socket),
             responder,
             rotation: Rotation::default(),
-            request: Box::new([0; REQUEST_ROOM]),
-            answer: Vec::with_capacity(REQUEST_ROOM),
+            request: Box::new([0; REQUEST_BUFFER]),
+            answer: Vec::with_capacity(REQUEST_BUFFER),
             control: cmsg_space!(in_pktinfo, in6_pktinfo),
         }
     }
 }
 
-impl Step for Worker {
+impl Worker for WildcardWorker {
     fn step(&mut self) -> io::Result<()> {
         let fd = self.socket.as_raw_fd();
         let mut parts = [IoSliceMut::new(self.request.as_mut_slice())];
@@ -53,8 +53,7 @@ impl Step for Worker {
             recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), MsgFlags::empty())?;
         let (length, peer) = (received.bytes, received.address);
         let local_addr = received.cmsgs()?.find_map(LocalAddr::from_control);
-        let Some(client) = peer.as_ref().and_then(socket_addr).filter(|client| may_be_answered(*client))
-        else {
+        let Some(client) = peer.as_ref().and_then(socket_addr).filter(|client| is_answerable(*client)) else {
             return Ok(());
         };
         let packet = self.request.get(..length).unwrap_or_default();
@@ -65,7 +64,7 @@ impl Step for Worker {
         };
         match self.responder.respond(packet, context, &mut self.rotation, &mut self.answer) {
             Response::Ready => send(&self.socket, client, local_addr, &self.answer, MsgFlags::empty()),
-            Response::Silence => {}
+            Response::Dropped => {}
             Response::Deferred(pending) => {
                 let socket = Arc::clone(&self.socket);
                 pending.send(Box::new(move |answer| {

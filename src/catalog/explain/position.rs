@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Where in a service a question's name is: a [`Position`] that outlives the view.
-pub(super) enum At {
+pub(super) enum NamePosition {
     /// It is the service's own.
     Itself,
     /// It is an instance's.
@@ -24,7 +24,7 @@ pub(super) enum At {
     Nowhere,
 }
 
-impl At {
+impl NamePosition {
     /// Finds the position of the labels `below` a service's name.
     pub(super) fn find(service: &Service, below: &[u8]) -> Self {
         match service.position(below) {
