@@ -2,10 +2,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The serial of now: seconds since 1970 (RFC 1912 section 2.2 allows any that grows).
+/// The serial of now: the low 32 bits of the seconds since 1970 (RFC 1912 section 2.2 allows any that grows).
 pub(super) fn serial() -> u32 {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    u32::try_from(seconds & u64::from(u32::MAX)).unwrap_or(0)
+    let [.., a, b, c, d] = seconds.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 /// The serial that follows `last`: `now`, or `last + 1` if `now` is not later (RFC 1982 section

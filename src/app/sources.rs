@@ -110,7 +110,9 @@ impl Sources {
         let retained = Arc::new(Mutex::new(retained));
         let mut synced = Vec::new();
         for (key, job) in change.start {
-            let Some(status) = self.statuses.get(&key.0) else { continue };
+            let status = self.statuses.get(&key.0);
+            debug_assert!(status.is_some(), "the source of every job has a status");
+            let Some(status) = status else { continue };
             let outbox = Outbox::new(self.updates.clone());
             let context = SourceContext {
                 outbox: outbox.clone(),

@@ -115,6 +115,7 @@ impl Table {
             |row: &Vec<Cell>, column| row.get(column).map_or(0, |cell: &Cell| cell.1.chars().count());
         let widest =
             |rows: &[Vec<Cell>], column| rows.iter().map(|row| length(row, column)).max().unwrap_or(0);
+        debug_assert!(!self.has_header || !self.rows.is_empty(), "the header is the first row");
         let body = self.rows.get(usize::from(self.has_header)..).unwrap_or_default();
         (0..self.rows.iter().map(Vec::len).max().unwrap_or(0))
             .filter(|column| widest(body, *column) > 0)

@@ -15,6 +15,7 @@ impl Labels {
     pub fn get(&self, key: &str) -> Option<&str> {
         let pairs = self.0.as_deref()?;
         let at = pairs.binary_search_by(|(k, _)| k.as_ref().cmp(key)).ok()?;
+        debug_assert!(at < pairs.len(), "the search has found it there");
         pairs.get(at).map(|(_, value)| value.as_ref())
     }
 

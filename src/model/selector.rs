@@ -194,10 +194,12 @@ impl<'a> Parser<'a> {
             .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/')))
             .unwrap_or(rest.len());
         self.at += end;
+        debug_assert!(rest.is_char_boundary(end), "`find` returns the start of a character");
         rest.get(..end).unwrap_or_default()
     }
 
     fn rest(&self) -> &'a str {
+        debug_assert!(self.text.is_char_boundary(self.at), "the parser steps over whole characters");
         self.text.get(self.at..).unwrap_or_default()
     }
 

@@ -273,7 +273,10 @@ impl WatchHandle {
     }
 
     fn change(&self, change: impl FnOnce(&mut Watch)) {
-        if let Some(watch) = self.status.lock().watches.get_mut(&self.key) {
+        let mut inner = self.status.lock();
+        let watch = inner.watches.get_mut(&self.key);
+        debug_assert!(watch.is_some(), "dropping the handle removes the watch");
+        if let Some(watch) = watch {
             change(watch);
         }
     }

@@ -70,6 +70,7 @@ fn query(socket: &UdpSocket, address: SocketAddr, name: &str, qtype: RecordType)
         socket.send(&query)?;
         match socket.recv(&mut buffer) {
             Ok(length) => {
+                debug_assert!(length <= buffer.len(), "the system writes no more than the buffer");
                 let response = Message::from_vec(buffer.get(..length).unwrap_or_default())?;
                 if response.metadata.id == id && response.metadata.message_type == MessageType::Response {
                     return Ok(response);

@@ -46,7 +46,7 @@ pub(super) struct ResolvConfArgs {
     /// Restore the resolv.conf that --install replaced
     #[arg(long)]
     uninstall: bool,
-    /// The file to write
+    /// The path of resolv.conf
     #[arg(long, value_name = "FILE", default_value = "/etc/resolv.conf")]
     path: PathBuf,
     /// With --install: drop `search`, `domain`, `options` and `sortlist` of the old file
