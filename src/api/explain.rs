@@ -52,13 +52,13 @@ pub(super) async fn explain(
     State(state): State<ApiState>,
     Parameters(ExplainParameters { name, qtype, client, limit }): Parameters<ExplainParameters>,
 ) -> Page<Explained> {
-    let asked = ExplainQuery { name: name.clone(), qtype, client, limit: limit.get() };
+    let query = ExplainQuery { name: name.clone(), qtype, client, limit: limit.get() };
     let responder = Arc::clone(&state.responder);
     // The answer is made while the catalog stands still, so that both describe one state.
     let mut explained = query_catalog(&state, move |catalog| {
-        let mut explained = catalog.explain(&asked);
-        let question = (&asked.name, asked.qtype);
-        explained.answer = Some(responder.explain(question, asked.client, &mut Rotation::default()));
+        let mut explained = catalog.explain(&query);
+        let question = (&query.name, query.qtype);
+        explained.answer = Some(responder.explain(question, query.client, &mut Rotation::default()));
         explained
     })
     .await?;

@@ -28,7 +28,7 @@ struct Admin {
     vms: Arc<SourceStatus>,
     files: Arc<SourceStatus>,
     metrics: Arc<Metrics>,
-    asked: mpsc::Receiver<ReloadRequest>,
+    reload_requests: mpsc::Receiver<ReloadRequest>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -46,7 +46,7 @@ impl Admin {
         let vms = board.add(SourceId { kind: SourceKind::Consul, name: "vms".into() });
         let files = board.add(SourceId { kind: SourceKind::Static, name: "static".into() });
         let metrics = Arc::new(Metrics::new().unwrap());
-        let (reloads, asked) = mpsc::channel(1);
+        let (reloads, reload_requests) = mpsc::channel(1);
         let cell: Arc<SnapshotCell> = Arc::default();
         let responder = Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), None));
         let catalog = mpsc::channel(1).0;
@@ -58,7 +58,7 @@ impl Admin {
         let task = tokio::spawn(serve(listener, state, async {
             let _ = stopped.await;
         }));
-        Self { address, vms, files, metrics, asked, stop, task }
+        Self { address, vms, files, metrics, reload_requests, stop, task }
     }
 
     async fn get(&self, path: &str, headers: &str) -> Answer {
@@ -80,8 +80,8 @@ async fn send(address: SocketAddr, method: &str, path: &str, headers: &str) -> A
 
 /// Requests a reload, and plays a reloader with this result.
 async fn post_reload(admin: &mut Admin, headers: &str, result: ReloadResult) -> Answer {
-    let asked = async {
-        let done = admin.asked.recv().await.unwrap();
+    let reloader = async {
+        let done = admin.reload_requests.recv().await.unwrap();
         let diagnostic = ReloadDiagnostic {
             severity: "error".into(),
             file: "zones/shop.toml".into(),
@@ -94,7 +94,7 @@ async fn post_reload(admin: &mut Admin, headers: &str, result: ReloadResult) -> 
         let text = "all of it in words\n".to_owned();
         done.send(Reloaded { result, text, diagnostics: vec![diagnostic], notes: Vec::new() }).unwrap();
     };
-    let (answer, ()) = tokio::join!(send(admin.address, "POST", "/v1/reload", headers), asked);
+    let (answer, ()) = tokio::join!(send(admin.address, "POST", "/v1/reload", headers), reloader);
     answer
 }
 
@@ -133,7 +133,7 @@ async fn pages_of_other_sites_cannot_reload() {
     let preflight = send(admin.address, "OPTIONS", "/v1/reload", "Origin: http://elsewhere\r\n").await;
     assert!(!preflight.head.contains("access-control-allow"), "{}", preflight.head);
     assert_eq!(admin.get("/v1/reload", "X-Muster: reload\r\n").await.status, 405);
-    assert!(admin.asked.try_recv().is_err(), "no reload was requested");
+    assert!(admin.reload_requests.try_recv().is_err(), "no reload was requested");
 }
 
 #[tokio::test]

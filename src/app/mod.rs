@@ -104,8 +104,8 @@ impl Server {
                 .with_trusted_forwarders(&config.listen.trusted_forwarders)
                 .with_forwarder(forwarder);
         let responder = Arc::new(responder);
-        let (commands, told) = mpsc::channel(RELOAD_CHANNEL_SIZE);
-        let (reloads, asked) = mpsc::channel(RELOAD_CHANNEL_SIZE);
+        let (commands, command_inbox) = mpsc::channel(RELOAD_CHANNEL_SIZE);
+        let (reloads, reload_inbox) = mpsc::channel(RELOAD_CHANNEL_SIZE);
         let mut server = Self {
             commands,
             reloads,
@@ -129,7 +129,7 @@ impl Server {
         let sources = Sources::new(outbox, Arc::clone(&server.board));
         let config = Arc::new(config.clone());
         let reloader = Reloader::new(config, serial, sources, requests.clone(), Arc::clone(&responder));
-        server.vital.spawn(named("the reloader", reloader.run(told, asked)));
+        server.vital.spawn(named("the reloader", reloader.run(command_inbox, reload_inbox)));
         server.vital.spawn(named("forwarding", engine.run()));
         if let Some(listener) = admin_listener {
             server.admin = Some(listener.local_addr()?);

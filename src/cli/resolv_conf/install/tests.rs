@@ -32,8 +32,8 @@ fn files(folder: &TempDir) -> Vec<String> {
 #[test]
 fn search_and_options_are_kept_and_the_old_file_comes_back() {
     let (folder, path) = folder(Some(OLD));
-    let said = put(&path).unwrap();
-    assert!(said.contains("resolv.conf.before-muster"), "{said}");
+    let done = put(&path).unwrap();
+    assert!(done.contains("resolv.conf.before-muster"), "{done}");
     let expected = format!("{MARK}\nnameserver 127.0.0.1\nsearch corp.example\noptions ndots:2 timeout:1\n");
     assert_eq!(read(&path), expected);
     assert_eq!(files(&folder), ["resolv.conf", "resolv.conf.before-muster"]);
@@ -153,8 +153,8 @@ fn where_there_was_no_file_there_is_none_again() {
     put(&path).unwrap();
     assert_eq!(read(&path), format!("{MARK}\n{MARK_FIRST}\nnameserver 127.0.0.1\n"));
     install(&path, &["::1".parse().unwrap()], false, false).unwrap();
-    let said = uninstall(&path, false).unwrap();
-    assert!(said.contains("none before"), "{said}");
+    let done = uninstall(&path, false).unwrap();
+    assert!(done.contains("none before"), "{done}");
     assert_eq!(files(&folder), [""; 0]);
 }
 
