@@ -57,6 +57,7 @@ impl Shares {
     }
 
     /// The owner of a turn: an index into the weights. *Cost*: a division and a binary search.
+    #[inline]
     pub fn pick(&self, turn: u32) -> usize {
         let point =
             (u64::from(turn) * u64::from(self.stride)).checked_rem(u64::from(self.total())).unwrap_or(0);

@@ -16,17 +16,15 @@ use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::{
     access::AccessLevel,
-    exchange::{ClientOptions, Exchange, forwardable},
+    exchange::{ClientOptions, Exchange, is_forwardable},
     find::{Finder, QuestionKey},
-    records::{
-        Answer, Chased, Cname, Content, Decision, DropReason, Fallback, Forward, Refusal, ZoneRecords,
-    },
+    records::{Chased, Cname, Content, Decision, DropReason, Fallback, Forward, Refusal, ZoneRecords},
     request::{Query, Request},
     rotation::Rotation,
     settings::Settings,
     trace::Trace,
 };
-use crate::{catalog::Lookup, forward::ClientQuery};
+use crate::catalog::{Lookup, Zone};
 
 /// Decides what the request of an exchange gets. `options` is what its options say, `None` if they are
 /// malformed.
@@ -66,33 +64,35 @@ pub(super) fn decide<'a>(
     };
     let mut finder = Finder { settings, view, context, on_behalf_of: options.on_behalf_of, rotation, trace };
     let own = finder.find(asked, lookup);
-    // What the client may ask of upstreams, if anything.
-    let forwardable = || -> Option<ClientQuery<'a>> {
-        let may_forward = access.level == AccessLevel::AllNames && settings.active_forwarder().is_some();
-        may_forward.then(|| forwardable(query, context.transport, &options.reply))?
+    // Checked last: nearly every answer is our own.
+    let may_forward = || {
+        access.level == AccessLevel::AllNames
+            && settings.active_forwarder().is_some()
+            && is_forwardable(query)
     };
     match own {
         Ok(Content::Zone(zone, ZoneRecords::Cname(cname))) => {
-            follow(&mut finder, zone, cname, query, forwardable)
+            follow(&mut finder, zone, cname, query, may_forward)
         }
         own if falls_through(&own, asked, settings) => {
             let fallback = match own {
-                Ok(content) => Fallback::Answer(Answer { content, chased: None }),
+                Ok(content) => Fallback::Answer(content),
                 Err(_) => Fallback::Refuse(external_refusal(access.level, settings)),
             };
-            match (forwardable(), fallback) {
-                (Some(query), fallback) => Decision::Forward(Forward { query, cname: None, fallback }),
-                (None, Fallback::Answer(answer)) => Decision::Answer(answer),
-                (None, Fallback::Refuse(refusal)) => Decision::Refuse(refusal),
+            match (may_forward(), fallback) {
+                (true, fallback) => Decision::Forward(Forward::Query(fallback)),
+                (false, Fallback::Answer(content)) => Decision::Answer(content),
+                (false, Fallback::Refuse(refusal)) => Decision::Refuse(refusal),
             }
         }
-        Ok(content) => Decision::Answer(Answer { content, chased: None }),
+        Ok(content) => Decision::Answer(content),
         Err(refusal) => Decision::Refuse(refusal),
     }
 }
 
 /// Whether an upstream may answer instead: for an external name, or for one in a reverse zone that no
 /// instance has, since the network's resolver knows the other addresses. Special names never leave.
+#[inline]
 fn falls_through(own: &Result<Content<'_>, Refusal>, asked: QuestionKey<'_>, settings: &Settings) -> bool {
     match own {
         Err(Refusal::NoForwarding) => true,
@@ -117,29 +117,29 @@ fn external_refusal(level: AccessLevel, settings: &Settings) -> Refusal {
 #[cold]
 fn follow<'a, T: Trace>(
     finder: &mut Finder<'_, 'a, T>,
-    zone: &'a crate::catalog::Zone,
+    zone: &'a Zone,
     cname: Cname<'a>,
     query: &Query<'a>,
-    forwardable: impl FnOnce() -> Option<ClientQuery<'a>>,
+    may_forward: impl FnOnce() -> bool,
 ) -> Decision<'a> {
     let qtype = RecordType::from(query.question.qtype);
-    let answer = Answer { content: Content::Zone(zone, ZoneRecords::Cname(cname)), chased: None };
     let target = cname.target.wire();
     match finder.view.lookup(target) {
         Lookup::External => {
             let wants_target = query.header.recursion_desired
                 && !matches!(qtype, RecordType::CNAME | RecordType::ANY)
                 && finder.settings.active_forwarder().is_some_and(|to| to.covers(target));
-            let query = if wants_target { forwardable() } else { None };
-            query.map_or(Decision::Answer(answer), |query| {
-                Decision::Forward(Forward { query, cname: Some(cname), fallback: Fallback::Answer(answer) })
-            })
+            if wants_target && may_forward() {
+                Decision::Forward(Forward::Target(zone, cname))
+            } else {
+                Decision::Answer(Content::Zone(zone, ZoneRecords::Cname(cname)))
+            }
         }
         lookup if matches!(qtype, RecordType::A | RecordType::AAAA) => {
             let asked = QuestionKey { name: target, qtype, class: DNSClass::IN };
             let chased = finder.find(asked, lookup).map_or(Chased::Failed, Chased::Content);
-            Decision::Answer(Answer { chased: Some(chased), ..answer })
+            Decision::Chase(cname, chased)
         }
-        _ => Decision::Answer(answer),
+        _ => Decision::Answer(Content::Zone(zone, ZoneRecords::Cname(cname))),
     }
 }

@@ -9,7 +9,7 @@ use super::{
     cname::{self, Joined, PendingCname},
     encode::{self, Envelope, ReplySummary},
     exchange::{ClientOptions, Context, Exchange, ReplyOptions, size_limit},
-    records::{Cname, Forward},
+    records::Cname,
     request::{Edns, Query, Question},
     settings::Settings,
 };
@@ -61,7 +61,7 @@ impl PendingReply {
         exchange: &Exchange<'_>,
         query: &Query<'_>,
         options: &ClientOptions,
-        forward: &Forward<'_>,
+        cname: Option<Cname<'_>>,
         (settings, metrics): (&Settings, &Arc<Metrics>),
     ) -> Option<Box<Self>> {
         let Query { header, question, edns } = query;
@@ -89,7 +89,7 @@ impl PendingReply {
             edns,
             own_options: options.reply.clone(),
             limit: size_limit(exchange.context.transport, query.edns.as_ref()),
-            cname: forward.cname.map(|Cname { target, ttl }| PendingCname { target: target.clone(), ttl }),
+            cname: cname.map(|Cname { target, ttl }| PendingCname { target: target.clone(), ttl }),
         }))
     }
 
@@ -162,7 +162,7 @@ impl PendingReply {
         };
         if answer.is_empty() {
             let cname = Cname { target: &cname.target, ttl: cname.ttl };
-            self.with_envelope(|envelope| encode::cname_only(envelope, &cname, written, &mut answer));
+            self.with_envelope(|envelope| encode::cname_only(&envelope, &cname, written, &mut answer));
         }
         self.release(&answer, written, reply);
     }
@@ -184,7 +184,7 @@ impl PendingReply {
                 self.metrics.restricted(Restriction::ResponseTruncated);
                 let mut short = Vec::new();
                 let cut = (ResponseCode::NoError, true);
-                let written = self.with_envelope(|envelope| encode::short(envelope, cut, &mut short));
+                let written = self.with_envelope(|envelope| encode::short(&envelope, cut, &mut short));
                 self.count(written);
                 reply(&short);
             }

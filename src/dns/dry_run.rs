@@ -9,10 +9,10 @@ use hickory_proto::{
 
 use super::{
     decide::decide,
-    encode::{self, Envelope},
+    encode::{self, Envelope, ReplySummary},
     exchange::{ClientOptions, Context, Exchange, size_limit},
     find::is_built_in_ns,
-    records::{Answer, Content, Decision, DropReason, Fallback, Refusal},
+    records::{Content, Decision, DropReason, Fallback, Forward, Refusal, ZoneRecords},
     request::{Query, Request, read},
     rotation::Rotation,
     settings::Settings,
@@ -47,39 +47,45 @@ pub(super) fn dry_run(
     };
     let options = ClientOptions::default();
     let decision = decide(&exchange, Some(&options), settings, rotation, &mut ());
-    let given = |why: Option<String>, written: Fallback<'_>| {
-        let envelope = Envelope {
-            query,
-            options: &[],
-            recursion_available: false,
-            limit: size_limit(Transport::Udp, query.edns.as_ref()),
-        };
-        GivenAnswer { why, ..encoded(envelope, written) }
+    let envelope = Envelope {
+        query,
+        options: &[],
+        recursion_available: false,
+        limit: size_limit(Transport::Udp, query.edns.as_ref()),
+    };
+    let refused = |refusal: Refusal| {
+        let write = |out: &mut Vec<u8>| encode::refuse(&request, Some(&envelope), refusal, false, out);
+        encoded(why_refused(refusal), write)
+    };
+    let answered = |why: Option<String>, content: &Content<'_>| {
+        encoded(why, |out| encode::answer(&envelope, content, out))
     };
     match decision {
         Decision::Drop(DropReason::Denied) => {
             no_answer("[access] deny has the client: it gets no answer at all")
         }
         Decision::Drop(DropReason::Noise) => no_answer("this is not a query"),
-        Decision::Refuse(refusal) => given(why_refused(refusal), Fallback::Refuse(refusal)),
-        Decision::Answer(answer) => given(why(&exchange, query, &answer), Fallback::Answer(answer)),
-        Decision::Forward(forward) => match (forward.cname, forward.fallback) {
-            (Some(cname), fallback) => {
-                let upstreams = upstreams(settings, cname.target.wire()).unwrap_or_default();
-                given(Some(format!("the target's records follow: forwarded to {upstreams}")), fallback)
-            }
-            (None, fallback) => match (upstreams(settings, query.question.name), fallback) {
+        Decision::Refuse(refusal) => refused(refusal),
+        Decision::Answer(content) => answered(why(&exchange, query, &content), &content),
+        Decision::Chase(cname, target) => encoded(None, |out| encode::chase(&envelope, &cname, &target, out)),
+        Decision::Forward(Forward::Target(zone, cname)) => {
+            let upstreams = upstreams(settings, cname.target.wire()).unwrap_or_default();
+            let why = format!("the target's records follow: forwarded to {upstreams}");
+            answered(Some(why), &Content::Zone(zone, ZoneRecords::Cname(cname)))
+        }
+        Decision::Forward(Forward::Query(fallback)) => {
+            match (upstreams(settings, query.question.name), fallback) {
                 (Some(upstreams), _) => no_answer(&format!("forwarded to {upstreams}")),
-                (None, Fallback::Refuse(refusal)) => given(why_refused(refusal), fallback),
-                (None, Fallback::Answer(_)) => given(None, fallback),
-            },
-        },
+                (None, Fallback::Refuse(refusal)) => refused(refusal),
+                (None, Fallback::Answer(content)) => answered(None, &content),
+            }
+        }
     }
 }
 
 /// Why an answer is what it is, where the name alone does not decide it.
-fn why(exchange: &Exchange<'_>, query: &Query<'_>, answer: &Answer<'_>) -> Option<String> {
-    match (answer.content, exchange.lookup) {
+fn why(exchange: &Exchange<'_>, query: &Query<'_>, content: &Content<'_>) -> Option<String> {
+    match (content, exchange.lookup) {
         (Content::Special(_), _) => {
             Some("a special name (RFC 6761, RFC 6303): answered here, never forwarded".to_owned())
         }
@@ -140,20 +146,14 @@ fn no_answer(why: &str) -> GivenAnswer {
 }
 
 /// The answer as text: written as for a client, and decoded by hickory-proto.
-fn encoded(envelope: Envelope<'_>, written: Fallback<'_>) -> GivenAnswer {
+fn encoded(why: Option<String>, write: impl FnOnce(&mut Vec<u8>) -> ReplySummary) -> GivenAnswer {
     let mut out = Vec::new();
-    let written = match written {
-        Fallback::Answer(answer) => encode::answer(envelope, &answer, &mut out),
-        Fallback::Refuse(refusal) => {
-            let request = Request::Query(*envelope.query);
-            encode::refuse(&request, Some(envelope), refusal, false, &mut out)
-        }
-    };
+    let written = write(&mut out);
     let Ok(message) = Message::from_vec(&out) else { return no_answer("the answer cannot be read") };
     let records = |records: &[Record]| records.iter().map(ToString::to_string).collect();
     GivenAnswer {
         code: Some(QueryOutcome::from(written.code).as_str().to_owned()),
-        why: None,
+        why,
         truncated: written.truncated,
         answers: records(&message.answers),
         authority: records(&message.authorities),

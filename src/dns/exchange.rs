@@ -67,6 +67,7 @@ impl ClientOptions {
     /// Reads the options of the exchange's query. `None` if one is malformed: FORMERR.
     ///
     /// *Cost*: none without options of our own; with a cookie the clock and two short hashes.
+    #[inline]
     pub(super) fn read(exchange: &Exchange<'_>, settings: &Settings) -> Option<Self> {
         match exchange.request {
             Request::Query(Query { edns: Some(edns), .. }) if edns.has_own_options() => {
@@ -107,12 +108,14 @@ impl ClientOptions {
     }
 
     /// Whether the client has shown that its address is its own.
+    #[inline]
     pub(super) fn is_proven(&self, context: Context) -> bool {
         context.transport == Transport::Tcp || matches!(self.cookie, CookieCheck::Good(_))
     }
 }
 
 /// Longest answer to a query, in bytes.
+#[inline]
 pub(super) fn size_limit(transport: Transport, edns: Option<&Edns<'_>>) -> usize {
     match (transport, edns) {
         (Transport::Tcp, _) => TCP_LIMIT,
@@ -121,19 +124,24 @@ pub(super) fn size_limit(transport: Transport, edns: Option<&Edns<'_>>) -> usize
     }
 }
 
-/// The query as it may be forwarded. `None` for what is between a client and its server only:
-/// transfers, transaction keys and signatures (RFC 2930, RFC 8945), other classes and EDNS versions.
-pub(super) fn forwardable<'a>(
+/// Whether a query may be forwarded. Not what is between a client and its server only: transfers,
+/// transaction keys and signatures (RFC 2930, RFC 8945), other classes and EDNS versions.
+pub(super) fn is_forwardable(query: &Query<'_>) -> bool {
+    let Query { question, edns, .. } = query;
+    DNSClass::from(question.class) == DNSClass::IN
+        && !matches!(question.qtype, 249..=252)
+        && question.qtype != u16::from(RecordType::OPT)
+        && edns.as_ref().is_none_or(|edns| edns.opt.version == 0)
+}
+
+/// The query as the forwarder takes it.
+pub(super) fn client_query<'a>(
     query: &Query<'a>,
     transport: Transport,
     own_options: &'a [u8],
-) -> Option<ClientQuery<'a>> {
+) -> ClientQuery<'a> {
     let Query { header, question, edns } = query;
-    let passes = DNSClass::from(question.class) == DNSClass::IN
-        && !matches!(question.qtype, 249..=252)
-        && question.qtype != u16::from(RecordType::OPT)
-        && edns.as_ref().is_none_or(|edns| edns.opt.version == 0);
-    passes.then(|| ClientQuery {
+    ClientQuery {
         id: header.id,
         question: question.wire,
         name: question.name,
@@ -145,5 +153,5 @@ pub(super) fn forwardable<'a>(
         has_options: edns.as_ref().is_some_and(|edns| edns.has_forwardable_options),
         own_options,
         limit: size_limit(transport, edns.as_ref()),
-    })
+    }
 }

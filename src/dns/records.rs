@@ -10,29 +10,24 @@ use hickory_proto::op::ResponseCode;
 use super::{rotation::ListOrder, special::Special};
 use crate::{
     catalog::{InstanceAnswer, Pool, Service, SrvRecord, View, Zone},
-    forward::ClientQuery,
     model::Name,
 };
 
 /// What happens to a request.
+///
+/// Small and plain, since it is moved for each answer: a few references into the snapshot and one turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Decision<'a> {
     /// muster answers from its own data.
-    Answer(Answer<'a>),
+    Answer(Content<'a>),
+    /// muster answers with a CNAME and its target's records (RFC 1034 section 4.3.2, step 3a).
+    Chase(Cname<'a>, Chased<'a>),
     /// The cache or an upstream answers.
     Forward(Forward<'a>),
     /// The client gets an error.
     Refuse(Refusal),
     /// The client gets nothing.
     Drop(DropReason),
-}
-
-/// An answer from our own data.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Answer<'a> {
-    pub(super) content: Content<'a>,
-    /// The records behind a CNAME to a name of ours (RFC 1034 section 4.3.2, step 3a).
-    pub(super) chased: Option<Chased<'a>>,
 }
 
 /// What follows a CNAME within our namespaces.
@@ -44,23 +39,21 @@ pub(super) enum Chased<'a> {
     Failed,
 }
 
-/// A query that goes to the forwarder.
+/// What the forwarder is to answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Forward<'a> {
-    /// The client's query; its name is the alias' target if there is an alias.
-    pub(super) query: ClientQuery<'a>,
-    /// Our CNAME, which the upstream's records follow.
-    pub(super) cname: Option<Cname<'a>>,
-    /// The decision if no upstream may be asked: no suffix covers the name, or the client does not want
-    /// recursion.
-    pub(super) fallback: Fallback<'a>,
+pub(super) enum Forward<'a> {
+    /// The query itself. The fallback is for clients for whom no upstream may be queried: no suffix
+    /// covers the name, or the client does not want recursion.
+    Query(Fallback<'a>),
+    /// The target of our CNAME, whose records follow the CNAME.
+    Target(&'a Zone, Cname<'a>),
 }
 
 /// What a client gets instead of an upstream's answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fallback<'a> {
     /// Our own answer.
-    Answer(Answer<'a>),
+    Answer(Content<'a>),
     /// REFUSED.
     Refuse(Refusal),
 }

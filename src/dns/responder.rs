@@ -12,8 +12,8 @@ use super::{
     deferred::PendingReply,
     dry_run::dry_run,
     encode::{self, Envelope, ReplySummary},
-    exchange::{ClientOptions, Context, Exchange, size_limit},
-    records::{Answer, Decision, Fallback, Forward, Refusal},
+    exchange::{ClientOptions, Context, Exchange, client_query, size_limit},
+    records::{Content, Decision, Fallback, Forward, Refusal, ZoneRecords},
     request::{NameBuffer, Query, Request, read},
     rotation::Rotation,
     settings::Settings,
@@ -221,120 +221,126 @@ impl Responder {
     /// Decides, writes, limits and counts the answer to one request.
     fn answer(&self, exchange: &Exchange<'_>, rotation: &mut Rotation, out: &mut Vec<u8>) -> Response {
         let options = ClientOptions::read(exchange, &self.settings);
-        let decision =
-            decide(exchange, options.as_ref(), &self.settings, rotation, &mut CountingTrace(&self.metrics));
-        let written = match decision {
-            Decision::Drop(_) => None,
-            Decision::Answer(answer) => Some(self.write(exchange, options.as_ref(), &answer, out)),
-            Decision::Refuse(refusal) => Some(self.refuse(exchange, options.as_ref(), refusal, out)),
-            Decision::Forward(forward) => match self.forward(exchange, options.as_ref(), &forward, out) {
-                Ok(written) => Some(written),
-                Err(deferred) => return deferred,
-            },
+        let trace = &mut CountingTrace(&self.metrics);
+        let decision = decide(exchange, options.as_ref(), &self.settings, rotation, trace);
+        // There is none if there is no question to answer.
+        let envelope = match (exchange.request, &options) {
+            (Request::Query(query), Some(options)) => Some(self.envelope(exchange, query, options)),
+            _ => None,
         };
-        match written.and_then(|written| self.limit_rate(exchange, options.as_ref(), written, out)) {
-            Some(written) => {
-                self.metrics.count(exchange.context.transport, written.code.into());
-                if written.truncated {
-                    self.metrics.truncated();
+        let envelope = envelope.as_ref();
+        let written = match (&decision, envelope) {
+            (Decision::Answer(content), Some(envelope)) => encode::answer(envelope, content, out),
+            (Decision::Chase(cname, target), Some(envelope)) => encode::chase(envelope, cname, target, out),
+            (Decision::Forward(forward), Some(envelope)) => {
+                match self.forward(exchange, envelope, options.as_ref(), forward, out) {
+                    Ok(written) => written,
+                    Err(deferred) => return deferred,
                 }
-                Response::Ready
             }
-            None => {
-                self.metrics.count(exchange.context.transport, QueryOutcome::NoResponse);
-                Response::Dropped
+            (Decision::Refuse(refusal), _) => self.refuse(exchange, envelope, *refusal, out),
+            (Decision::Drop(_), _) => return self.dropped(exchange),
+            (Decision::Answer(_) | Decision::Chase(..) | Decision::Forward(_), None) => {
+                debug_assert!(false, "only a question is answered");
+                return self.dropped(exchange);
             }
+        };
+        let Some(written) = self.limit_rate(exchange, envelope, options.as_ref(), written, out) else {
+            return self.dropped(exchange);
+        };
+        self.metrics.count(exchange.context.transport, written.code.into());
+        if written.truncated {
+            self.metrics.truncated();
         }
+        Response::Ready
     }
 
-    fn write(
-        &self,
-        exchange: &Exchange<'_>,
-        options: Option<&ClientOptions>,
-        answer: &Answer<'_>,
-        out: &mut Vec<u8>,
-    ) -> ReplySummary {
-        match self.envelope(exchange, options) {
-            Some(envelope) => encode::answer(envelope, answer, out),
-            None => self.refuse(exchange, options, Refusal::Malformed, out),
-        }
+    #[cold]
+    fn dropped(&self, exchange: &Exchange<'_>) -> Response {
+        self.metrics.count(exchange.context.transport, QueryOutcome::NoResponse);
+        Response::Dropped
     }
 
+    #[cold]
     fn refuse(
         &self,
         exchange: &Exchange<'_>,
-        options: Option<&ClientOptions>,
+        envelope: Option<&Envelope<'_>>,
         refusal: Refusal,
         out: &mut Vec<u8>,
     ) -> ReplySummary {
         if matches!(refusal, Refusal::Cookie { .. }) {
             self.metrics.restricted(Restriction::NoCookie);
         }
-        encode::refuse(
-            exchange.request,
-            self.envelope(exchange, options),
-            refusal,
-            self.offers_recursion(exchange),
-            out,
-        )
+        encode::refuse(exchange.request, envelope, refusal, self.offers_recursion(exchange), out)
     }
 
     /// Answers from the cache, or defers the request to upstreams.
     fn forward(
         &self,
         exchange: &Exchange<'_>,
+        envelope: &Envelope<'_>,
         options: Option<&ClientOptions>,
         forward: &Forward<'_>,
         out: &mut Vec<u8>,
     ) -> Result<ReplySummary, Response> {
-        let cached = match (&forward.cname, &self.settings.forwarder) {
-            (None, Some(forwarder)) => forwarder.answer(&forward.query, out),
-            (Some(_), Some(_)) => Forwarding::QueryUpstream,
+        let query = client_query(envelope.query, exchange.context.transport, envelope.options);
+        let cached = match (forward, &self.settings.forwarder) {
+            (Forward::Query(_), Some(forwarder)) => forwarder.answer(&query, out),
+            (Forward::Target(..), Some(_)) => Forwarding::QueryUpstream,
             (_, None) => Forwarding::Refused,
         };
-        match cached {
-            Forwarding::Answered(written) => {
+        match (cached, forward) {
+            (Forwarding::Answered(written), _) => {
                 let code = ResponseCode::from(0, written.code);
                 Ok(ReplySummary { code, truncated: written.truncated })
             }
-            Forwarding::QueryUpstream => {
-                let (Request::Query(query), Some(options)) = (exchange.request, options) else {
-                    return Err(Response::Dropped);
+            (Forwarding::QueryUpstream, _) => {
+                let Some(options) = options else { return Err(Response::Dropped) };
+                let cname = match forward {
+                    Forward::Target(_, cname) => Some(*cname),
+                    Forward::Query(_) => None,
                 };
                 let shared = (&self.settings, &self.metrics);
-                let pending = PendingReply::new(exchange, query, options, forward, shared);
+                let pending = PendingReply::new(exchange, envelope.query, options, cname, shared);
                 Err(pending.map_or(Response::Dropped, Response::Deferred))
             }
-            Forwarding::Refused => Ok(match forward.fallback {
-                Fallback::Answer(answer) => self.write(exchange, options, &answer, out),
-                Fallback::Refuse(refusal) => self.refuse(exchange, options, refusal, out),
-            }),
+            (Forwarding::Refused, Forward::Query(Fallback::Refuse(refusal))) => {
+                Ok(self.refuse(exchange, Some(envelope), *refusal, out))
+            }
+            (Forwarding::Refused, Forward::Query(Fallback::Answer(content))) => {
+                Ok(encode::answer(envelope, content, out))
+            }
+            (Forwarding::Refused, Forward::Target(zone, cname)) => {
+                Ok(encode::answer(envelope, &Content::Zone(zone, ZoneRecords::Cname(*cname)), out))
+            }
         }
     }
 
     /// Limits responses to clients that have not shown that their address is their own. `None`: the
     /// client gets nothing.
+    #[inline]
     fn limit_rate(
         &self,
         exchange: &Exchange<'_>,
+        envelope: Option<&Envelope<'_>>,
         options: Option<&ClientOptions>,
         written: ReplySummary,
         out: &mut Vec<u8>,
     ) -> Option<ReplySummary> {
-        let Exchange { request, context, access, .. } = *exchange;
-        let is_proven =
-            context.transport == Transport::Tcp || options.is_some_and(|options| options.is_proven(context));
+        let Exchange { context, access, .. } = *exchange;
+        let is_proven = match options {
+            Some(options) => options.is_proven(context),
+            None => context.transport == Transport::Tcp,
+        };
         if is_proven {
             return Some(written);
         }
-        let asked: (&[u8], u16) = match request {
-            Request::Query(Query { question, .. }) if options.is_some() => {
-                (question.name.as_bytes(), question.qtype)
-            }
-            _ => (&[], 0),
+        let asked: (&[u8], u16) = match envelope {
+            Some(Envelope { query, .. }) => (query.question.name.as_bytes(), query.question.qtype),
+            None => (&[], 0),
         };
-        let action = self.settings.access.limit_response(access, context.client, written.code, asked);
-        match (action, self.envelope(exchange, options)) {
+        match (self.settings.access.limit_response(access, context.client, written.code, asked), envelope) {
             (RrlAction::Send, _) => Some(written),
             (RrlAction::Truncate, Some(envelope)) => {
                 self.metrics.restricted(Restriction::ResponseTruncated);
@@ -347,19 +353,19 @@ impl Responder {
         }
     }
 
-    /// What goes around an answer's records. `None` if there is no question to answer.
+    #[inline]
     fn envelope<'e>(
         &self,
         exchange: &Exchange<'e>,
-        options: Option<&'e ClientOptions>,
-    ) -> Option<Envelope<'e>> {
-        let (Request::Query(query), Some(options)) = (exchange.request, options) else { return None };
-        Some(Envelope {
+        query: &'e Query<'e>,
+        options: &'e ClientOptions,
+    ) -> Envelope<'e> {
+        Envelope {
             query,
             options: &options.reply,
             recursion_available: self.offers_recursion(exchange),
             limit: size_limit(exchange.context.transport, query.edns.as_ref()),
-        })
+        }
     }
 
     fn offers_recursion(&self, exchange: &Exchange<'_>) -> bool {

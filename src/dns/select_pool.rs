@@ -21,6 +21,7 @@ impl<T: Trace> PoolSelector<'_, '_, T> {
     ///
     /// `None`: the service is an alias. *Cost*: none for a plain service; looks the client up if a route
     /// or nearness needs it.
+    #[inline]
     pub(super) fn select<'a>(&mut self, service: &'a Service, list: RecordList<usize>) -> Option<&'a Pool> {
         match &service.answers {
             Answers::Same(pool) => Some(pool),

@@ -51,6 +51,7 @@ pub struct RequestHeader {
 
 /// Reads a request's header and its four counts. `None` if it is cut short or a response: answering
 /// responses makes loops.
+#[inline]
 pub fn read(packet: &[u8]) -> Option<(RequestHeader, [u8; 8])> {
     let ([id0, id1, flags, more_flags], rest) = packet.split_first_chunk()?;
     let (counts, _) = rest.split_first_chunk::<8>()?;
@@ -68,17 +69,20 @@ pub fn read(packet: &[u8]) -> Option<(RequestHeader, [u8; 8])> {
 }
 
 /// `mask` if `set`, else no bit.
+#[inline]
 pub const fn bit(set: bool, mask: u8) -> u8 {
     if set { mask } else { 0 }
 }
 
 /// Makes a header of an id, two bytes of flags, and the counts of the four sections.
+#[inline]
 pub fn bytes(id: [u8; 2], flags: [u8; 2], counts: [u16; 4]) -> [u8; HEADER_LEN] {
     let [qd, an, ns, ar] = counts.map(u16::to_be_bytes);
     [id[0], id[1], flags[0], flags[1], qd[0], qd[1], an[0], an[1], ns[0], ns[1], ar[0], ar[1]]
 }
 
 /// Writes a header over the first bytes of `message`, which must have them.
+#[inline]
 pub fn overwrite(message: &mut [u8], header: [u8; HEADER_LEN]) {
     debug_assert!(message.len() >= HEADER_LEN, "a message begins with room for its header");
     if let Some(place) = message.first_chunk_mut() {

@@ -23,6 +23,7 @@ impl<'a> WireName<'a> {
     /// Takes bytes that are known to be one whole name, such as those of a `model::Name`.
     ///
     /// *Cost*: none, but for a check in debug builds. Other bytes make wrong answers, never a panic.
+    #[inline]
     pub fn trusted(wire: &'a [u8]) -> Self {
         debug_assert!(Self::new(wire).is_some(), "{wire:02x?} is not a name in wire format");
         Self(wire)
@@ -30,6 +31,7 @@ impl<'a> WireName<'a> {
 
     /// Splits the name that `bytes` begin with from what follows. `None` if they begin with
     /// anything else, such as a compressed name.
+    #[inline]
     pub fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let mut at = 0;
         loop {
@@ -48,6 +50,7 @@ impl<'a> WireName<'a> {
     }
 
     /// The bytes, with the root's at the end.
+    #[inline]
     pub const fn as_bytes(self) -> &'a [u8] {
         self.0
     }
@@ -82,6 +85,7 @@ impl<'a> WireName<'a> {
 
     /// The labels in front of `above`, in wire format without an end: empty if the two are equal,
     /// `None` if this name is not at or below `above`.
+    #[inline]
     pub fn below(self, above: WireName<'_>) -> Option<&'a [u8]> {
         let cut = self.0.len().checked_sub(above.0.len())?;
         if self.0.get(cut..)? != above.0 {

@@ -21,6 +21,7 @@ pub const EXTENDED_ERROR: u16 = 15;
 const HOP_BY_HOP: [u16; 6] = [3, 9, COOKIE, 11, 12, 13];
 
 /// Whether an option may pass from a client to an upstream and back.
+#[inline]
 pub fn may_pass(code: u16) -> bool {
     !HOP_BY_HOP.contains(&code)
 }
@@ -49,6 +50,7 @@ impl<'a> Opt<'a> {
     /// Reads `bytes` as exactly one well-formed OPT record. `None` if they are anything else.
     ///
     /// This is what a query has behind its question if it has anything there.
+    #[inline]
     pub fn only(bytes: &'a [u8]) -> Option<Self> {
         let (&[0, 0, 41, size0, size1, extended_rcode, version, flags, _, length0, length1], options) =
             bytes.split_first_chunk::<OPT_LEN>()?
@@ -89,6 +91,7 @@ impl<'a> Opt<'a> {
         Self::from_parts(udp_size, [extended_rcode, version, flags], record.data(message))
     }
 
+    #[inline]
     fn from_parts(
         udp_size: u16,
         [extended_rcode, version, flags]: [u8; 3],
@@ -107,6 +110,7 @@ impl<'a> Opt<'a> {
     }
 
     /// The options in order.
+    #[inline]
     pub fn options(&self) -> Options<'a> {
         Options(self.options)
     }
@@ -142,6 +146,7 @@ impl<'a> Iterator for Options<'a> {
 
 /// Makes an OPT record of ours in front of its options, which are `options` bytes long. Announces
 /// [`UDP_LIMIT`] and version 0.
+#[inline]
 pub fn head(extended_rcode: u8, dnssec_ok: bool, options: usize) -> [u8; OPT_LEN] {
     let [size0, size1] = UDP_LIMIT.to_be_bytes();
     let [length0, length1] = count_of(options).to_be_bytes();

@@ -112,11 +112,13 @@ pub fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
 
 /// Makes a compression pointer to `at`. `None` beyond what a pointer can reach (RFC 1035 section
 /// 4.1.4).
+#[inline]
 pub fn pointer(at: usize) -> Option<u16> {
     u16::try_from(at).ok().filter(|at| *at < 0x4000).map(|at| 0xc000 | at)
 }
 
 /// Makes a record in front of its data, which is `length` bytes long; its owner is a pointer.
+#[inline]
 pub fn head(owner: u16, rtype: u16, class: u16, ttl: u32, length: u16) -> [u8; POINTER_HEAD] {
     let [o, t, c, l] = [owner, rtype, class, length].map(u16::to_be_bytes);
     let ttl = ttl.to_be_bytes();

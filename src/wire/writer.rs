@@ -51,6 +51,7 @@ pub enum Section {
 impl<'o> Writer<'o> {
     /// Begins a message with a question (name, type and class) of which the name is `name_len` bytes
     /// long. What `out` held is dropped; what is written stays within `limit` bytes.
+    #[inline]
     pub fn new(out: &'o mut Vec<u8>, question: &[u8], name_len: usize, limit: usize) -> Self {
         out.clear();
         out.extend_from_slice(&[0; HEADER_LEN]);
@@ -59,6 +60,7 @@ impl<'o> Writer<'o> {
     }
 
     /// A pointer to the name that records belong to, `at` bytes behind its beginning.
+    #[inline]
     pub fn owner(&self, at: usize) -> u16 {
         let pointer = record::pointer(self.owner.0 + at);
         debug_assert!(pointer.is_some(), "owners stand in front of all records");
@@ -66,22 +68,26 @@ impl<'o> Writer<'o> {
     }
 
     /// Length of the name that records belong to.
+    #[inline]
     pub fn owner_len(&self) -> usize {
         self.owner.1
     }
 
     /// A pointer to `apex`, which the owner name ends with.
+    #[inline]
     pub fn apex(&self, apex: WireName<'_>) -> u16 {
         debug_assert!(self.owner.1 >= apex.as_bytes().len(), "the owner is below the apex");
         self.owner(self.owner.1.saturating_sub(apex.as_bytes().len()))
     }
 
     /// Lets further records belong to the name that stands `from` bytes from the message's beginning.
+    #[inline]
     pub fn set_owner(&mut self, from: usize, length: usize) {
         self.owner = (from, length);
     }
 
     /// Where the next byte goes.
+    #[inline]
     pub fn position(&self) -> usize {
         self.out.len()
     }
@@ -105,6 +111,7 @@ impl<'o> Writer<'o> {
 
     /// Writes a record whose length is known only when it is written. Returns whether it fits; one
     /// that does not is taken back, and TC noted.
+    #[inline]
     pub fn record(
         &mut self,
         section: Section,
@@ -132,6 +139,7 @@ impl<'o> Writer<'o> {
     }
 
     /// Writes a record of class IN into the answer section. Returns whether it fits.
+    #[inline]
     pub fn answer(&mut self, owner: u16, rtype: u16, ttl: u32, data: impl FnOnce(&mut Self)) -> bool {
         self.record(Section::Answer, [owner, rtype, CLASS_IN], ttl, data)
     }
@@ -159,6 +167,7 @@ impl<'o> Writer<'o> {
 
     /// Ends the message: an OPT record (its extended code, DO bit, and options) if there is one, and the
     /// header's id and two bytes of flags.
+    #[inline]
     pub fn finish(self, id: [u8; 2], flags: [u8; 2], opt: Option<(u8, bool, &[u8])>) {
         let Sections { answers, authority, additional } = self.counts;
         if let Some((extended_rcode, dnssec_ok, options)) = opt {

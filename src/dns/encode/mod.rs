@@ -17,7 +17,7 @@ use hickory_proto::{
 };
 
 use super::{
-    records::{Answer, Chased, Cname, Content, Refusal, ZoneRecords},
+    records::{Chased, Cname, Content, Refusal, ZoneRecords},
     request::{Query, Request},
 };
 use crate::{
@@ -52,18 +52,29 @@ pub(super) struct Envelope<'a> {
 }
 
 /// Writes an answer from our own data into `out`, whose old content is dropped.
-pub(super) fn answer(envelope: Envelope<'_>, answer: &Answer<'_>, out: &mut Vec<u8>) -> ReplySummary {
+pub(super) fn answer(envelope: &Envelope<'_>, answer: &Content<'_>, out: &mut Vec<u8>) -> ReplySummary {
     let mut writer = envelope.begin(out);
-    let (mut code, authoritative) = content(&mut writer, &answer.content);
-    if let (Some(chased), Content::Zone(_, ZoneRecords::Cname(cname))) = (&answer.chased, &answer.content) {
-        code = self::chased(&mut writer, chased, cname);
-    }
+    let (code, authoritative) = content(&mut writer, answer);
     envelope.end(writer, code, authoritative)
+}
+
+/// Writes our CNAME and its target's records.
+#[cold]
+pub(super) fn chase(
+    envelope: &Envelope<'_>,
+    cname: &Cname<'_>,
+    target: &Chased<'_>,
+    out: &mut Vec<u8>,
+) -> ReplySummary {
+    let mut writer = envelope.begin(out);
+    zone::cname(&mut writer, cname);
+    let code = chased(&mut writer, target, cname);
+    envelope.end(writer, code, true)
 }
 
 /// Writes our CNAME alone: with TC, or as a failure.
 pub(super) fn cname_only(
-    envelope: Envelope<'_>,
+    envelope: &Envelope<'_>,
     cname: &Cname<'_>,
     written: ReplySummary,
     out: &mut Vec<u8>,
@@ -77,11 +88,11 @@ pub(super) fn cname_only(
 /// Writes an answer that has nothing but a code, TC if the client is to come back over TCP, and the OPT
 /// record.
 pub(super) fn short(
-    envelope: Envelope<'_>,
+    envelope: &Envelope<'_>,
     (code, truncated): (ResponseCode, bool),
     out: &mut Vec<u8>,
 ) -> ReplySummary {
-    let mut writer = Envelope { limit: usize::from(UDP_LIMIT), ..envelope }.begin(out);
+    let mut writer = Envelope { limit: usize::from(UDP_LIMIT), ..*envelope }.begin(out);
     writer.truncated = truncated;
     envelope.end(writer, code, false)
 }
@@ -89,7 +100,7 @@ pub(super) fn short(
 /// Writes an error.
 pub(super) fn refuse(
     request: &Request<'_>,
-    envelope: Option<Envelope<'_>>,
+    envelope: Option<&Envelope<'_>>,
     refusal: Refusal,
     recursion_available: bool,
     out: &mut Vec<u8>,
@@ -101,7 +112,7 @@ pub(super) fn refuse(
         }
         // The OPT record tells our version, 0 (RFC 6891 section 6.1.3). Options have no meaning there.
         (Some(envelope), Refusal::Version) => {
-            short(Envelope { options: &[], ..envelope }, (code, truncated), out)
+            short(&Envelope { options: &[], ..*envelope }, (code, truncated), out)
         }
         (Some(envelope), _) => short(envelope, (code, truncated), out),
     }
@@ -122,12 +133,14 @@ fn bare(
 }
 
 impl Envelope<'_> {
+    #[inline]
     fn begin<'o>(&self, out: &'o mut Vec<u8>) -> Writer<'o> {
         let opt = if self.query.edns.is_some() { OPT_LEN + self.options.len() } else { 0 };
         let question = &self.query.question;
         Writer::new(out, question.wire, question.name.as_bytes().len(), self.limit.saturating_sub(opt))
     }
 
+    #[inline]
     fn end(&self, writer: Writer<'_>, code: ResponseCode, authoritative: bool) -> ReplySummary {
         let written = ReplySummary { code, truncated: writer.truncated };
         let flags = flags(self.query.header, written, authoritative, self.recursion_available);
@@ -139,6 +152,7 @@ impl Envelope<'_> {
 }
 
 /// The third and fourth byte of an answer's header.
+#[inline]
 pub(super) fn flags(
     header: RequestHeader,
     written: ReplySummary,
