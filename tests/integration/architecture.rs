@@ -16,7 +16,7 @@ use std::{
 use modules::Modules;
 
 /// Which folder of `src` may import which; a folder that is not named here may not exist.
-const MAY_IMPORT: &[(&str, &[&str])] = &[
+pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("model", &["wire"]),
     ("config", &["model", "wire"]),

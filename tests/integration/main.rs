@@ -6,6 +6,7 @@
 //! | `architecture` | which module imports which |
 //! | `commands` | the commands that ask a running server |
 //! | `differential` | generated questions, against an oracle |
+//! | `docs` | that documents match the tree |
 //! | `explain` | what `explain` says, against what is answered |
 //! | `hot_path` | that answering allocates nothing |
 //! | `reload` | changes of the configuration while the binary answers |
@@ -25,6 +26,7 @@
 mod architecture;
 mod commands;
 mod differential;
+mod docs;
 mod explain;
 mod hot_path;
 mod reload;
