@@ -112,7 +112,9 @@ impl EndpointJson {
     /// Converts an endpoint; `None` if it has no usable address.
     ///
     /// Of several addresses the first one is used: the API treats them as interchangeable. Missing
-    /// conditions mean what the API specifies: ready, not terminating.
+    /// conditions mean what the API specifies: ready, not terminating. An endpoint that is both
+    /// ready and terminating belongs to a Service with `publishNotReadyAddresses`: such a Service
+    /// lists its pods until they are gone.
     fn convert(self, is_host: bool) -> Option<SliceEndpoint> {
         let address = self.addresses?.into_iter().next()?;
         let location = match is_host {
@@ -124,10 +126,10 @@ impl EndpointJson {
             return None;
         };
         let Conditions { ready, terminating } = self.conditions.unwrap_or_default();
-        let health = match (terminating, ready) {
-            (Some(true), _) => Health::Draining,
-            (_, Some(false)) => Health::Unhealthy,
-            _ => Health::Healthy,
+        let health = match (ready.unwrap_or(true), terminating.unwrap_or(false)) {
+            (true, _) => Health::Healthy,
+            (false, true) => Health::Draining,
+            (false, false) => Health::Unhealthy,
         };
         let TargetRef { name, uid } = self.target_ref.unwrap_or_default();
         let name = name.filter(|name| !name.is_empty());

@@ -75,7 +75,9 @@ fn conditions_become_health() {
             Health::Draining,
             Some("terminating"),
         ),
-        (json!({ "ready": true, "terminating": true }), Health::Draining, Some("terminating")),
+        (json!({ "ready": false, "serving": false, "terminating": true }), Health::Draining, Some("terminating")),
+        (json!({ "ready": true, "serving": false, "terminating": true }), Health::Healthy, None),
+        (json!({ "terminating": true }), Health::Healthy, None),
     ];
     for (conditions, health, reason) in table {
         let all = instances(&[slice(
