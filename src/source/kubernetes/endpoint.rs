@@ -14,6 +14,8 @@ pub(super) struct Endpoint {
     pub(super) id: Arc<str>,
     pub(super) target: Target,
     pub(super) ports: Ports,
+    /// Ports at which the endpoint is less healthy. EndpointSlices can have them, pods cannot.
+    pub(super) other_ports: Box<[OtherPorts]>,
     pub(super) health: Health,
     pub(super) reason: Option<Arc<str>>,
     pub(super) weight: u16,
@@ -38,18 +40,25 @@ impl Endpoint {
             SourceQuery::Kubernetes(query) => query.port.as_ref(),
             _ => None,
         };
-        let port = self.ports.main(wanted);
+        let other = wanted
+            .filter(|wanted| !self.ports.have(wanted))
+            .and_then(|wanted| self.other_ports.iter().find(|other| other.ports.have(wanted)));
+        let (ports, health, reason) = match other {
+            Some(OtherPorts { ports, health, reason }) => (ports, *health, reason),
+            None => (&self.ports, self.health, &self.reason),
+        };
+        let port = ports.main(wanted);
         let (health, reason) = match (wanted, port) {
-            (Some(PortRef::Name(name)), None) if self.health < Health::Unhealthy => {
+            (Some(PortRef::Name(name)), None) if health < Health::Unhealthy => {
                 (Health::Unhealthy, Some(format!("no port named \"{name}\"").into()))
             }
-            _ => (self.health, self.reason.clone()),
+            _ => (health, reason.clone()),
         };
         followed.apply_rule(Instance {
             id: Arc::clone(&self.id),
             target: self.target.clone(),
             port: port.unwrap_or_default(),
-            named_ports: Arc::clone(&self.ports.named),
+            named_ports: Arc::clone(&ports.named),
             health,
             reason,
             weight: self.weight,
@@ -60,6 +69,14 @@ impl Endpoint {
             shares_address: self.shares_address,
         })
     }
+}
+
+/// Ports of an endpoint with a health of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OtherPorts {
+    pub(super) ports: Ports,
+    pub(super) health: Health,
+    pub(super) reason: Option<Arc<str>>,
 }
 
 /// The TCP and UDP ports of an endpoint.
@@ -99,6 +116,33 @@ impl Ports {
         Self { first, named: named.into() }
     }
 
+    /// Returns all of these ports together; the first one is that of the first which has any.
+    pub(super) fn union<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        let mut union = Self::default();
+        for ports in all {
+            if union == Self::default() {
+                union = ports.clone();
+                continue;
+            }
+            let new = ports.named.iter().filter(|port| !union.named.contains(port));
+            union.named = union.named.iter().chain(new).cloned().collect();
+            if union.first == 0 {
+                union.first = ports.first;
+            }
+        }
+        union
+    }
+
+    /// Whether `wanted` is one of these ports.
+    fn have(&self, wanted: &PortRef) -> bool {
+        match wanted {
+            PortRef::Number(number) => {
+                self.first == *number || self.named.iter().any(|port| port.port == *number)
+            }
+            PortRef::Name(_) => self.main(Some(wanted)).is_some(),
+        }
+    }
+
     /// Returns the port that `wanted` selects; `None` when no port has that name.
     fn main(&self, wanted: Option<&PortRef>) -> Option<u16> {
         match wanted {
@@ -129,6 +173,9 @@ impl EndpointInterner {
         }
         self.labels.share(&mut endpoint.labels);
         self.ports.share(&mut endpoint.ports.named);
+        for other in &mut endpoint.other_ports {
+            self.ports.share(&mut other.ports.named);
+        }
     }
 }
 

@@ -113,6 +113,7 @@ impl Object for Pod {
             id: Arc::clone(&name),
             target: Target::Addresses(addresses.into()),
             ports: spec.ports(),
+            other_ports: Box::default(),
             health,
             reason,
             weight: weight(&metadata),

@@ -9,7 +9,7 @@ use tracing::debug;
 
 use super::{
     collection::Object,
-    endpoint::{Endpoint, Ports},
+    endpoint::{Endpoint, OtherPorts, Ports},
     json::Metadata,
 };
 use crate::{
@@ -146,12 +146,19 @@ impl EndpointJson {
 /// One pod, merged from all slices.
 #[derive(Debug)]
 struct MergedPod<'a> {
-    addresses: Vec<IpAddr>,
-    host: Option<&'a Name>,
-    ports: &'a Ports,
-    health: Health,
+    /// The pod as the slices with equal ports have it; in the order of the first slice of each.
+    parts: Vec<MergedPart<'a>>,
     zone: Option<&'a Arc<str>>,
     namespace: Option<&'a Arc<str>>,
+}
+
+/// One pod, merged from the slices that have the same ports.
+#[derive(Debug)]
+struct MergedPart<'a> {
+    ports: &'a Ports,
+    addresses: Vec<IpAddr>,
+    host: Option<&'a Name>,
+    health: Health,
 }
 
 /// Merges slices, given in the order of their names, into endpoints by id.
@@ -159,9 +166,13 @@ struct MergedPod<'a> {
 /// A pod of a dual-stack Service is in one slice of each address family: one endpoint with both
 /// addresses.
 ///
-/// While a pod moves between slices, it can be in two slices of one family. No field tells which
-/// one is newer, so the worse health counts: a pod that ends is ended at once, and a pod that
-/// becomes ready is ready once both slices say so.
+/// Readiness belongs to the ports of a slice: the same address may be in another slice with other
+/// ports, and be ready there. The endpoint is as healthy as at its best ports and has these ports;
+/// the others stay for members that name one of them.
+///
+/// While a pod moves between slices, it can be in two slices of one family with the same ports. No
+/// field tells which one is newer, so the worse health counts: a pod that ends is ended at once,
+/// and a pod that becomes ready is ready once both slices say so.
 ///
 /// Two pods of one name (a StatefulSet's old and new one) differ by their UIDs. The one with the
 /// better health counts, since only one of them can be alive.
@@ -170,15 +181,12 @@ pub(super) fn merge<'a>(slices: impl Iterator<Item = &'a Slice>) -> BTreeMap<Arc
     for slice in slices {
         for endpoint in &slice.endpoints {
             let pod = pods.entry((&endpoint.id, endpoint.uid.as_ref())).or_insert_with(|| MergedPod {
-                addresses: Vec::new(),
-                host: None,
-                ports: &slice.ports,
-                health: endpoint.health,
+                parts: Vec::new(),
                 zone: None,
                 // Only pods have UIDs.
                 namespace: slice.namespace.as_ref().filter(|_| endpoint.uid.is_some()),
             });
-            pod.add(endpoint);
+            pod.add(endpoint, &slice.ports);
         }
     }
     let mut endpoints = BTreeMap::<Arc<str>, Endpoint>::new();
@@ -195,35 +203,44 @@ pub(super) fn merge<'a>(slices: impl Iterator<Item = &'a Slice>) -> BTreeMap<Arc
 }
 
 impl<'a> MergedPod<'a> {
-    fn add(&mut self, endpoint: &'a SliceEndpoint) {
-        match &endpoint.location {
-            EndpointLocation::Address(address) if !self.addresses.contains(address) => {
-                self.addresses.push(*address)
-            }
-            EndpointLocation::Address(_) => {}
-            EndpointLocation::Host(name) => self.host = Some(name),
+    fn add(&mut self, endpoint: &'a SliceEndpoint, ports: &'a Ports) {
+        match self.parts.iter_mut().find(|part| part.ports == ports) {
+            Some(part) => part.health = part.health.max(endpoint.health),
+            None => self.parts.push(MergedPart {
+                ports,
+                addresses: Vec::new(),
+                host: None,
+                health: endpoint.health,
+            }),
         }
-        self.health = self.health.max(endpoint.health);
+        if let Some(part) = self.parts.iter_mut().find(|part| part.ports == ports) {
+            part.locate(&endpoint.location);
+        }
         self.zone = self.zone.or(endpoint.zone.as_ref());
     }
 
-    fn endpoint(mut self, id: &Arc<str>) -> Endpoint {
-        self.addresses.sort_unstable();
-        let target = match self.host {
-            Some(host) if self.addresses.is_empty() => Target::Host(host.clone()),
-            _ => Target::Addresses(self.addresses.into()),
+    fn endpoint(self, id: &Arc<str>) -> Endpoint {
+        let health = self.parts.iter().map(|part| part.health).min().unwrap_or_default();
+        let (best, worse): (Vec<_>, Vec<_>) = self.parts.into_iter().partition(|part| part.health == health);
+        let mut addresses: Vec<_> = best.iter().flat_map(|part| part.addresses.iter().copied()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let target = match best.iter().find_map(|part| part.host) {
+            Some(host) if addresses.is_empty() => Target::Host(host.clone()),
+            _ => Target::Addresses(addresses.into()),
         };
-        let reason = match self.health {
-            Health::Unhealthy => Some("not ready".into()),
-            Health::Draining => Some("terminating".into()),
-            _ => None,
-        };
+        let worse = worse.into_iter().map(|part| OtherPorts {
+            ports: part.ports.clone(),
+            health: part.health,
+            reason: reason(part.health),
+        });
         Endpoint {
             id: Arc::clone(id),
             target,
-            ports: self.ports.clone(),
-            health: self.health,
-            reason,
+            ports: Ports::union(best.iter().map(|part| part.ports)),
+            other_ports: worse.collect(),
+            health,
+            reason: reason(health),
             weight: Instance::DEFAULT_WEIGHT,
             labels: Labels::default(),
             node: None,
@@ -231,6 +248,26 @@ impl<'a> MergedPod<'a> {
             namespace: self.namespace.cloned(),
             shares_address: false,
         }
+    }
+}
+
+impl<'a> MergedPart<'a> {
+    fn locate(&mut self, location: &'a EndpointLocation) {
+        match location {
+            EndpointLocation::Address(address) if !self.addresses.contains(address) => {
+                self.addresses.push(*address);
+            }
+            EndpointLocation::Address(_) => {}
+            EndpointLocation::Host(name) => self.host = Some(name),
+        }
+    }
+}
+
+fn reason(health: Health) -> Option<Arc<str>> {
+    match health {
+        Health::Unhealthy => Some("not ready".into()),
+        Health::Draining => Some("terminating".into()),
+        _ => None,
     }
 }
 

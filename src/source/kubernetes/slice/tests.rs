@@ -75,7 +75,11 @@ fn conditions_become_health() {
             Health::Draining,
             Some("terminating"),
         ),
-        (json!({ "ready": false, "serving": false, "terminating": true }), Health::Draining, Some("terminating")),
+        (
+            json!({ "ready": false, "serving": false, "terminating": true }),
+            Health::Draining,
+            Some("terminating"),
+        ),
         (json!({ "ready": true, "serving": false, "terminating": true }), Health::Healthy, None),
         (json!({ "terminating": true }), Health::Healthy, None),
     ];
@@ -102,6 +106,45 @@ fn a_pod_in_two_slices_of_a_family_has_the_worse_health() {
         assert_eq!((addresses(&all[0]), all[0].health), (vec!["10.0.0.1".to_owned()], Health::Draining));
         slices.reverse();
     }
+}
+
+#[test]
+fn slices_with_different_ports_have_their_own_readiness() {
+    let both = |ready: bool| {
+        json!([
+            { "addresses": ["10.0.0.9"], "conditions": { "ready": ready } },
+            { "addresses": ["10.0.0.10"], "conditions": { "ready": true } },
+        ])
+    };
+    let ports = |name: &str, port: u16| json!([{ "name": name, "port": port }]);
+    let slices = |a: bool, b: bool| {
+        [
+            with_ports("web-a", "IPv4", both(a), ports("port80", 8090)),
+            with_ports("web-b", "IPv4", both(b), ports("port81", 9090)),
+        ]
+    };
+    let with_port = |instances: &[Instance], name: &str| {
+        let has = |i: &&Instance| i.named_ports.iter().any(|port| &*port.name == name);
+        instances.iter().filter(|i| i.health == Health::Healthy).filter(has).count()
+    };
+    let ids = |instances: &[Instance]| instances.iter().map(|i| i.id.to_string()).collect::<Vec<_>>();
+
+    let all = instances(&slices(true, true));
+    assert_eq!(ids(&all), ["10.0.0.10", "10.0.0.9"]);
+    assert_eq!((with_port(&all, "port80"), with_port(&all, "port81")), (2, 2));
+    assert!(all.iter().all(|instance| instance.port == 8090), "the first slice's port: {all:?}");
+
+    let some = slices(true, false);
+    let all = instances(&some);
+    assert_eq!(ids(&all), ["10.0.0.10", "10.0.0.9"], "ids stay");
+    assert_eq!((with_port(&all, "port80"), with_port(&all, "port81")), (2, 1));
+    for wanted in [PortRef::Name("port81".to_owned()), PortRef::Number(9090)] {
+        let instance = merge(some.iter())["10.0.0.9"].instance(&member(Some(wanted)));
+        assert_eq!((instance.port, instance.health), (9090, Health::Unhealthy));
+        assert_eq!(instance.reason.as_deref(), Some("not ready"));
+    }
+    let all = instances(&slices(false, false));
+    assert_eq!((all[1].health, all[1].named_ports.len()), (Health::Unhealthy, 2));
 }
 
 #[test]
