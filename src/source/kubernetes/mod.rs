@@ -106,7 +106,7 @@ async fn follow(
         let table = EndpointTable::new(vec![client_pods::member(source.clone())]);
         let subject = table.subject();
         let pods = Feed::<ClientPod>::new(Arc::clone(&client), client_pods::collection(), timing.clone());
-        let watch = PodWatch::new(pods, table, &zones);
+        let watch = PodWatch::new(pods, table, zones.clone(), timing.zones);
         supervised.push(supervise(watch, "all pods".to_owned(), subject, context.clone()).boxed());
     }
     for MemberGroup { namespace, objects, members } in groups {
@@ -121,7 +121,7 @@ async fn follow(
                     pod_watch::collection(&namespace, &selector),
                     timing.clone(),
                 );
-                let watch = PodWatch::new(pods, table, &zones);
+                let watch = PodWatch::new(pods, table, zones.clone(), timing.zones);
                 supervised.push(supervise(watch, name, subject, context).boxed());
             }
             KubernetesObjects::Service(service) => {

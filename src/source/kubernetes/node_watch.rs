@@ -1,8 +1,9 @@
 //! The watch of nodes, for the availability zones of pods.
 //!
-//! No answer waits for it; without it, instances only lack their locality. So it is not supervised
-//! and not part of the source's status: if the cluster's administrator grants access to pods but
-//! not to nodes, the source has no failure.
+//! Without it, instances only lack their locality. So it is not supervised and not part of the
+//! source's status: if the cluster's administrator grants access to pods but not to nodes, the
+//! source has no failure. The first list of pods waits for it, but only briefly: policies by
+//! locality would have nothing to answer from pods without zones.
 
 use std::{collections::HashMap, convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -27,28 +28,42 @@ pub(super) type ZoneByNode = HashMap<Arc<str>, Arc<str>>;
 
 /// The zones of all nodes, shared by the watches of pods.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NodeZones(watch::Sender<ZoneByNode>);
+pub(super) struct NodeZones {
+    by_node: watch::Sender<ZoneByNode>,
+    /// Whether the nodes were listed once, or could not be.
+    tried: watch::Sender<bool>,
+}
 
 impl NodeZones {
     /// Returns a receiver that is notified of changes.
     pub(super) fn subscribe(&self) -> watch::Receiver<ZoneByNode> {
-        self.0.subscribe()
+        self.by_node.subscribe()
+    }
+
+    /// Waits until the nodes were listed once, or could not be; at most for `limit`.
+    pub(super) async fn tried(&self, limit: Duration) {
+        let mut tried = self.tried.subscribe();
+        if tokio::time::timeout(limit, tried.wait_for(|tried| *tried)).await.is_err() {
+            debug!("the zones of nodes are not known after {limit:?}; pods are reported without them");
+            // The pods of the next list need not wait again.
+            self.tried.send_replace(true);
+        }
     }
 
     fn apply(&self, change: ObjectChange<Node>) {
         match change {
             ObjectChange::All(nodes) => {
                 let all = nodes.into_iter().filter_map(|node| Some((node.name, node.zone?))).collect();
-                self.0.send_if_modified(|zones| std::mem::replace(zones, all) != *zones);
+                self.by_node.send_if_modified(|zones| std::mem::replace(zones, all) != *zones);
             }
             ObjectChange::Applied(Node { name, zone: Some(zone) }) => {
-                self.0.send_if_modified(|zones| {
+                self.by_node.send_if_modified(|zones| {
                     let has_room = zones.len() < Collection::MAX_OBJECTS || zones.contains_key(&name);
                     has_room && zones.insert(name, Arc::clone(&zone)) != Some(zone)
                 });
             }
             ObjectChange::Applied(Node { name, zone: None }) | ObjectChange::Deleted(Node { name, .. }) => {
-                self.0.send_if_modified(|zones| zones.remove(&name).is_some());
+                self.by_node.send_if_modified(|zones| zones.remove(&name).is_some());
             }
         }
     }
@@ -77,6 +92,7 @@ impl NodeWatch {
         loop {
             let mut listed = None;
             let Err(error) = catch_panic(self.follow(&mut listed)).await;
+            self.zones.tried.send_replace(true);
             let kind = error.kind();
             if listed.is_some_and(|listed: Instant| backoff.lost_after(listed.elapsed())) {
                 logged = None;
@@ -105,6 +121,7 @@ impl NodeWatch {
         loop {
             let change = changes.try_next().await?.ok_or_else(ended)?;
             self.zones.apply(change);
+            self.zones.tried.send_replace(true);
             listed.get_or_insert_with(Instant::now);
         }
     }

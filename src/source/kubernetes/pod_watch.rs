@@ -1,6 +1,6 @@
 //! The watch of pods.
 
-use std::{convert::Infallible, pin::pin, sync::Arc};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
 use tokio::sync::watch;
@@ -25,23 +25,28 @@ pub(super) fn collection(namespace: &str, selector: &Selector) -> Collection {
 
 /// Follows pods by their labels.
 ///
-/// A pod's locality is its node's zone. A pod whose node is not known yet is reported without one,
-/// and once more when the node is known.
+/// A pod's locality is its node's zone. The first list of pods waits for the nodes' zones, but only
+/// for a few seconds. A pod whose node is not known yet is reported without a locality, and once
+/// more when the node is known.
 #[derive(Debug)]
 pub(super) struct PodWatch<T> {
     feed: Feed<T>,
     table: EndpointTable,
+    nodes: NodeZones,
     zones: watch::Receiver<ZoneByNode>,
+    /// How long a list of pods waits for the first list of nodes.
+    patience: Duration,
 }
 
 impl<T: Object + Into<Pod>> PodWatch<T> {
-    pub(super) fn new(feed: Feed<T>, table: EndpointTable, zones: &NodeZones) -> Self {
-        Self { feed, table, zones: zones.subscribe() }
+    pub(super) fn new(feed: Feed<T>, table: EndpointTable, nodes: NodeZones, patience: Duration) -> Self {
+        Self { feed, table, zones: nodes.subscribe(), nodes, patience }
     }
 
     async fn apply(&mut self, change: ObjectChange<T>, out: &mut WatchOutbox) -> Result<(), WatchError> {
         let pod = match change {
             ObjectChange::All(pods) => {
+                self.nodes.tried(self.patience).await;
                 let endpoints = pods.into_iter().filter_map(|pod| pod.into().endpoint);
                 let zoned: Vec<_> = {
                     let zones = self.zones.borrow_and_update();

@@ -140,6 +140,7 @@ fn quick() -> KubernetesTiming {
         grace: Duration::from_secs(5),
         max_silence: Duration::from_secs(300),
         page: DEADLINE,
+        zones: Duration::from_millis(50),
         pause: Duration::from_millis(1),
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct KubernetesTiming {
     pub(super) max_silence: Duration,
     /// How long one page of a list may take.
     pub(super) page: Duration,
+    /// How long the first list of pods waits for the zones of nodes.
+    pub(super) zones: Duration,
     /// The shortest time from the start of one list, or one watch, to the next.
     pub(super) pause: Duration,
 }
@@ -25,6 +27,7 @@ impl Default for KubernetesTiming {
             grace: Duration::from_secs(5),
             max_silence: Duration::from_secs(100),
             page: Duration::from_secs(60),
+            zones: Duration::from_secs(3),
             pause: Duration::from_secs(1),
         }
     }

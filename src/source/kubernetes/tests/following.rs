@@ -163,6 +163,28 @@ async fn members_with_the_same_objects_share_a_watch() {
 }
 
 #[tokio::test]
+async fn the_first_list_of_pods_waits_for_zones() {
+    let mut server = ApiServer::start().await;
+    let timing = KubernetesTiming { zones: DEADLINE, ..quick() };
+    let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, json!({})));
+    server.list(PODS).await.json(200, &list(1, json!([pod("a", 1, 1)]))).await;
+    let nodes = server.list(NODES).await;
+    assert!(source.inbox.try_recv().is_err(), "no pods before the nodes");
+    nodes.json(200, &list(5, json!([node("node-1", 1, "zone-a")]))).await;
+    assert_eq!(source.reset().await[0].locality.as_deref(), Some("zone-a"));
+}
+
+#[tokio::test]
+async fn denied_nodes_release_the_pods_at_once() {
+    let mut server = ApiServer::start().await;
+    let timing = KubernetesTiming { zones: 10 * DEADLINE, ..quick() };
+    let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, json!({})));
+    server.list(PODS).await.json(200, &list(1, json!([pod("a", 1, 1)]))).await;
+    server.list(NODES).await.fail(403, "nodes is forbidden").await;
+    assert_eq!(source.reset().await[0].locality, None);
+}
+
+#[tokio::test]
 async fn a_pod_is_reported_again_when_its_zone_becomes_known() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
