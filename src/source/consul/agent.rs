@@ -50,7 +50,7 @@ pub(super) struct AgentClient {
 }
 
 /// One response with status 200.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ConsulResponse {
     /// `X-Consul-Index`, not validated.
     pub(super) index: u64,
@@ -63,6 +63,16 @@ pub(super) struct ConsulResponse {
     pub(super) filtered: bool,
     /// The JSON.
     pub(super) body: Bytes,
+}
+
+impl ConsulResponse {
+    /// Whether there is no entry in the body.
+    pub(super) fn is_empty(&self) -> bool {
+        let mut body = self.body.iter().filter(|byte| !byte.is_ascii_whitespace());
+        let start: [Option<&u8>; 3] = std::array::from_fn(|_| body.next());
+        matches!(start, [Some(b'['), Some(b']'), None] | [Some(b'{'), Some(b'}'), None])
+            || self.body.trim_ascii() == b"null"
+    }
 }
 
 impl Agent {

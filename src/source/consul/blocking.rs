@@ -12,6 +12,7 @@ use super::{
     connection_pool::Slot,
     rate_limit::RateLimit,
     timing::ConsulTiming,
+    trust::TrustedResponse,
 };
 use crate::source::WatchError;
 
@@ -26,6 +27,8 @@ pub(super) struct BlockingQuery {
     rate_limit: RateLimit,
     slot: Slot,
     has_connected: bool,
+    /// The last trusted response, also of an earlier connection.
+    trusted: Option<TrustedResponse>,
 }
 
 /// A blocking query since its last connection attempt.
@@ -34,9 +37,10 @@ pub(super) struct QuerySession<'a> {
     query: &'a mut BlockingQuery,
     client: AgentClient,
     url: Url,
-    /// The index of the last trusted response. 0: there is none, and the next query does not wait.
+    /// The index of the last trusted response on this connection. 0: there is none, and the next
+    /// query does not wait.
     index: u64,
-    /// The next query goes to the leader, since a stale response lagged too far behind.
+    /// The next query goes to the leader, since the last response is not trusted.
     leader_only: bool,
 }
 
@@ -55,11 +59,12 @@ impl BlockingQuery {
             rate_limit: RateLimit::new(),
             slot: agent.connections.join(),
             has_connected: false,
+            trusted: None,
         }
     }
 
-    /// Starts over: reads the token and TLS files again and forgets the index. Reconnections are
-    /// spread, by 2 ms for each watch of the source.
+    /// Starts over: reads the token and TLS files again; the first query does not wait. Reconnections
+    /// are spread, by 2 ms for each watch of the source.
     ///
     /// # Errors
     /// [`WatchError::Setup`] when the address or a file cannot be used.
@@ -96,28 +101,33 @@ impl QuerySession<'_> {
     pub(super) async fn next(&mut self) -> Result<ConsulResponse, WatchError> {
         loop {
             self.query.rate_limit.take().await;
+            // Only a query that does not wait is always answered by the leader itself: with
+            // streaming, an agent answers the others from its memory.
+            let is_confirmed = !self.is_stale() && self.index == 0;
             let Some(response) = self.send().await? else { continue };
-            if self.is_stale() && response.lag > self.query.agent.settings.max_lag {
-                debug!(
-                    source = %self.query.agent.settings.id, lag = ?response.lag,
-                    "stale response exceeds max_lag; querying the leader",
-                );
+            if !is_confirmed && let Some(doubt) = self.doubt(&response) {
+                debug!(source = %self.query.agent.settings.id, path = ?self.query.path, "querying the leader: {doubt}");
                 self.leader_only = true;
                 self.index = 0;
                 continue;
             }
             self.leader_only = false;
             // With an index of 0 the next query would return at once.
-            let index = response.index.max(1);
-            // The index goes back when the servers are restored from a snapshot or a dev agent
-            // restarts; but also when an agent has lost its stream, and then its response is empty.
-            if index < self.index {
-                self.index = 0;
-                continue;
-            }
-            self.index = index;
+            self.index = response.index.max(1);
+            self.query.trusted = Some(TrustedResponse::new(&response));
             return Ok(response);
         }
+    }
+
+    /// Why the leader must confirm the response; `None` if it need not.
+    ///
+    /// The index goes back when the servers are restored from a snapshot or a dev agent restarts;
+    /// but also when a server is behind or an agent has lost its stream.
+    fn doubt(&self, response: &ConsulResponse) -> Option<&'static str> {
+        if self.is_stale() && response.lag > self.query.agent.settings.max_lag {
+            return Some("the stale response exceeds max_lag");
+        }
+        self.query.trusted?.contradiction(response)
     }
 
     fn is_stale(&self) -> bool {

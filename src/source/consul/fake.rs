@@ -76,6 +76,9 @@ pub(super) enum Behavior {
     /// As an agent that lost its stream: at once, with an empty list and index 1 to blocking
     /// queries and correctly to others.
     LostStream,
+    /// As a server that has just joined: nothing and index 1 to queries with `stale`, and correctly
+    /// to others, which the leader answers.
+    Behind,
 }
 
 /// One request.
@@ -251,6 +254,12 @@ impl FakeState {
             }
             None => return Some(response(404, None, "no such path".into())),
         };
+        let is_behind = matches!(self.behavior, Behavior::Behind) && seen.get("stale").is_some();
+        let (index, body) = match is_behind {
+            true if body.is_array() => (1, json!([])),
+            true => (1, json!({})),
+            false => (index, body),
+        };
         match &self.behavior {
             Behavior::Error(status, body) => {
                 let mut response = response(*status, Some(1), (*body).into());
@@ -262,10 +271,10 @@ impl FakeState {
             Behavior::Hang => None,
             Behavior::LostStream if seen.index() > 0 => Some(response(200, Some(1), "[]".into())),
             Behavior::Immediate | Behavior::LostStream => Some(self.meta(seen, index, &body)),
-            Behavior::Normal if seen.index() == 0 || index > seen.index() || is_over => {
+            Behavior::Normal | Behavior::Behind if seen.index() == 0 || index > seen.index() || is_over => {
                 Some(self.meta(seen, index, &body))
             }
-            Behavior::Normal => None,
+            Behavior::Normal | Behavior::Behind => None,
         }
     }
 

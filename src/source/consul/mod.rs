@@ -14,9 +14,11 @@
 //!
 //! A 200 can still be wrong. These cases are handled where the response is read:
 //!
-//! - The index goes back ([`blocking`]). An agent that lost its stream to the servers answers a
-//!   blocking query with an empty list and index 1, so muster repeats the query without waiting
-//!   before it trusts the response.
+//! - The index goes back, also after a reconnection, or a list becomes empty ([`trust`]). A server
+//!   that has just joined answers `stale` queries before it has loaded its state, and an agent that
+//!   lost its stream to the servers answers blocking queries with an empty list and index 1. muster
+//!   trusts such a response once the leader has confirmed it: it repeats the query in the default
+//!   consistency mode, without waiting.
 //! - ACLs have emptied the response ([`service`], [`import`]). That means no permission, not "no
 //!   instances".
 //! - With `stale`, the server has had no contact with the leader for longer than `max_lag`
@@ -41,6 +43,7 @@ mod instances;
 mod rate_limit;
 mod service;
 mod timing;
+mod trust;
 
 #[cfg(test)]
 mod fake;

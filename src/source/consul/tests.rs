@@ -4,6 +4,7 @@ mod failures;
 mod imports;
 mod queries;
 mod shared_connections;
+mod stale_servers;
 mod tls;
 
 use std::{sync::Arc, time::Duration};
@@ -128,6 +129,19 @@ impl Source {
         }
     }
 
+    /// Fails if an update is empty; returns when the watches have synced again after a failure.
+    async fn synced_without_a_loss(&mut self, watches: usize) {
+        let start = Instant::now();
+        while self.report().synced < watches || self.report().failing > 0 {
+            if let Ok(update) = self.inbox.try_recv() {
+                assert_not_empty(&update);
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "{:?}", self.report());
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// Waits for an error of this kind; returns the last error's message.
     async fn error(&mut self, kind: &str) -> String {
         let start = Instant::now();
@@ -151,6 +165,15 @@ impl Source {
         if let Ok(update) = self.inbox.try_recv() {
             panic!("expected no update, got {update:?}");
         }
+    }
+}
+
+fn assert_not_empty(update: &Update) {
+    match update {
+        Update::Reset { instances, .. } => assert!(!instances.is_empty(), "{update:?}"),
+        Update::Imported { services, .. } => assert!(!services.is_empty(), "{update:?}"),
+        Update::Upsert { .. } => {}
+        other => panic!("{other:?}"),
     }
 }
 

@@ -17,12 +17,12 @@ pub(super) fn rule(include: &[&str], exclude: &[&str]) -> ImportRule {
     }
 }
 
-fn start_import(consul: &FakeConsul, include: &[&str], exclude: &[&str]) -> Source {
+pub(super) fn start_import(consul: &FakeConsul, include: &[&str], exclude: &[&str]) -> Source {
     start(settings(&consul.address), Vec::new(), vec![(import(), rule(include, exclude))])
 }
 
 /// The next update, which must be a list: its names.
-async fn listed(source: &mut Source) -> Vec<String> {
+pub(super) async fn listed(source: &mut Source) -> Vec<String> {
     match source.next().await {
         Update::Imported { import: from, services } => {
             assert_eq!(from, import());
@@ -33,7 +33,7 @@ async fn listed(source: &mut Source) -> Vec<String> {
 }
 
 /// The next update, which must be a reset of an imported member: its service.
-async fn reset_of(source: &mut Source) -> String {
+pub(super) async fn reset_of(source: &mut Source) -> String {
     match source.next().await {
         Update::Reset { member, .. } => {
             assert_eq!(member.place, Member::IMPORTED);
