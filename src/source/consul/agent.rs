@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,6 +28,8 @@ pub(super) struct Agent {
     pub(super) settings: ConsulSource,
     pub(super) timing: ConsulTiming,
     pub(super) connections: Arc<ConnectionPool>,
+    /// Whether a query without a token has returned entries: the anonymous token has permissions.
+    anonymous_can_read: AtomicBool,
     client: Mutex<Option<(TlsFiles, Client)>>,
 }
 
@@ -61,6 +66,9 @@ pub(super) struct ConsulResponse {
     pub(super) lag: Duration,
     /// `X-Consul-Results-Filtered-By-ACLs`: the response lacks entries that the token may not read.
     pub(super) filtered: bool,
+    /// `X-Consul-Default-Acl-Policy: deny`: a query without a token sees only what the anonymous
+    /// token may read, and the response does not tell whether that is all.
+    pub(super) denies_by_default: bool,
     /// The JSON.
     pub(super) body: Bytes,
 }
@@ -84,7 +92,13 @@ impl Agent {
 
     pub(super) fn new(settings: ConsulSource, timing: ConsulTiming) -> Arc<Self> {
         let connections = ConnectionPool::new(settings.max_connections, timing);
-        Arc::new(Self { settings, timing, connections, client: Mutex::default() })
+        Arc::new(Self {
+            settings,
+            timing,
+            connections,
+            anonymous_can_read: AtomicBool::new(false),
+            client: Mutex::default(),
+        })
     }
 
     /// The URL of an endpoint. The segments of `path` are escaped.
@@ -120,6 +134,29 @@ impl Agent {
         let client = self.build(&files)?;
         *cached = Some((files, client.clone()));
         Ok(AgentClient { client, token })
+    }
+
+    /// Checks whether an empty response means that the token is missing. Without a token Consul
+    /// returns 200 and an empty list for what it denies.
+    ///
+    /// # Errors
+    /// [`WatchError::Denied`] when no token is configured, Consul denies by default, and no query
+    /// has returned an entry yet.
+    pub(super) fn check_anonymous(&self, response: &ConsulResponse) -> Result<(), WatchError> {
+        if self.settings.token_file.is_some() || !response.denies_by_default {
+            return Ok(());
+        }
+        if !response.is_empty() {
+            self.anonymous_can_read.store(true, Ordering::Relaxed);
+        }
+        if self.anonymous_can_read.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(WatchError::Denied(format!(
+            "Consul denies by default and no token is configured: set token_file in [{}] to a file with an \
+             ACL token",
+            self.settings.id
+        )))
     }
 
     fn read_tls_files(&self) -> Result<TlsFiles, WatchError> {
@@ -208,8 +245,10 @@ impl AgentClient {
         let lag = Duration::from_millis(number(headers, "X-Consul-LastContact").unwrap_or(0));
         let filtered =
             headers.get("X-Consul-Results-Filtered-By-ACLs").is_some_and(|value| value.as_bytes() == b"true");
+        let denies_by_default =
+            headers.get("X-Consul-Default-Acl-Policy").is_some_and(|value| value.as_bytes() == b"deny");
         let body = read_body(Body::from(response), Agent::BODY_LIMIT).await?;
-        Ok(ConsulResponse { index, lag, filtered, body })
+        Ok(ConsulResponse { index, lag, filtered, denies_by_default, body })
     }
 }
 

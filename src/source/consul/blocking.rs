@@ -96,8 +96,9 @@ impl QuerySession<'_> {
     /// wait is over. A response does not imply a change.
     ///
     /// # Errors
-    /// As [`AgentClient::get`], and [`WatchError::Timeout`]. The index of an error response is
-    /// ignored.
+    /// As [`AgentClient::get`], [`WatchError::Timeout`], and [`WatchError::Denied`] when the
+    /// response is empty since the token may not read its entries. The index of an error response
+    /// is ignored.
     pub(super) async fn next(&mut self) -> Result<ConsulResponse, WatchError> {
         loop {
             self.query.rate_limit.take().await;
@@ -112,6 +113,7 @@ impl QuerySession<'_> {
                 continue;
             }
             self.leader_only = false;
+            self.query.agent.check_anonymous(&response)?;
             // With an index of 0 the next query would return at once.
             self.index = response.index.max(1);
             self.query.trusted = Some(TrustedResponse::new(&response));

@@ -40,6 +40,8 @@ pub(super) struct FakeState {
     pub(super) last_contact: u64,
     /// Whether responses report that ACLs filtered them.
     pub(super) filtered: bool,
+    /// Whether responses report that ACLs deny by default.
+    pub(super) default_deny: bool,
     /// Every request so far.
     pub(super) seen: Vec<SeenRequest>,
     /// Connections opened so far.
@@ -285,6 +287,9 @@ impl FakeState {
         response.headers_mut().insert("X-Consul-KnownLeader", "false".parse().unwrap());
         if self.filtered {
             response.headers_mut().insert("X-Consul-Results-Filtered-By-ACLs", "true".parse().unwrap());
+        }
+        if self.default_deny {
+            response.headers_mut().insert("X-Consul-Default-Acl-Policy", "deny".parse().unwrap());
         }
         response
     }

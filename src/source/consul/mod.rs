@@ -20,7 +20,8 @@
 //!   trusts such a response once the leader has confirmed it: it repeats the query in the default
 //!   consistency mode, without waiting.
 //! - ACLs have emptied the response ([`service`], [`import`]). That means no permission, not "no
-//!   instances".
+//!   instances". Without a token, an empty response under a
+//!   default policy of `deny` means that the token is missing ([`agent`]).
 //! - With `stale`, the server has had no contact with the leader for longer than `max_lag`
 //!   ([`blocking`]). muster repeats the query in the default consistency mode. Queries with `stale`
 //!   wait no longer than about `max_lag`, since Consul reports the lag when a query begins to wait.

@@ -1,5 +1,6 @@
 //! The source against a fake Consul: the updates that follow from its responses.
 
+mod acls;
 mod failures;
 mod imports;
 mod queries;

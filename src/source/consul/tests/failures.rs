@@ -27,28 +27,6 @@ async fn connections_outlive_errors() {
 }
 
 #[tokio::test]
-async fn a_missing_permission_is_an_error_not_an_empty_service() {
-    let consul = FakeConsul::start().await;
-    consul
-        .behave(Behavior::Error(403, "Permission denied: token lacks permission 'service:read' on \"web\""));
-    let mut source = Source::start_web(&consul);
-    assert!(source.error("denied").await.contains("'service:read'"));
-    source.assert_silent();
-}
-
-#[tokio::test]
-async fn a_response_emptied_by_acls_is_a_missing_permission() {
-    let consul = FakeConsul::start().await;
-    consul.set("web", Vec::new());
-    consul.change(|state| state.filtered = true);
-    let mut source = Source::start_web(&consul);
-    source.error("denied").await;
-    source.assert_silent();
-    consul.set("web", many(1));
-    assert_eq!(source.reset().await, ["w0"], "entries that the token may read are reported");
-}
-
-#[tokio::test]
 async fn other_statuses_are_refusals_with_an_excerpt() {
     for status in [301, 400, 404, 429, 503] {
         let consul = FakeConsul::start().await;

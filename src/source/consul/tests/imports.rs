@@ -166,12 +166,3 @@ async fn of_two_services_with_one_name_the_first_is_imported() {
         }
     }
 }
-
-#[tokio::test]
-async fn a_list_emptied_by_acls_is_a_missing_permission() {
-    let consul = FakeConsul::start().await;
-    consul.change(|state| state.filtered = true);
-    let mut source = start_import(&consul, &["*"], &[]);
-    source.error("denied").await;
-    source.assert_silent();
-}
