@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use tokio::{sync::watch, time::Instant};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{outbox::Outbox, watch_error::WatchError};
 use crate::{model::Update, telemetry::WatchHandle};
@@ -50,6 +50,18 @@ impl WatchOutbox {
         self.handle.sent(1);
         self.synced();
         Ok(())
+    }
+
+    /// Notes whether the source left entries out of its last response since the token may not read
+    /// them; logs it once.
+    pub fn filtered(&self, is_filtered: bool) {
+        if self.handle.filtered(is_filtered) {
+            warn!(
+                source = %self.handle.source(), watch = self.handle.name(),
+                "the source leaves out entries that the token may not read; they are not answered. Grant the \
+                 token more permissions unless this is intended",
+            );
+        }
     }
 
     /// Notes that the watch follows every change now, also when there was nothing to send.

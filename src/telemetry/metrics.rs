@@ -149,6 +149,7 @@ mod tests {
         let (lost, fine) = (status.watch("service a"), status.watch("service b"));
         fine.synced();
         fine.sent(3);
+        assert!(fine.filtered(true) && !fine.filtered(true), "only the first one");
         lost.failed("timeout", "no answer".into());
         lost.failed("timeout", "no answer".into());
         board.reports()
@@ -212,6 +213,7 @@ mod tests {
                 "muster_source_watches{kind=\"consul\",source=\"vms\",state=\"failing\"} 1",
                 "muster_source_ready{kind=\"consul\",source=\"vms\"} 0",
                 "muster_source_errors_total{error=\"timeout\",kind=\"consul\",source=\"vms\"} 2",
+                "muster_source_watches_filtered{kind=\"consul\",source=\"vms\"} 1",
                 "muster_source_updates_total{kind=\"consul\",source=\"vms\"} 3",
             ],
         );

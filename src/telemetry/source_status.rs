@@ -68,6 +68,8 @@ struct Inner {
 struct Watch {
     state: WatchState,
     has_data: bool,
+    /// Whether the last response lacked entries that the token may not read.
+    filtered: bool,
     /// What the watch delivers the state of.
     subject: Option<Arc<WatchSubject>>,
     /// Since when its data is stale; `None` if it is current or there is none.
@@ -115,6 +117,8 @@ pub struct SourceReport {
     pub with_data: usize,
     /// Since when the oldest stale data is stale; `None` if all data is current.
     pub stale_since: Option<Instant>,
+    /// Watches whose last response lacked entries that the source's token may not read.
+    pub filtered: usize,
     /// The last error, if there ever was one; it stays after the source has recovered.
     pub last_error: Option<WatchFailure>,
     /// Errors so far, by kind.
@@ -148,8 +152,13 @@ impl SourceStatus {
         let key = inner.next;
         inner.next += 1;
         inner.held = None;
-        let watch =
-            Watch { state: WatchState::Connecting, has_data: false, subject: None, stale_since: None };
+        let watch = Watch {
+            state: WatchState::Connecting,
+            has_data: false,
+            filtered: false,
+            subject: None,
+            stale_since: None,
+        };
         inner.watches.insert(key, watch);
         drop(inner);
         WatchHandle { status: Arc::clone(self), key, name: name.into() }
@@ -182,6 +191,7 @@ impl SourceStatus {
             failing: count(WatchState::Failing),
             with_data: inner.watches.values().filter(|watch| watch.has_data).count(),
             stale_since: inner.watches.values().filter_map(|watch| watch.stale_since).min(),
+            filtered: inner.watches.values().filter(|watch| watch.filtered).count(),
             last_error: inner.last_error.clone(),
             errors: inner.errors.clone(),
             updates: inner.updates,
@@ -252,6 +262,14 @@ impl WatchHandle {
     /// Counts updates sent to the catalog.
     pub fn sent(&self, count: u64) {
         self.status.lock().updates += count;
+    }
+
+    /// Sets whether the last response lacked entries that the token may not read; returns whether it
+    /// is the first such response after others.
+    pub fn filtered(&self, is_filtered: bool) -> bool {
+        let mut inner = self.status.lock();
+        let Some(watch) = inner.watches.get_mut(&self.key) else { return false };
+        !std::mem::replace(&mut watch.filtered, is_filtered) && is_filtered
     }
 
     /// The watch has failed; its data is stale but kept.

@@ -37,6 +37,11 @@ pub(super) fn families(reports: &[SourceReport]) -> Result<Vec<MetricFamily>, pr
         "Updates that a source has sent to the catalog.",
         &["source", "kind"],
     )?;
+    let filtered = register.gauges(
+        "muster_source_watches_filtered",
+        "Watches whose last response lacked entries that the source's token may not read.",
+        &["source", "kind"],
+    )?;
     for report in reports {
         let (source, kind) = (report.id.name.as_ref(), report.id.kind.as_str());
         let states =
@@ -45,6 +50,7 @@ pub(super) fn families(reports: &[SourceReport]) -> Result<Vec<MetricFamily>, pr
             watches.with_label_values(&[source, kind, state]).set(gauge_value(count));
         }
         ready.with_label_values(&[source, kind]).set(i64::from(report.is_ready()));
+        filtered.with_label_values(&[source, kind]).set(gauge_value(report.filtered));
         for (error, count) in &report.errors {
             errors.with_label_values(&[source, kind, error]).inc_by(*count);
         }

@@ -24,6 +24,8 @@ pub(super) struct BlockingQuery {
     path: Vec<String>,
     /// Parameters other than those of blocking and consistency.
     parameters: Vec<(&'static str, String)>,
+    /// What the error says when ACLs have emptied the response.
+    denial: String,
     rate_limit: RateLimit,
     slot: Slot,
     has_connected: bool,
@@ -51,11 +53,17 @@ impl BlockingQuery {
     /// The longest time over which the reconnections of a source's watches are spread.
     const MAX_SPREAD: Duration = Duration::from_secs(1);
 
-    pub(super) fn new(agent: &Arc<Agent>, path: &[&str], parameters: Vec<(&'static str, String)>) -> Self {
+    pub(super) fn new(
+        agent: &Arc<Agent>,
+        path: &[&str],
+        parameters: Vec<(&'static str, String)>,
+        denial: String,
+    ) -> Self {
         Self {
             agent: Arc::clone(agent),
             path: path.iter().map(|&segment| segment.to_owned()).collect(),
             parameters,
+            denial,
             rate_limit: RateLimit::new(),
             slot: agent.connections.join(),
             has_connected: false,
@@ -113,7 +121,7 @@ impl QuerySession<'_> {
                 continue;
             }
             self.leader_only = false;
-            self.query.agent.check_anonymous(&response)?;
+            self.check_permission(&response)?;
             // With an index of 0 the next query would return at once.
             self.index = response.index.max(1);
             self.query.trusted = Some(TrustedResponse::new(&response));
@@ -130,6 +138,15 @@ impl QuerySession<'_> {
             return Some("the stale response exceeds max_lag");
         }
         self.query.trusted?.contradiction(response)
+    }
+
+    /// Checks that an empty response does not mean a missing permission.
+    fn check_permission(&self, response: &ConsulResponse) -> Result<(), WatchError> {
+        let was_filtered = self.query.trusted.is_some_and(TrustedResponse::filtered);
+        if response.filtered && response.is_empty() && !was_filtered {
+            return Err(WatchError::Denied(self.query.denial.clone()));
+        }
+        self.query.agent.check_anonymous(response)
     }
 
     fn is_stale(&self) -> bool {

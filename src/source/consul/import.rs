@@ -75,7 +75,12 @@ impl ImportWatch {
         let dc = agent.settings.datacenter.clone();
         let parameters = dc.into_iter().map(|datacenter| ("dc", datacenter)).collect();
         Self {
-            blocking: BlockingQuery::new(agent, &["v1", "catalog", "services"], parameters),
+            blocking: BlockingQuery::new(
+                agent,
+                &["v1", "catalog", "services"],
+                parameters,
+                "the token cannot read any service; grant it service:read".into(),
+            ),
             imported: ImportedWatches { agent: Arc::clone(agent), context, running: BTreeMap::new() },
             chooser: ServiceChooser { import, rule, rejected: BTreeSet::new() },
         }
@@ -97,7 +102,9 @@ impl Watch for ImportWatch {
         let mut session = self.blocking.connect().await?;
         let mut last = None;
         loop {
-            let listed = self.chooser.choose(&session.next().await?)?;
+            let response = session.next().await?;
+            out.filtered(response.filtered);
+            let listed = self.chooser.choose(&response)?;
             if last.as_ref() == Some(&listed) {
                 continue;
             }
@@ -118,11 +125,6 @@ impl ServiceChooser {
     fn choose(&mut self, response: &ConsulResponse) -> Result<ImportedNames, WatchError> {
         let names = decode::service_names(&response.body)
             .map_err(|error| WatchError::Malformed(error.to_string()))?;
-        if names.is_empty() && response.filtered {
-            return Err(WatchError::Denied(
-                "the token cannot read any service; grant it service:read".into(),
-            ));
-        }
         let mut listed = ImportedNames::new();
         let mut rejected = BTreeSet::new();
         for service in names.into_iter().filter(|service| self.rule.takes(service)) {

@@ -19,8 +19,8 @@
 //!   lost its stream to the servers answers blocking queries with an empty list and index 1. muster
 //!   trusts such a response once the leader has confirmed it: it repeats the query in the default
 //!   consistency mode, without waiting.
-//! - ACLs have emptied the response ([`service`], [`import`]). That means no permission, not "no
-//!   instances". Without a token, an empty response under a
+//! - ACLs have emptied the response ([`blocking`]). That means no permission, not "no instances",
+//!   unless the last trusted response was filtered too. Without a token, an empty response under a
 //!   default policy of `deny` means that the token is missing ([`agent`]).
 //! - With `stale`, the server has had no contact with the leader for longer than `max_lag`
 //!   ([`blocking`]). muster repeats the query in the default consistency mode. Queries with `stale`

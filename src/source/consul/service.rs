@@ -40,7 +40,12 @@ impl ServiceWatch {
         }
         parameters.extend(query.tags.iter().map(|tag| ("tag", tag.clone())));
         parameters.extend(query.filter.iter().map(|filter| ("filter", filter.clone())));
-        let blocking = BlockingQuery::new(agent, &["v1", "health", "service", &query.service], parameters);
+        let denial = format!(
+            "the token cannot read any instance of {:?}; grant it service:read and node:read",
+            query.service
+        );
+        let path = ["v1", "health", "service", &query.service];
+        let blocking = BlockingQuery::new(agent, &path, parameters, denial);
         Self { blocking, reader: InstanceReader { followed, query, unusable: Vec::new() } }
     }
 
@@ -58,11 +63,11 @@ impl ServiceWatch {
 impl Watch for ServiceWatch {
     async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
         let mut session = self.blocking.connect().await?;
-        let mut last = self.reader.read(&session.next().await?)?;
+        let mut last = self.reader.read(&session.next().await?, out)?;
         let member = self.reader.followed.member.clone();
         out.send(changes::reset(&member, &last)).await?;
         loop {
-            let next = self.reader.read(&session.next().await?)?;
+            let next = self.reader.read(&session.next().await?, out)?;
             for update in changes::between(&member, &last, &next) {
                 out.send(update).await?;
             }
@@ -72,14 +77,9 @@ impl Watch for ServiceWatch {
 }
 
 impl InstanceReader {
-    fn read(&mut self, response: &ConsulResponse) -> Result<InstancesById, WatchError> {
+    fn read(&mut self, response: &ConsulResponse, out: &WatchOutbox) -> Result<InstancesById, WatchError> {
+        out.filtered(response.filtered);
         let parsed = instances::parse(&response.body, &self.query)?;
-        if parsed.instances.is_empty() && response.filtered {
-            return Err(WatchError::Denied(format!(
-                "the token cannot read any instance of {:?}; grant it service:read and node:read",
-                self.query.service
-            )));
-        }
         if parsed.unusable != self.unusable {
             self.unusable = parsed.unusable;
             self.log_unusable();

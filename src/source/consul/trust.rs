@@ -8,11 +8,12 @@ use super::agent::ConsulResponse;
 pub(super) struct TrustedResponse {
     index: u64,
     is_empty: bool,
+    filtered: bool,
 }
 
 impl TrustedResponse {
     pub(super) fn new(response: &ConsulResponse) -> Self {
-        Self { index: response.index, is_empty: response.is_empty() }
+        Self { index: response.index, is_empty: response.is_empty(), filtered: response.filtered }
     }
 
     /// Why `next`, which may come from a server that is behind or from an agent that lost its
@@ -25,6 +26,12 @@ impl TrustedResponse {
             return Some("the index has gone back");
         }
         (next.is_empty() && !self.is_empty).then_some("no entry is left")
+    }
+
+    /// Whether ACLs filtered the response. An empty response after a filtered one is as good as the
+    /// one before; after an unfiltered one, the token has lost its permissions.
+    pub(super) fn filtered(self) -> bool {
+        self.filtered
     }
 }
 

@@ -34,6 +34,56 @@ async fn a_list_emptied_by_acls_is_a_missing_permission() {
 }
 
 #[tokio::test]
+async fn a_filtered_list_may_become_empty() {
+    let consul = FakeConsul::start().await;
+    consul.set("web", many(2));
+    consul.change(|state| state.filtered = true);
+    let mut source = Source::start_web(&consul);
+    assert_eq!(source.reset().await.len(), 2);
+    consul.set("web", Vec::new());
+    assert!(source.reset().await.is_empty(), "it was filtered before, and then not empty");
+    consul.behave(Behavior::Error(500, "no"));
+    source.error("refused").await;
+    consul.behave(Behavior::Normal);
+    assert!(source.reset().await.is_empty(), "also after a reconnection");
+    assert_eq!(source.report().errors.get("denied"), None);
+}
+
+#[tokio::test]
+async fn a_list_filtered_to_nothing_at_once_is_denied() {
+    let consul = FakeConsul::start().await;
+    consul.set("web", many(2));
+    let mut source = Source::start_web(&consul);
+    assert_eq!(source.reset().await.len(), 2);
+    consul.change(|state| state.filtered = true);
+    consul.set("web", Vec::new());
+    source.error("denied").await;
+    source.assert_silent();
+}
+
+#[tokio::test]
+async fn a_filtered_list_of_services_may_become_empty() {
+    let consul = FakeConsul::start().await;
+    consul.set("web", many(1));
+    consul.change(|state| state.filtered = true);
+    let mut source = imports::start_import(&consul, &["*"], &[]);
+    assert_eq!(imports::listed(&mut source).await, ["web.test"]);
+    imports::reset_of(&mut source).await;
+    consul.unset("web");
+    loop {
+        match source.next().await {
+            Update::Imported { services, .. } => {
+                assert!(services.is_empty());
+                break;
+            }
+            Update::Reset { instances, .. } => assert!(instances.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(source.report().errors.get("denied"), None);
+}
+
+#[tokio::test]
 async fn without_a_token_an_empty_answer_under_deny_is_denied() {
     let consul = FakeConsul::start().await;
     consul.change(|state| state.default_deny = true);
