@@ -16,7 +16,7 @@ use reqwest::{
 
 use tokio_util::bytes::Bytes;
 
-use super::{connection_pool::ConnectionPool, timing::ConsulTiming};
+use super::{connection_pool::ConnectionPool, host_names::HostNames, timing::ConsulTiming};
 use crate::{
     config::{ConsulSource, read_limited},
     source::{WatchError, body::read_body, watch_error::excerpt},
@@ -28,6 +28,7 @@ pub(super) struct Agent {
     pub(super) settings: ConsulSource,
     pub(super) timing: ConsulTiming,
     pub(super) connections: Arc<ConnectionPool>,
+    pub(super) host_names: HostNames,
     /// Whether a query without a token has returned entries: the anonymous token has permissions.
     anonymous_can_read: AtomicBool,
     client: Mutex<Option<(TlsFiles, Client)>>,
@@ -96,6 +97,7 @@ impl Agent {
             settings,
             timing,
             connections,
+            host_names: HostNames::default(),
             anonymous_can_read: AtomicBool::new(false),
             client: Mutex::default(),
         })

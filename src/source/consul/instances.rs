@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use super::decode::{ConsulCheck, ConsulService, HealthEntry, TaggedAddresses, Text, entries};
+use super::decode::{ConsulCheck, ConsulNode, ConsulService, HealthEntry, TaggedAddresses, Text, entries};
 use crate::{
     config::ConsulQuery,
     model::{Health, Instance, Labels, Name, Target, one_line},
@@ -14,8 +14,21 @@ use crate::{
 pub(super) struct ServiceInstances {
     /// The instances with an address or a host name.
     pub(super) instances: Vec<Instance>,
+    /// Those of the instances that have a host name.
+    pub(super) hosts: Vec<HostInstance>,
     /// Ids of the others: neither their service nor their node has an address or a host name.
     pub(super) unusable: Vec<String>,
+}
+
+/// An instance with a host name.
+#[derive(Debug)]
+pub(super) struct HostInstance {
+    /// The position in [`ServiceInstances::instances`].
+    pub(super) position: usize,
+    /// The host name.
+    pub(super) host: Name,
+    /// The target that the node's address gives, unless the host name is that address already.
+    pub(super) node: Option<Target>,
 }
 
 /// Parses the body of `/v1/health/service/<name>`.
@@ -38,7 +51,17 @@ pub(super) fn parse(body: &[u8], query: &ConsulQuery) -> Result<ServiceInstances
             _ => format!("{}/{}", &*entry.node.node, &*entry.service.id),
         };
         match target(entry) {
-            Some(target) => parsed.instances.push(instance(entry, &id, target, query, &mut texts)),
+            Some(target) => {
+                if let Target::Host(host) = &target {
+                    let by_service = !entry.service.address.is_empty();
+                    parsed.hosts.push(HostInstance {
+                        position: parsed.instances.len(),
+                        host: host.clone(),
+                        node: if by_service { node_target(&entry.node) } else { None },
+                    });
+                }
+                parsed.instances.push(instance(entry, &id, target, query, &mut texts));
+            }
             None => parsed.unusable.push(id),
         }
     }
@@ -146,11 +169,9 @@ fn availability_zone<'a>(entry: &'a HealthEntry<'_>) -> Option<&'a str> {
 /// The service's address, else the node's. A dual-stack instance has both addresses if the tagged
 /// addresses give the other one.
 fn target(entry: &HealthEntry<'_>) -> Option<Target> {
-    let (node, service) = (&entry.node, &entry.service);
+    let service = &entry.service;
     if service.address.is_empty() {
-        let parse = |address: &Option<Text<'_>>| address.as_ref().and_then(|address| ip(address));
-        let tagged = &node.tagged_addresses;
-        return with_tagged(&node.address, parse(&tagged.lan_ipv4), parse(&tagged.lan_ipv6));
+        return node_target(&entry.node);
     }
     let TaggedAddresses { lan_ipv4, lan_ipv6 } = &service.tagged_addresses;
     let [v4, v6] = [lan_ipv4, lan_ipv6].map(|tagged| {
@@ -159,6 +180,13 @@ fn target(entry: &HealthEntry<'_>) -> Option<Target> {
         same_port.and_then(|tagged| ip(&tagged.address))
     });
     with_tagged(&service.address, v4, v6)
+}
+
+/// The node's address.
+fn node_target(node: &ConsulNode<'_>) -> Option<Target> {
+    let parse = |address: &Option<Text<'_>>| address.as_ref().and_then(|address| ip(address));
+    let tagged = &node.tagged_addresses;
+    with_tagged(&node.address, parse(&tagged.lan_ipv4), parse(&tagged.lan_ipv6))
 }
 
 /// The main address or host name. The tagged addresses are added only if there are both and one of

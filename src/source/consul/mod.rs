@@ -39,6 +39,7 @@ mod blocking;
 mod changes;
 mod connection_pool;
 mod decode;
+mod host_names;
 mod import;
 mod instances;
 mod rate_limit;

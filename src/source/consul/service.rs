@@ -8,6 +8,7 @@ use super::{
     agent::{Agent, ConsulResponse},
     blocking::BlockingQuery,
     changes::{self, InstancesById},
+    host_names::Circles,
     instances,
 };
 use crate::{
@@ -28,8 +29,11 @@ pub(super) struct ServiceWatch {
 struct InstanceReader {
     followed: FollowedMember,
     query: ConsulQuery,
+    agent: Arc<Agent>,
     /// Ids without a usable address in the last response; each is logged once.
     unusable: Vec<String>,
+    /// Host names that led back to the service in the last response; each is logged once.
+    circles: Circles,
 }
 
 impl ServiceWatch {
@@ -46,7 +50,14 @@ impl ServiceWatch {
         );
         let path = ["v1", "health", "service", &query.service];
         let blocking = BlockingQuery::new(agent, &path, parameters, denial);
-        Self { blocking, reader: InstanceReader { followed, query, unusable: Vec::new() } }
+        let reader = InstanceReader {
+            followed,
+            query,
+            agent: Arc::clone(agent),
+            unusable: Vec::new(),
+            circles: Circles::default(),
+        };
+        Self { blocking, reader }
     }
 
     /// The watch's name in status and logs.
@@ -79,7 +90,12 @@ impl Watch for ServiceWatch {
 impl InstanceReader {
     fn read(&mut self, response: &ConsulResponse, out: &WatchOutbox) -> Result<InstancesById, WatchError> {
         out.filtered(response.filtered);
-        let parsed = instances::parse(&response.body, &self.query)?;
+        let mut parsed = instances::parse(&response.body, &self.query)?;
+        let circles = self.agent.host_names.break_circles(&self.followed.member, &mut parsed);
+        if circles != self.circles {
+            self.circles = circles;
+            self.log_circles();
+        }
         if parsed.unusable != self.unusable {
             self.unusable = parsed.unusable;
             self.log_unusable();
@@ -89,14 +105,39 @@ impl InstanceReader {
     }
 
     fn log_unusable(&self) {
+        self.log(&self.unusable, "instances without a usable address are ignored");
+    }
+
+    fn log_circles(&self) {
+        let Circles { by_node, removed } = &self.circles;
+        self.log(
+            by_node,
+            "the node's address is used for instances whose address in Consul is a name that leads back to \
+             this service; register an IP address",
+        );
+        self.log(
+            removed,
+            "instances are ignored whose address is a name that leads back to this service, and whose node \
+             has no IP address",
+        );
+    }
+
+    /// Logs a problem of some instances, if there are any.
+    fn log(&self, instances: &[String], problem: &str) {
         const SHOWN: usize = 10;
-        if self.unusable.is_empty() {
+        if instances.is_empty() {
             return;
         }
-        let shown: Vec<&str> = self.unusable.iter().take(SHOWN).map(String::as_str).collect();
+        let shown: Vec<&str> = instances.iter().take(SHOWN).map(String::as_str).collect();
         warn!(
-            source = %self.followed.member.source, service = self.query.service, count = self.unusable.len(),
-            "instances without a usable address are ignored: {}", shown.join(", "),
+            source = %self.followed.member.source, service = self.query.service, count = instances.len(),
+            "{problem}: {}", shown.join(", "),
         );
+    }
+}
+
+impl Drop for InstanceReader {
+    fn drop(&mut self) {
+        self.agent.host_names.remove(&self.followed.member);
     }
 }

@@ -2,6 +2,7 @@
 
 mod acls;
 mod failures;
+mod host_names;
 mod imports;
 mod queries;
 mod shared_connections;
