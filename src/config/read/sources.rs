@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use reqwest::Url;
+use rustls::pki_types::ServerName;
 
 use crate::{
     config::{
@@ -146,9 +147,10 @@ fn consul(id: SourceId, item: Item<'_>, base: &PathBase) -> Read<ConsulSource> {
     let datacenter = table.optional("datacenter", values::datacenter);
     let token_file = table.optional("token_file", |item| values::path(item, base));
     let [ca, cert, key] = ["ca_file", "cert_file", "key_file"].map(|key| table.take(key));
-    for file in [ca, cert, key].into_iter().flatten().filter(|_| is_plain) {
-        file.error(format!("{:?} is for https only", file.name))
-            .at(file.key)
+    let name = table.take("server_name");
+    for item in [ca, cert, key, name].into_iter().flatten().filter(|_| is_plain) {
+        item.error(format!("{:?} is for https only", item.name))
+            .at(item.key)
             .help("start \"address\" with https://, or remove this")
             .report();
     }
@@ -163,12 +165,14 @@ fn consul(id: SourceId, item: Item<'_>, base: &PathBase) -> Read<ConsulSource> {
         .read_or("max_lag", ConsulSource::DEFAULT_MAX_LAG, |item| duration(item, MIN_MAX_LAG, MAX_MAX_LAG));
     table.finish();
     let ca_file = ca.map(|item| values::path(item, base)).transpose();
+    let server_name = name.map(server_name).transpose();
     Ok(ConsulSource {
         id,
         address: address?,
         datacenter: datacenter?,
         token_file: token_file?,
         ca_file: ca_file?,
+        server_name: server_name?,
         client_certificate: client_certificate?,
         wait,
         max_connections,
@@ -196,6 +200,17 @@ fn client_certificate(
         }
         (None, None) => Ok(None),
     }
+}
+
+/// Reads the DNS name that Consul's certificate must have. It becomes the host of URLs.
+fn server_name(item: Item<'_>) -> Read<String> {
+    const EXPECTED: &str = "a DNS name in Consul's certificate, such as \"server.dc1.consul\"";
+    let text = item.text_as(EXPECTED)?.to_ascii_lowercase();
+    let is_host = Url::parse(&format!("https://{text}")).is_ok_and(|url| url.domain() == Some(&*text));
+    if is_host && matches!(ServerName::try_from(text.as_str()), Ok(ServerName::DnsName(_))) {
+        return Ok(text);
+    }
+    item.must_be(EXPECTED).help("leave it out if the certificate is for the host of \"address\"").reject()
 }
 
 /// Reads Consul's base URL, without the slash at its end.

@@ -17,6 +17,8 @@ pub struct ConsulSource {
     pub token_file: Option<PathBuf>,
     /// A PEM file of certificate authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// The DNS name that Consul's certificate must have; `None` for the host of `address`.
+    pub server_name: Option<String>,
     /// PEM files of the client certificate and its key (mTLS).
     pub client_certificate: Option<(PathBuf, PathBuf)>,
     /// The `wait` parameter of blocking queries.

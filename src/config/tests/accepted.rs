@@ -86,7 +86,7 @@ fn a_source_without_keys_has_the_documented_defaults() {
     assert_eq!(consul.address, "http://127.0.0.1:8500");
     assert_eq!((consul.wait, consul.max_lag), (Duration::from_secs(300), Duration::from_secs(10)));
     assert_eq!((consul.max_connections, consul.stale), (128, true));
-    assert_eq!(consul.client_certificate, None);
+    assert_eq!((&consul.client_certificate, &consul.server_name), (&None, &None));
     assert_eq!((&config.kubernetes[0].kubeconfig, &config.kubernetes[0].context), (&None, &None));
 }
 
@@ -122,6 +122,12 @@ fn sources_are_sorted_by_name() {
 #[case("http://[::1]:8500", "http://[::1]:8500")]
 fn consul_addresses_end_without_a_slash(#[case] text: &str, #[case] address: &str) {
     assert_eq!(server(&format!("[consul.vms]\naddress = \"{text}\"")).consul[0].address, address);
+}
+
+#[test]
+fn a_server_name_is_kept_in_lower_case() {
+    let text = "[consul.vms]\naddress = \"https://10.0.0.1:8501\"\nserver_name = \"Server.dc1.consul\"";
+    assert_eq!(server(text).consul[0].server_name.as_deref(), Some("server.dc1.consul"));
 }
 
 #[test]

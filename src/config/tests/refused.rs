@@ -74,6 +74,19 @@ pub(super) fn assert_error(text: &str, words: &str) {
 #[case("consul.vms = { address = \"https://c\", key_file = \"c\" }", "\"key_file\" needs \"cert_file\"")]
 #[case("consul.vms = { ca_file = \"c\" }", "\"ca_file\" is for https only")]
 #[case("consul.vms = { address = \"htps://c\", ca_file = \"c\" }", "the scheme is http or https")]
+#[case("consul.vms.server_name = \"server.dc1.consul\"", "\"server_name\" is for https only")]
+#[case(
+    "consul.vms = { address = \"https://c\", server_name = \"10.0.0.1\" }",
+    "must be a DNS name in Consul's certificate"
+)]
+#[case(
+    "consul.vms = { address = \"https://c\", server_name = \"server.dc1.consul:8501\" }",
+    "must be a DNS name in Consul's certificate"
+)]
+#[case(
+    "consul.vms = { address = \"https://c\", server_name = \"\" }",
+    "must be a DNS name in Consul's certificate"
+)]
 #[case("consul.vms.wait = \"11m\"", "a duration from \"1s\" to \"10m\"")]
 #[case("consul.vms.max_connections = 0", "must be a number from 1 to 65535")]
 #[case("consul.vms.stale = \"no\"", "must be true or false, without quotes; found the string \"no\"")]

@@ -11,6 +11,7 @@ use std::{
 
 use reqwest::{
     Body, Certificate, Client, Identity, Response, StatusCode, Url,
+    dns::{self, Resolve, Resolving},
     header::{HeaderMap, HeaderValue},
 };
 
@@ -45,6 +46,36 @@ impl std::fmt::Debug for TlsFiles {
     /// Prints no content, since there is a private key in it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("TlsFiles")
+    }
+}
+
+/// Resolves every name to the host of the configured address.
+///
+/// With a `server_name`, URLs have that name as their host, so TLS sends it and verifies the
+/// certificate against it as always. Rejected: a certificate verifier of our own, which would have
+/// to repeat how the system's authorities are found.
+#[derive(Clone, Debug)]
+struct AddressOf {
+    host: Arc<str>,
+    port: u16,
+}
+
+impl AddressOf {
+    fn new(address: &str) -> Result<Self, WatchError> {
+        let bad = || WatchError::Setup(format!("address {address:?} has no host"));
+        let url = Url::parse(address).map_err(|_| bad())?;
+        let host = url.host_str().ok_or_else(bad)?.trim_matches(['[', ']']).into();
+        Ok(Self { host, port: url.port_or_known_default().ok_or_else(bad)? })
+    }
+}
+
+impl Resolve for AddressOf {
+    fn resolve(&self, _: dns::Name) -> Resolving {
+        let Self { host, port } = self.clone();
+        Box::pin(async move {
+            let addresses: Vec<_> = tokio::net::lookup_host((&*host, port)).await?.collect();
+            Ok(Box::new(addresses.into_iter()) as dns::Addrs)
+        })
     }
 }
 
@@ -103,7 +134,8 @@ impl Agent {
         })
     }
 
-    /// The URL of an endpoint. The segments of `path` are escaped.
+    /// The URL of an endpoint. The segments of `path` are escaped. Its host is the configured
+    /// server name, which the client connects to at the configured address ([`AddressOf`]).
     ///
     /// # Errors
     /// [`WatchError::Setup`] when the configured address is not a URL.
@@ -116,6 +148,9 @@ impl Agent {
         };
         let mut url = Url::parse(&self.settings.address).map_err(|_| bad())?;
         url.path_segments_mut().map_err(|()| bad())?.pop_if_empty().extend(path);
+        if let Some(name) = &self.settings.server_name {
+            url.set_host(Some(name)).map_err(|_| bad())?;
+        }
         Ok(url)
     }
 
@@ -189,6 +224,9 @@ impl Agent {
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
             .no_proxy();
+        if self.settings.server_name.is_some() {
+            builder = builder.dns_resolver(AddressOf::new(&self.settings.address)?);
+        }
         if let (Some(pem), Some(file)) = (&files.authorities, self.settings.ca_file.as_deref()) {
             let certificates = Certificate::from_pem_bundle(pem)
                 .ok()
@@ -227,7 +265,12 @@ impl AgentClient {
         if let Some(token) = &self.token {
             request = request.header("X-Consul-Token", token);
         }
-        let mut response = request.send().await.map_err(WatchError::connect)?;
+        let mut response = request.send().await.map_err(|error| match is_other_name(&error) {
+            true => WatchError::connect(anyhow::Error::new(error).context(
+                "Consul's certificate is for another name; set server_name to a name in the certificate",
+            )),
+            false => WatchError::connect(error),
+        })?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -267,6 +310,19 @@ async fn error_text(response: &mut Response) -> String {
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Whether the certificate lacks the expected name.
+fn is_other_name(error: &reqwest::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |&cause| {
+        // The source of an I/O error is that of the error in it.
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| cause.source())
+    });
+    causes.filter_map(|cause| cause.downcast_ref()).any(|error: &rustls::Error| {
+        use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+        matches!(error, rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }))
+    })
 }
 
 fn setup(file: &Path, problem: &str) -> WatchError {

@@ -44,6 +44,7 @@ fn settings(address: &str) -> ConsulSource {
         datacenter: None,
         token_file: None,
         ca_file: None,
+        server_name: None,
         client_certificate: None,
         wait: ConsulSource::DEFAULT_WAIT,
         max_connections: ConsulSource::DEFAULT_MAX_CONNECTIONS,

@@ -31,7 +31,12 @@ fn leaf(name: &str, authority: &CertifiedIssuer<'static, KeyPair>) -> (rcgen::Ce
 
 /// Serves an empty list, but only to clients with a certificate; returns the server's address.
 fn serve(authority: &CertifiedIssuer<'static, KeyPair>) -> String {
-    let (certificate, key) = leaf("127.0.0.1", authority);
+    serve_as("127.0.0.1", authority)
+}
+
+/// As [`serve`], with a certificate for `name`.
+fn serve_as(name: &str, authority: &CertifiedIssuer<'static, KeyPair>) -> String {
+    let (certificate, key) = leaf(name, authority);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(authority.der().to_vec())).unwrap();
     let config = ServerConfig::builder()
@@ -94,6 +99,33 @@ async fn a_private_authority_and_a_client_certificate_are_used() {
     let message = source.error("connect").await;
     assert!(message.contains("certificate"), "{message}");
     source.assert_silent();
+}
+
+#[tokio::test]
+async fn the_certificate_may_have_the_configured_name() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = new_authority();
+    let (certificate, key) = leaf("muster", &authority);
+    let mut settings = settings(&serve_as("server.dc1.consul", &authority));
+    settings.ca_file = Some(write(folder.path(), "ca.pem", &authority.pem()));
+    settings.client_certificate = Some((
+        write(folder.path(), "client.pem", &certificate.pem()),
+        write(folder.path(), "client-key.pem", &key.serialize_pem()),
+    ));
+    let mut source = start(settings.clone(), vec![followed(query("web"))], Vec::new());
+    let message = source.error("connect").await;
+    assert!(message.contains("set server_name"), "{message}");
+    source.assert_silent();
+
+    settings.server_name = Some("server.dc1.consul".into());
+    let mut source = start(settings.clone(), vec![followed(query("web"))], Vec::new());
+    assert!(source.reset().await.is_empty());
+
+    settings.server_name = Some("server.dc2.consul".into());
+    let mut source = start(settings, vec![followed(query("web"))], Vec::new());
+    let message = source.error("connect").await;
+    assert!(message.contains("set server_name"), "{message}");
 }
 
 #[tokio::test]
