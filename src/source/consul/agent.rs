@@ -17,10 +17,10 @@ use reqwest::{
 
 use tokio_util::bytes::Bytes;
 
-use super::{connection_pool::ConnectionPool, host_names::HostNames, timing::ConsulTiming};
+use super::{body, connection_pool::ConnectionPool, host_names::HostNames, timing::ConsulTiming};
 use crate::{
     config::{ConsulSource, read_limited},
-    source::{WatchError, body::read_body, watch_error::excerpt},
+    source::{WatchError, watch_error::excerpt},
 };
 
 /// The agent of one source, shared by its watches.
@@ -255,17 +255,26 @@ impl AgentClient {
     /// How much of an error's body is read, in bytes.
     const ERROR_LIMIT: usize = 1 << 10;
 
-    /// Sends one GET.
+    /// Sends one GET. The response must begin within `limit` and then not pause for longer than
+    /// `silence`.
     ///
     /// # Errors
     /// [`WatchError::Denied`] for 401 and 403, [`WatchError::Refused`] for any other status than
-    /// 200, [`WatchError::Malformed`] for a body over the limit or a 200 without an index.
-    pub(super) async fn get(&self, url: Url) -> Result<ConsulResponse, WatchError> {
+    /// 200 and for a body over the limit, [`WatchError::Malformed`] for a 200 without an index,
+    /// [`WatchError::Timeout`].
+    pub(super) async fn get(
+        &self,
+        url: Url,
+        limit: Duration,
+        silence: Duration,
+    ) -> Result<ConsulResponse, WatchError> {
         let mut request = self.client.get(url);
         if let Some(token) = &self.token {
             request = request.header("X-Consul-Token", token);
         }
-        let mut response = request.send().await.map_err(|error| match is_other_name(&error) {
+        let response = tokio::time::timeout(limit, request.send()).await;
+        let response = response.map_err(|_| WatchError::Timeout(limit))?;
+        let mut response = response.map_err(|error| match is_other_name(&error) {
             true => WatchError::connect(anyhow::Error::new(error).context(
                 "Consul's certificate is for another name; set server_name to a name in the certificate",
             )),
@@ -274,10 +283,10 @@ impl AgentClient {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(WatchError::Denied(error_text(&mut response).await));
+                return Err(WatchError::Denied(error_text(&mut response, silence).await));
             }
             status => {
-                let text = error_text(&mut response).await;
+                let text = error_text(&mut response, silence).await;
                 return Err(WatchError::Refused(format!("{}: {text}", status.as_u16())));
             }
         }
@@ -292,16 +301,16 @@ impl AgentClient {
             headers.get("X-Consul-Results-Filtered-By-ACLs").is_some_and(|value| value.as_bytes() == b"true");
         let denies_by_default =
             headers.get("X-Consul-Default-Acl-Policy").is_some_and(|value| value.as_bytes() == b"deny");
-        let body = read_body(Body::from(response), Agent::BODY_LIMIT).await?;
+        let body = body::read(Body::from(response), Agent::BODY_LIMIT, silence).await?;
         Ok(ConsulResponse { index, lag, filtered, denies_by_default, body })
     }
 }
 
 /// The beginning of an error's body, on one line.
-async fn error_text(response: &mut Response) -> String {
+async fn error_text(response: &mut Response, silence: Duration) -> String {
     let mut body = Vec::new();
     while body.len() < AgentClient::ERROR_LIMIT {
-        let Ok(Some(chunk)) = response.chunk().await else { break };
+        let Ok(Ok(Some(chunk))) = tokio::time::timeout(silence, response.chunk()).await else { break };
         body.extend_from_slice(&chunk);
     }
     let text = excerpt(&String::from_utf8_lossy(&body));

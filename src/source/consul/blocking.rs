@@ -172,9 +172,7 @@ impl QuerySession<'_> {
                 .append_pair("wait", &format!("{}ms", wait.as_millis()));
         }
         tokio::select! {
-            response = tokio::time::timeout(limit, self.client.get(url)) => {
-                response.map_err(|_| WatchError::Timeout(limit))?.map(Some)
-            }
+            response = self.client.get(url, limit, grace) => response.map(Some),
             () = held.revoked() => Ok(None),
         }
     }

@@ -36,6 +36,7 @@
 
 mod agent;
 mod blocking;
+mod body;
 mod changes;
 mod connection_pool;
 mod decode;

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// Time limits that no configuration sets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConsulTiming {
-    /// How long a response may take beyond the wait of its query.
+    /// How long the beginning of a response may take beyond the wait of its query, and the longest
+    /// pause while the rest arrives.
     pub(super) grace: Duration,
     /// How long a watch may queue for a connection when there are more watches than connections.
     pub(super) max_queue: Duration,

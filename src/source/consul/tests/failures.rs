@@ -41,20 +41,25 @@ async fn other_statuses_are_refusals_with_an_excerpt() {
 
 #[tokio::test]
 async fn responses_of_another_server_are_malformed() {
-    let mut huge = vec![b' '; 64 << 20];
-    huge.extend(b"[]");
-    for mood in [
-        Behavior::Body(b"<html>".to_vec()),
-        Behavior::Body(b"[{".to_vec()),
-        Behavior::Body(huge),
-        Behavior::NoIndex,
-    ] {
+    for mood in [Behavior::Body(b"<html>".to_vec()), Behavior::Body(b"[{".to_vec()), Behavior::NoIndex] {
         let consul = FakeConsul::start().await;
         consul.behave(mood);
         let mut source = Source::start_web(&consul);
         source.error("malformed").await;
         source.assert_silent();
     }
+}
+
+#[tokio::test]
+async fn a_service_beyond_the_limit_says_what_to_do() {
+    let mut huge = vec![b' '; 64 << 20];
+    huge.extend(b"[]");
+    let consul = FakeConsul::start().await;
+    consul.behave(Behavior::Body(huge));
+    let mut source = Source::start_web(&consul);
+    let message = source.error("refused").await;
+    assert!(message.contains("more than 64 MiB") && message.contains("\"filter\""), "{message}");
+    source.assert_silent();
 }
 
 #[tokio::test]
