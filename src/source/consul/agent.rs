@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::{
@@ -101,6 +101,8 @@ pub(super) struct ConsulResponse {
     /// `X-Consul-Default-Acl-Policy: deny`: a query without a token sees only what the anonymous
     /// token may read, and the response does not tell whether that is all.
     pub(super) denies_by_default: bool,
+    /// How long the body took to arrive.
+    pub(super) receipt: Duration,
     /// The JSON.
     pub(super) body: Bytes,
 }
@@ -280,6 +282,7 @@ impl AgentClient {
             )),
             false => WatchError::connect(error),
         })?;
+        let began_at = Instant::now();
         match response.status() {
             StatusCode::OK => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -302,7 +305,7 @@ impl AgentClient {
         let denies_by_default =
             headers.get("X-Consul-Default-Acl-Policy").is_some_and(|value| value.as_bytes() == b"deny");
         let body = body::read(Body::from(response), Agent::BODY_LIMIT, silence).await?;
-        Ok(ConsulResponse { index, lag, filtered, denies_by_default, body })
+        Ok(ConsulResponse { index, lag, filtered, denies_by_default, receipt: began_at.elapsed(), body })
     }
 }
 

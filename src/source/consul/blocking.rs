@@ -2,7 +2,10 @@
 //!
 //! <https://developer.hashicorp.com/consul/api-docs/features/blocking>
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use reqwest::Url;
 use tracing::debug;
@@ -44,6 +47,17 @@ pub(super) struct QuerySession<'a> {
     index: u64,
     /// The next query goes to the leader, since the last response is not trusted.
     leader_only: bool,
+    /// The last response, which the rate limit has not been charged for.
+    uncharged: Option<Uncharged>,
+}
+
+/// What a response has cost so far.
+#[derive(Clone, Copy, Debug)]
+struct Uncharged {
+    receipt: Duration,
+    bytes: usize,
+    /// Since when the caller has been processing it.
+    returned_at: Instant,
 }
 
 impl BlockingQuery {
@@ -86,7 +100,7 @@ impl BlockingQuery {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let mut url = self.agent.url(&path)?;
         url.query_pairs_mut().extend_pairs(&self.parameters);
-        Ok(QuerySession { query: self, client, url, index: 0, leader_only: false })
+        Ok(QuerySession { query: self, client, url, index: 0, leader_only: false, uncharged: None })
     }
 
     /// How long a query waits on its own connection.
@@ -108,14 +122,20 @@ impl QuerySession<'_> {
     /// response is empty since the token may not read its entries. The index of an error response
     /// is ignored.
     pub(super) async fn next(&mut self) -> Result<ConsulResponse, WatchError> {
+        // The caller has decoded and sent the last response since it was returned.
+        if let Some(Uncharged { receipt, bytes, returned_at }) = self.uncharged.take() {
+            self.query.rate_limit.charge(receipt + returned_at.elapsed(), bytes);
+        }
         loop {
-            self.query.rate_limit.take().await;
+            self.query.rate_limit.ready().await;
             // Only a query that does not wait is always answered by the leader itself: with
             // streaming, an agent answers the others from its memory.
             let is_confirmed = !self.is_stale() && self.index == 0;
             let Some(response) = self.send().await? else { continue };
             if !is_confirmed && let Some(doubt) = self.doubt(&response) {
                 debug!(source = %self.query.agent.settings.id, path = ?self.query.path, "querying the leader: {doubt}");
+                self.query.rate_limit.charge(response.receipt, response.body.len());
+                self.query.rate_limit.charge_fruitless();
                 self.leader_only = true;
                 self.index = 0;
                 continue;
@@ -123,7 +143,16 @@ impl QuerySession<'_> {
             self.leader_only = false;
             self.check_permission(&response)?;
             // With an index of 0 the next query would return at once.
-            self.index = response.index.max(1);
+            let index = response.index.max(1);
+            if index == self.index {
+                self.query.rate_limit.charge_fruitless();
+            }
+            self.index = index;
+            self.uncharged = Some(Uncharged {
+                receipt: response.receipt,
+                bytes: response.body.len(),
+                returned_at: Instant::now(),
+            });
             self.query.trusted = Some(TrustedResponse::new(&response));
             return Ok(response);
         }
