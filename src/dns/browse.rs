@@ -1,4 +1,4 @@
-//! Browsing (DNS-SD, RFC 6763): finding services and their instances.
+//! Browsing (DNS-SD, RFC 6763): lists of services and their instances.
 
 use hickory_proto::rr::RecordType;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::catalog::{Browse, BrowsedInstance, Names, Service, View, Zone};
 
-/// Finds the records that a browser asked for.
+/// Finds the records at a DNS-SD name.
 #[cold]
 pub(super) fn find<'a>(
     zone: &'a Zone,
@@ -31,13 +31,17 @@ pub(super) fn find<'a>(
     }
 }
 
-/// The SRV and TXT records of one instance (RFC 6763 sections 5 and 6): SRV while any client gets it,
-/// TXT always.
+/// The SRV and TXT records of one instance (RFC 6763 sections 5 and 6). SRV exists while some
+/// client can get the instance, TXT always.
 fn at_instance(service: &Service, instance: BrowsedInstance, qtype: RecordType) -> ZoneRecords<'_> {
     match qtype {
         RecordType::SRV | RecordType::ANY => {
-            let lists = service.pools().filter_map(|pool| pool.ports.get(usize::from(instance.port)));
-            // The records of one instance follow each other.
+            let port = usize::from(instance.port);
+            let lists = service.pools().filter_map(|pool| {
+                debug_assert!(port < pool.ports.len(), "every pool has a list for each named port");
+                pool.ports.get(port)
+            });
+            // All records of one instance are adjacent.
             let mut own = lists.filter_map(|list| {
                 list.records.split(|record| record.instance != instance.id).find(|row| !row.is_empty())
             });
@@ -47,6 +51,7 @@ fn at_instance(service: &Service, instance: BrowsedInstance, qtype: RecordType) 
         }
         RecordType::TXT => {
             let known = service.instances.get(instance.id);
+            debug_assert!(known.is_some(), "the id is from the same service");
             let text = known.and_then(|known| service.instances.txt(known.label));
             // "an empty TXT record ... a single zero byte" without data (section 6.1)
             ZoneRecords::Text(text.unwrap_or(&[0]), service.ttl)

@@ -1,7 +1,7 @@
-//! CNAME chasing to an upstream: its records behind a CNAME of ours (RFC 1034 section 5.3.3).
+//! CNAME chasing to an upstream: its records after a CNAME of ours (RFC 1034 section 5.3.3).
 //!
-//! Runs on the forwarder's tasks, never on a worker, so hickory-proto may take the upstream's message
-//! apart and write the whole.
+//! Runs on the forwarder's tasks, never on a UDP worker. So hickory-proto may decode the upstream's
+//! message and encode the response.
 
 use hickory_proto::{
     op::{Message, MessageType, OpCode, Query as QuestionSection, ResponseCode},
@@ -13,24 +13,24 @@ use crate::{
     wire::{HEADER_LEN, WireName, header},
 };
 
-/// A CNAME of ours that waits for its target's records.
+/// A CNAME of ours whose target an upstream is queried for.
 #[derive(Clone, Debug)]
 pub(super) struct PendingCname {
     pub(super) target: Name,
     pub(super) ttl: u32,
 }
 
-/// What came of joining.
+/// The result of joining.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Joined {
-    /// Question, answer and authority sections, with a header that has only the counts.
+    /// Question, answer and authority sections, after a header in which only the counts are valid.
     Body(Vec<u8>, ResponseCode),
-    /// The upstream gave no usable answer: our CNAME, as a failure.
+    /// The upstream's answer is unusable: the response is our CNAME with SERVFAIL.
     Failed,
 }
 
-/// Puts an upstream's answer for the target behind our CNAME: its records, its response code (RFC 6604
-/// section 3), and if it is negative its SOA.
+/// Adds an upstream's answer for the target to our CNAME: its records, its response code (RFC 6604
+/// section 3) and, if it is negative, its SOA.
 pub(super) fn join(question: &[u8], cname: &PendingCname, upstream: &[u8]) -> Joined {
     match body(question, cname, upstream) {
         Some((body, code)) => Joined::Body(body, code),
@@ -58,7 +58,7 @@ fn body(question: &[u8], cname: &PendingCname, upstream: &[u8]) -> Option<(Vec<u
     Some((message.to_vec().ok()?, code))
 }
 
-/// Ends a joined body: header and OPT record.
+/// Completes a joined body with its header and OPT record.
 pub(super) fn finish(body: &mut Vec<u8>, id: [u8; 2], flags: [u8; 2], opt: Option<&[u8]>) {
     let count = |at| crate::wire::u16_at(body, at).unwrap_or(0);
     let counts = [1, count(6), count(8), u16::from(opt.is_some())];

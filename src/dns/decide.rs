@@ -1,16 +1,16 @@
-//! Deciding: what one request gets. Pure, but for the turns that it takes.
+//! Deciding: what happens to one request. Pure, apart from the turns that it takes.
 //!
 //! ```text
 //!  client ── denied ─▶ Drop            not in [access] allow ─▶ Refuse
-//!  packet ── noise ──▶ Drop            unreadable, other opcode or version ─▶ Refuse
-//!  cookie ── wanted, not good ─▶ Refuse
-//!  name ──── ours ───▶ Answer ── a CNAME to a name of ours ─▶ Answer, with the target's records
-//!     │                    └──── a CNAME that leads out ────▶ Forward, with our CNAME
+//!  packet ── noise ──▶ Drop            malformed, other opcode or EDNS version ─▶ Refuse
+//!  cookie ── required, but not good ─▶ Refuse
+//!  name ──── ours ───▶ Answer ── a CNAME to a name of ours ────▶ Chase
+//!     │                    └──── a CNAME to an external name ──▶ Forward, with our CNAME
 //!     └───── external ─▶ Forward, or Refuse
 //! ```
 //!
-//! The answer path and explanations both call [`decide`], so each rule stands once. A decision depends
-//! on the snapshot, the client, and the turn of at most three cursors: enough to make it again.
+//! The answer path and explanations both call [`decide`], so each rule exists once. A decision
+//! depends only on its arguments and on the turns of at most three cursors.
 
 use hickory_proto::rr::{DNSClass, RecordType};
 
@@ -26,10 +26,10 @@ use super::{
 };
 use crate::catalog::{Lookup, Zone};
 
-/// Decides what the request of an exchange gets. `options` is what its options say, `None` if they are
-/// malformed.
+/// Decides what happens to the request of an exchange. `options` is `None` if the request's cookie
+/// or client subnet is malformed.
 ///
-/// *Cost*: no allocation, no lock; reads nothing but its arguments.
+/// *Cost*: no allocation and no lock. Reads nothing but its arguments.
 pub(super) fn decide<'a>(
     exchange: &Exchange<'a>,
     options: Option<&'a ClientOptions>,
@@ -64,7 +64,7 @@ pub(super) fn decide<'a>(
     };
     let mut finder = Finder { settings, view, context, on_behalf_of: options.on_behalf_of, rotation, trace };
     let own = finder.find(asked, lookup);
-    // Checked last: nearly every answer is our own.
+    // Checked last, because nearly all answers are our own.
     let may_forward = || {
         access.level == AccessLevel::AllNames
             && settings.active_forwarder().is_some()
@@ -90,8 +90,9 @@ pub(super) fn decide<'a>(
     }
 }
 
-/// Whether an upstream may answer instead: for an external name, or for one in a reverse zone that no
-/// instance has, since the network's resolver knows the other addresses. Special names never leave.
+/// Whether an upstream may answer instead (fallthrough): for external names, and for names in a
+/// reverse zone that no instance has, since the network's resolver may know other addresses there.
+/// Special names are never forwarded.
 #[inline]
 fn falls_through(own: &Result<Content<'_>, Refusal>, asked: QuestionKey<'_>, settings: &Settings) -> bool {
     match own {
@@ -103,7 +104,7 @@ fn falls_through(own: &Result<Content<'_>, Refusal>, asked: QuestionKey<'_>, set
     }
 }
 
-/// Why an external name is refused if no upstream is asked.
+/// Why an external name is refused when it is not forwarded.
 fn external_refusal(level: AccessLevel, settings: &Settings) -> Refusal {
     match (level, settings.active_forwarder()) {
         (_, None) => Refusal::NoForwarding,
@@ -112,8 +113,8 @@ fn external_refusal(level: AccessLevel, settings: &Settings) -> Refusal {
     }
 }
 
-/// Follows a CNAME of ours one step: within our namespaces (RFC 1034 section 4.3.2, step 3a), or to an
-/// upstream, as a resolver does (section 5.3.3).
+/// Follows a CNAME of ours one step: to a name in our namespaces (RFC 1034 section 4.3.2, step 3a),
+/// or to an upstream, as a resolver does (section 5.3.3).
 #[cold]
 fn follow<'a, T: Trace>(
     finder: &mut Finder<'_, 'a, T>,

@@ -1,4 +1,4 @@
-//! Deferred replies: requests that an upstream must answer first, with all that their answer needs.
+//! Deferred replies: requests that wait for an upstream, with everything their responses need.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::{
     wire::{RequestHeader, TCP_LIMIT, WireName, opt},
 };
 
-/// Brings an answer to its client. Called once, from any thread; must not wait.
+/// Sends a response to its client. Called at most once, from any thread; must not block.
 pub type ReplySender = Box<dyn FnOnce(&[u8]) + Send>;
 
-/// A request that waits for an upstream: parsed, and detached from the packet and the snapshot.
+/// A request that waits for an upstream, detached from its packet and from the snapshot.
 #[derive(Debug)]
 pub struct PendingReply {
     forwarder: Arc<Forwarder>,
@@ -32,17 +32,17 @@ pub struct PendingReply {
     client_access: ClientAccess,
     is_proven: bool,
     header: RequestHeader,
-    /// Name, type and class, letter case as the client sent it.
+    /// Name, type and class, in the client's letter case.
     question: Box<[u8]>,
     /// The name in lower case.
     name: Box<[u8]>,
     qtype: u16,
     class: u16,
     edns: Option<OwnedEdns>,
-    /// Options of our own in the answer.
+    /// muster's own options in the response.
     own_options: ReplyOptions,
     limit: usize,
-    /// Our CNAME, if the target's records are to follow it.
+    /// Our CNAME, if the upstream's records follow one.
     cname: Option<PendingCname>,
 }
 
@@ -51,12 +51,12 @@ pub struct PendingReply {
 struct OwnedEdns {
     udp_size: u16,
     dnssec_ok: bool,
-    /// The options that pass to the upstream, as on the wire.
+    /// The options that are forwarded, as on the wire.
     passing: Box<[u8]>,
 }
 
 impl PendingReply {
-    /// Detaches a query that is to be forwarded. Allocates.
+    /// Detaches a query from its packet, to forward it. Allocates.
     pub(super) fn new(
         exchange: &Exchange<'_>,
         query: &Query<'_>,
@@ -93,9 +93,9 @@ impl PendingReply {
         }))
     }
 
-    /// Has upstreams queried; the answer goes out by `reply`.
+    /// Queries upstreams, and sends the response through `reply`.
     ///
-    /// Never waits. What the forwarder cannot take on is answered with SERVFAIL at once.
+    /// Never blocks. A query that the forwarder cannot accept gets SERVFAIL at once.
     pub fn send(self: Box<Self>, reply: ReplySender) {
         let forwarder = Arc::clone(&self.forwarder);
         let passing: Box<[u8]> = self.edns.as_ref().map(|edns| edns.passing.clone()).unwrap_or_default();
@@ -117,8 +117,7 @@ impl PendingReply {
         };
         let Some(cname) = self.cname.clone() else {
             let deliver = move |answer: &[u8], written: forward::AnswerSummary| {
-                let code = ResponseCode::from(0, written.code);
-                self.release(answer, ReplySummary { code, truncated: written.truncated }, reply);
+                self.release(answer, written.into(), reply);
             };
             return forwarder.forward(&query, &passing, Box::new(deliver));
         };
@@ -138,7 +137,7 @@ impl PendingReply {
         forwarder.forward(&query, &passing, Box::new(deliver));
     }
 
-    /// Answers with our CNAME and an upstream's records for its target.
+    /// Answers with our CNAME, followed by an upstream's records for its target.
     fn join(self: Box<Self>, cname: &PendingCname, upstream: &[u8], reply: ReplySender) {
         let mut answer = Vec::new();
         let written = match cname::join(&self.question, cname, upstream) {
@@ -167,7 +166,7 @@ impl PendingReply {
         self.release(&answer, written, reply);
     }
 
-    /// Sends an answer if response rate limiting lets it pass, and counts it.
+    /// Sends and counts a response, unless response rate limiting drops it.
     fn release(self: Box<Self>, answer: &[u8], written: ReplySummary, reply: ReplySender) {
         let action = if self.is_proven {
             RrlAction::Send
@@ -202,7 +201,7 @@ impl PendingReply {
         }
     }
 
-    /// Lends what goes around an answer's records.
+    /// Calls `write` with the parts of the response around its records.
     fn with_envelope<T>(&self, write: impl FnOnce(Envelope<'_>) -> T) -> T {
         let question = Question {
             wire: &self.question,

@@ -26,7 +26,7 @@ use crate::{
 
 /// Makes the answer that `client` would get over UDP, at the turn that `rotation` has.
 ///
-/// Counts nothing and queries no upstream. Rate limits and cookies are left out.
+/// Counts nothing and queries no upstream. Skips rate limits and cookies.
 pub(super) fn dry_run(
     view: &View<'_>,
     settings: &Settings,
@@ -34,10 +34,10 @@ pub(super) fn dry_run(
     client: IpAddr,
     rotation: &mut Rotation,
 ) -> GivenAnswer {
-    let Some(packet) = packet(name, qtype) else { return no_answer("no query can be made of this name") };
+    let Some(packet) = packet(name, qtype) else { return no_answer("this name does not fit into a query") };
     let mut buffer = [0; 256];
     let request = read(&packet, &mut buffer);
-    let Request::Query(query) = &request else { return no_answer("this is not a query") };
+    let Request::Query(query) = &request else { return no_answer("the query cannot be parsed") };
     let exchange = Exchange {
         request: &request,
         context: Context { transport: Transport::Udp, local_addr: None, client },
@@ -62,15 +62,15 @@ pub(super) fn dry_run(
     };
     match decision {
         Decision::Drop(DropReason::Denied) => {
-            no_answer("[access] deny has the client: it gets no answer at all")
+            no_answer("the client is in [access] deny: it gets no response")
         }
-        Decision::Drop(DropReason::Noise) => no_answer("this is not a query"),
+        Decision::Drop(DropReason::Noise) => no_answer("the query cannot be parsed"),
         Decision::Refuse(refusal) => refused(refusal),
         Decision::Answer(content) => answered(why(&exchange, query, &content), &content),
         Decision::Chase(cname, target) => encoded(None, |out| encode::chase(&envelope, &cname, &target, out)),
         Decision::Forward(Forward::Target(zone, cname)) => {
             let upstreams = upstreams(settings, cname.target.wire()).unwrap_or_default();
-            let why = format!("the target's records follow: forwarded to {upstreams}");
+            let why = format!("the target is forwarded to {upstreams}; its records follow");
             answered(Some(why), &Content::Zone(zone, ZoneRecords::Cname(cname)))
         }
         Decision::Forward(Forward::Query(fallback)) => {
@@ -83,29 +83,29 @@ pub(super) fn dry_run(
     }
 }
 
-/// Why an answer is what it is, where the name alone does not decide it.
+/// Why the client gets this answer. `None` if the name alone decides it.
 fn why(exchange: &Exchange<'_>, query: &Query<'_>, content: &Content<'_>) -> Option<String> {
     match (content, exchange.lookup) {
         (Content::Special(_), _) => {
-            Some("a special name (RFC 6761, RFC 6303): answered here, never forwarded".to_owned())
+            Some("a special name (RFC 6761, RFC 6303): muster answers it itself".to_owned())
         }
         (_, Lookup::NxDomain(zone) | Lookup::NotSynced(zone))
             if is_built_in_ns(zone, query.question.name) =>
         {
-            Some("its address is the one that a query is sent to, so it is left out here".to_owned())
+            Some("its address is whichever address the query is sent to, so it is not shown here".to_owned())
         }
         _ => None,
     }
 }
 
-/// Why a query is refused. `None` where the code says it.
+/// Why a query is refused. `None` if the response code says it all.
 fn why_refused(refusal: Refusal) -> Option<String> {
     let why = match refusal {
         Refusal::NotAllowed => "the client is not in [access] allow",
         Refusal::Unsupported => "unsupported query",
         Refusal::NotAllowedToForward => "the client is not in [access] forward",
         Refusal::NoSuffix => "no suffix in [forward] covers the name",
-        Refusal::NoForwarding => "nothing is forwarded: add resolvers for external names to [forward]",
+        Refusal::NoForwarding => "forwarding is off: add resolvers for external names to [forward]",
         Refusal::Malformed
         | Refusal::OtherOpcode
         | Refusal::Version
@@ -115,14 +115,14 @@ fn why_refused(refusal: Refusal) -> Option<String> {
     Some(why.to_owned())
 }
 
-/// The upstreams for an external name, in words.
+/// The upstreams for an external name, as text.
 fn upstreams(settings: &Settings, name: WireName<'_>) -> Option<String> {
     let (suffix, upstreams) = settings.active_forwarder()?.upstreams_for(name)?;
     let suffix = if suffix.is_empty() || suffix == "." { "\".\"".to_owned() } else { suffix };
     Some(format!("{} (for {suffix})", upstreams.join(", ")))
 }
 
-/// A query of our own, as a client would write it.
+/// The packet that a client would send for this query.
 fn packet(name: &Name, qtype: RecordType) -> Option<Vec<u8>> {
     let mut message = Message::new(0, MessageType::Query, OpCode::Query);
     let name = HickoryName::from_labels(name.labels()).ok()?;
@@ -145,11 +145,11 @@ fn no_answer(why: &str) -> GivenAnswer {
     }
 }
 
-/// The answer as text: written as for a client, and decoded by hickory-proto.
+/// The answer as text: written as for a client, then decoded by hickory-proto.
 fn encoded(why: Option<String>, write: impl FnOnce(&mut Vec<u8>) -> ReplySummary) -> GivenAnswer {
     let mut out = Vec::new();
     let written = write(&mut out);
-    let Ok(message) = Message::from_vec(&out) else { return no_answer("the answer cannot be read") };
+    let Ok(message) = Message::from_vec(&out) else { return no_answer("the answer cannot be decoded") };
     let records = |records: &[Record]| records.iter().map(ToString::to_string).collect();
     GivenAnswer {
         code: Some(QueryOutcome::from(written.code).as_str().to_owned()),
@@ -160,6 +160,7 @@ fn encoded(why: Option<String>, write: impl FnOnce(&mut Vec<u8>) -> ReplySummary
         additional: records(&message.additionals),
     }
 }
+
 #[cfg(test)]
 mod tests {
     use std::{path::PathBuf, sync::Arc};
@@ -175,7 +176,8 @@ mod tests {
 
     const ZONE: &str = "namespace = \"shop\"\n[services.web]\nalias = \"www.corp.example\"\n";
 
-    /// A responder that forwards this; nothing is sent, since the forwarder's engine does not run.
+    /// A responder with this configuration. Nothing is sent, because the forwarder's engine does
+    /// not run.
     fn responder(server: &str) -> Responder {
         let zone = (PathBuf::from("zones/shop.toml"), ZONE.to_owned());
         let files = [(PathBuf::from("muster.toml"), server.to_owned()), zone];
@@ -190,7 +192,7 @@ mod tests {
             .with_forwarder(forwarder)
     }
 
-    /// The code and why.
+    /// The response code and its reason.
     fn explain(responder: &Responder, name: &str, client: [u8; 4]) -> (String, String) {
         let name: Name = name.parse().unwrap();
         let given = responder.explain((&name, RecordType::A), client.into(), &mut Rotation::default());
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_from_elsewhere_says_why() {
+    fn refused_forwarded_and_special_names_say_why() {
         const ACCESS: &str = "reverse = [\"10.0.0.0/8\"]\n[access]\nallow = [\"private\", \"192.0.2.0/25\"]\ndeny = [\"10.6.6.6\"]\n";
         const FORWARD: &str = "[forward]\n\"corp.example\" = [\"127.0.0.9\"]\n";
         const HOME: [u8; 4] = [127, 0, 0, 1];
@@ -208,26 +210,26 @@ mod tests {
             text.lines().filter(|line| line.starts_with("muster_")).map(str::to_owned).collect()
         };
         let counted = counts();
-        let special = "a special name (RFC 6761, RFC 6303): answered here, never forwarded";
+        let special = "a special name (RFC 6761, RFC 6303): muster answers it itself";
         for (name, client, code, why) in [
             ("www.corp.example", HOME, "", "forwarded to 127.0.0.9:53 (for corp.example)"),
             (
                 "web.shop",
                 HOME,
                 "NOERROR",
-                "the target's records follow: forwarded to 127.0.0.9:53 (for corp.example)",
+                "the target is forwarded to 127.0.0.9:53 (for corp.example); its records follow",
             ),
             ("web.shop", [192, 0, 2, 1], "NOERROR", ""),
             ("www.corp.example", [192, 0, 2, 1], "REFUSED", "the client is not in [access] forward"),
             ("web.shop", [192, 0, 2, 200], "REFUSED", "the client is not in [access] allow"),
-            ("web.shop", [10, 6, 6, 6], "", "[access] deny has the client: it gets no answer at all"),
+            ("web.shop", [10, 6, 6, 6], "", "the client is in [access] deny: it gets no response"),
             ("example.com", HOME, "REFUSED", "no suffix in [forward] covers the name"),
             ("localhost", HOME, "NOERROR", special),
             (
                 "ns.shop",
                 HOME,
                 "NOERROR",
-                "its address is the one that a query is sent to, so it is left out here",
+                "its address is whichever address the query is sent to, so it is not shown here",
             ),
             ("nothing.shop", HOME, "NXDOMAIN", ""),
             ("4.0.0.10.in-addr.arpa", HOME, "NXDOMAIN", ""),
@@ -240,15 +242,16 @@ mod tests {
         }
         assert_eq!(counts(), counted, "nothing is counted");
 
-        // What no instance has in a reverse network is for whom [forward] names, unless it is special or the zone's own.
+        // Reverse names that no instance has are forwarded for clients in `[access] forward`,
+        // unless they are special or the zone's apex.
         let all = responder(&format!(
             "reverse = [\"10.0.0.0/8\", \"127.0.0.0/8\"]\n{}[forward]\n\".\" = \"127.0.0.9\"\n",
             ACCESS.split_once('\n').unwrap().1
         ));
-        let asked = "forwarded to 127.0.0.9:53 (for \".\")";
+        let forwarded = "forwarded to 127.0.0.9:53 (for \".\")";
         for (name, client, code, why) in [
-            ("4.0.0.10.in-addr.arpa", HOME, "", asked),
-            ("_x.4.0.0.10.in-addr.arpa", HOME, "", asked),
+            ("4.0.0.10.in-addr.arpa", HOME, "", forwarded),
+            ("_x.4.0.0.10.in-addr.arpa", HOME, "", forwarded),
             ("4.0.0.10.in-addr.arpa", [192, 0, 2, 1], "NXDOMAIN", ""),
             ("0.0.10.in-addr.arpa", HOME, "NOERROR", ""),
             ("9.0.0.127.in-addr.arpa", HOME, "NXDOMAIN", ""),
@@ -259,7 +262,7 @@ mod tests {
             let given = all.respond(&packet, context, &mut Rotation::default(), &mut Vec::new());
             assert_eq!(matches!(given, Response::Ready), why.is_empty(), "{name} {client:?}");
         }
-        let alone = "nothing is forwarded: add resolvers for external names to [forward]";
-        assert_eq!(explain(&responder(""), "example.com", HOME), ("REFUSED".to_owned(), alone.to_owned()));
+        let off = "forwarding is off: add resolvers for external names to [forward]";
+        assert_eq!(explain(&responder(""), "example.com", HOME), ("REFUSED".to_owned(), off.to_owned()));
     }
 }

@@ -19,16 +19,16 @@ use crate::{
     wire::{PLAIN_UDP_LIMIT, TCP_LIMIT, UDP_LIMIT, opt},
 };
 
-/// Length of the COOKIE option in answers, in bytes.
+/// Length of the COOKIE option in a response, in bytes.
 const COOKIE_OPTION: usize = 28;
 
-/// The options of our own in an answer's OPT record, as on the wire.
+/// muster's own options in a response's OPT record, as on the wire.
 pub(super) type ReplyOptions = ArrayVec<u8, { COOKIE_OPTION + SUBNET_OPTION }>;
 
 /// How a request arrived.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
-    /// The transport: it decides how long the answer may be.
+    /// The transport, which limits the response's length.
     pub transport: Transport,
     /// The address that the request was sent to, if known.
     pub local_addr: Option<IpAddr>,
@@ -41,18 +41,18 @@ pub struct Context {
 pub(super) struct Exchange<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) context: Context,
-    /// What the client may ask.
+    /// What the client may query.
     pub(super) access: ClientAccess,
     pub(super) view: &'a View<'a>,
-    /// What the view has at the request's name.
+    /// The result of looking up the request's name in the view.
     pub(super) lookup: Lookup<'a>,
 }
 
-/// What a query's options say about its options, and what the answer's options say back.
+/// The cookie and client subnet of a query, and the options of its response.
 #[derive(Clone, Debug)]
 pub(super) struct ClientOptions {
     pub(super) cookie: CookieCheck,
-    /// The client's network, if a trusted forwarder says so.
+    /// The network that a trusted forwarder sent for its client, if any.
     pub(super) on_behalf_of: Option<Network>,
     pub(super) reply: ReplyOptions,
 }
@@ -64,9 +64,9 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    /// Reads the options of the exchange's query. `None` if one is malformed: FORMERR.
+    /// Reads the options of the exchange's query. `None` if one of them is malformed: FORMERR.
     ///
-    /// *Cost*: none without options of our own; with a cookie the clock and two short hashes.
+    /// *Cost*: none without these options. With a cookie, a clock read and two short hashes.
     #[inline]
     pub(super) fn read(exchange: &Exchange<'_>, settings: &Settings) -> Option<Self> {
         match exchange.request {
@@ -93,7 +93,8 @@ impl ClientOptions {
         if edns.subnet != SentSubnet::None && settings.trusts(context.client) {
             let SentSubnet::In(subnet) = edns.subnet else { return None };
             options.on_behalf_of = subnet.network();
-            // An upstream's answer depends on no client here, and carries its own scope.
+            // Answers of upstreams do not depend on the client here, and carry a scope of their
+            // own.
             if !matches!(lookup, Lookup::External) {
                 let depends = matches!(lookup, Lookup::Service(service, _) if service.depends_on_client());
                 subnet.write(if depends { subnet.prefix() } else { 0 }, &mut options.reply);
@@ -102,19 +103,19 @@ impl ClientOptions {
         Some(options)
     }
 
-    /// Whether the answer carries a cookie that the client did not have.
+    /// Whether the response carries a cookie that the client did not have.
     pub(super) fn has_new_cookie(&self) -> bool {
         matches!(self.cookie, CookieCheck::New(_))
     }
 
-    /// Whether the client has shown that its address is its own.
+    /// Whether the client has proved its address, by TCP or by a good cookie.
     #[inline]
     pub(super) fn is_proven(&self, context: Context) -> bool {
         context.transport == Transport::Tcp || matches!(self.cookie, CookieCheck::Good(_))
     }
 }
 
-/// Longest answer to a query, in bytes.
+/// Maximum length of a response, in bytes.
 #[inline]
 pub(super) fn size_limit(transport: Transport, edns: Option<&Edns<'_>>) -> usize {
     match (transport, edns) {
@@ -124,8 +125,9 @@ pub(super) fn size_limit(transport: Transport, edns: Option<&Edns<'_>>) -> usize
     }
 }
 
-/// Whether a query may be forwarded. Not what is between a client and its server only: transfers,
-/// transaction keys and signatures (RFC 2930, RFC 8945), other classes and EDNS versions.
+/// Whether a query may be forwarded. Zone transfers, transaction keys and signatures may not,
+/// because they are between a client and its server (RFC 2930, RFC 8945). Neither may queries of
+/// other classes and EDNS versions.
 pub(super) fn is_forwardable(query: &Query<'_>) -> bool {
     let Query { question, edns, .. } = query;
     DNSClass::from(question.class) == DNSClass::IN
@@ -134,7 +136,7 @@ pub(super) fn is_forwardable(query: &Query<'_>) -> bool {
         && edns.as_ref().is_none_or(|edns| edns.opt.version == 0)
 }
 
-/// The query as the forwarder takes it.
+/// The query in the form that the forwarder takes.
 pub(super) fn client_query<'a>(
     query: &Query<'a>,
     transport: Transport,

@@ -1,4 +1,4 @@
-//! Finding our own answer: from a lookup to the records that answer a question.
+//! Finding: from a lookup to the records of our own that answer a question.
 
 use std::net::IpAddr;
 
@@ -28,13 +28,13 @@ pub(super) struct Finder<'f, 'a, T> {
     pub(super) settings: &'a Settings,
     pub(super) view: &'a View<'a>,
     pub(super) context: Context,
-    /// The client's network, if a trusted forwarder says so.
+    /// The network that a trusted forwarder sent for its client, if any.
     pub(super) on_behalf_of: Option<Network>,
     pub(super) rotation: &'f mut Rotation,
     pub(super) trace: &'f mut T,
 }
 
-/// A question: a name, and what is asked of it.
+/// What a question is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QuestionKey<'q> {
     pub(super) name: WireName<'q>,
@@ -45,11 +45,11 @@ pub(super) struct QuestionKey<'q> {
 impl<'a, T: Trace> Finder<'_, 'a, T> {
     /// Finds the answer to a question whose name was looked up.
     ///
-    /// Everything that the answer needs is within what the lookup found, so it never mixes two states.
+    /// The lookup holds everything that the answer needs, so an answer never mixes two states.
     ///
     /// # Errors
-    /// The error that the client gets. [`Refusal::NoForwarding`] stands for every external name: only
-    /// the caller knows whether something is forwarded.
+    /// The error for the client. [`Refusal::NoForwarding`] stands for every external name, because
+    /// only the caller knows whether queries are forwarded.
     pub(super) fn find(
         &mut self,
         asked: QuestionKey<'_>,
@@ -61,12 +61,13 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
             DNSClass::CH => return chaos(name, qtype, self.settings.version.as_deref()),
             _ => return Err(Refusal::Unsupported),
         }
-        // Zones are not transferred: their data moves all the time, and is private.
+        // Zones are not transferred: their data changes all the time and is private.
         if matches!(qtype, RecordType::AXFR | RecordType::IXFR) {
             return Err(Refusal::Unsupported);
         }
         let (zone, records) = match lookup {
             Lookup::Service(service, at) => {
+                debug_assert!(at < name.as_bytes().len(), "the service's name ends the question's");
                 let below = name.as_bytes().get(..at).unwrap_or_default();
                 (&*service.zone, self.in_service(service, below, qtype).ok_or(Refusal::NotSynced)?)
             }
@@ -77,7 +78,8 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
             Lookup::Address(zone, names) => (zone, pointers::at_address(zone, names.as_slice(), qtype)),
             Lookup::Browse(zone, name) => (zone, browse::find(zone, name, qtype, self.view, self.rotation)),
             Lookup::EmptyNonTerminal(zone) => (zone, ZoneRecords::NoData),
-            // The built-in name server comes from no source, so no source has to sync first.
+            // The built-in name server comes from no source, so it does not wait for sources to
+            // sync.
             Lookup::NxDomain(zone) | Lookup::NotSynced(zone) if is_built_in_ns(zone, name) => {
                 (zone, built_in_ns(qtype, self.context.local_addr))
             }
@@ -91,10 +93,10 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
         Ok(Content::Zone(zone, records))
     }
 
-    /// Finds the records of a service, or of a name below it: `below` is the labels in front of its
-    /// name.
+    /// Finds the records of a service, or of a name below it: `below` is the labels in front of the
+    /// service's name.
     ///
-    /// `None`: what is missing may exist at a source that has never synced.
+    /// `None` if the answer is unknown, because a source that may have it has never synced.
     fn in_service(
         &mut self,
         service: &'a Service,
@@ -132,7 +134,7 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
         records.or_else(|| no_data(service, pool))
     }
 
-    /// The records of one list, if it has any.
+    /// The records of one list. `None` if it is empty.
     #[inline]
     fn list(
         &mut self,
@@ -144,7 +146,10 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
             RecordList::V4 => self.addresses(service, pool, Family::V4),
             RecordList::V6 => self.addresses(service, pool, Family::V6),
             RecordList::Srv => self.srv(service, &pool.srv),
-            RecordList::NamedPort(port) => self.srv(service, pool.ports.get(port)?),
+            RecordList::NamedPort(port) => {
+                debug_assert!(port < pool.ports.len(), "every pool has a list for each named port");
+                self.srv(service, pool.ports.get(port)?)
+            }
         }
     }
 
@@ -154,8 +159,8 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
             .select(service, list)
     }
 
-    /// The addresses of one family. Instances that have a host name instead take their turn as a CNAME,
-    /// which stands alone (RFC 1034 section 3.6.2).
+    /// The addresses of one family. Instances with a host name take their turns as a CNAME, which
+    /// must be the only record (RFC 1034 section 3.6.2).
     fn addresses(&mut self, service: &'a Service, pool: &'a Pool, family: Family) -> Option<ZoneRecords<'a>> {
         let (count, start) = match family {
             Family::V4 => (pool.v4.records.len(), self.next_order(service, &pool.v4, pool.hosts.len())?),
@@ -174,7 +179,7 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
         if let Some(target) = host {
             return Some(ZoneRecords::Cname(Cname { target, ttl: service.ttl }));
         }
-        // The step was for a list that the host names are part of.
+        // The order was drawn for a list that includes the host names.
         let start =
             if let ListOrder::Shuffled { start, .. } = start { ListOrder::Rotated(start) } else { start };
         let start = if let ListOrder::Rotated(place) = start {
@@ -196,7 +201,7 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
         Some(ZoneRecords::Services(service, &list.records, self.next_order(service, list, 0)?))
     }
 
-    /// Takes a turn of a list and of the `further` places behind it. `None` if there is nothing in it.
+    /// Draws the order of a list that `extra` more entries follow. `None` if there are no entries.
     fn next_order<R>(
         &mut self,
         service: &Service,
@@ -257,8 +262,8 @@ fn built_in_ns(qtype: RecordType, local_addr: Option<IpAddr>) -> ZoneRecords<'st
     }
 }
 
-/// The news that there are no such records, if that is known: the client's pool has other records, or
-/// every member has synced and there are none.
+/// NODATA, if it is certain: the client's pool has other records, or every member has synced and
+/// there are none. `None` if it is not.
 fn no_data<'a>(service: &Service, pool: Option<&Pool>) -> Option<ZoneRecords<'a>> {
     let has_any = pool.map_or_else(|| service.has_eligible(), Pool::has_any);
     (service.all_synced || has_any).then_some(ZoneRecords::NoData)

@@ -1,33 +1,33 @@
 //! The answer path: a packet becomes a request, a decision, and bytes.
 //!
 //! ```text
-//!  udp/ ─┐                                                                          ┌─▶ udp/
-//!        ├▶ access ─▶ request ─▶ exchange ─▶ decide ─▶ Decision ─┬─▶ encode/ ─▶ RRL ┤
-//!  tcp ──┘  (ACL)     (parse)    (client,    │ find             │                  └─▶ tcp
-//!                                 view,      │ select_pool      └─▶ forward ─▶ deferred, cname ─▶ …
-//!                                 lookup)    │ special                 (another task, later)
+//!  udp/ ─┐                                                       ┌─▶ encode ─▶ RRL ─▶ udp/, tcp
+//!        ├▶ access ─▶ request ─▶ exchange ─▶ decide ─▶ Decision ─┤
+//!  tcp ──┘  (ACL)     (parse)    (client,    │ find              └─▶ forward ─▶ deferred, cname
+//!                                 view,      │ select_pool           (another task, later)
+//!                                 lookup)    │ special
 //!                                            └ browse, pointers
 //! ```
 //!
-//! | step | file | what it is |
+//! | step | file | content |
 //! |---|---|---|
 //! | 1 | [`udp`], [`tcp`] | sockets: bytes in, bytes out |
 //! | 2 | [`responder`] | the facade: one request or a batch through all steps |
-//! | 3 | [`access`] | who may ask; rate limits, cookies |
+//! | 3 | [`access`] | access control, rate limits, cookies |
 //! | 4 | [`request`], [`subnet`] | a packet, parsed once |
-//! | 5 | [`exchange`] | one request with its client, view and lookup; what its options say |
+//! | 5 | [`exchange`] | one request with its client, view and lookup; its cookie and subnet |
 //! | 6 | [`decide`] | the [`Decision`](records::Decision): pure, shared with explanations |
-//! | 7 | [`find`], [`select_pool`], [`special`], [`pointers`], [`browse`] | what our own data has at a name |
+//! | 7 | [`find`], [`select_pool`], [`special`], [`pointers`], [`browse`] | our data for a name |
 //! | 8 | [`encode`] | a decision, written within the client's limit |
 //! | 9 | [`deferred`], [`cname`] | requests that wait for an upstream |
 //! | – | [`dry_run`], [`trace`] | the same decision, explained |
-//! | – | [`rotation`] | the cursors, the only thing that a query changes |
+//! | – | [`rotation`] | the cursors, the only state that a query changes |
 //!
-//! Between receiving and sending over UDP, nothing waits, locks, allocates or logs, unless an upstream
-//! must be queried.
+//! Over UDP, nothing between receiving and sending waits, locks, allocates or logs, unless the
+//! request must go to an upstream.
 //!
-//! Rejected: hickory-server's own loop and `Catalog` (13 µs a query, a scan of the zone on NXDOMAIN, one
-//! query after the other on TCP). They serve as an oracle in the tests.
+//! Rejected: hickory-server's own loop and `Catalog` (13 µs a query, a scan of the zone on
+//! NXDOMAIN, and one query after the other on TCP). They serve as an oracle in the tests.
 //!
 //! Imports `wire`, `model`, `config`, `catalog`, `forward` and `telemetry`; never a source.
 

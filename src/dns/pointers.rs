@@ -1,4 +1,4 @@
-//! PTR records: from addresses to the instances that have them.
+//! PTR records: from an address to the instances that have it.
 
 use hickory_proto::rr::RecordType;
 
@@ -9,7 +9,7 @@ use crate::{
     wire::WireName,
 };
 
-/// What a zone has at its apex for PTR: a reverse network may be one address.
+/// The PTR records at a zone's apex, which exist if the zone is the reverse network of one address.
 #[cold]
 pub(super) fn at_apex<'a>(zone: &Zone, name: WireName<'_>, view: &'a View<'_>) -> ZoneRecords<'a> {
     let names = if zone.is_reverse() { view.instances_at(name) } else { None };

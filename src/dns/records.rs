@@ -1,7 +1,7 @@
-//! Decisions as values: everything a client can be answered with, borrowed from the snapshot.
+//! Decisions as values: everything that can be sent to a client, borrowed from the snapshot.
 //!
-//! A decision is plain data. [`encode`](super::encode) writes it, and explanations read it, so neither
-//! has to look at the bytes of an answer to learn what was decided.
+//! A decision is plain data. [`encode`](super::encode) writes it and explanations read it, so
+//! neither parses the bytes of a response to learn what was decided.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::{
 
 /// What happens to a request.
 ///
-/// Small and plain, since it is moved for each answer: a few references into the snapshot and one turn.
+/// Small, because it is moved for each answer: a few references into the snapshot, and one turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Decision<'a> {
     /// muster answers from its own data.
@@ -26,26 +26,26 @@ pub(super) enum Decision<'a> {
     Forward(Forward<'a>),
     /// The client gets an error.
     Refuse(Refusal),
-    /// The client gets nothing.
+    /// The client gets no response.
     Drop(DropReason),
 }
 
-/// What follows a CNAME within our namespaces.
+/// The records that follow a CNAME to a name of ours.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chased<'a> {
-    /// What the target has.
+    /// The target's records.
     Content(Content<'a>),
-    /// The target cannot be answered: the whole answer fails.
+    /// The target's records are unknown, so the whole answer fails.
     Failed,
 }
 
-/// What the forwarder is to answer.
+/// A query to forward.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Forward<'a> {
-    /// The query itself. The fallback is for clients for whom no upstream may be queried: no suffix
-    /// covers the name, or the client does not want recursion.
+    /// The client's query. The fallback is the response if no upstream is queried, because no
+    /// suffix covers the name or the client does not want recursion.
     Query(Fallback<'a>),
-    /// The target of our CNAME, whose records follow the CNAME.
+    /// The query for the target of our CNAME. The target's records follow the CNAME.
     Target(&'a Zone, Cname<'a>),
 }
 
@@ -65,41 +65,41 @@ pub(super) struct Cname<'a> {
     pub(super) ttl: u32,
 }
 
-/// Why a client gets nothing.
+/// Why a client gets no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DropReason {
-    /// `[access] deny` has the client.
+    /// The client is in `[access] deny`.
     Denied,
-    /// The packet is not a request, or its client asks too much.
+    /// The packet is not a request, or its client sends too many queries.
     Noise,
 }
 
 /// Why a client gets an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// FORMERR: the request cannot be read.
+    /// FORMERR: the request is malformed.
     Malformed,
-    /// NOTIMP: it is an operation other than QUERY.
+    /// NOTIMP: the request is an operation other than QUERY.
     OtherOpcode,
     /// BADVERS (RFC 6891 section 6.1.3).
     Version,
-    /// The client must show that its address is its own. It learns a cookie, or comes back over TCP
-    /// (RFC 7873 sections 5.2.1 and 5.2.3).
+    /// The client must prove its address: it gets a cookie, or has to retry over TCP (RFC 7873
+    /// sections 5.2.1 and 5.2.3).
     Cookie {
-        /// Whether the answer carries a new cookie.
+        /// Whether the response carries a new cookie.
         has_new: bool,
     },
-    /// REFUSED: `[access] allow` does not have the client.
+    /// REFUSED: the client is not in `[access] allow`, or sends too many queries.
     NotAllowed,
-    /// REFUSED: a zone transfer, or a class that is not served.
+    /// REFUSED: a zone transfer, or a class that muster does not serve.
     Unsupported,
-    /// REFUSED: the name is external, and `[access] forward` does not have the client.
+    /// REFUSED: the name is external and the client is not in `[access] forward`.
     NotAllowedToForward,
-    /// REFUSED: the name is external, and no suffix in `[forward]` has it.
+    /// REFUSED: the name is external and no suffix in `[forward]` covers it.
     NoSuffix,
-    /// REFUSED: the name is external, and nothing is forwarded.
+    /// REFUSED: the name is external and `[forward]` is empty.
     NoForwarding,
-    /// SERVFAIL: a source that could have the answer has never synced.
+    /// SERVFAIL: a source that may have the answer has never synced.
     NotSynced,
 }
 
@@ -122,21 +122,21 @@ impl Refusal {
     }
 }
 
-/// What there is at a name, for a type.
+/// The content of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Content<'a> {
-    /// Records of one of our zones, or the news that there are none.
+    /// Records of one of our zones, or that there are none.
     Zone(&'a Zone, ZoneRecords<'a>),
-    /// What a special name has.
+    /// A special name's records.
     Special(Special),
     /// A text in class CH.
     Chaos(&'a str),
 }
 
-/// What a zone has at a name, for a type.
+/// The records of a zone at a name, for a type.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ZoneRecords<'a> {
-    /// A or AAAA records of a service, of one of its pools.
+    /// A or AAAA records of a service, from one of its pools.
     Addresses(&'a Service, &'a Pool, Family, ListOrder),
     /// SRV records of a service or of one of its named ports.
     Services(&'a Service, &'a [SrvRecord], ListOrder),
@@ -146,7 +146,7 @@ pub(super) enum ZoneRecords<'a> {
     Text(&'a [u8], u32),
     /// PTR records to these names, and their TTL.
     Pointers(&'a [Name], u32),
-    /// PTR records to the instances that a browser finds.
+    /// PTR records to the instances of one service type (DNS-SD).
     Browsed(Browsed<'a>),
     /// A CNAME.
     Cname(Cname<'a>),
@@ -156,13 +156,13 @@ pub(super) enum ZoneRecords<'a> {
     Ns,
     /// The address of the built-in name server.
     BuiltInNs(IpAddr),
-    /// The name exists, but has nothing of that type.
+    /// The name exists without records of the type.
     NoData,
-    /// Neither the name nor anything below it exists.
+    /// Neither the name nor any name below it exists.
     NoName,
 }
 
-/// A kind of address.
+/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     /// IPv4.
@@ -171,13 +171,13 @@ pub(super) enum Family {
     V6,
 }
 
-/// The instances of one kind of service, as a browser finds them (RFC 6763).
+/// The instances of one service type (RFC 6763).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Browsed<'a> {
     pub(super) view: &'a View<'a>,
     pub(super) services: &'a [Name],
-    /// `_port._proto` as wire labels.
+    /// `_port._proto` as labels in wire format.
     pub(super) port: &'a [u8],
-    /// Where the list begins this time.
+    /// The turn of the list: where it starts this time.
     pub(super) turn: usize,
 }

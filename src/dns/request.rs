@@ -1,8 +1,8 @@
-//! Reading requests: a packet becomes a [`Request`], once.
+//! Requests: a packet becomes a [`Request`], parsed once.
 //!
-//! The question is read in place. Any records are stepped over, never decoded, so a packet with many
-//! of them costs little. A packet that cannot be read gets FORMERR, or silence if even its header
-//! makes no sense.
+//! The question is read in place. Other records are stepped over without decoding, so a packet with
+//! many of them costs little. A malformed packet gets FORMERR, or no response if not even its
+//! header is valid.
 
 use super::{access::SentCookie, subnet::SentSubnet};
 use crate::wire::{
@@ -10,30 +10,30 @@ use crate::wire::{
     opt::{self, EdnsOption, Opt},
 };
 
-/// One question.
+/// A question (RFC 1035 section 4.1.2).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'a> {
-    /// Name, type and class as the client sent them, letter case included: answers repeat them.
+    /// Name, type and class as the client sent them, letter case included. Responses repeat them.
     pub(super) wire: &'a [u8],
-    /// The name, lower case.
+    /// The name in lower case.
     pub(super) name: WireName<'a>,
     pub(super) qtype: u16,
     pub(super) class: u16,
 }
 
-/// Room for a question's name in lower case. The caller has it, so that a batch of requests is read
-/// without copying.
+/// Buffer for a question's name in lower case. The caller owns it, so a batch is read without
+/// copying.
 pub(super) type NameBuffer = [u8; 256];
 
 /// A request's OPT record (RFC 6891).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edns<'a> {
     pub(super) opt: Opt<'a>,
-    /// Whether it has an option that may pass to an upstream, and could change its answer.
+    /// Whether it has an option that is forwarded, and so may change an upstream's answer.
     pub(super) has_forwardable_options: bool,
     /// The COOKIE option.
     pub(super) cookie: SentCookie,
-    /// The client subnet.
+    /// The client subnet option.
     pub(super) subnet: SentSubnet,
 }
 
@@ -49,8 +49,8 @@ impl<'a> Edns<'a> {
         for EdnsOption { code, data, .. } in opt.options() {
             has_forwardable_options |= opt::may_pass(code);
             match code {
-                // "only the first (the one closest to the DNS header) COOKIE option" counts (RFC 7873
-                // section 5)
+                // "only the first (the one closest to the DNS header) COOKIE option" counts (RFC
+                // 7873 section 5)
                 opt::COOKIE if cookie == SentCookie::None => cookie = SentCookie::read(data),
                 opt::CLIENT_SUBNET if subnet == SentSubnet::None => subnet = SentSubnet::read(data),
                 _ => {}
@@ -59,14 +59,14 @@ impl<'a> Edns<'a> {
         Self { opt, has_forwardable_options, cookie, subnet }
     }
 
-    /// Whether it has an option that muster itself understands. Options of other versions mean
-    /// nothing.
+    /// Whether it has an option that muster itself processes. Options of other EDNS versions are
+    /// ignored.
     pub(super) fn has_own_options(&self) -> bool {
         self.opt.version == 0 && (self.cookie != SentCookie::None || self.subnet != SentSubnet::None)
     }
 }
 
-/// A question to be answered, with the rest of its request.
+/// A question with the rest of its request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Query<'a> {
     pub(super) header: RequestHeader,
@@ -74,21 +74,21 @@ pub(super) struct Query<'a> {
     pub(super) edns: Option<Edns<'a>>,
 }
 
-/// A packet that was read.
+/// A parsed packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Request<'a> {
-    /// A question to be answered.
+    /// A query.
     Query(Query<'a>),
     /// An operation other than QUERY.
     OtherOpcode(RequestHeader),
-    /// It has a request's header, but the rest cannot be read.
+    /// A request whose header is valid, but not the rest.
     Malformed(RequestHeader),
-    /// A response, or not even a header: it must not be answered.
+    /// A response, or too short for a header. It must not be answered.
     Noise,
 }
 
 impl Request<'_> {
-    /// Its header; of noise, an empty one.
+    /// The header; for noise, the default.
     pub(super) fn header(&self) -> RequestHeader {
         match self {
             Self::Query(Query { header, .. }) | Self::OtherOpcode(header) | Self::Malformed(header) => {
@@ -99,19 +99,19 @@ impl Request<'_> {
     }
 }
 
-/// Reads a packet; `buffer` takes the question's name.
+/// Reads a packet. The question's name goes into `buffer`.
 pub(super) fn read<'a>(packet: &'a [u8], buffer: &'a mut NameBuffer) -> Request<'a> {
     let Some((header, counts)) = header::read(packet) else { return Request::Noise };
     if header.opcode != 0 {
         return Request::OtherOpcode(header);
     }
-    // "a DNS message with OPCODE = 0 MUST NOT include a QDCOUNT parameter whose value is greater than 1"
-    // (RFC 9619)
+    // "a DNS message with OPCODE = 0 MUST NOT include a QDCOUNT parameter whose value is greater
+    // than 1" (RFC 9619)
     let [0, 1, other_counts @ ..] = counts else { return Request::Malformed(header) };
-    let Some((question, behind)) = question(packet, buffer) else { return Request::Malformed(header) };
+    let Some((question, rest)) = question(packet, buffer) else { return Request::Malformed(header) };
     let opt = match other_counts {
         [0, 0, 0, 0, 0, 0] => Ok(None),
-        [0, 0, 0, 0, 0, 1] => Opt::only(behind).map_or_else(|| Opt::find(packet), |opt| Ok(Some(opt))),
+        [0, 0, 0, 0, 0, 1] => Opt::only(rest).map_or_else(|| Opt::find(packet), |opt| Ok(Some(opt))),
         _ => Opt::find(packet),
     };
     match opt {
@@ -120,26 +120,26 @@ pub(super) fn read<'a>(packet: &'a [u8], buffer: &'a mut NameBuffer) -> Request<
     }
 }
 
-/// Reads the question at its place. Returns it and the bytes behind it.
+/// Reads the question at its fixed place. Returns it and the bytes after it.
 fn question<'a>(packet: &'a [u8], buffer: &'a mut NameBuffer) -> Option<(Question<'a>, &'a [u8])> {
     let start = packet.get(HEADER_LEN..)?;
     let (name, rest) = WireName::split(start)?;
     let length = name.as_bytes().len();
     buffer.get_mut(..length)?.copy_from_slice(name.as_bytes());
-    // A length is at most 63 and so not an upper-case letter: lowering all bytes cannot change one. By
-    // chunks of one size, the last one beyond the name's end: a loop over single bytes would take
-    // longer than everything else here.
+    // Label lengths are at most 63, below the upper-case letters, so lowering every byte does not
+    // change them. Chunks of a fixed size, the last of which reaches beyond the name, are faster
+    // than a loop over single bytes, which would take longer than everything else here.
     for chunk in buffer.as_chunks_mut::<16>().0.iter_mut().take(length.div_ceil(16)) {
         chunk.make_ascii_lowercase();
     }
-    let (&[type0, type1, class0, class1], behind) = rest.split_first_chunk()?;
+    let (&[type0, type1, class0, class1], rest) = rest.split_first_chunk()?;
     let question = Question {
         wire: start.get(..length + 4)?,
         name: WireName::trusted(buffer.get(..length)?),
         qtype: u16::from_be_bytes([type0, type1]),
         class: u16::from_be_bytes([class0, class1]),
     };
-    Some((question, behind))
+    Some((question, rest))
 }
 
 #[cfg(test)]
@@ -150,9 +150,9 @@ mod tests {
     use super::*;
 
     /// `Nginx.Test. A IN`, with the counts given.
-    fn packet(counts: [u8; 8], behind: &[u8]) -> Vec<u8> {
+    fn packet(counts: [u8; 8], rest: &[u8]) -> Vec<u8> {
         let header = [0x12, 0x34, 0x01, 0x10];
-        [&header[..], &counts, b"\x05Nginx\x04Test\x00\x00\x01\x00\x01", behind].concat()
+        [&header[..], &counts, b"\x05Nginx\x04Test\x00\x00\x01\x00\x01", rest].concat()
     }
 
     const PLAIN: [u8; 8] = [0, 1, 0, 0, 0, 0, 0, 0];
@@ -160,7 +160,7 @@ mod tests {
     const OPT: [u8; 11] = [0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 0];
 
     #[test]
-    fn a_query_keeps_its_case_and_is_looked_up_without() {
+    fn a_query_keeps_its_case_and_is_looked_up_in_lower_case() {
         let packet = packet(PLAIN, &[]);
         let mut buffer = [0; 256];
         let Request::Query(Query { header, question, edns }) = read(&packet, &mut buffer) else { panic!() };
@@ -184,7 +184,8 @@ mod tests {
         );
     }
 
-    /// What hickory-proto makes of the OPT record: size, version, DO, cookie, subnet, has passing options.
+    /// The OPT record as hickory-proto reads it: size, version, DO, cookie, subnet, options to
+    /// forward.
     fn by_hickory(packet: &[u8]) -> Option<(u16, u8, bool, SentCookie, SentSubnet, bool)> {
         let edns = Message::from_vec(packet).ok()?.edns?;
         let data = |code| edns.option(code).map(|option| <Vec<u8>>::try_from(option).ok());

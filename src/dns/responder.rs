@@ -1,4 +1,4 @@
-//! The responder: requests' bytes in, answers' bytes out.
+//! The responder: bytes of requests in, bytes of responses out.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -29,7 +29,7 @@ use crate::{
     wire::HEADER_LEN,
 };
 
-/// Answers requests from the current snapshot. Every transport feeds it.
+/// Answers requests from the current snapshot. All transports call it.
 #[derive(Debug)]
 pub struct Responder {
     cell: Arc<SnapshotCell>,
@@ -37,22 +37,22 @@ pub struct Responder {
     settings: Settings,
 }
 
-/// What became of a request.
+/// The result of one request.
 #[derive(Debug)]
 #[must_use]
 pub enum Response {
-    /// The answer is written, to be sent.
+    /// The response is written and can be sent.
     Ready,
-    /// There is nothing to send.
+    /// There is no response.
     Dropped,
     /// An upstream must be queried first.
     Deferred(Box<PendingReply>),
 }
 
-/// Most requests in one batch.
+/// Maximum number of requests in a batch.
 pub(super) const BATCH: usize = 32;
 
-/// What a batch of answers needs while it is made. The caller keeps it, so that nothing is allocated.
+/// Buffers for one batch. The caller owns them, so that a batch allocates nothing.
 #[derive(Debug)]
 pub(super) struct Scratch {
     names: [NameBuffer; BATCH],
@@ -64,51 +64,51 @@ impl Default for Scratch {
     }
 }
 
-/// A packet that was read, and its client.
+/// A parsed packet and its client's access.
 type Received<'a> = (Request<'a>, ClientAccess);
 
-/// Requests of a batch that are deferred, each by its place.
+/// The deferred requests of a batch, each with its index.
 pub(super) type Deferred = ArrayVec<(usize, Box<PendingReply>), BATCH>;
 
 impl Responder {
-    /// Makes a responder that answers private networks. `version` is the answer to `version.bind`;
-    /// `None`: REFUSED.
+    /// Makes a responder with default settings: it answers private networks and forwards nothing.
+    /// `version` is the answer to `version.bind`; with `None` it is REFUSED.
     pub fn new(cell: Arc<SnapshotCell>, metrics: Arc<Metrics>, version: Option<String>) -> Self {
         Self { cell, metrics, settings: Settings { version, ..Settings::default() } }
     }
 
-    /// Sets which clients may ask.
+    /// Sets access control and rate limits.
     #[must_use]
     pub fn with_access(mut self, access: AccessControl) -> Self {
         self.settings.access = Arc::new(access);
         self
     }
 
-    /// Sets which names are special.
+    /// Sets the special names.
     #[must_use]
     pub fn with_specials(mut self, specials: Specials) -> Self {
         self.settings.specials = ArcSwap::from_pointee(specials);
         self
     }
 
-    /// Sets the forwarders whose EDNS Client Subnet is believed.
+    /// Sets the networks of forwarders whose EDNS Client Subnet is trusted.
     #[must_use]
     pub fn with_trusted_forwarders(mut self, forwarders: &[Network]) -> Self {
         self.settings.trusted = forwarders.to_vec();
         self
     }
 
-    /// Has external names forwarded, which are REFUSED without a forwarder.
+    /// Sets the forwarder for external names. Without one, they are REFUSED.
     #[must_use]
     pub fn with_forwarder(mut self, forwarder: Arc<Forwarder>) -> Self {
         self.settings.forwarder = Some(forwarder);
         self
     }
 
-    /// Takes on another configuration's upstreams and special names.
+    /// Switches to the upstreams and special names of another configuration.
     ///
     /// # Errors
-    /// When the upstreams cannot be set up; then nothing changes.
+    /// The upstreams cannot be set up. Then nothing changes.
     pub fn reload(&self, config: &Config) -> Result<(), SetupError> {
         if let Some(forwarder) = &self.settings.forwarder {
             forwarder.reload(config)?;
@@ -118,19 +118,19 @@ impl Responder {
         Ok(())
     }
 
-    /// Whether this client gets no answer at all.
+    /// Whether this client gets no response at all.
     pub(super) fn is_denied(&self, client: IpAddr) -> bool {
         self.settings.access.client(client).level == AccessLevel::Denied
     }
 
-    /// The metrics that it counts in.
+    /// The metrics that count requests.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// Answers `packet` into `out`, whose old content is dropped.
+    /// Writes the response to `packet` into `out`, replacing its content.
     ///
-    /// Never fails and never waits: bad packets get an error code or silence.
+    /// Never fails and never waits: malformed packets get an error code or no response.
     pub fn respond(
         &self,
         packet: &[u8],
@@ -146,11 +146,12 @@ impl Responder {
         self.answer(&exchange(&received, context, &view, lookup), rotation, out)
     }
 
-    /// Answers a batch, at most [`BATCH`]: the answer to `packets[n]`, which arrived as `contexts[n]`
-    /// says, goes into `answers[n]`, which is left empty if there is nothing to send now. Returns the
-    /// requests that are deferred.
+    /// Answers a batch of at most [`BATCH`] packets. `packets[n]` arrived as `contexts[n]` says,
+    /// and its response goes into `answers[n]`, which is empty if there is nothing to send now.
+    /// Returns the deferred requests.
     ///
-    /// Reads all, then looks all up, then writes all: while one lookup waits for memory, others go on.
+    /// Reads all packets, then looks all names up, then writes all responses: while one lookup
+    /// waits for memory, the CPU runs others.
     pub(super) fn respond_all(
         &self,
         packets: &[&[u8]],
@@ -166,6 +167,7 @@ impl Responder {
             .zip(buffers)
             .map(|((packet, context), buffer)| self.receive(packet, *context, buffer))
             .collect();
+        debug_assert_eq!(requests.len(), packets.len(), "each packet has a context and a buffer");
         let snapshot = self.cell.load();
         let view = snapshot.view();
         let lookups: ArrayVec<Lookup<'_>, BATCH> =
@@ -187,7 +189,7 @@ impl Responder {
 
     /// Makes the answer that `client` would get over UDP now, at the turn that `rotation` has.
     ///
-    /// Counts nothing, queries no upstream, and leaves rate limits and cookies out.
+    /// Counts nothing, queries no upstream, and skips rate limits and cookies.
     pub fn explain(
         &self,
         (name, qtype): (&Name, RecordType),
@@ -197,7 +199,7 @@ impl Responder {
         dry_run(&self.cell.load().view(), &self.settings, (name, qtype), client, rotation)
     }
 
-    /// Reads a packet as far as its client may have it read.
+    /// Reads as much of a packet as its client's admission allows.
     fn receive<'a>(&self, packet: &'a [u8], context: Context, buffer: &'a mut NameBuffer) -> Received<'a> {
         let (admission, access) = self.settings.access.admit(context.client, packet.len());
         let readable = match admission {
@@ -208,7 +210,7 @@ impl Responder {
             }
             Admission::TooLong => {
                 self.metrics.restricted(Restriction::TooLong);
-                packet.get(..HEADER_LEN).unwrap_or_default() // the question is cut off: FORMERR
+                packet.get(..HEADER_LEN).unwrap_or_default() // FORMERR: the question is cut off
             }
             Admission::Drop(why) => {
                 self.metrics.restricted(why);
@@ -218,12 +220,12 @@ impl Responder {
         (read(readable, buffer), access)
     }
 
-    /// Decides, writes, limits and counts the answer to one request.
+    /// Decides, writes, rate-limits and counts the response to one request.
     fn answer(&self, exchange: &Exchange<'_>, rotation: &mut Rotation, out: &mut Vec<u8>) -> Response {
         let options = ClientOptions::read(exchange, &self.settings);
         let trace = &mut CountingTrace(&self.metrics);
         let decision = decide(exchange, options.as_ref(), &self.settings, rotation, trace);
-        // There is none if there is no question to answer.
+        // `None` if there is no question to repeat.
         let envelope = match (exchange.request, &options) {
             (Request::Query(query), Some(options)) => Some(self.envelope(exchange, query, options)),
             _ => None,
@@ -241,7 +243,7 @@ impl Responder {
             (Decision::Refuse(refusal), _) => self.refuse(exchange, envelope, *refusal, out),
             (Decision::Drop(_), _) => return self.dropped(exchange),
             (Decision::Answer(_) | Decision::Chase(..) | Decision::Forward(_), None) => {
-                debug_assert!(false, "only a question is answered");
+                debug_assert!(false, "only queries get answers");
                 return self.dropped(exchange);
             }
         };
@@ -275,7 +277,7 @@ impl Responder {
         encode::refuse(exchange.request, envelope, refusal, self.offers_recursion(exchange), out)
     }
 
-    /// Answers from the cache, or defers the request to upstreams.
+    /// Answers from the cache, or defers the request until an upstream answers.
     fn forward(
         &self,
         exchange: &Exchange<'_>,
@@ -291,10 +293,7 @@ impl Responder {
             (_, None) => Forwarding::Refused,
         };
         match (cached, forward) {
-            (Forwarding::Answered(written), _) => {
-                let code = ResponseCode::from(0, written.code);
-                Ok(ReplySummary { code, truncated: written.truncated })
-            }
+            (Forwarding::Answered(written), _) => Ok(written.into()),
             (Forwarding::QueryUpstream, _) => {
                 let Some(options) = options else { return Err(Response::Dropped) };
                 let cname = match forward {
@@ -317,8 +316,8 @@ impl Responder {
         }
     }
 
-    /// Limits responses to clients that have not shown that their address is their own. `None`: the
-    /// client gets nothing.
+    /// Applies response rate limiting, unless the client has proved its address. `None` if nothing
+    /// is sent.
     #[inline]
     fn limit_rate(
         &self,
@@ -353,6 +352,7 @@ impl Responder {
         }
     }
 
+    /// The parts of a response around its records.
     #[inline]
     fn envelope<'e>(
         &self,
@@ -389,7 +389,7 @@ fn exchange<'a>(
     Exchange { request, context, access: *access, view, lookup }
 }
 
-/// Counts what a live decision meets.
+/// Counts what the decision for a live request reports.
 struct CountingTrace<'m>(&'m Metrics);
 
 impl Trace for CountingTrace<'_> {

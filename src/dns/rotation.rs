@@ -1,26 +1,27 @@
-//! Rotation: the cursors, the only thing that a query changes.
+//! Rotation: the cursors, the only state that a query changes.
 
 use num_integer::gcd;
 
 use crate::catalog::RotationId;
 
-/// The cursors of one answerer, one for each list of records that rotates.
+/// The cursors of one worker, one for each list of records that rotates.
 ///
-/// Each UDP worker has its own, away from what is looked up: two workers on one shared cursor cost twice the time, and a
-/// client's socket stays with one worker anyway. They survive recompiling, since the numbers do.
+/// Each UDP worker has its own, apart from the snapshot: a cursor shared by two workers takes twice
+/// the time, and a client's socket stays with one worker anyway. Cursors keep their position when a
+/// service is recompiled, because their ids stay the same.
 #[derive(Debug, Default)]
 pub struct Rotation {
     cursors: Vec<u32>,
-    /// State of the dice of lists in random order; 0 until they are thrown first.
+    /// State of the random number generator for lists in random order; 0 before its first use.
     random_state: u64,
-    /// How often anything was browsed.
+    /// The one cursor of all lists that are browsed.
     browse_cursor: usize,
 }
 
 impl Rotation {
-    /// Returns where the list begins this time and moves on by one.
+    /// Returns where a list starts this time, and moves its cursor on by one.
     ///
-    /// *Cost*: an array access; grows once when a service is first asked for.
+    /// *Cost*: an array access. Allocates when the first query for a service makes the array grow.
     pub fn turn(&mut self, id: RotationId) -> usize {
         self.cursor(id).map_or(0, |cursor| {
             let turn = *cursor;
@@ -29,7 +30,8 @@ impl Rotation {
         })
     }
 
-    /// As [`turn`](Self::turn), but begins anew after `total` turns, so that no round is ever cut short.
+    /// Like [`turn`](Self::turn), but starts again at 0 after `total` turns, so no round is ever
+    /// cut short.
     pub fn turn_in_round(&mut self, id: RotationId, total: u32) -> u32 {
         self.cursor(id).map_or(0, |cursor| {
             let turn = if *cursor < total { *cursor } else { 0 };
@@ -38,30 +40,31 @@ impl Rotation {
         })
     }
 
-    /// Takes the next turn of what can be browsed; all of it has one cursor.
+    /// Returns where lists that are browsed start this time. They share one cursor.
     pub(super) const fn browse_turn(&mut self) -> usize {
         let turn = self.browse_cursor;
         self.browse_cursor = turn.wrapping_add(1);
         turn
     }
 
-    /// Throws dice: a number below `count`, which is at least 1.
+    /// A random number below `count`, which must be at least 1.
     fn random_below(&mut self, count: usize) -> usize {
+        debug_assert!(count > 0, "shuffle() draws from at least one record");
         if self.random_state == 0 {
             self.random_state = rand::random::<u64>() | 1;
         }
-        // Marsaglia's xorshift: good enough to spread load.
+        // Marsaglia's xorshift is good enough to spread load.
         self.random_state ^= self.random_state << 13;
         self.random_state ^= self.random_state >> 7;
         self.random_state ^= self.random_state << 17;
         usize::try_from(self.random_state >> 32).unwrap_or(0).checked_rem(count).unwrap_or(0)
     }
 
-    /// An arrangement of `count` records by chance.
+    /// A random order of `count` records.
     pub(super) fn shuffle(&mut self, count: usize) -> ListOrder {
         const TRIES: usize = 8;
         let start = self.random_below(count.max(1));
-        // Any step that has no factor in common with the count meets every record once.
+        // Any step without a common factor with the count visits every record once.
         let step =
             (0..TRIES).map(|_| 1 + self.random_below(count.max(1))).find(|step| gcd(*step, count) == 1);
         ListOrder::Shuffled { start, step: step.unwrap_or(1) }
@@ -76,26 +79,26 @@ impl Rotation {
     }
 }
 
-/// In which order a list is answered.
+/// The order in which a list's records are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ListOrder {
-    /// From this place (modulo its length) all around.
+    /// In order from this index, modulo the list's length, wrapping around.
     Rotated(usize),
-    /// This place first, then the others from `from` (modulo its length) all around.
+    /// Index `first` first, then the others in order from `from`, modulo the list's length.
     Weighted { first: usize, from: usize },
-    /// From `start` in steps of `step`, which has no factor in common with the length.
+    /// From `start` in steps of `step`, which has no common factor with the list's length.
     Shuffled { start: usize, step: usize },
 }
 
-/// Goes through the first `limit` records of a list in the order of a [`ListOrder`].
+/// Iterates over the first `limit` records of a list in a [`ListOrder`].
 ///
-/// One loop for all orders: this runs for every record of every answer.
+/// One loop serves all orders, because it runs for every record of every answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arranged<'l, T> {
     list: &'l [T],
-    /// The record that goes before the others, if it has not gone yet.
+    /// The index of the record that precedes the others, until it is returned.
     first: Option<usize>,
-    /// That one's place, where it is passed over; beyond the list if there is none.
+    /// The index of that record, which the loop skips; beyond the list if there is none.
     skip: usize,
     at: usize,
     /// At most the list's length.
@@ -103,7 +106,7 @@ pub(super) struct Arranged<'l, T> {
     left: usize,
 }
 
-/// Arranges a list.
+/// Puts a list into an order.
 #[inline]
 pub(super) fn arranged<T>(list: &[T], start: ListOrder, limit: usize) -> Arranged<'_, T> {
     let around = |at: usize| at.checked_rem(list.len()).unwrap_or(0);
@@ -112,6 +115,7 @@ pub(super) fn arranged<T>(list: &[T], start: ListOrder, limit: usize) -> Arrange
     match start {
         ListOrder::Rotated(start) => Arranged { at: around(start), ..turn },
         ListOrder::Weighted { first, from } => {
+            debug_assert!(first < list.len(), "shares divide turns between the list's records");
             let first = Some(first).filter(|first| *first < list.len());
             Arranged { first, skip: first.unwrap_or(usize::MAX), at: around(from), ..turn }
         }
@@ -161,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turned_list_goes_all_around() {
+    fn a_rotated_list_wraps_around() {
         assert_eq!(in_order(&[1, 2, 3], ListOrder::Rotated(0), 8), [1, 2, 3]);
         assert_eq!(in_order(&[1, 2, 3], ListOrder::Rotated(4), 8), [2, 3, 1]);
         assert_eq!(in_order(&[1, 2, 3], ListOrder::Rotated(2), 2), [3, 1]);
@@ -169,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn the_chosen_one_is_first_and_not_repeated() {
+    fn the_weighted_first_record_is_not_repeated() {
         assert_eq!(in_order(&[1, 2, 3], ListOrder::Weighted { first: 2, from: 0 }, 8), [3, 1, 2]);
         assert_eq!(in_order(&[1, 2, 3], ListOrder::Weighted { first: 0, from: 4 }, 2), [1, 2]);
         assert_eq!(in_order(&[1], ListOrder::Weighted { first: 0, from: 9 }, 8), [1]);
     }
 
     #[test]
-    fn a_shuffled_list_has_all_and_every_record_is_first_at_times() {
+    fn every_record_of_a_shuffled_list_is_first_at_times() {
         let mut rotation = Rotation::default();
         for count in 1..20_u8 {
             let list: Vec<u8> = (0..count).collect();
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_of_a_round_begin_anew_even_when_the_round_gets_shorter() {
+    fn a_round_restarts_even_when_it_gets_shorter() {
         let mut ids = RotationIds::default();
         let id = ids.take();
         let mut rotation = Rotation::default();

@@ -1,4 +1,4 @@
-//! Selecting a pool: which of a service's instances a client is answered from.
+//! Selecting a pool: which instances of a service a client's answer is made from.
 
 use super::{rotation::Rotation, trace::Trace};
 use crate::{
@@ -9,18 +9,17 @@ use crate::{
 /// Selects pools for one client.
 pub(super) struct PoolSelector<'f, 'a, T> {
     pub(super) view: &'a View<'a>,
-    /// The client's address, or the network that a forwarder says it is in.
+    /// The client's address, or the network that a trusted forwarder sent for it.
     pub(super) network: Network,
     pub(super) rotation: &'f mut Rotation,
     pub(super) trace: &'f mut T,
 }
 
 impl<T: Trace> PoolSelector<'_, '_, T> {
-    /// Selects the pool: the first route that matches the client, the group whose turn it is, the
-    /// instances near the client.
+    /// Selects the pool: the first route that matches the client, the group whose turn it is, and
+    /// the instances near the client. `None` if the service is an alias of an external name.
     ///
-    /// `None`: the service is an alias. *Cost*: none for a plain service; looks the client up if a route
-    /// or nearness needs it.
+    /// *Cost*: none for a plain service. Looks the client up if a route or nearness needs it.
     #[inline]
     pub(super) fn select<'a>(&mut self, service: &'a Service, list: RecordList<usize>) -> Option<&'a Pool> {
         match &service.answers {
@@ -39,7 +38,9 @@ impl<T: Trace> PoolSelector<'_, '_, T> {
             was_ambiguous |= found == ClientMatch::Ambiguous;
             found == ClientMatch::Matches
         };
-        let at = routing.routes.iter().position(|route| route.clients.as_ref().is_none_or(&mut matches))?;
+        let matched = routing.routes.iter().position(|route| route.clients.as_ref().is_none_or(&mut matches));
+        debug_assert!(matched.is_some(), "the last route matches every client");
+        let at = matched?;
         let route = routing.routes.get(at)?;
         self.trace.route(at);
         if was_ambiguous {
@@ -49,6 +50,7 @@ impl<T: Trace> PoolSelector<'_, '_, T> {
             Some(turn) => turn.shares.pick(self.rotation.turn_in_round(turn.rotation, turn.shares.total())),
             None => 0,
         };
+        debug_assert!(group < route.groups.len(), "shares divide turns between the route's groups");
         self.trace.group(group);
         let locality = client.as_ref().and_then(Client::locality);
         route.groups.get(group).map(|group| group.nearest(locality))

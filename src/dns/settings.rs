@@ -1,4 +1,4 @@
-//! Settings: what the configuration says about answering, apart from the namespaces.
+//! Settings: the configuration that decisions depend on, apart from the namespaces.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -12,23 +12,23 @@ use crate::{forward::Forwarder, model::Network};
 pub(super) struct Settings {
     /// The answer to `version.bind`. `None`: REFUSED.
     pub(super) version: Option<String>,
-    /// Who may ask, and how much.
+    /// Access control and rate limits.
     pub(super) access: Arc<AccessControl>,
-    /// Names that are answered from constants if no namespace has them.
+    /// Special names: answered from constants unless a namespace has them.
     pub(super) specials: ArcSwap<Specials>,
-    /// Forwarders whose client subnets count.
+    /// Forwarders whose EDNS Client Subnet is trusted.
     pub(super) trusted: Vec<Network>,
-    /// Asks upstreams for external names. `None`: they are refused.
+    /// Resolves external names through upstreams. `None`: they are refused.
     pub(super) forwarder: Option<Arc<Forwarder>>,
 }
 
 impl Settings {
-    /// The forwarder, if any suffix is forwarded.
+    /// The forwarder, if at least one suffix is forwarded.
     pub(super) fn active_forwarder(&self) -> Option<&Arc<Forwarder>> {
         self.forwarder.as_ref().filter(|forwarder| forwarder.is_active())
     }
 
-    /// Whether the client subnets of this forwarder count.
+    /// Whether this forwarder's EDNS Client Subnet is trusted.
     pub(super) fn trusts(&self, forwarder: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(forwarder))
     }

@@ -1,9 +1,9 @@
-//! Special names: `localhost`, `invalid`, the reverse names of private addresses, and others that no
-//! server on the Internet has (RFC 6761, RFC 6303 and the IANA registries that continue them).
+//! Special names: `localhost`, `invalid`, the reverse names of private addresses, and others that
+//! no server on the Internet has (RFC 6761, RFC 6303, and the IANA registries that extend them).
 //!
-//! muster answers them from constants. So a machine that uses muster alone still has its `localhost`,
-//! and typing errors and private addresses do not leave the network. A namespace at or above such a
-//! name takes precedence, and so does a suffix in `[forward]` that is the name or above it.
+//! muster answers them from constants. So a machine whose only resolver is muster still has its
+//! `localhost`, and misspelled names and private addresses do not leak to the Internet. A namespace
+//! at or above a special name takes precedence, and so does a suffix in `[forward]` at or above it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,28 +17,29 @@ use crate::{model::Name, wire::WireName};
 /// TTL of records that never change, in seconds (RFC 6303 section 3).
 pub(super) const TTL: u32 = 10_800;
 
-/// TTL of negative answers, in seconds. RFC 6303 has three hours, but here a reload may put a namespace
-/// into such a zone, and clients should see it soon.
+/// TTL of negative answers, in seconds. RFC 6303 has three hours, but a reload may add a namespace
+/// within a special zone, and clients should see it soon.
 pub(super) const NEGATIVE_TTL: u32 = 60;
 
-/// What a special zone has.
+/// The content of a special zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SpecialZone {
     /// Every name has the loopback addresses (RFC 6761 section 6.3).
     Localhost,
-    /// No name, not even the apex.
+    /// No name exists, not even the apex.
     Nothing,
-    /// The apex only (RFC 6303 section 3).
+    /// Only the apex exists (RFC 6303 section 3).
     Empty,
-    /// As `Empty`, but many networks have such names of their own, which their resolver may know.
+    /// Like `Empty`, but many networks use names in it, which their own resolver may know.
     Private,
-    /// As `Empty`, but the loopback address has a PTR.
+    /// Like `Empty`, but the loopback address has a PTR record.
     Loopback,
 }
 
 /// The special zones.
 ///
-/// `local` (RFC 6762) is not among them: private zones below it are too common. Nor is `alt` (RFC 9476), which the root denies.
+/// `local` (RFC 6762) is not among them, because private zones below it are common. Neither is
+/// `alt` (RFC 9476), because the root servers deny it.
 const ZONES: &[(&str, SpecialZone)] = &[
     ("localhost", SpecialZone::Localhost),
     ("invalid", SpecialZone::Nothing),     // RFC 6761 section 6.4
@@ -70,36 +71,36 @@ const ZONES: &[(&str, SpecialZone)] = &[
 const LOOPBACK_V4: &str = "1.0.0.127.in-addr.arpa";
 const LOOPBACK_V6: &str = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa";
 
-/// The last labels of all special names. A name that ends otherwise is not looked up.
-const ENDS: [&[u8]; 5] =
+/// The last labels of all special names. Names that end otherwise are not looked up.
+const LAST_LABELS: [&[u8]; 5] =
     [b"\x04arpa\x00", b"\x09localhost\x00", b"\x07invalid\x00", b"\x04test\x00", b"\x05onion\x00"];
 
 /// `localhost`.
 pub(super) const LOCALHOST: &[u8] = b"\x09localhost\x00";
 
-/// The mailbox that RFC 6303 section 3 has.
+/// The mailbox that RFC 6303 section 3 prescribes.
 pub(super) const HOSTMASTER: &[u8] = b"\x06nobody\x07invalid\x00";
 
 type Hasher = foldhash::fast::RandomState;
 
-/// The special names, and which of them are forwarded all the same.
+/// The special names, and which of them are forwarded instead.
 #[derive(Debug)]
 pub struct Specials {
     zones: HashMap<Name, SpecialZone, Hasher>,
     loopbacks: Vec<Name>,
-    /// The suffixes that the operator forwards.
+    /// The suffixes in `[forward]`.
     forwarded: HashSet<Name, Hasher>,
 }
 
-/// The answer to a question for a special name.
+/// The answer for a special name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Special {
-    /// How many bytes of the question's name precede its zone.
+    /// Number of bytes of the question's name in front of its zone.
     pub(super) zone: usize,
     pub(super) records: SpecialRecords,
 }
 
-/// What a special name has, for a type.
+/// The records of a special name, for a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SpecialRecords {
     /// A loopback address.
@@ -110,14 +111,14 @@ pub(super) enum SpecialRecords {
     Soa,
     /// The zone's name server, which is the zone itself.
     Ns,
-    /// The name exists, but has nothing of that type.
+    /// The name exists without records of the type.
     NoData,
     /// The name does not exist.
     NoName,
 }
 
 impl Specials {
-    /// Makes the table; `forwarded` are the suffixes of `[forward]`.
+    /// Makes the table. `forwarded` is the suffixes in `[forward]`.
     pub fn new(forwarded: impl IntoIterator<Item = Name>) -> Self {
         let shared = (64..128).map(|octet| format!("{octet}.100.in-addr.arpa")); // RFC 7793
         let private = (16..32).map(|octet| format!("{octet}.172.in-addr.arpa"));
@@ -131,17 +132,19 @@ impl Specials {
     }
 
     /// Finds the answer for `name`. `None` if the name is not special, or is forwarded.
-    /// *Cost*: five comparisons; for names with a special ending also one hash lookup for each label.
+    ///
+    /// *Cost*: five comparisons. For a name with a special ending, also a hash lookup per label.
     pub(super) fn find(&self, name: WireName<'_>, qtype: RecordType) -> Option<Special> {
-        if !ENDS.iter().any(|end| name.as_bytes().ends_with(end)) {
+        if !LAST_LABELS.iter().any(|end| name.as_bytes().ends_with(end)) {
             return None;
         }
         let (zone, content) =
             name.suffixes().find_map(|(at, suffix)| Some((at, *self.zones.get(suffix.as_bytes())?)))?;
         let mut forwarded = name.suffixes().filter(|(_, suffix)| self.forwarded.contains(suffix.as_bytes()));
-        // A server that forwards at all forwards the root, which does not mean these names. It does mean
-        // `home.arpa` and the reverse names of private addresses: the resolver of a private network has
-        // them, and one of the Internet denies them itself.
+        // Most configurations that forward anything forward the root, which does not mean to
+        // forward these names. The exceptions are `home.arpa` and the reverse names of private
+        // addresses: the resolver of a private network knows them, and a resolver on the Internet
+        // denies them itself.
         let is_forwarded = |longest| longest <= zone || content == SpecialZone::Private;
         if forwarded.next().is_some_and(|(longest, _)| is_forwarded(longest)) {
             return None;
@@ -167,7 +170,8 @@ fn records(
         (SpecialZone::Localhost, RecordType::AAAA) => SpecialRecords::Address(Ipv6Addr::LOCALHOST.into()),
         (SpecialZone::Localhost, _) => no_data(),
         (SpecialZone::Loopback, _) => {
-            // The labels between the name and the loopback's reverse name, if it is that or above it.
+            // The labels between the name and a loopback address's reverse name, if that is at or
+            // below the name.
             let above = loopbacks.iter().find_map(|pointer| pointer.as_wire().strip_suffix(name));
             match (above, qtype) {
                 (Some([]), RecordType::PTR | RecordType::ANY) => SpecialRecords::Pointer,
@@ -247,7 +251,7 @@ mod tests {
     #[case("1.0.8.e.f.ip6.arpa", RecordType::PTR, Some(SpecialRecords::NoName))]
     #[case("1.0.d.f.ip6.arpa", RecordType::PTR, Some(SpecialRecords::NoName))]
     #[case("1.0.0.2.ip6.arpa", RecordType::PTR, None)]
-    fn special_names_are_answered_here(
+    fn special_names_have_constant_answers(
         #[case] name: &str,
         #[case] qtype: RecordType,
         #[case] expected: Option<SpecialRecords>,
@@ -255,9 +259,9 @@ mod tests {
         assert_eq!(find(&[], name, qtype), expected);
     }
 
-    /// A label may have the bytes of other labels in it.
+    /// A label may contain the bytes of other labels.
     #[test]
-    fn an_ending_within_a_label_is_none() {
+    fn a_special_ending_within_a_label_is_not_special() {
         assert_eq!(
             Specials::default().find(WireName::trusted(b"\x0efoo?\x09localhost\x00"), RecordType::A),
             None
@@ -282,7 +286,7 @@ mod tests {
     #[case("tv.home.arpa", "pc.home.arpa", false)]
     #[case("test", "a.test", true)]
     #[case("example", "4.3.2.10.in-addr.arpa", false)]
-    fn what_is_forwarded_on_purpose_is_not_answered_here(
+    fn names_with_a_forwarded_suffix_are_forwarded(
         #[case] suffix: &str,
         #[case] name: &str,
         #[case] forwarded: bool,

@@ -1,14 +1,14 @@
-//! EDNS Client Subnet (RFC 7871): the client that a forwarder asks for.
+//! EDNS Client Subnet (RFC 7871): the client on whose behalf a forwarder queries.
 //!
-//! Anyone can write the option, so it counts only from forwarders that the configuration trusts; from
-//! others it is ignored. If an answer depends on the client, its scope is as long as the prefix that
-//! the forwarder sent, else 0.
+//! Any client can send the option, so it counts only from forwarders that the configuration trusts,
+//! and is ignored from others. If an answer depends on the client, its scope is the length of the
+//! prefix that the forwarder sent, otherwise 0.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{model::Network, wire::opt};
 
-/// Length of the longest option in an answer, in bytes: code, length, family, prefix lengths, and the
+/// Maximum length of the option in a response, in bytes: code, length, family, prefix lengths, and
 /// address.
 pub(super) const SUBNET_OPTION: usize = 24;
 
@@ -17,7 +17,7 @@ pub(super) const SUBNET_OPTION: usize = 24;
 pub(super) enum SentSubnet {
     /// There is none.
     None,
-    /// It cannot be read: FORMERR to a trusted forwarder.
+    /// It is malformed: FORMERR, if the forwarder is trusted.
     Malformed,
     /// The client is in this network.
     In(Subnet),
@@ -46,13 +46,14 @@ impl SentSubnet {
             _ => return None,
         };
         let mut address = [0; 16];
-        let place = address.get_mut(..usize::from(prefix.div_ceil(8)))?;
-        if prefix > longest || sent.len() != place.len() {
+        let target = address.get_mut(..usize::from(prefix.div_ceil(8)))?;
+        if prefix > longest || sent.len() != target.len() {
             return None;
         }
-        place.copy_from_slice(sent);
+        target.copy_from_slice(sent);
         let subnet = Subnet { family, prefix, address };
-        // "ADDRESS … MUST be truncated to the number of bits indicated by the SOURCE PREFIX-LENGTH field, padding with 0 bits"
+        // "ADDRESS … MUST be truncated to the number of bits indicated by the SOURCE PREFIX-LENGTH
+        // field, padding with 0 bits" (section 6)
         let network = subnet.network()?;
         let address = subnet.whole_address();
         network.starts_at(address).then_some(subnet)
@@ -69,18 +70,20 @@ impl Subnet {
         }
     }
 
-    /// The network. `None` never, since the prefix was checked.
+    /// The network. Never `None`, because the prefix length was checked.
     pub(super) fn network(&self) -> Option<Network> {
-        Network::around(self.whole_address(), self.prefix)
+        let network = Network::around(self.whole_address(), self.prefix);
+        debug_assert!(network.is_some() || self.prefix > 128, "parse() checks the prefix length");
+        network
     }
 
-    /// How many bits the forwarder sent.
+    /// The prefix length that the forwarder sent, in bits.
     pub(super) fn prefix(&self) -> u8 {
         self.prefix
     }
 
-    /// Writes the option of an answer that is good for `scope` bits: "FAMILY, SOURCE PREFIX-LENGTH, and
-    /// ADDRESS in the response MUST match those in the query" (section 7.2.1).
+    /// Writes the option for a response that is valid for `scope` bits: "FAMILY, SOURCE
+    /// PREFIX-LENGTH, and ADDRESS in the response MUST match those in the query" (section 7.2.1).
     pub(super) fn write(&self, scope: u8, options: &mut impl Extend<u8>) {
         let octets = self.prefix.div_ceil(8);
         let address = self.address.get(..usize::from(octets)).unwrap_or_default();
@@ -107,23 +110,24 @@ mod tests {
         assert_eq!(host.network().unwrap().host(), Some([10, 0, 0, 7].into()));
         let SentSubnet::In(v6) = SentSubnet::read(&[0, 2, 20, 0, 0xfd, 0, 0x10]) else { panic!() };
         assert_eq!(v6.network(), Some("fd00:1000::/20".parse().unwrap()));
-        // "a SOURCE PREFIX-LENGTH of 0 … MUST NOT" be replaced by something else: no client is known.
-        let SentSubnet::In(nobody) = SentSubnet::read(&[0, 1, 0, 0]) else { panic!() };
-        assert_eq!(nobody.network().unwrap().host(), None);
+        // "a SOURCE PREFIX-LENGTH of 0 … MUST NOT" be replaced by another prefix: the client is
+        // unknown.
+        let SentSubnet::In(unknown) = SentSubnet::read(&[0, 1, 0, 0]) else { panic!() };
+        assert_eq!(unknown.network().unwrap().host(), None);
     }
 
     #[test]
-    fn what_the_rfc_forbids_is_malformed() {
+    fn options_that_rfc_7871_forbids_are_malformed() {
         let bad: [&[u8]; 9] = [
             &[],
             &[0, 1, 24],
             &[0, 3, 24, 0, 192, 0, 2],       // an unknown family
-            &[1, 1, 24, 0, 192, 0, 2],       // likewise
+            &[1, 1, 24, 0, 192, 0, 2],       // another unknown family
             &[0, 1, 24, 24, 192, 0, 2],      // a scope in a query
             &[0, 1, 24, 0, 192, 0],          // too short
             &[0, 1, 24, 0, 192, 0, 2, 0],    // too long
             &[0, 1, 33, 0, 192, 0, 2, 0, 0], // more bits than the family has
-            &[0, 1, 20, 0, 192, 0, 0x1f],    // bits behind the prefix
+            &[0, 1, 20, 0, 192, 0, 0x1f],    // bits after the prefix
         ];
         for data in bad {
             assert_eq!(SentSubnet::read(data), SentSubnet::Malformed, "{data:?}");

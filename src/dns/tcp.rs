@@ -1,4 +1,12 @@
-//! TCP: pipelined queries, an idle timeout, a cap on connections (RFC 7766).
+//! TCP: pipelined queries, an idle timeout, and a limit on connections (RFC 7766).
+//!
+//! ```text
+//!  serve ─▶ reserve a slot ─▶ serve_connection ─▶ Session ─┬─▶ gathered answers ─▶ flush
+//!  (accept) (Limits)          (one task each)              └─▶ DeferredReply ─▶ channel ─▶ flush
+//! ```
+//!
+//! Rejected: hickory-server's TCP loop, which answers one query after the other, so a forwarded
+//! query would hold up all later ones.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -12,7 +20,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, tcp::WriteHalf},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        mpsc::{self, error::TrySendError},
+    },
     time::{Instant, timeout, timeout_at},
 };
 use tracing::{debug, warn};
@@ -25,37 +36,39 @@ use super::{
 };
 use crate::telemetry::{Metrics, Restriction, Transport};
 
-/// Answers that are gathered before they are written, when many queries wait: bounds what a connection can hold.
+/// Bytes of answers to gather before writing them, if many queries wait. Bounds a connection's
+/// memory.
 const MAX_GATHERED: usize = 64 << 10;
 
-/// Queries of one connection whose answers may come from elsewhere at one time; with more, it is not read on.
+/// Maximum number of deferred queries of one connection. Beyond it, muster stops reading.
 const MAX_DEFERRED: usize = 256;
 
-/// By when answers from elsewhere have come, or will never.
+/// How long to wait for a deferred reply before the connection is closed.
 const DEFERRED_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Connections that may wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// The share of all connections that one client may have.
+/// One client may have one in this many of all connections.
 const CLIENT_SHARE: usize = 4;
 
-/// What one client may always have.
+/// Number of connections that one client may always have.
 const CLIENT_MINIMUM: usize = 8;
 
-/// What all TCP listeners share.
+/// Limits that all TCP listeners share.
 #[derive(Debug)]
 pub struct Limits {
     idle: Duration,
     connections: Arc<Semaphore>,
-    /// Most connections of one client.
+    /// Maximum number of connections of one client.
     per_client: usize,
-    /// Connections by client: an address, or a network of v6 that one may have for itself.
+    /// Number of connections of each client: an IPv4 address or an IPv6 /64.
     clients: Mutex<HashMap<u128, usize>>,
 }
 
 impl Limits {
-    /// Allows `connections` at one time and each to be silent for `idle`. One client may have a quarter of them, but always eight.
+    /// Allows `connections` at once, each of which may be idle for `idle`. One client may have a
+    /// quarter of them, but always eight.
     pub fn new(idle: Duration, connections: usize) -> Self {
         Self {
             idle,
@@ -65,13 +78,14 @@ impl Limits {
         }
     }
 
-    /// A slot for a connection of this client, if it may have one more.
+    /// Reserves a slot for a connection of this client. `None` if all, or all of the client's, are
+    /// taken.
     fn reserve(self: &Arc<Self>, client: IpAddr) -> Option<ConnectionSlot> {
         let permit = Arc::clone(&self.connections).try_acquire_owned().ok()?;
         let client = subnet(client, 32, 64);
         let mut clients = self.clients();
         let count = clients.entry(client).or_default();
-        // Whoever has none may have one, so no entry without a connection is left.
+        // A client without connections always gets one here, so no entry with a count of 0 stays.
         if *count >= self.per_client {
             return None;
         }
@@ -84,7 +98,7 @@ impl Limits {
     }
 }
 
-/// A connection's slot among all and among those of its client.
+/// A connection's slot, freed on drop.
 #[derive(Debug)]
 struct ConnectionSlot {
     limits: Arc<Limits>,
@@ -106,7 +120,7 @@ impl Drop for ConnectionSlot {
 /// Binds a listener.
 ///
 /// # Errors
-/// Those of the system's calls, such as an address in use or a port that needs privileges.
+/// A system call fails, for example because the address is in use or the port needs privileges.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?; // connections in TIME_WAIT must not stop a restart
@@ -119,10 +133,10 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts and answers until dropped.
+/// Accepts connections and answers their queries, until dropped.
 ///
-/// A connection beyond the cap, or its client's, is closed at once: clients fall back or come again, and those that are open go on. So
-/// is one of a client that gets no answer anyway, which takes no slot.
+/// A connection over a limit is closed at once; its client falls back to UDP or retries, and open
+/// connections stay open. A connection from a denied client is closed too, and takes no slot.
 pub async fn serve(listener: TcpListener, responder: Arc<Responder>, limits: Arc<Limits>) {
     let rotation = Arc::new(Mutex::new(Rotation::default()));
     let mut connections = tokio::task::JoinSet::new();
@@ -131,7 +145,7 @@ pub async fn serve(listener: TcpListener, responder: Arc<Responder>, limits: Arc
         let (stream, client) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely: wait for some to be closed.
+                // Most likely the process is out of file descriptors: wait until some are closed.
                 warn!("TCP: cannot accept: {error}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -155,7 +169,7 @@ pub async fn serve(listener: TcpListener, responder: Arc<Responder>, limits: Arc
     }
 }
 
-/// A connection's slot under the cap, counted while it is taken, however the connection ends.
+/// A slot in use, counted in the metrics until it is dropped.
 struct OpenConnection<'m> {
     metrics: &'m Metrics,
     _slot: ConnectionSlot,
@@ -174,9 +188,11 @@ impl Drop for OpenConnection<'_> {
     }
 }
 
-/// Answers the queries of one connection until its client closes it, falls silent, or talks is_invalid.
+/// Answers the queries of one connection, until its client closes it, is idle, or sends an invalid
+/// message.
 ///
-/// What must be asked elsewhere is answered when its answer comes, whatever else is answered meanwhile (RFC 7766 section 7).
+/// A deferred query is answered when its reply arrives, and later queries are answered meanwhile
+/// (RFC 7766 section 7).
 async fn serve_connection(
     mut stream: TcpStream,
     responder: &Responder,
@@ -195,7 +211,7 @@ async fn serve_connection(
     let mut received: Vec<u8> = Vec::with_capacity(4096);
     let mut answers = Vec::new();
     let mut is_open = true;
-    // Only whole messages keep a connection open: single bytes now and then must not hold a slot for ever.
+    // Only whole messages reset the timeout, so single bytes cannot hold a slot.
     let mut deadline = Instant::now() + idle;
     while is_open || session.pending > 0 {
         let until = if session.pending > 0 { Instant::now() + DEFERRED_TIMEOUT } else { deadline };
@@ -211,7 +227,7 @@ async fn serve_connection(
         }
         while let Some(progress) = session.answer_received(&received, &mut answers)? {
             received.drain(..progress.bytes);
-            // Nothing that a client would send; what it asked before is answered still.
+            // The message was no query. Stop reading, but still send the answers to earlier ones.
             is_open &= !progress.is_invalid;
             deadline = Instant::now() + idle;
             flush(&mut writer, &mut answers, idle).await?;
@@ -221,22 +237,22 @@ async fn serve_connection(
     Ok(())
 }
 
-/// What one connection's queries are answered with.
+/// One connection's queries and answers.
 struct Session<'r> {
     responder: &'r Responder,
     rotation: &'r Mutex<Rotation>,
     context: Context,
-    /// Where answers from elsewhere come in.
+    /// Where deferred replies arrive.
     deferred: mpsc::Sender<Vec<u8>>,
-    /// Queries whose answer is still to come from elsewhere.
+    /// Number of deferred replies that have not arrived.
     pending: usize,
     answer: Vec<u8>,
 }
 
-/// What was taken in at one time.
+/// The result of one call of [`Session::answer_received`].
 struct Progress {
     bytes: usize,
-    /// Whether it ended with what is no query.
+    /// Whether the last message was no query.
     is_invalid: bool,
 }
 
@@ -245,16 +261,17 @@ impl Session<'_> {
         self.pending < MAX_DEFERRED
     }
 
-    /// Answers whole messages, until there are none, enough is gathered, or too much is pending; `None`: nothing was done.
+    /// Answers whole messages until there are no more, enough answers are gathered, or too many are
+    /// deferred. `None` if it consumed nothing.
     fn answer_received(&mut self, received: &[u8], answers: &mut Vec<u8>) -> io::Result<Option<Progress>> {
         let mut rest = received;
         let mut is_invalid = false;
         while !is_invalid
             && answers.len() < MAX_GATHERED
             && self.has_room()
-            && let Some((query, behind)) = split_message(rest)
+            && let Some((query, after)) = split_message(rest)
         {
-            rest = behind;
+            rest = after;
             let response = {
                 let mut rotation = self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
                 self.responder.respond(query, self.context, &mut rotation, &mut self.answer)
@@ -277,14 +294,17 @@ impl Session<'_> {
     }
 }
 
-/// The way of one late answer; an empty one is sent if it is dropped, so that nobody waits for it.
+/// Sends one deferred reply to its session. Sends an empty one on drop, so that the session does
+/// not wait for a reply that never comes.
 struct DeferredReply(Option<mpsc::Sender<Vec<u8>>>);
 
 impl DeferredReply {
     fn send(&mut self, answer: Vec<u8>) {
         if let Some(sender) = self.0.take() {
-            // There is room: no more are pending than the channel holds. If nobody listens the connection is gone.
-            let _ = sender.try_send(answer);
+            // The channel has room for all pending replies. Sending fails only if the connection is
+            // closed.
+            let sent = sender.try_send(answer);
+            debug_assert!(!matches!(sent, Err(TrySendError::Full(_))), "MAX_DEFERRED replies fit");
         }
     }
 }
@@ -295,7 +315,7 @@ impl Drop for DeferredReply {
     }
 }
 
-/// Puts an answer behind the others, with its length in front (RFC 1035 section 4.2.2).
+/// Appends an answer with its length in front (RFC 1035 section 4.2.2).
 fn frame(answer: &[u8], answers: &mut Vec<u8>) -> io::Result<()> {
     if !answer.is_empty() {
         let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
@@ -305,13 +325,15 @@ fn frame(answer: &[u8], answers: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Splits off the first message, which has its length in front (RFC 1035 section 4.2.2), if all of it is there.
+/// Splits off the first message, which has its length in front (RFC 1035 section 4.2.2). `None` if
+/// it is incomplete.
 fn split_message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
 
-/// A client that does not read its answers is given the same time as one that does not ask.
+/// Writes the gathered answers. A client that does not read them in time is disconnected, like an
+/// idle one.
 async fn flush(stream: &mut WriteHalf<'_>, answers: &mut Vec<u8>, idle: Duration) -> io::Result<()> {
     if !answers.is_empty() {
         timeout(idle, stream.write_all(answers)).await??;
@@ -328,19 +350,19 @@ mod tests {
         Arc::new(Limits::new(Duration::from_secs(1), connections))
     }
 
-    fn take(limits: &Arc<Limits>, client: &str) -> Option<ConnectionSlot> {
+    fn reserve(limits: &Arc<Limits>, client: &str) -> Option<ConnectionSlot> {
         limits.reserve(client.parse().unwrap())
     }
 
     #[test]
-    fn one_client_leaves_places_for_the_others_and_gives_them_back() {
+    fn one_client_leaves_slots_for_others_and_frees_its_own() {
         for (all, share) in [(400, 100), (40, 10), (12, 8), (2, 2)] {
             let limits = limits(all);
-            let mut slots: Vec<_> = std::iter::from_fn(|| take(&limits, "192.0.2.1")).collect();
+            let mut slots: Vec<_> = std::iter::from_fn(|| reserve(&limits, "192.0.2.1")).collect();
             assert_eq!(slots.len(), share, "of {all}");
-            assert_eq!(take(&limits, "192.0.2.2").is_some(), share < all);
+            assert_eq!(reserve(&limits, "192.0.2.2").is_some(), share < all);
             slots.pop();
-            assert!(take(&limits, "::ffff:192.0.2.1").is_some());
+            assert!(reserve(&limits, "::ffff:192.0.2.1").is_some());
             slots.clear();
             assert!(limits.clients().is_empty());
             assert_eq!(limits.connections.available_permits(), all);
@@ -348,10 +370,10 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_one_may_have_for_itself_is_one_client() {
+    fn an_ipv6_64_counts_as_one_client() {
         let limits = limits(40);
-        let slots: Vec<_> = (0..20).filter_map(|at| take(&limits, &format!("2001:db8::{at}"))).collect();
+        let slots: Vec<_> = (0..20).filter_map(|at| reserve(&limits, &format!("2001:db8::{at}"))).collect();
         assert_eq!(slots.len(), 10);
-        assert!(take(&limits, "2001:db8:0:1::1").is_some());
+        assert!(reserve(&limits, "2001:db8:0:1::1").is_some());
     }
 }

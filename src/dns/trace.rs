@@ -1,21 +1,22 @@
-//! Traces: what a decision tells of its way.
+//! Traces: how a decision reports the steps it took.
 
-/// Follows a decision. Every step does nothing unless an implementation wants it, so a trace that is
-/// not used costs nothing.
+/// Follows a decision.
+///
+/// Each method does nothing by default, so a trace that overrides none costs nothing.
 pub(super) trait Trace {
-    /// Route number `at` (from 0) matched the client.
+    /// Route `at` (from 0) matched the client.
     fn route(&mut self, at: usize) {
         let _ = at;
     }
 
-    /// It is the turn of group number `at` (from 0) of that route.
+    /// Group `at` (from 0) of that route was selected.
     fn group(&mut self, at: usize) {
         let _ = at;
     }
 
-    /// A route was skipped because the client shares its address with others that do not match.
+    /// A route was skipped because the client shares its address with instances that do not match.
     fn ambiguous_client(&mut self) {}
 }
 
-/// Follows nothing.
+/// Ignores every step.
 impl Trace for () {}

@@ -1,23 +1,22 @@
-//! DNS bytes, borrowed: the one toolkit that the answer path and the forwarder read and write
-//! messages with.
+//! DNS messages as bytes, borrowed: the toolkit that the answer path and the forwarder share.
 //!
 //! ```text
 //!            header    question     answer, authority, additional          OPT
 //!  message ┌─────────┬────────────┬──────────────────────────────────┬──────────────┐
 //!          │ 12      │ name, 4    │ name, 10, data │ …               │ 11, options  │
 //!          └─────────┴────────────┴──────────────────────────────────┴──────────────┘
-//!  read     header     name         record (stepped over, not decoded)  opt
-//!  written  header     writer       writer                              opt
+//!  read by   header    name         record (steps over, no decoding)   opt
+//!  written   header    writer       writer                             opt
 //! ```
 //!
-//! [`WireName`] is a name in wire format. [`Header`] is what answers repeat of a request's header,
-//! and [`header::bytes`] writes one. [`record`] steps over records without decoding their data, so
-//! unknown types and signatures stay intact. [`opt`] has everything about EDNS. [`Writer`] writes a
-//! message within a limit.
+//! [`WireName`] is a name in wire format. [`RequestHeader`] is the part of a request's header that
+//! its response depends on, and [`header::bytes`] makes a response's header. [`record`] steps over
+//! records without decoding their data, so unknown types and signatures pass unchanged. [`opt`] is
+//! EDNS. [`Writer`] writes a message within a limit.
 //!
-//! Imports nothing of the crate. Nothing here allocates, except that a `Writer`'s buffer grows when
-//! it is too small. hickory-proto reads and writes what is uncommon elsewhere, and is the oracle of
-//! the tests.
+//! Imports nothing of the crate. Nothing here allocates, except that a `Writer`'s buffer grows if
+//! it is too small. hickory-proto reads and writes the uncommon messages elsewhere, and is the
+//! oracle in the tests.
 //!
 //! Rejected: NLnet Labs' `domain`, whose `base` module has the same parts. See
 //! `docs/decisions/0044-own-wire-toolkit.md`.
@@ -33,4 +32,4 @@ pub use bytes::{PLAIN_UDP_LIMIT, TCP_LIMIT, UDP_LIMIT, count_of, u16_at, u32_at}
 pub use header::{HEADER_LEN, RequestHeader};
 pub use name::{Suffixes, WireName};
 pub use record::question;
-pub use writer::{Section, Sections, Writer};
+pub use writer::{Section, SectionCounts, Writer};

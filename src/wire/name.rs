@@ -2,40 +2,42 @@
 
 /// A name in wire format (RFC 1035 section 3.1).
 ///
-/// *Shape*: labels of 1 to 63 bytes, each behind its length, then the root's zero byte; no
-/// compression; at most 255 bytes. Lookups compare bytes, so a name to look up is lower case.
+/// *Shape*: labels of 1 to 63 bytes, each preceded by its length, then the zero byte of the root;
+/// no compression; at most 255 bytes. Lookups compare bytes, so a name to look up must be in lower
+/// case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WireName<'a>(&'a [u8]);
 
 impl<'a> WireName<'a> {
-    /// Longest name, in bytes (RFC 1035 section 2.3.4).
+    /// Maximum length of a name, in bytes (RFC 1035 section 2.3.4).
     pub const MAX: usize = 255;
 
-    /// Longest label, in bytes (RFC 1035 section 2.3.4).
+    /// Maximum length of a label, in bytes (RFC 1035 section 2.3.4).
     pub const MAX_LABEL: u8 = 63;
 
-    /// Takes bytes that must be one whole name. `None` if they are not.
+    /// Checks that `wire` is exactly one name. `None` if it is not.
     pub fn new(wire: &'a [u8]) -> Option<Self> {
         let (name, rest) = Self::split(wire)?;
         rest.is_empty().then_some(name)
     }
 
-    /// Takes bytes that are known to be one whole name, such as those of a `model::Name`.
+    /// Takes bytes that are known to be exactly one name, such as those of a `model::Name`.
     ///
-    /// *Cost*: none, but for a check in debug builds. Other bytes make wrong answers, never a panic.
+    /// *Cost*: none, except for a check in debug builds. Other bytes lead to wrong answers, never
+    /// to a panic.
     #[inline]
     pub fn trusted(wire: &'a [u8]) -> Self {
         debug_assert!(Self::new(wire).is_some(), "{wire:02x?} is not a name in wire format");
         Self(wire)
     }
 
-    /// Splits the name that `bytes` begin with from what follows. `None` if they begin with
-    /// anything else, such as a compressed name.
+    /// Splits the name at the start of `bytes` from the rest. `None` if there is none, or it is
+    /// compressed.
     #[inline]
     pub fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let mut at = 0;
         loop {
-            // Above 63 are compression pointers and label types that no server uses.
+            // Lengths above 63 are compression pointers, or label types that no server uses.
             let length = *bytes.get(at)?;
             at += usize::from(length) + 1;
             if length > Self::MAX_LABEL || at > Self::MAX {
@@ -49,7 +51,7 @@ impl<'a> WireName<'a> {
         Some((Self(name), rest))
     }
 
-    /// The bytes, with the root's at the end.
+    /// The bytes, including the root's zero byte.
     #[inline]
     pub const fn as_bytes(self) -> &'a [u8] {
         self.0
@@ -60,7 +62,7 @@ impl<'a> WireName<'a> {
         self.0 == [0]
     }
 
-    /// The labels, leftmost first, without the root's.
+    /// The labels from left to right, without the root's.
     pub fn labels(self) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
@@ -71,8 +73,8 @@ impl<'a> WireName<'a> {
         })
     }
 
-    /// The name and each name above it, the longest first, the root last; each with how many bytes
-    /// of this name precede it.
+    /// The name and every name above it, longest first, the root last. Each comes with the number
+    /// of bytes of this name in front of it.
     pub fn suffixes(self) -> Suffixes<'a> {
         Suffixes { name: self.0, at: Some(0) }
     }
@@ -83,15 +85,15 @@ impl<'a> WireName<'a> {
         if length == 0 { None } else { self.0.get(length + 1..).map(Self) }
     }
 
-    /// The labels in front of `above`, in wire format without an end: empty if the two are equal,
-    /// `None` if this name is not at or below `above`.
+    /// The labels in front of `above`, in wire format without the root's byte. Empty if the names
+    /// are equal, `None` if this name is not at or below `above`.
     #[inline]
     pub fn below(self, above: WireName<'_>) -> Option<&'a [u8]> {
         let cut = self.0.len().checked_sub(above.0.len())?;
         if self.0.get(cut..)? != above.0 {
             return None;
         }
-        // The bytes may be equal in the middle of a label.
+        // The bytes may match from the middle of a label.
         let mut at = 0;
         while at < cut {
             at += usize::from(*self.0.get(at)?) + 1;
@@ -163,7 +165,7 @@ mod tests {
         assert_eq!(name(WEB).below(name(b"\x04shop\x00")), Some(&b"\x03web"[..]));
         assert_eq!(name(WEB).below(name(WEB)), Some(&b""[..]));
         assert_eq!(name(b"\x00").below(name(WEB)), None);
-        // The label "\x04shop" ends like the name does, but is one label.
+        // The label `x\x04shop` ends with the bytes of the name, but is one label.
         assert_eq!(name(b"\x06x\x04shop\x00").below(name(b"\x04shop\x00")), None);
     }
 }

@@ -16,24 +16,24 @@ pub const COOKIE: u16 = 10;
 /// Extended error (RFC 8914).
 pub const EXTENDED_ERROR: u16 = 15;
 
-/// Options that are between two neighbors only: NSID (RFC 5001), EXPIRE (RFC 7314), COOKIE (RFC
-/// 7873), keepalive (RFC 7828), padding (RFC 7830), CHAIN (RFC 7901).
+/// Options that concern one hop only: NSID (RFC 5001), EXPIRE (RFC 7314), COOKIE (RFC 7873),
+/// keepalive (RFC 7828), padding (RFC 7830), CHAIN (RFC 7901).
 const HOP_BY_HOP: [u16; 6] = [3, 9, COOKIE, 11, 12, 13];
 
-/// Whether an option may pass from a client to an upstream and back.
+/// Whether an option is forwarded from a client to an upstream and back.
 #[inline]
 pub fn may_pass(code: u16) -> bool {
     !HOP_BY_HOP.contains(&code)
 }
 
-/// An OPT record that was read.
+/// A parsed OPT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opt<'a> {
-    /// The UDP size that its sender takes, in bytes, at least 512.
+    /// The maximum UDP message that the sender accepts, in bytes; at least 512.
     pub udp_size: u16,
     /// The upper eight bits of the response code.
     pub extended_rcode: u8,
-    /// 0 is the only version there is.
+    /// The EDNS version; only 0 is defined.
     pub version: u8,
     /// DO (RFC 3225).
     pub dnssec_ok: bool,
@@ -49,7 +49,7 @@ impl<'a> Opt<'a> {
 
     /// Reads `bytes` as exactly one well-formed OPT record. `None` if they are anything else.
     ///
-    /// This is what a query has behind its question if it has anything there.
+    /// A query with records after its question almost always has just this one.
     #[inline]
     pub fn only(bytes: &'a [u8]) -> Option<Self> {
         let (&[0, 0, 41, size0, size1, extended_rcode, version, flags, _, length0, length1], options) =
@@ -63,11 +63,11 @@ impl<'a> Opt<'a> {
         Self::from_parts(u16::from_be_bytes([size0, size1]), [extended_rcode, version, flags], options)
     }
 
-    /// Finds the OPT record of a message that may have any other records, which are stepped over.
+    /// Finds the OPT record of a message, stepping over all other records.
     ///
     /// # Errors
-    /// If the message is malformed, has two OPT records (RFC 6891 section 6.1.1), or has one outside
-    /// the additional section or with an owner other than the root.
+    /// The message is malformed, has two OPT records (RFC 6891 section 6.1.1), or has one outside
+    /// of the additional section or with an owner other than the root.
     pub fn find(message: &'a [u8]) -> Result<Option<Self>, record::Malformed> {
         let mut found = None;
         for record in Records::new(message).ok_or(record::Malformed)? {
@@ -116,18 +116,18 @@ impl<'a> Opt<'a> {
     }
 }
 
-/// Iterates over options: each one's code, and the whole of it as on the wire.
+/// Iterates over options.
 #[derive(Clone, Debug)]
 pub struct Options<'a>(&'a [u8]);
 
 /// One option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EdnsOption<'a> {
-    /// Its code.
+    /// The option code (IANA registry).
     pub code: u16,
     /// Code, length and data, as on the wire.
     pub wire: &'a [u8],
-    /// Its data.
+    /// The data, without code and length.
     pub data: &'a [u8],
 }
 
@@ -144,7 +144,7 @@ impl<'a> Iterator for Options<'a> {
     }
 }
 
-/// Makes an OPT record of ours in front of its options, which are `options` bytes long. Announces
+/// Makes the fixed part of our OPT record. `options` bytes of options follow it. It announces
 /// [`UDP_LIMIT`] and version 0.
 #[inline]
 pub fn head(extended_rcode: u8, dnssec_ok: bool, options: usize) -> [u8; OPT_LEN] {

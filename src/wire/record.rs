@@ -1,36 +1,36 @@
-//! Stepping over records (RFC 1035 section 4.1.3) without decoding their data.
+//! Records (RFC 1035 section 4.1.3): stepping over them without decoding their data.
 
 use super::{bytes::u16_at, header::HEADER_LEN};
 
-/// Length of a record in front of its data when its owner is a compression pointer, in bytes.
+/// Length of a record's fixed part if its owner is a compression pointer, in bytes.
 pub const POINTER_HEAD: usize = 12;
 
-/// CNAME.
+/// Type CNAME.
 pub const CNAME: u16 = 5;
-/// SOA.
+/// Type SOA.
 pub const SOA: u16 = 6;
-/// OPT (RFC 6891).
+/// Type OPT (RFC 6891).
 pub const OPT: u16 = 41;
-/// ANY.
+/// Query type ANY.
 pub const ANY: u16 = 255;
 
-/// A record in a message, by its place.
+/// A record's position in a message. All positions are in bytes from the message's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Which section it is in: 0 is answer, 1 authority, 2 additional.
+    /// The section: 0 is answer, 1 authority, 2 additional.
     pub section: usize,
-    /// Where it begins.
+    /// The start of its owner name.
     pub start: usize,
-    /// Its type.
+    /// The record type.
     pub rtype: u16,
-    /// Where its TTL is. Its data begins six bytes later.
+    /// The position of its TTL. The data starts six bytes later.
     pub ttl_at: usize,
-    /// Where it ends.
+    /// The end of its data.
     pub end: usize,
 }
 
 impl Record {
-    /// Its data.
+    /// The data, without decoding. `message` must be the one that the record was found in.
     pub fn data(self, message: &[u8]) -> &[u8] {
         message.get(self.ttl_at + 6..self.end).unwrap_or_default()
     }
@@ -38,22 +38,22 @@ impl Record {
 
 /// Iterates over the records of a message.
 ///
-/// *Shape*: in order, all three sections. Ends with an `Err` where the message is cut short or has
-/// something that is not a record.
+/// *Shape*: in order, over all three sections. Ends with an `Err` where the message is truncated or
+/// malformed.
 #[derive(Clone, Debug)]
 pub struct Records<'m> {
     message: &'m [u8],
-    /// Records left in each section.
+    /// Remaining records of each section.
     left: [u16; 3],
     at: usize,
 }
 
-/// A message that ends in the middle of a record.
+/// The message is truncated or malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
 impl<'m> Records<'m> {
-    /// Begins behind the message's only question. `None` if there is not exactly one.
+    /// Starts after the message's only question. `None` if there is not exactly one.
     pub fn new(message: &'m [u8]) -> Option<Self> {
         let left = [u16_at(message, 6)?, u16_at(message, 8)?, u16_at(message, 10)?];
         Some(Self { message, left, at: HEADER_LEN + question(message)?.len() })
@@ -98,7 +98,8 @@ pub fn question(message: &[u8]) -> Option<&[u8]> {
     message.get(HEADER_LEN..end)
 }
 
-/// Where the name at `at` ends. Steps over a compression pointer, does not follow it.
+/// The end of the name at `at`. Does not follow a compression pointer. `None` if the name is
+/// malformed.
 pub fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *message.get(at)? {
@@ -110,14 +111,15 @@ pub fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Makes a compression pointer to `at`. `None` beyond what a pointer can reach (RFC 1035 section
+/// Makes a compression pointer to `at`. `None` beyond the reach of a pointer (RFC 1035 section
 /// 4.1.4).
 #[inline]
 pub fn pointer(at: usize) -> Option<u16> {
     u16::try_from(at).ok().filter(|at| *at < 0x4000).map(|at| 0xc000 | at)
 }
 
-/// Makes a record in front of its data, which is `length` bytes long; its owner is a pointer.
+/// Makes a record's fixed part. Its owner is a compression pointer, and `length` bytes of data
+/// follow.
 #[inline]
 pub fn head(owner: u16, rtype: u16, class: u16, ttl: u32, length: u16) -> [u8; POINTER_HEAD] {
     let [o, t, c, l] = [owner, rtype, class, length].map(u16::to_be_bytes);

@@ -11,55 +11,57 @@ use super::{
 /// IN.
 const CLASS_IN: u16 = 1;
 
-/// Writes a message: room for the header, the question, records, an OPT record, and then the header.
+/// Writes a message: space for the header, the question, records, an OPT record, and then the
+/// header.
 ///
-/// A record that does not fit is taken back and TC is noted; what that means for the answer is for
-/// the caller to say.
+/// A record that does not fit is removed and sets [`truncated`](Self::truncated). The caller
+/// decides what that means for the response.
 #[derive(Debug)]
 pub struct Writer<'o> {
     out: &'o mut Vec<u8>,
-    /// Where the answer must end, without the OPT record.
+    /// The limit for everything but the OPT record.
     limit: usize,
-    /// Where the name begins that records belong to, and its length.
+    /// Position and length of the name that records belong to.
     owner: (usize, usize),
-    /// Whether something was left out that TC must tell of.
+    /// Whether TC is to be set, because something was left out.
     pub truncated: bool,
-    /// Records so far, by section.
-    pub counts: Sections,
+    /// Number of records so far.
+    pub counts: SectionCounts,
 }
 
-/// How many records each section has.
+/// Number of records in each section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sections {
-    /// Answer.
+pub struct SectionCounts {
+    /// Records in the answer section.
     pub answers: u16,
-    /// Authority.
+    /// Records in the authority section.
     pub authority: u16,
-    /// Additional, without OPT.
+    /// Records in the additional section, without OPT.
     pub additional: u16,
 }
 
-/// A section that a record is counted in.
+/// A section to write a record into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// Answer.
+    /// The answer section.
     Answer,
-    /// Authority.
+    /// The authority section.
     Authority,
 }
 
 impl<'o> Writer<'o> {
-    /// Begins a message with a question (name, type and class) of which the name is `name_len` bytes
-    /// long. What `out` held is dropped; what is written stays within `limit` bytes.
+    /// Starts a message with a question (name, type and class), whose name is `name_len` bytes
+    /// long. Replaces the content of `out`. The message stays within `limit` bytes, without its OPT
+    /// record.
     #[inline]
     pub fn new(out: &'o mut Vec<u8>, question: &[u8], name_len: usize, limit: usize) -> Self {
         out.clear();
         out.extend_from_slice(&[0; HEADER_LEN]);
         out.extend_from_slice(question);
-        Self { out, limit, owner: (HEADER_LEN, name_len), truncated: false, counts: Sections::default() }
+        Self { out, limit, owner: (HEADER_LEN, name_len), truncated: false, counts: SectionCounts::default() }
     }
 
-    /// A pointer to the name that records belong to, `at` bytes behind its beginning.
+    /// A pointer into the name that records belong to, `at` bytes after its start.
     #[inline]
     pub fn owner(&self, at: usize) -> u16 {
         let pointer = record::pointer(self.owner.0 + at);
@@ -73,32 +75,32 @@ impl<'o> Writer<'o> {
         self.owner.1
     }
 
-    /// A pointer to `apex`, which the owner name ends with.
+    /// A pointer to `apex`, which the owner name must end with.
     #[inline]
     pub fn apex(&self, apex: WireName<'_>) -> u16 {
         debug_assert!(self.owner.1 >= apex.as_bytes().len(), "the owner is below the apex");
         self.owner(self.owner.1.saturating_sub(apex.as_bytes().len()))
     }
 
-    /// Lets further records belong to the name that stands `from` bytes from the message's beginning.
+    /// Makes the following records belong to the name at position `from`.
     #[inline]
     pub fn set_owner(&mut self, from: usize, length: usize) {
         self.owner = (from, length);
     }
 
-    /// Where the next byte goes.
+    /// The position of the next byte.
     #[inline]
     pub fn position(&self) -> usize {
         self.out.len()
     }
 
-    /// How many bytes may still be written.
+    /// Number of bytes left within the limit.
     pub fn remaining(&self) -> usize {
         self.limit.saturating_sub(self.out.len())
     }
 
-    /// Takes back everything behind `position`.
-    pub fn roll_back(&mut self, position: usize, counts: Sections) {
+    /// Removes everything after `position`, and restores `counts`.
+    pub fn roll_back(&mut self, position: usize, counts: SectionCounts) {
         self.out.truncate(position);
         self.counts = counts;
     }
@@ -109,8 +111,8 @@ impl<'o> Writer<'o> {
         self.out.extend_from_slice(bytes);
     }
 
-    /// Writes a record whose length is known only when it is written. Returns whether it fits; one
-    /// that does not is taken back, and TC noted.
+    /// Writes a record whose length is known only afterwards. Returns whether it fits. If not, the
+    /// record is removed and TC is to be set.
     #[inline]
     pub fn record(
         &mut self,
@@ -144,8 +146,8 @@ impl<'o> Writer<'o> {
         self.record(Section::Answer, [owner, rtype, CLASS_IN], ttl, data)
     }
 
-    /// Makes room for `count` records of one size at once: checking for it before each record costs
-    /// more than writing the record.
+    /// Appends `count` zeroed records of one size, to be filled in. One call for all, because a
+    /// capacity check per record would cost more than writing the record.
     #[inline]
     pub fn reserve<const SIZE: usize>(&mut self, count: usize) -> &mut [[u8; SIZE]] {
         let at = self.out.len();
@@ -153,7 +155,8 @@ impl<'o> Writer<'o> {
         self.out.get_mut(at..).unwrap_or_default().as_chunks_mut().0
     }
 
-    /// Writes a name, its end as a pointer to the apex in the owner name where it is below it.
+    /// Writes a name. If it is at or below `apex`, its end is a pointer to the apex within the
+    /// owner name.
     pub fn name_below(&mut self, name: WireName<'_>, apex: WireName<'_>) {
         match name.below(apex) {
             Some(below) => {
@@ -165,11 +168,11 @@ impl<'o> Writer<'o> {
         }
     }
 
-    /// Ends the message: an OPT record (its extended code, DO bit, and options) if there is one, and the
-    /// header's id and two bytes of flags.
+    /// Completes the message with an optional OPT record (extended code, DO bit and options), and
+    /// with the header's id and two bytes of flags.
     #[inline]
     pub fn finish(self, id: [u8; 2], flags: [u8; 2], opt: Option<(u8, bool, &[u8])>) {
-        let Sections { answers, authority, additional } = self.counts;
+        let SectionCounts { answers, authority, additional } = self.counts;
         if let Some((extended_rcode, dnssec_ok, options)) = opt {
             self.out.extend_from_slice(&opt::head(extended_rcode, dnssec_ok, options.len()));
             self.out.extend_from_slice(options);

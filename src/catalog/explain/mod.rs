@@ -1,21 +1,23 @@
-//! Explaining: why a name is answered as it is, to one client.
+//! Explanations: why one client gets the answer it gets for a name.
 //!
 //! ```text
-//!  query (name, type, client) ─▶ name ─▶ at ─▶ service ─▶ verdict ─▶ wanted     words
-//!                                (what    (where (routes,   (each      (what a
-//!                                it is)   in a   groups)    instance)  question
-//!                                         service)                     wants)
-//!  list: pages of services and instances
+//!  ExplainQuery ─▶ name ─────▶ position ──▶ service ──▶ verdict ───▶ wanted
+//!  (name, type,    (what the   (where in    (routes,    (each        (records that
+//!  client)         name is)    a service)   groups)     instance)    the type asks for)
+//!
+//!  list: pages of services and of instances        words: settings as text
 //! ```
 //!
-//! Explanations are made from what answers are made from: the same merge, the same
+//! Explanations use what answers are made from: the same merge, the same
 //! [`policy::plan`](crate::policy::plan()) with a copy of its memory, the same
 //! [`Service::position`](super::Service::position), [`Client::check`](super::Client::check) and
-//! [`contribution`](super::records::contribution). So a rule stands once, and looking changes nothing.
-//! The answer itself comes from the answer path, while the catalog stands still. A property test holds
-//! the two together.
+//! [`contribution`](super::records::contribution). So each rule exists once, and
+//! explaining changes nothing. The answer itself comes from the answer path, while the catalog
+//! applies no updates. A property test checks that explanations and answers agree.
 //!
-//! Rejected: explaining from the compiled pools. They no longer know why an instance is not in them.
+//! Imports its siblings in `catalog`, and `config`, `model` and `policy`.
+//!
+//! Rejected: explaining from the compiled pools. They do not record why an instance is missing.
 
 mod list;
 mod name;

@@ -1,4 +1,4 @@
-//! Which client may do what: one sorted table of address ranges, made of all networks that `[access]` names.
+//! Which client may do what: all networks of `[access]` in one sorted table of address ranges.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -8,43 +8,44 @@ use crate::{config::AccessSettings, model::Network};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dns) struct ClientAccess {
     pub(in crate::dns) level: AccessLevel,
-    /// Whether responses to it are limited.
+    /// Whether response rate limiting applies.
     pub(in crate::dns) limited: bool,
 }
 
 impl ClientAccess {
-    /// The same client, whose responses are not limited.
+    /// The same access without response rate limiting.
     pub(in crate::dns) const fn without_limits(self) -> Self {
         Self { limited: false, ..self }
     }
 }
 
-/// What a client may ask for.
+/// Which queries a client gets answers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dns) enum AccessLevel {
-    /// Nothing, and it gets no answer.
+    /// None, and it gets no response at all.
     Denied,
-    /// Nothing: REFUSED.
+    /// None: REFUSED.
     Refused,
-    /// Our own names.
+    /// Queries for names in our namespaces, and special names.
     OwnNames,
-    /// Our own names, and others if we forward them.
+    /// All queries; external names are forwarded if forwarding is configured.
     AllNames,
 }
 
-/// The clients by their addresses.
+/// The access of every address.
 #[derive(Debug)]
-pub(super) struct Clients {
-    /// Where ranges begin, as v6 bits, in order. The first is 0, and each goes to the next.
+pub(super) struct AccessTable {
+    /// Where each range starts, as IPv6 bits, ascending. The first is 0; each ends where the next
+    /// starts.
     starts: Box<[u128]>,
-    /// What holds in the range of the same place.
-    clients: Box<[ClientAccess]>,
+    /// The access in each range: as long as `starts`.
+    access: Box<[ClientAccess]>,
 }
 
-impl Clients {
+impl AccessTable {
     pub(super) fn new(access: &AccessSettings) -> Self {
         let lists = [&access.deny, &access.allow, &access.forward, &access.responses.exempt];
-        // How many networks of each list begin or end at an address.
+        // By how much the number of open networks of each list changes at an address.
         let mut changes = BTreeMap::from([(0, [0_i32; 4])]);
         for (which, list) in lists.into_iter().enumerate() {
             for (first, last) in list.iter().flat_map(Network::ranges) {
@@ -64,25 +65,28 @@ impl Clients {
             for (count, change) in counts.iter_mut().zip(change) {
                 *count += change;
             }
-            let client = client(counts.map(|count| count > 0));
-            if ranges.last().is_none_or(|(_, before)| *before != client) {
-                ranges.push((start, client));
+            let access = self::access(counts.map(|count| count > 0));
+            if ranges.last().is_none_or(|(_, before)| *before != access) {
+                ranges.push((start, access));
             }
         }
-        let (starts, clients): (Vec<_>, Vec<_>) = ranges.into_iter().unzip();
-        Self { starts: starts.into(), clients: clients.into() }
+        let (starts, access): (Vec<_>, Vec<_>) = ranges.into_iter().unzip();
+        Self { starts: starts.into(), access: access.into() }
     }
 
-    /// What holds for a client. *Cost*: a binary search; a handful of comparisons with the default networks.
+    /// The access of an address.
+    ///
+    /// *Cost*: a binary search; a handful of comparisons with the default networks.
     #[inline]
     pub(super) fn find(&self, address: IpAddr) -> ClientAccess {
         let bits = Network::bits_of(address);
-        let behind = self.starts.partition_point(|start| *start <= bits);
-        self.clients.get(behind.wrapping_sub(1)).copied().unwrap_or(client([false; 4]))
+        let next = self.starts.partition_point(|start| *start <= bits);
+        debug_assert!(next > 0 && next <= self.access.len(), "ranges cover all addresses from 0 on");
+        self.access.get(next.wrapping_sub(1)).copied().unwrap_or(access([false; 4]))
     }
 }
 
-fn client([denied, allowed, forwarded, exempt]: [bool; 4]) -> ClientAccess {
+fn access([denied, allowed, forwarded, exempt]: [bool; 4]) -> ClientAccess {
     let level = match (denied, allowed, forwarded) {
         (true, ..) => AccessLevel::Denied,
         (false, false, _) => AccessLevel::Refused,
@@ -123,45 +127,45 @@ mod tests {
     #[case("2001:db8::1", AccessLevel::Refused)]
     #[case("::", AccessLevel::Refused)]
     #[case("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", AccessLevel::Refused)]
-    fn private_clients_may_ask_for_everything_by_default(#[case] address: &str, #[case] level: AccessLevel) {
-        let client = Clients::new(&AccessSettings::default()).find(address.parse().unwrap());
-        assert_eq!(client.level, level);
-        assert_eq!(client.limited, level == AccessLevel::Refused);
+    fn private_clients_may_query_everything_by_default(#[case] address: &str, #[case] level: AccessLevel) {
+        let access = AccessTable::new(&AccessSettings::default()).find(address.parse().unwrap());
+        assert_eq!(access.level, level);
+        assert_eq!(access.limited, level == AccessLevel::Refused);
     }
 
     #[test]
-    fn forwarding_is_never_wider_than_what_is_written() {
+    fn forwarding_needs_both_allow_and_forward() {
         let access = AccessSettings { allow: AccessSettings::ANY.into(), ..AccessSettings::default() };
-        let clients = Clients::new(&access);
-        assert_eq!(clients.find([9, 9, 9, 9].into()).level, AccessLevel::OwnNames);
-        assert_eq!(clients.find([10, 0, 0, 1].into()).level, AccessLevel::AllNames);
+        let table = AccessTable::new(&access);
+        assert_eq!(table.find([9, 9, 9, 9].into()).level, AccessLevel::OwnNames);
+        assert_eq!(table.find([10, 0, 0, 1].into()).level, AccessLevel::AllNames);
 
         let access = AccessSettings { allow: networks(&["10.1.0.0/16"]), ..AccessSettings::default() };
-        let clients = Clients::new(&access);
-        assert_eq!(clients.find([10, 1, 0, 1].into()).level, AccessLevel::AllNames);
-        assert_eq!(clients.find([10, 2, 0, 1].into()).level, AccessLevel::Refused);
-        assert_eq!(clients.find([127, 0, 0, 1].into()).level, AccessLevel::Refused);
+        let table = AccessTable::new(&access);
+        assert_eq!(table.find([10, 1, 0, 1].into()).level, AccessLevel::AllNames);
+        assert_eq!(table.find([10, 2, 0, 1].into()).level, AccessLevel::Refused);
+        assert_eq!(table.find([127, 0, 0, 1].into()).level, AccessLevel::Refused);
     }
 
     #[test]
-    fn deny_goes_before_allow() {
+    fn deny_overrides_allow() {
         let access =
             AccessSettings { deny: networks(&["10.2.0.0/16", "10.2.3.4"]), ..AccessSettings::default() };
-        let clients = Clients::new(&access);
+        let table = AccessTable::new(&access);
         for (address, level) in [
             ([10, 2, 3, 4], AccessLevel::Denied),
             ([10, 2, 255, 255], AccessLevel::Denied),
             ([10, 3, 0, 0], AccessLevel::AllNames),
             ([10, 1, 255, 255], AccessLevel::AllNames),
         ] {
-            assert_eq!(clients.find(address.into()).level, level, "{address:?}");
+            assert_eq!(table.find(address.into()).level, level, "{address:?}");
         }
     }
 
     proptest! {
-        /// The table says what a look through the lists says.
+        /// The table agrees with a search of the lists.
         #[test]
-        fn the_table_is_the_lists(
+        fn the_table_agrees_with_the_lists(
             lists in prop::array::uniform4(prop::collection::vec((any::<[u8; 4]>(), 0_u8..=32, any::<bool>()), 0..6)),
             near in 0_usize..24,
             offset in -2_i64..=2,
@@ -184,8 +188,8 @@ mod tests {
             let edge = if near % 2 == 0 { first } else { last };
             let address = IpAddr::V6(edge.wrapping_add_signed(offset.into()).into());
             let has = |list: &[Network]| list.iter().any(|network| network.contains(address));
-            let expected = client([has(&access.deny), has(&access.allow), has(&access.forward), has(&access.responses.exempt)]);
-            prop_assert_eq!(Clients::new(&access).find(address), expected);
+            let expected = super::access([has(&access.deny), has(&access.allow), has(&access.forward), has(&access.responses.exempt)]);
+            prop_assert_eq!(AccessTable::new(&access).find(address), expected);
         }
     }
 }

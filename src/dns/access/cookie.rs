@@ -1,33 +1,34 @@
-//! DNS cookies (RFC 7873), made as all servers should make them (RFC 9018).
+//! DNS cookies (RFC 7873) in the interoperable format of RFC 9018.
 
 use std::{hash::Hasher as _, net::IpAddr};
 
 use siphasher::sip::SipHasher24;
 
-/// The only version of server cookies (RFC 9018 section 4.1), with the reserved bytes behind it.
+/// Version and reserved bytes of a server cookie (RFC 9018 section 4.1).
 const VERSION: [u8; 4] = [1, 0, 0, 0];
 
-/// How long a cookie is good, in seconds (RFC 9018 section 4.3).
+/// How long a cookie is valid, in seconds (RFC 9018 section 4.3).
 const LIFETIME: u32 = 3600;
 
-/// How far in the future a cookie may be from, in seconds: another server's clock.
+/// How far in the future a cookie's time may be, in seconds, because clocks differ.
 const MAX_CLOCK_SKEW: u32 = 300;
 
-/// From which age on a cookie is replaced, in seconds.
+/// Age at which a cookie is replaced, in seconds.
 const RENEW_AFTER: u32 = 1800;
 
-/// What a query's COOKIE option has.
+/// A query's COOKIE option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dns) enum SentCookie {
     /// There is none.
     None,
-    /// Not 8, nor 16 to 40 bytes (RFC 7873 section 4).
+    /// Its length is neither 8 nor 16 to 40 bytes (RFC 7873 section 4).
     Malformed,
-    /// The client's half, and the server's if it has 16 bytes as ours have; zeros are never a good one.
+    /// Client cookie and server cookie. The server cookie is all zeros, which is never valid, if
+    /// there is none or its length is not the 16 bytes of ours.
     Halves([u8; 8], [u8; 16]),
 }
 
-/// Both halves, as the answer has them.
+/// Client cookie and server cookie, as sent in a response.
 pub(in crate::dns) type ServerCookie = [u8; 24];
 
 impl SentCookie {
@@ -42,7 +43,7 @@ impl SentCookie {
     }
 }
 
-/// Makes cookies, and knows its own again.
+/// Makes and verifies cookies with one secret.
 #[derive(Debug)]
 pub(super) struct CookieKey {
     secret: [u8; 16],
@@ -53,7 +54,8 @@ impl CookieKey {
         Self { secret }
     }
 
-    /// Tells whether a cookie is good at `now`, in seconds since 1970, and what to answer with.
+    /// Whether a cookie is valid at `now` (seconds since 1970, modulo 2^32), and the cookie for the
+    /// response.
     pub(super) fn verify(
         &self,
         client: [u8; 8],
@@ -63,17 +65,18 @@ impl CookieKey {
     ) -> (bool, ServerCookie) {
         let [v0, v1, v2, v3, t0, t1, t2, t3, ..] = server;
         let made = u32::from_be_bytes([t0, t1, t2, t3]);
-        // Serial number arithmetic (RFC 1982): the clock's 32 bits may run over.
+        // Serial number arithmetic (RFC 1982), because 32 bits of seconds wrap around.
         let age = now.wrapping_sub(made);
-        let is_timely = age <= LIFETIME || made.wrapping_sub(now) <= MAX_CLOCK_SKEW;
+        let is_current = age <= LIFETIME || made.wrapping_sub(now) <= MAX_CLOCK_SKEW;
         let expected = self.mint(client, address, made);
-        // The time that a comparison takes tells nothing: who could measure it would have a whole hash to guess in an hour.
-        let good = [v0, v1, v2, v3] == VERSION && is_timely && expected[8..] == server;
+        // The comparison need not take constant time: even an attacker who could measure it would
+        // have one hour to guess a whole hash.
+        let good = [v0, v1, v2, v3] == VERSION && is_current && expected[8..] == server;
         let keep = good && age < RENEW_AFTER;
         (good, if keep { expected } else { self.mint(client, address, now) })
     }
 
-    /// Makes the cookie of a client at a time (RFC 9018 section 4.4).
+    /// Makes the cookie of a client for a time (RFC 9018 section 4.4).
     fn mint(&self, client: [u8; 8], address: IpAddr, time: u32) -> ServerCookie {
         let mut cookie = [0; 24];
         let mut hasher = SipHasher24::new_with_key(&self.secret);
@@ -116,7 +119,7 @@ mod tests {
         1559734700,
         "fc93fc62807ddb86010000005cf7a9acf73a7810aca2381e"
     )]
-    fn cookies_are_those_of_the_standard(
+    fn cookies_match_the_examples_of_rfc_9018(
         #[case] client: &str,
         #[case] address: &str,
         #[case] time: u32,
@@ -128,15 +131,18 @@ mod tests {
         assert_eq!(cookie, bytes(expected));
     }
 
-    /// RFC 9018 appendix A.4: v6, with another secret.
+    /// RFC 9018 appendix A.4: IPv6, with another secret.
     #[test]
-    fn a_v6_cookie_is_that_of_the_standard() {
+    fn an_ipv6_cookie_matches_rfc_9018() {
         let key = CookieKey::new(bytes("445536bcd2513298075a5d379663c962"));
         let address = "2001:db8:220:1:59de:d0f4:8769:82b8".parse().unwrap();
         let (_, cookie) = key.verify(bytes("22681ab97d52c298"), [0; 16], address, 1559741961);
         assert_eq!(cookie, bytes("22681ab97d52c298010000005cf7c609a6bb79d16625507a"));
         let old = bytes("010000005cf7c57926556bd0934c72f8");
-        assert!(!key.verify(bytes("22681ab97d52c298"), old, address, 1559741961).0, "of another secret");
+        assert!(
+            !key.verify(bytes("22681ab97d52c298"), old, address, 1559741961).0,
+            "made with another secret"
+        );
     }
 
     #[rstest]
@@ -145,11 +151,11 @@ mod tests {
     #[case::to_be_renewed(1800, true, false)]
     #[case::an_hour(3600, true, false)]
     #[case::too_old(3601, false, false)]
-    #[case::a_clock_that_runs_ahead(-300, true, false)]
+    #[case::clock_ahead(-300, true, false)]
     #[case::from_the_future(-301, false, false)]
     fn a_cookie_is_good_for_an_hour(#[case] age: i32, #[case] good: bool, #[case] kept: bool) {
         let (key, address) = (CookieKey::new([7; 16]), [192, 0, 2, 1].into());
-        let made = u32::MAX - 2000; // so that the clock runs over
+        let made = u32::MAX - 2000; // so that the time wraps around
         let cookie = key.mint([1; 8], address, made);
         let server = cookie[8..].try_into().unwrap();
         let now = made.wrapping_add_signed(age);

@@ -1,8 +1,17 @@
-//! Who may ask, and how much.
+//! Access control and rate limits.
 //!
-//! Every request passes here twice: when it comes in ([`AccessControl::admit`]: which client is it, may it ask, does it ask too much?) and
-//! when its answer is written ([`AccessControl::limit_response`]: is somebody flooded with equal ones?). A client that is not limited
-//! costs one search in a sorted table; nothing here allocates, waits or locks.
+//! ```text
+//!  request ─▶ admit ──────▶ … ─▶ check_cookie ─▶ … ─▶ limit_response ─▶ response
+//!             (ACL, query        (address proof)       (RRL)
+//!             rate, length)
+//! ```
+//!
+//! Every request passes here when it arrives ([`AccessControl::admit`]), and again when its
+//! response is written ([`AccessControl::limit_response`]). Without a limit on queries, a client
+//! that is exempt from RRL costs one binary search. Nothing here allocates, waits or locks.
+//!
+//! [`clients`] is the ACL, [`rate_limit`] counts queries and responses, and [`cookie`] makes and
+//! verifies DNS cookies. Imports `config`, `model` and `telemetry`, and nothing else of `dns`.
 
 mod clients;
 mod cookie;
@@ -15,7 +24,7 @@ use std::{
 
 use hickory_proto::op::ResponseCode;
 
-use self::{clients::Clients, cookie::CookieKey, rate_limit::RateLimiter};
+use self::{clients::AccessTable, cookie::CookieKey, rate_limit::RateLimiter};
 pub(super) use self::{
     clients::{AccessLevel, ClientAccess},
     cookie::{SentCookie, ServerCookie},
@@ -26,10 +35,10 @@ use crate::{
     telemetry::Restriction,
 };
 
-/// Holds what `[access]` says.
+/// Decides which clients may query and how much, as `[access]` configures.
 #[derive(Debug)]
 pub struct AccessControl {
-    clients: Clients,
+    table: AccessTable,
     longest_query: usize,
     queries: Option<(RateLimiter, OverLimit)>,
     responses: Option<(RateLimiter, ResponseLimit)>,
@@ -38,34 +47,34 @@ pub struct AccessControl {
     started: Instant,
 }
 
-/// Whether a request is looked at.
+/// What happens to a request on arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It is.
+    /// It is read.
     Admit,
-    /// Nothing is sent.
+    /// It gets no response.
     Drop(Restriction),
-    /// REFUSED.
+    /// It gets REFUSED.
     Refuse(Restriction),
-    /// FORMERR, without looking at more than its header.
+    /// It gets FORMERR; only its header is read.
     TooLong,
 }
 
-/// What a query's cookie is worth, and what it is answered with.
+/// The result of checking a query's COOKIE option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CookieCheck {
-    /// The client has shown that its address is its own.
+    /// The cookie proves the client's address. The response carries this cookie.
     Good(ServerCookie),
-    /// It has not, but learns how.
+    /// The cookie proves nothing. The response carries this new one.
     New(ServerCookie),
-    /// It sent none, or none are answered.
+    /// The query has no cookie, or cookies are disabled.
     None,
-    /// The option cannot be read: FORMERR (RFC 7873 section 5.2.2).
+    /// The option is malformed: FORMERR (RFC 7873 section 5.2.2).
     Malformed,
 }
 
 impl CookieCheck {
-    /// The cookie that the answer has.
+    /// The cookie for the response.
     pub(super) fn reply(self) -> Option<ServerCookie> {
         match self {
             Self::Good(cookie) | Self::New(cookie) => Some(cookie),
@@ -74,14 +83,14 @@ impl CookieCheck {
     }
 }
 
-/// What happens with a response.
+/// The verdict of response rate limiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RrlAction {
-    /// It is sent.
+    /// Sends it.
     Send,
-    /// A short one with TC goes out instead.
+    /// Sends an empty response with TC instead.
     Truncate,
-    /// It is not sent.
+    /// Sends nothing.
     Drop,
 }
 
@@ -92,12 +101,12 @@ impl Default for AccessControl {
 }
 
 impl AccessControl {
-    /// Makes a guard with a cookie secret of its own.
+    /// Makes access control with a random cookie secret.
     pub fn new(access: &AccessSettings) -> Self {
         let responses = &access.responses;
         let limiter = |rate: Option<u32>| rate.map(RateLimiter::new);
         Self {
-            clients: Clients::new(access),
+            table: AccessTable::new(access),
             longest_query: access.longest_query,
             queries: limiter(access.queries_per_second).map(|limiter| (limiter, access.over_limit)),
             responses: limiter(responses.per_second).map(|limiter| (limiter, responses.clone())),
@@ -107,34 +116,38 @@ impl AccessControl {
         }
     }
 
-    /// Decides whether a request of `length` bytes is looked at. *Cost*: a search among the networks; where queries are
-    /// limited also a look at the clock and at one cache line.
+    /// Decides whether a request of `length` bytes is read, and returns its client's access.
+    ///
+    /// *Cost*: a binary search over the networks. If queries are rate-limited, also a clock read
+    /// and one cache line.
     #[inline]
     pub(super) fn admit(&self, address: IpAddr, length: usize) -> (Admission, ClientAccess) {
-        let client = self.clients.find(address);
-        let refused = ClientAccess { level: AccessLevel::Refused, ..client };
-        match client.level {
-            AccessLevel::Denied => return (Admission::Drop(Restriction::Denied), client),
-            AccessLevel::Refused => return (Admission::Refuse(Restriction::NotAllowed), client),
+        let access = self.table.find(address);
+        let refused = ClientAccess { level: AccessLevel::Refused, ..access };
+        match access.level {
+            AccessLevel::Denied => return (Admission::Drop(Restriction::Denied), access),
+            AccessLevel::Refused => return (Admission::Refuse(Restriction::NotAllowed), access),
             AccessLevel::OwnNames | AccessLevel::AllNames => {}
         }
-        if let Some((limiter, over)) = &self.queries
+        if let Some((limiter, over_limit)) = &self.queries
             && !limiter.take(subnet(address, 32, 64), self.now_micros())
         {
-            return match over {
+            return match over_limit {
                 OverLimit::Refuse => (Admission::Refuse(Restriction::TooManyQueries), refused),
                 OverLimit::Drop => (Admission::Drop(Restriction::TooManyQueries), refused),
             };
         }
-        if length > self.longest_query { (Admission::TooLong, client) } else { (Admission::Admit, client) }
+        if length > self.longest_query { (Admission::TooLong, access) } else { (Admission::Admit, access) }
     }
 
-    /// Who a client is, whose request has been admitted.
+    /// The access of a client whose request was admitted.
     pub(super) fn client(&self, address: IpAddr) -> ClientAccess {
-        self.clients.find(address)
+        self.table.find(address)
     }
 
-    /// Judges the cookie that a query came with. *Cost*: where there is one, the clock and two short hashes.
+    /// Checks the cookie of a query.
+    ///
+    /// *Cost*: with a cookie, a clock read and two short hashes.
     pub(super) fn check_cookie(&self, sent: SentCookie, address: IpAddr) -> CookieCheck {
         match (&self.cookies, sent) {
             (None, _) | (_, SentCookie::None) => CookieCheck::None,
@@ -149,30 +162,33 @@ impl AccessControl {
         }
     }
 
-    /// Tells whether queries over UDP need a good cookie from this client.
-    pub(super) fn requires_cookie(&self, client: ClientAccess) -> bool {
-        self.cookies_required && client.limited
+    /// Whether this client must send a good cookie with queries over UDP.
+    pub(super) fn requires_cookie(&self, access: ClientAccess) -> bool {
+        self.cookies_required && access.limited
     }
 
-    /// Decides what becomes of a response over UDP to a client without a good cookie. `name` and `qtype` are those of
-    /// the question. *Cost*: for clients that are limited the clock, a hash and a look at one cache line.
+    /// Applies response rate limiting (RRL) to a UDP response for a client that has proved its
+    /// address with neither a cookie nor TCP. `name` and `qtype` are the question's.
+    ///
+    /// *Cost*: for limited clients, a clock read, a hash and one cache line.
     #[inline]
     pub(super) fn limit_response(
         &self,
-        client: ClientAccess,
+        access: ClientAccess,
         address: IpAddr,
         code: ResponseCode,
         (name, qtype): (&[u8], u16),
     ) -> RrlAction {
         match &self.responses {
-            Some((limiter, limit)) if client.limited => {
+            Some((limiter, limit)) if access.limited => {
                 let network = subnet(address, limit.v4_prefix, limit.v6_prefix);
-                // An attacker makes names up: what there is of them differs, what there is not is all the same.
-                let is_free = match code {
+                // Positive answers count per name and type. Errors count together: an attacker can
+                // invent any number of names that do not exist.
+                let is_within = match code {
                     ResponseCode::NoError => limiter.take((network, name, qtype), self.now_micros()),
                     code => limiter.take((network, u16::from(code)), self.now_micros()),
                 };
-                if is_free { RrlAction::Send } else { over_limit(limiter, limit.slip, code) }
+                if is_within { RrlAction::Send } else { over_limit(limiter, limit.slip, code) }
             }
             _ => RrlAction::Send,
         }
@@ -183,19 +199,19 @@ impl AccessControl {
     }
 }
 
-/// What becomes of a response beyond the limit.
+/// What happens to a response over the limit.
 fn over_limit(limiter: &RateLimiter, slip: u32, code: ResponseCode) -> RrlAction {
     if slip == 0 || !limiter.count_over_limit().is_multiple_of(slip) {
         return RrlAction::Drop;
     }
     match code {
         ResponseCode::NoError | ResponseCode::NXDomain => RrlAction::Truncate,
-        // Errors are as short as that anyhow, and with TC they would say something else.
+        // Errors are as short as a truncated response, and TC would change their meaning.
         _ => RrlAction::Send,
     }
 }
 
-/// The network of a client: the first bits of its address.
+/// The network that counts as one client: the first bits of its address.
 pub(super) fn subnet(address: IpAddr, v4: u8, v6: u8) -> u128 {
     let length = if address.to_canonical().is_ipv4() { v4 + 96 } else { v6 };
     Network::bits_of(address) & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)

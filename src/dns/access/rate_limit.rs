@@ -1,43 +1,44 @@
-//! Rates of many keys in a table of fixed size.
+//! Rate limits for many keys in a table of fixed size.
 //!
-//! Each key has a bucket of one second's worth. A bucket is one word: a tag of the key's hash, and the time at which it will be full
-//! again (the "generic cell rate algorithm"), so that taking is one compare-and-swap. Eight rate_limit share a cache line, and a
-//! key may be in any of its line's; a newcomer takes the place of the one that has been used least. When the table is too
-//! small for all keys, those that ask most are the ones that stay.
+//! Each key has a bucket that holds one second's worth of tokens. A bucket is one word: a tag from
+//! the key's hash, and the time at which the bucket is full again (the generic cell rate
+//! algorithm), so taking a token is one compare-and-swap. Eight buckets share a cache line, and a
+//! key may use any bucket of its line. A new key replaces the fullest bucket, which is the one used
+//! least. So if the table is too small for all keys, the busiest keys keep their buckets.
 
 use std::{
     hash::{BuildHasher as _, Hash},
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-/// Bits of a word that are a time in microseconds: enough for half a year, after which times begin anew.
+/// Bits of a word that hold a time in microseconds: half a year, after which times wrap around.
 const TIME_BITS: u32 = 44;
 const TIME_MASK: u64 = (1 << TIME_BITS) - 1;
 
-/// What a bucket holds, in microseconds.
+/// Capacity of a bucket, in microseconds.
 const BURST: u64 = 1_000_000;
 
-/// Cache lines of the table: 512 KiB in all.
+/// Cache lines in the table: 512 KiB.
 const LINES: usize = 8192;
 
-/// RateLimiter that share a cache line.
+/// Buckets that share a cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Line([AtomicU64; 8]);
 
-/// The rate_limit of one kind of rate.
+/// The buckets of one limit.
 #[derive(Debug)]
 pub(super) struct RateLimiter {
     lines: Box<[Line]>,
-    /// Seeded, so that nobody can choose keys that share a line.
+    /// Seeded randomly, so that clients cannot choose keys that share a line.
     hasher: foldhash::quality::RandomState,
-    /// Microseconds that one takes.
+    /// Microseconds that one token takes to refill.
     interval: u64,
     over_limit: AtomicU32,
 }
 
 impl RateLimiter {
-    /// Allows each key `per_second`, and as many at once after a second without any.
+    /// Allows each key `per_second`, in bursts of up to one second's worth.
     pub(super) fn new(per_second: u32) -> Self {
         Self {
             lines: (0..LINES).map(|_| Line::default()).collect(),
@@ -47,13 +48,15 @@ impl RateLimiter {
         }
     }
 
-    /// Takes one from the key's bucket at the time `now`; `false`: it is empty.
+    /// Takes a token from the key's bucket at the time `now`. `false` if the bucket is empty.
     pub(super) fn take(&self, key: impl Hash, now: u64) -> bool {
-        /// Tries against others that change the same bucket: whoever loses has seen another one win. Whoever loses all of them is
-        /// let through, which takes more workers than machines have, all at one bucket.
+        /// Attempts at changing a bucket that other workers change too. Each failed attempt means
+        /// that another worker succeeded, so all of them fail only with far more workers than CPUs.
+        /// Then the request passes.
         const TRIES: usize = 64;
         let hash = self.hasher.hash_one(key);
         let tag = hash & !TIME_MASK;
+        debug_assert_eq!(self.lines.len(), LINES, "a hash modulo LINES has a line");
         let Some(line) = usize::try_from(hash & TIME_MASK).ok().and_then(|hash| self.lines.get(hash % LINES))
         else {
             return true;
@@ -72,13 +75,13 @@ impl RateLimiter {
         true
     }
 
-    /// Counts one more that was over its limit; returns how many there were, from 1 on.
+    /// Counts a response over the limit. Returns how many there were, from 1.
     pub(super) fn count_over_limit(&self) -> u32 {
         self.over_limit.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 }
 
-/// The key's bucket and its word, or the one that it may have.
+/// The key's bucket and its word, or the bucket that it may take over.
 fn find_bucket(line: &Line, tag: u64, now: u64) -> Option<(&AtomicU64, u64)> {
     let words = line.0.iter().map(|bucket| (bucket, bucket.load(Ordering::Relaxed)));
     words.min_by_key(
@@ -86,7 +89,8 @@ fn find_bucket(line: &Line, tag: u64, now: u64) -> Option<(&AtomicU64, u64)> {
     )
 }
 
-/// How long it takes until the bucket is full; 0 for one that is, or whose time is of a former round of the clock.
+/// Microseconds until a bucket is full. 0 if it is full, or if its time is from before the clock
+/// wrapped around.
 fn time_until_full(word: u64, now: u64) -> u64 {
     let ahead = (word & TIME_MASK).wrapping_sub(now) & TIME_MASK;
     if ahead > BURST { 0 } else { ahead }
@@ -116,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn one_that_asks_much_stays_while_thousands_come_and_go() {
+    fn a_busy_key_keeps_its_bucket_among_thousands() {
         let limiter = RateLimiter::new(100);
         let mut taken = 0;
         for at in 0..200_000_u64 {
             taken += u32::from(limiter.take("flooder", at));
             for other in 0..5 {
-                assert!(limiter.take((at, other), at), "a stranger's first is never refused");
+                assert!(limiter.take((at, other), at), "the first query of a key always passes");
             }
         }
         // A fifth of a second: a second's worth and a fifth.
@@ -130,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_may_begin_anew() {
+    fn the_clock_may_wrap_around() {
         let limiter = RateLimiter::new(2);
         assert!(limiter.take("key", TIME_MASK) && limiter.take("key", TIME_MASK));
         assert!(!limiter.take("key", TIME_MASK));
         assert!(!limiter.take("key", TIME_MASK + 1));
         assert!(limiter.take("key", TIME_MASK + 600_000));
-        // Half a round later the old time is no time to come.
+        // Half a wrap-around later, the old time does not count as a future one.
         assert!(limiter.take("key", TIME_MASK / 2) && limiter.take("key", TIME_MASK / 2));
     }
 

@@ -1,4 +1,4 @@
-//! What passes the access_control, and what does not.
+//! Access control as a whole: what it admits, limits and drops.
 
 use rstest::rstest;
 
@@ -8,7 +8,7 @@ use crate::config::Cookies;
 const PUBLIC: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 7));
 const PRIVATE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));
 
-/// Everybody may ask; the rest is the default.
+/// All clients may query; everything else is the default.
 fn open() -> AccessSettings {
     AccessSettings { allow: AccessSettings::ANY.into(), ..AccessSettings::default() }
 }
@@ -18,7 +18,7 @@ fn limit(access_control: &AccessControl, address: IpAddr, code: ResponseCode, na
     access_control.limit_response(client, address, code, (name, 1))
 }
 
-/// How many of `count` equal responses are released, dropped and replaced.
+/// How many of `count` equal responses are sent, truncated and dropped.
 fn tally(access_control: &AccessControl, address: IpAddr, code: ResponseCode, count: usize) -> [usize; 3] {
     let mut tally = [0; 3];
     for _ in 0..count {
@@ -28,15 +28,15 @@ fn tally(access_control: &AccessControl, address: IpAddr, code: ResponseCode, co
 }
 
 #[test]
-fn whoever_is_denied_gets_silence_and_strangers_are_refused() {
+fn denied_clients_get_silence_and_others_refused() {
     let mut access =
         AccessSettings { deny: vec!["203.0.113.0/24".parse().unwrap()], ..AccessSettings::default() };
     access.queries_per_second = Some(1);
     let access_control = AccessControl::new(&access);
     assert_eq!(access_control.admit(PUBLIC, 100).0, Admission::Drop(Restriction::Denied));
     for _ in 0..3 {
-        let stranger = access_control.admit([198, 51, 100, 1].into(), 100).0;
-        assert_eq!(stranger, Admission::Refuse(Restriction::NotAllowed));
+        let outsider = access_control.admit([198, 51, 100, 1].into(), 100).0;
+        assert_eq!(outsider, Admission::Refuse(Restriction::NotAllowed));
     }
     assert_eq!(access_control.admit(PRIVATE, 100).0, Admission::Admit);
 }
@@ -44,18 +44,18 @@ fn whoever_is_denied_gets_silence_and_strangers_are_refused() {
 #[rstest]
 #[case(OverLimit::Refuse, Admission::Refuse(Restriction::TooManyQueries))]
 #[case(OverLimit::Drop, Admission::Drop(Restriction::TooManyQueries))]
-fn a_client_may_ask_so_often_and_no_more(#[case] over_limit: OverLimit, #[case] beyond: Admission) {
+fn queries_over_the_rate_are_refused_or_dropped(#[case] over_limit: OverLimit, #[case] beyond: Admission) {
     let access = AccessSettings { queries_per_second: Some(5), over_limit, ..AccessSettings::default() };
     let access_control = AccessControl::new(&access);
     let admissions: Vec<_> = (0..6).map(|_| access_control.admit(PRIVATE, 100)).collect();
     assert!(admissions[..5].iter().all(|(admission, _)| *admission == Admission::Admit), "{admissions:?}");
     assert_eq!(admissions[5].0, beyond);
     assert_eq!(admissions[5].1.level, AccessLevel::Refused);
-    assert_eq!(access_control.admit([10, 0, 0, 8].into(), 100).0, Admission::Admit, "its neighbour");
+    assert_eq!(access_control.admit([10, 0, 0, 8].into(), 100).0, Admission::Admit, "its neighbor");
 }
 
 #[test]
-fn an_ipv6_client_is_its_64() {
+fn a_64_counts_as_one_ipv6_client() {
     let access_control =
         AccessControl::new(&AccessSettings { queries_per_second: Some(1), ..AccessSettings::default() });
     assert_eq!(access_control.admit("fd00::1".parse().unwrap(), 100).0, Admission::Admit);
@@ -64,7 +64,7 @@ fn an_ipv6_client_is_its_64() {
 }
 
 #[test]
-fn a_query_may_be_so_long_and_no_longer() {
+fn queries_over_the_longest_length_are_rejected() {
     let access_control =
         AccessControl::new(&AccessSettings { longest_query: 300, ..AccessSettings::default() });
     assert_eq!(access_control.admit(PRIVATE, 300).0, Admission::Admit);
@@ -73,9 +73,9 @@ fn a_query_may_be_so_long_and_no_longer() {
 }
 
 #[test]
-fn equal_responses_to_a_network_are_limited_and_every_other_one_slips() {
+fn equal_responses_are_limited_and_every_second_slips() {
     let access_control = AccessControl::new(&open());
-    // The clock goes on while the test runs: a few more may pass.
+    // The clock advances during the test, so a few more may pass.
     let [sent, truncated, dropped] = tally(&access_control, PUBLIC, ResponseCode::NoError, 300);
     assert!((100..150).contains(&sent), "{sent}");
     assert!(truncated.abs_diff(dropped) <= 1 && sent + truncated + dropped == 300, "{truncated} {dropped}");
@@ -91,7 +91,7 @@ fn equal_responses_to_a_network_are_limited_and_every_other_one_slips() {
 }
 
 #[test]
-fn errors_are_limited_whatever_was_asked() {
+fn errors_are_limited_across_names() {
     let access_control = AccessControl::new(&open());
     let mut sent = 0;
     for at in 0..300_u32 {
@@ -99,7 +99,7 @@ fn errors_are_limited_whatever_was_asked() {
         sent += usize::from(action == RrlAction::Send);
     }
     assert!((100..150).contains(&sent), "{sent}");
-    // What slips of an error is the error itself.
+    // An error that slips is sent as it was.
     let [sent, truncated, dropped] = tally(&access_control, PUBLIC, ResponseCode::Refused, 300);
     assert_eq!((truncated, sent + dropped), (0, 300));
     assert!((190..250).contains(&sent), "{sent}");
@@ -115,7 +115,7 @@ fn private_networks_are_not_limited_by_default() {
 }
 
 #[test]
-fn the_limit_can_be_set_and_taken_away() {
+fn the_response_limit_is_configurable() {
     let mut access = open();
     access.responses.slip = 0;
     access.responses.v4_prefix = 32;
@@ -131,7 +131,7 @@ fn the_limit_can_be_set_and_taken_away() {
 }
 
 #[test]
-fn a_cookie_that_was_given_is_good_when_it_comes_back() {
+fn a_cookie_is_good_when_it_comes_back() {
     let access_control = AccessControl::default();
     let first = access_control.check_cookie(SentCookie::read(&[7; 8]), PUBLIC);
     let Some(cookie) = first.reply() else { panic!("no cookie: {first:?}") };
@@ -147,7 +147,7 @@ fn a_cookie_that_was_given_is_good_when_it_comes_back() {
 }
 
 #[test]
-fn cookies_can_be_switched_off_or_required_of_those_that_are_limited() {
+fn cookies_can_be_disabled_or_required() {
     let cookies = Cookies { enabled: false, required: false };
     let access_control = AccessControl::new(&AccessSettings { cookies, ..open() });
     assert_eq!(access_control.check_cookie(SentCookie::read(&[7; 8]), PUBLIC), CookieCheck::None);

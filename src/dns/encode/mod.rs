@@ -1,10 +1,20 @@
-//! Encoding: writes a decision within the client's limit.
+//! Encoding: a decision becomes bytes within the client's limit.
 //!
-//! What does not fit is left out in this order: additional records, then answers, of which the rotation
-//! makes another subset each time. TC is set if the zone says so, and always if nothing is left.
+//! ```text
+//!             ┌─ zone      A, AAAA, CNAME, SOA, NS ─┐
+//!  Answer ────┼─ srv       SRV, additional A, AAAA ─┼─▶ wire::Writer ─▶ OPT, header
+//!  Refusal    ├─ pointers  PTR                      │
+//!             └─ special   special names ───────────┘
+//! ```
 //!
-//! `zone` has addresses, CNAME, SOA and NS; `srv` has SRV and its targets' addresses; `pointers` has
-//! PTR; `special` has special names.
+//! What does not fit is left out in this order: additional records, then answers; rotation makes
+//! that a different subset each time. TC is set if the zone says so, and always if no answer fits.
+//!
+//! Imports `records`, `request`, `rotation` and `special` of `dns`, and `catalog`, `forward` and
+//! `wire`.
+//!
+//! Rejected: hickory-proto's `Message`. It takes owned records, which would be allocated for every
+//! answer.
 
 mod pointers;
 mod special;
@@ -22,6 +32,7 @@ use super::{
 };
 use crate::{
     catalog::Zone,
+    forward::AnswerSummary,
     wire::{
         HEADER_LEN, RequestHeader, Section, UDP_LIMIT, Writer,
         header::{self, bit},
@@ -30,28 +41,34 @@ use crate::{
     },
 };
 
-/// What an answer came to.
+/// The parts of a written response that RRL and metrics need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReplySummary {
     pub(super) code: ResponseCode,
     pub(super) truncated: bool,
 }
 
-/// What goes around an answer's records.
+impl From<AnswerSummary> for ReplySummary {
+    fn from(summary: AnswerSummary) -> Self {
+        Self { code: ResponseCode::from(0, summary.code), truncated: summary.truncated }
+    }
+}
+
+/// The parts of a response around its records.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Envelope<'a> {
     /// The client's query.
     pub(super) query: &'a Query<'a>,
-    /// The options of our own in the OPT record.
+    /// muster's own options for the OPT record.
     pub(super) options: &'a [u8],
-    /// RA: the client may have external names resolved. It is "set or cleared in a response" by what
-    /// the server can do (RFC 1035 section 4.1.1).
+    /// RA: the client may have queries forwarded. "Set or cleared in a response" by what the server
+    /// can do (RFC 1035 section 4.1.1).
     pub(super) recursion_available: bool,
-    /// Longest answer, in bytes.
+    /// Maximum length of the response, in bytes.
     pub(super) limit: usize,
 }
 
-/// Writes an answer from our own data into `out`, whose old content is dropped.
+/// Writes an answer from our own data into `out`, replacing its content.
 pub(super) fn answer(envelope: &Envelope<'_>, answer: &Content<'_>, out: &mut Vec<u8>) -> ReplySummary {
     let mut writer = envelope.begin(out);
     let (code, authoritative) = content(&mut writer, answer);
@@ -72,7 +89,7 @@ pub(super) fn chase(
     envelope.end(writer, code, true)
 }
 
-/// Writes our CNAME alone: with TC, or as a failure.
+/// Writes our CNAME without its target's records: with TC, or with an error code.
 pub(super) fn cname_only(
     envelope: &Envelope<'_>,
     cname: &Cname<'_>,
@@ -85,8 +102,8 @@ pub(super) fn cname_only(
     envelope.end(writer, written.code, true);
 }
 
-/// Writes an answer that has nothing but a code, TC if the client is to come back over TCP, and the OPT
-/// record.
+/// Writes a response without records except OPT: a code, and TC if the client should retry over
+/// TCP.
 pub(super) fn short(
     envelope: &Envelope<'_>,
     (code, truncated): (ResponseCode, bool),
@@ -110,7 +127,8 @@ pub(super) fn refuse(
         (None, _) | (_, Refusal::Malformed | Refusal::OtherOpcode) => {
             bare(request.header(), code, recursion_available, out)
         }
-        // The OPT record tells our version, 0 (RFC 6891 section 6.1.3). Options have no meaning there.
+        // The OPT record has our version, 0 (RFC 6891 section 6.1.3). Options mean nothing in this
+        // response.
         (Some(envelope), Refusal::Version) => {
             short(&Envelope { options: &[], ..*envelope }, (code, truncated), out)
         }
@@ -118,7 +136,7 @@ pub(super) fn refuse(
     }
 }
 
-/// Writes an error to a request whose question could not be read.
+/// Writes an error to a request without a valid question: only a header.
 fn bare(
     header: RequestHeader,
     code: ResponseCode,
@@ -151,7 +169,7 @@ impl Envelope<'_> {
     }
 }
 
-/// The third and fourth byte of an answer's header.
+/// The third and fourth byte of a response's header.
 #[inline]
 pub(super) fn flags(
     header: RequestHeader,
@@ -209,8 +227,8 @@ fn records(writer: &mut Writer<'_>, zone: &Zone, records: &ZoneRecords<'_>) -> R
     ResponseCode::NoError
 }
 
-/// Writes a target's records behind our CNAME: their response code counts (RFC 6604 section 3). If they
-/// do not fit, the CNAME stands alone, with TC.
+/// Writes the target's records after our CNAME. Their response code is the answer's (RFC 6604
+/// section 3). If they do not fit, the CNAME stands alone, with TC.
 #[cold]
 fn chased(writer: &mut Writer<'_>, chased: &Chased<'_>, cname: &Cname<'_>) -> ResponseCode {
     if writer.truncated {

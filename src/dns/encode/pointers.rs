@@ -1,4 +1,4 @@
-//! PTR records: reverse names, and what a browser finds (RFC 6763).
+//! PTR records: of reverse names, and of DNS-SD (RFC 6763).
 
 use hickory_proto::rr::RecordType;
 
@@ -15,8 +15,8 @@ use crate::{
     wire::{Section, Writer},
 };
 
-/// Most services that one answer looks into, since those without an eligible instance do not make it
-/// longer.
+/// Maximum number of services that one answer looks at. Services without an eligible instance add
+/// nothing to its length, so the length alone is no bound.
 const MAX_SERVICES: usize = 10_000;
 
 /// Writes as many of the names as fit.
@@ -54,9 +54,11 @@ fn browsed_service(writer: &mut Writer<'_>, zone: &Zone, service: &Service, brow
     let (Some(below), Some(ids)) = (below, port) else { return true };
     let owner = writer.owner(0);
     for id in arranged(ids, ListOrder::Rotated(browsed.turn), ids.len()) {
-        let Some(instance) = service.instances.get(*id) else { continue };
+        let instance = service.instances.get(*id);
+        debug_assert!(instance.is_some(), "an id is of the same service");
+        let Some(instance) = instance else { continue };
         let label = browsed_label(instance.label.get(1..).unwrap_or_default(), below);
-        // There is room, unless the apex is close to 255 octets long.
+        // The name fits, unless the apex is almost 255 bytes long.
         if label.len() + 1 + writer.owner_len() > Name::MAX {
             continue;
         }

@@ -15,7 +15,7 @@ use crate::wire::{Section, Writer};
 pub(super) fn special(writer: &mut Writer<'_>, special: &Special) -> ResponseCode {
     let owner = writer.owner(0);
     match special.records {
-        SpecialRecords::Address(of_loopback) => address(writer, of_loopback, TTL),
+        SpecialRecords::Address(loopback) => address(writer, loopback, TTL),
         SpecialRecords::Pointer => {
             writer.answer(owner, RecordType::PTR.into(), TTL, |w| w.bytes(LOCALHOST));
         }

@@ -14,8 +14,7 @@ use crate::{
     },
 };
 
-/// Priority of every SRV record: policy decides which instances are answered, so clients need not try
-/// them in an order.
+/// Priority of every SRV record. All are equal: policy has chosen the instances already.
 const SRV_PRIORITY: u16 = 0;
 
 /// Length of an SRV record's data in front of the target, in bytes.
@@ -29,7 +28,8 @@ fn target_length(service: &Service, instance: &InstanceAnswer<'_>) -> usize {
     }
 }
 
-/// Writes the records in this order and, if all of them fit, as many of their targets' addresses as fit.
+/// Writes the records in this order. If all of them fit, adds as many of their targets' addresses
+/// as fit.
 pub(super) fn services(
     writer: &mut Writer<'_>,
     zone: &Zone,
@@ -38,7 +38,7 @@ pub(super) fn services(
     order: ListOrder,
 ) {
     let wanted = list.len().min(usize::from(service.max_answers));
-    // Where the first record begins, to find the targets' names again for the additional section.
+    // The targets' names are found again from here, as owners of the additional records.
     let start = writer.position();
     let mut fitting = 0;
     let record_head = head(writer.owner(0), RecordType::SRV, service.ttl, 0);
@@ -60,7 +60,8 @@ pub(super) fn services(
         .map(|(rtype, length)| head(0, rtype, service.ttl, length));
     for record in records {
         let Some(instance) = service.instances.get(record.instance) else { continue };
-        // An instance with two ports of one name has two records in a row, but needs its addresses once.
+        // An instance with two ports of one name has two adjacent records, but its addresses are
+        // added once.
         if before.replace(record.instance) != Some(record.instance) {
             additional_addresses(writer, target, &instance, heads);
         }
@@ -68,10 +69,12 @@ pub(super) fn services(
     }
 }
 
-/// Writes an SRV record if it fits; `head` is its beginning, but for the length. Targets are not
-/// compressed (RFC 2782).
+/// Writes an SRV record if it fits. `head` is its fixed part, apart from the length. Targets are
+/// not compressed (RFC 2782).
 fn srv(writer: &mut Writer<'_>, service: &Service, record: &SrvRecord, head: [u8; POINTER_HEAD]) -> bool {
-    let Some(instance) = service.instances.get(record.instance) else { return true };
+    let instance = service.instances.get(record.instance);
+    debug_assert!(instance.is_some(), "a record's instance is of the same service");
+    let Some(instance) = instance else { return true };
     let length = target_length(service, &instance);
     if writer.remaining() < POINTER_HEAD + SRV_DATA + length {
         return false;
@@ -96,15 +99,15 @@ fn srv(writer: &mut Writer<'_>, service: &Service, record: &SrvRecord, head: [u8
     true
 }
 
-/// Adds the addresses of an SRV target if all of them fit; `at` is where its name stands, and `heads`
-/// are the beginnings of an A and an AAAA record, but for the owner.
+/// Adds the addresses of an SRV target if all of them fit. The target's name is at `at`. `heads`
+/// are the fixed parts of an A and an AAAA record, apart from the owner.
 fn additional_addresses(
     writer: &mut Writer<'_>,
     at: usize,
     instance: &InstanceAnswer<'_>,
     heads: [[u8; POINTER_HEAD]; 2],
 ) {
-    // The client can ask for addresses beyond what a pointer can reach.
+    // A compression pointer cannot reach further. The client can query these addresses.
     let Some(owner) = pointer(at) else { return };
     let size = instance.v4.len() * (POINTER_HEAD + 4) + instance.v6.len() * (POINTER_HEAD + 16);
     if writer.remaining() < size {

@@ -1,4 +1,4 @@
-//! The records that every zone has: A, AAAA, CNAME, SOA and NS.
+//! The records of our own zones: A, AAAA, CNAME, SOA and NS.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -20,12 +20,12 @@ pub(super) fn addresses(
     writer: &mut Writer<'_>,
     zone: &Zone,
     service: &Service,
-    (pool, family, start): (&Pool, Family, ListOrder),
+    (pool, family, order): (&Pool, Family, ListOrder),
 ) {
-    let most = usize::from(service.max_answers);
+    let limit = usize::from(service.max_answers);
     match family {
-        Family::V4 => v4_answers(writer, zone, &pool.v4.records, (start, most), service.ttl),
-        Family::V6 => v6_answers(writer, zone, &pool.v6.records, (start, most), service.ttl),
+        Family::V4 => v4_answers(writer, zone, &pool.v4.records, (order, limit), service.ttl),
+        Family::V6 => v6_answers(writer, zone, &pool.v6.records, (order, limit), service.ttl),
     }
 }
 
@@ -46,13 +46,13 @@ fn v4_answers(
     writer: &mut Writer<'_>,
     zone: &Zone,
     list: &[Ipv4Addr],
-    (start, most): (ListOrder, usize),
+    (order, limit): (ListOrder, usize),
     ttl: u32,
 ) {
-    let count = fitting(writer, zone, list.len().min(most), POINTER_HEAD + 4);
+    let count = fitting(writer, zone, list.len().min(limit), POINTER_HEAD + 4);
     let head = head(writer.owner(0), RecordType::A, ttl, 4);
-    for (room, address) in writer.reserve(count).iter_mut().zip(arranged(list, start, count)) {
-        *room = v4_record(head, *address);
+    for (record, address) in writer.reserve(count).iter_mut().zip(arranged(list, order, count)) {
+        *record = v4_record(head, *address);
     }
     writer.counts.answers += count_of(count);
 }
@@ -61,25 +61,25 @@ fn v6_answers(
     writer: &mut Writer<'_>,
     zone: &Zone,
     list: &[Ipv6Addr],
-    (start, most): (ListOrder, usize),
+    (order, limit): (ListOrder, usize),
     ttl: u32,
 ) {
-    let count = fitting(writer, zone, list.len().min(most), POINTER_HEAD + 16);
+    let count = fitting(writer, zone, list.len().min(limit), POINTER_HEAD + 16);
     let head = head(writer.owner(0), RecordType::AAAA, ttl, 16);
-    for (room, address) in writer.reserve(count).iter_mut().zip(arranged(list, start, count)) {
-        *room = v6_record(head, *address);
+    for (record, address) in writer.reserve(count).iter_mut().zip(arranged(list, order, count)) {
+        *record = v6_record(head, *address);
     }
     writer.counts.answers += count_of(count);
 }
 
-/// How many of `wanted` address records fit.
+/// How many of `wanted` address records of `size` bytes fit.
 fn fitting(writer: &mut Writer<'_>, zone: &Zone, wanted: usize, size: usize) -> usize {
     let fitting = wanted.min(writer.remaining() / size);
     writer.truncated = fitting < wanted && (zone.truncate.addresses || fitting == 0);
     fitting
 }
 
-/// A record in front of its data, in class IN.
+/// The fixed part of a record in class IN, in front of its data.
 pub(super) fn head(owner: u16, rtype: RecordType, ttl: u32, length: u16) -> [u8; POINTER_HEAD] {
     record::head(owner, rtype.into(), DNSClass::IN.into(), ttl, length)
 }
@@ -100,7 +100,7 @@ pub(super) fn v6_record(head: [u8; POINTER_HEAD], address: Ipv6Addr) -> [u8; POI
     record
 }
 
-/// Writes one address of the owner.
+/// Writes one address record of the owner.
 pub(super) fn address(writer: &mut Writer<'_>, address: IpAddr, ttl: u32) {
     let owner = writer.owner(0);
     match address {
@@ -109,7 +109,7 @@ pub(super) fn address(writer: &mut Writer<'_>, address: IpAddr, ttl: u32) {
     };
 }
 
-/// Writes a CNAME, its target uncompressed: what follows may belong to the target and point to it.
+/// Writes a CNAME. Its target is not compressed, so that the target's records can point to it.
 pub(super) fn cname(writer: &mut Writer<'_>, cname: &Cname<'_>) {
     let owner = writer.owner(0);
     writer.answer(owner, RecordType::CNAME.into(), cname.ttl, |w| w.bytes(cname.target.as_wire()));
@@ -123,8 +123,9 @@ pub(super) fn ns(writer: &mut Writer<'_>, zone: &Zone) {
     }
 }
 
-/// Writes the SOA record at the apex (RFC 1035 section 3.3.13). In the authority section it has the
-/// negative TTL (RFC 2308 section 3). Its times are formal, since the zone is not transferred.
+/// Writes the SOA record at the apex (RFC 1035 section 3.3.13), with the negative TTL if it goes
+/// into the authority section (RFC 2308 section 3). Its timers have no effect, because the zone is
+/// not transferred.
 pub(super) fn soa(writer: &mut Writer<'_>, zone: &Zone, section: Section) {
     const REFRESH: u32 = 3600;
     const RETRY: u32 = 600;

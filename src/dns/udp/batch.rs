@@ -1,8 +1,10 @@
-//! A socket on one address: requests in and answers out in batches, so that many share the price of a system call.
+//! A socket on one address: requests and responses move in batches, so that many share the cost of
+//! a system call.
 //!
-//! Receiving takes what is there and does not wait for more (`MSG_WAITFORONE`), so a single packet is answered as soon as
-//! by a plain `recv`. Answers of one size to one peer (a forwarder's load) go out as one buffer that the kernel cuts
-//! (UDP segmentation offload); all others by one `sendmmsg`.
+//! Receiving takes the packets that have arrived and does not wait for more (`MSG_WAITFORONE`), so
+//! a single packet is answered as fast as with a plain `recv`. Adjacent responses of one size to
+//! one peer (typically a forwarder) go out as one buffer that the kernel splits (UDP segmentation
+//! offload). All others go out with one `sendmmsg`.
 
 use std::{
     array,
@@ -27,10 +29,10 @@ use crate::{
     telemetry::Transport,
 };
 
-/// The fewest answers that are worth a segmented send of their own.
+/// Minimum number of responses for a segmented send.
 const SEGMENTS: usize = 4;
 
-/// An address of the socket's family.
+/// A socket address of the socket's family.
 pub(super) trait Peer: SockaddrLike + Copy + PartialEq + Into<SocketAddr> {}
 
 impl<P: SockaddrLike + Copy + PartialEq + Into<SocketAddr>> Peer for P {}
@@ -44,7 +46,7 @@ pub(super) struct BatchWorker<P> {
     headers: MultiHeaders<P>,
     requests: Box<[[u8; REQUEST_BUFFER]; BATCH]>,
     answers: [Vec<u8>; BATCH],
-    /// Off once the kernel has refused a segmented send.
+    /// Disabled once the kernel has rejected a segmented send.
     segmentation: bool,
 }
 
@@ -63,15 +65,16 @@ impl<P: Peer> BatchWorker<P> {
         }
     }
 
-    /// Receives at least one request; returns who sent how much into which buffer.
+    /// Receives at least one request. Returns the length and sender of the packet in each buffer.
     fn receive(&mut self) -> io::Result<ArrayVec<(usize, Option<P>), BATCH>> {
-        let mut parts = self.requests.each_mut().map(|room| [IoSliceMut::new(room)]);
+        let mut parts = self.requests.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
         let fd = self.socket.as_raw_fd();
         let received = recvmmsg(fd, &mut self.headers, parts.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
         Ok(received.map(|message| (message.bytes, message.address)).collect())
     }
 
     fn send(&mut self, peers: &[Option<P>]) {
+        debug_assert!(peers.len() <= self.answers.len(), "a batch has one answer per peer");
         let mut singles: ArrayVec<usize, BATCH> = ArrayVec::new();
         let mut at = 0;
         while at < peers.len() {
@@ -86,7 +89,7 @@ impl<P: Peer> BatchWorker<P> {
         self.send_singles(peers, &singles);
     }
 
-    /// The answers from `start` on that go to one peer and have one size; at least the first.
+    /// The run of responses from `start` on that have one peer and one size. Never empty.
     fn run(&self, peers: &[Option<P>], start: usize) -> Range<usize> {
         let same = |at: &usize| {
             peers.get(*at) == peers.get(start)
@@ -96,8 +99,9 @@ impl<P: Peer> BatchWorker<P> {
         start..start + 1 + more
     }
 
-    /// Sends a run of answers as one buffer that the kernel cuts into datagrams; tells whether it did.
+    /// Sends a run of responses as one buffer that the kernel splits. Returns whether it was sent.
     fn send_segmented(&mut self, peers: &[Option<P>], run: Range<usize>) -> bool {
+        debug_assert!(run.end <= self.answers.len(), "a run is within the batch");
         let answers = self.answers.get(run.clone()).unwrap_or_default();
         let size = answers.first().map_or(0, Vec::len);
         let (Some(Some(peer)), Ok(size @ 1..)) = (peers.get(run.start), u16::try_from(size)) else {
@@ -114,7 +118,7 @@ impl<P: Peer> BatchWorker<P> {
         sent.is_ok()
     }
 
-    /// Sends answers one datagram each. What the kernel does not take is lost, as any datagram may be.
+    /// Sends one datagram per response. Failed sends are lost like any datagram.
     fn send_singles(&self, peers: &[Option<P>], which: &[usize]) {
         let mut addresses: ArrayVec<SocketAddrAny, BATCH> = ArrayVec::new();
         let mut parts: ArrayVec<[IoSlice<'_>; 1], BATCH> = ArrayVec::new();
@@ -134,14 +138,15 @@ impl<P: Peer> BatchWorker<P> {
             .collect();
         let mut rest = messages.as_mut_slice();
         while !rest.is_empty() {
-            // An error is about the first message: leave it out and go on with the others.
+            // An error concerns the first message: skip it and send the others.
             let done = sendmmsg(&self.socket, rest, SendFlags::empty()).unwrap_or(1).max(1);
+            debug_assert!(done <= rest.len(), "no more messages are sent than given");
             rest = rest.get_mut(done..).unwrap_or_default();
         }
     }
 }
 
-/// Sends an upstream's answer. What the kernel does not take is lost, as any datagram may be.
+/// Sends a deferred reply. A failed send is lost like any datagram.
 fn send_deferred(socket: &UdpSocket, peer: SocketAddr, answer: &[u8]) {
     let _ = sendto(socket, answer, SendFlags::DONTWAIT, &peer);
 }
@@ -153,8 +158,9 @@ impl<P: Peer> Worker for BatchWorker<P> {
         let mut contexts: ArrayVec<Context, BATCH> = ArrayVec::new();
         let mut peers: ArrayVec<Option<P>, BATCH> = ArrayVec::new();
         for ((length, peer), request) in received.into_iter().zip(self.requests.iter()) {
+            debug_assert!(length <= request.len(), "the kernel writes no more than the buffer holds");
             packets.push(request.get(..length).unwrap_or_default());
-            // A datagram without a sender is not answered, whatever it is taken for.
+            // A packet without a sender is processed, but never answered.
             let client = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.into().ip());
             contexts.push(Context { transport: Transport::Udp, local_addr: Some(self.local_addr), client });
             peers.push(peer.filter(|peer| is_answerable((*peer).into())));
@@ -167,6 +173,7 @@ impl<P: Peer> Worker for BatchWorker<P> {
             &mut self.answers,
         );
         for (at, pending) in deferred {
+            debug_assert!(at < peers.len(), "indices of deferred requests are those of packets");
             if let Some(Some(peer)) = peers.get(at) {
                 let (socket, peer) = (Arc::clone(&self.socket), (*peer).into());
                 pending.send(Box::new(move |answer| send_deferred(&socket, peer, answer)));

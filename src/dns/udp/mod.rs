@@ -1,19 +1,23 @@
 //! UDP: worker threads, each with a socket of its own.
 //!
-//! A worker is a plain thread that runs a loop: between receiving and sending, nothing waits. A socket
-//! on one address is served in batches ([`batch`]). On a wildcard address the kernel reports which
-//! address each packet was sent to, and the answer goes out from there, one packet at a time
-//! ([`wildcard`]): clients drop answers that come from any other address.
+//! A worker is a plain thread that runs a loop: between receiving and sending, nothing waits. A
+//! socket on one address is served in batches ([`batch`]). On a wildcard address the kernel reports
+//! which address each packet was sent to, and the response goes out from there, one packet at a
+//! time ([`wildcard`]): clients drop responses that come from any other address.
 //!
 //! ```text
-//!  socket ─▶ spawn ─┬─▶ batch ────┐
-//!  (bind)           └─▶ wildcard ─┴─▶ Responder
+//!  bind ─▶ spawn ─┬─▶ BatchWorker ────┐
+//!                 └─▶ WildcardWorker ─┴─▶ Responder
 //! ```
 //!
-//! Imports the responder and its rotation; the transports import nothing of each other.
+//! Three crates make system calls, so that muster needs no `unsafe` of its own. socket2 sets
+//! options before binding. nix receives and sends segmented buffers: rustix has neither `recvmmsg`
+//! nor control messages for packet info and segmentation. rustix does `sendmmsg`: it takes messages
+//! from the stack, each with its own control data, while nix takes preallocated headers and one set
+//! of control data for all.
 //!
-//! Rejected: io_uring and batches of more than 32 packets (no gain in trials), and one socket for all
-//! workers (they would wait for each other in the kernel).
+//! Rejected: io_uring and batches of more than 32 packets (no gain in trials), and one socket for
+//! all workers (they would wait for each other in the kernel).
 
 mod batch;
 mod socket;
@@ -47,8 +51,9 @@ use self::{
 };
 use super::responder::Responder;
 
-/// Starts a worker on `socket`, pinned to `cpu` if that is possible; otherwise it logs a warning and
-/// runs unpinned. Once `stop` is set, the worker ends soon, after answering what it has received.
+/// Starts a worker on `socket`, pinned to `cpu` if that is possible; otherwise it logs a warning
+/// and runs unpinned. Once `stop` is set, the worker ends soon, after answering what it has
+/// received.
 ///
 /// # Errors
 /// The thread cannot be started, or the socket has no address.

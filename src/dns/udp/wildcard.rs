@@ -1,4 +1,5 @@
-//! A wildcard socket: one packet at a time, each answered from the address that it was sent to.
+//! A socket on a wildcard address: one packet at a time, each answered from the address that it was
+//! sent to.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -56,6 +57,7 @@ impl Worker for WildcardWorker {
         let Some(client) = peer.as_ref().and_then(socket_addr).filter(|client| is_answerable(*client)) else {
             return Ok(());
         };
+        debug_assert!(length <= self.request.len(), "the kernel writes no more than the buffer holds");
         let packet = self.request.get(..length).unwrap_or_default();
         let context = Context {
             transport: Transport::Udp,
@@ -76,7 +78,8 @@ impl Worker for WildcardWorker {
     }
 }
 
-/// Sends an answer from the address that was asked. What the kernel does not take is lost, as any datagram may be.
+/// Sends a response from the address that the request was sent to. A failed send is lost like any
+/// datagram.
 fn send(
     socket: &UdpSocket,
     client: SocketAddr,
@@ -99,7 +102,7 @@ fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|address| SocketAddr::from(*address)))
 }
 
-/// The address that a packet came to, in the form in which the answer's source is given.
+/// The address that a packet was sent to, in the form that sets the response's source.
 #[derive(Clone, Copy)]
 enum LocalAddr {
     V4(in_pktinfo),
@@ -109,7 +112,7 @@ enum LocalAddr {
 impl LocalAddr {
     fn from_control(message: ControlMessageOwned) -> Option<Self> {
         match message {
-            // The interface is left to the routing table; only the source address is ours to say.
+            // Sets only the source address. The routing table selects the interface.
             ControlMessageOwned::Ipv4PacketInfo(mut info) => {
                 info.ipi_ifindex = 0;
                 info.ipi_spec_dst = info.ipi_addr;

@@ -1,8 +1,8 @@
-//! What both kinds of workers share.
+//! Workers: the parts that both kinds share.
 
 use std::{io, net::SocketAddr};
 
-/// Size of a worker's buffer for one request, in bytes. No request that muster answers is longer.
+/// Size of a worker's buffer for one request, in bytes. Longer requests are truncated.
 pub(super) const REQUEST_BUFFER: usize = 2048;
 
 /// Serves one socket.
