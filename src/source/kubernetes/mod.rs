@@ -9,6 +9,7 @@
 //! ```
 //!
 //! - [`client`]: one client for all watches. It is made again when credentials may have changed.
+//! - [`connector`], [`proxy`]: its connections, through a proxy where kubectl uses one.
 //! - [`collection`], [`json`]: what is requested, and the JSON that all objects share.
 //! - [`feed`], [`open_watch`]: list and watch as one stream of changes.
 //! - [`pod`], [`slice`](mod@slice), [`node`]: the fields that are read of an object, as small
@@ -22,9 +23,10 @@
 //! - [`node_watch`]: one watch of nodes, for the availability zones of pods.
 //!
 //! When the server ends a watch as announced (`timeoutSeconds`), the next watch starts at the
-//! version reached: no gap, no list. When that version has expired (410), the objects are listed
-//! again, and the last state is served in the meantime. Any other end is a failure, after which
-//! everything is listed again.
+//! version reached: no gap, no list. After a failure that says nothing of the version (a broken
+//! connection, 429, 5xx), it starts there too, if the version is a few minutes old at most. When
+//! the version has expired (410), the objects are listed again, and the last state is served in the
+//! meantime. At most 16 lists run at once for each source.
 //!
 //! Imports [`crate::model`], the settings in [`crate::config`], and what all sources share.
 //!
@@ -40,6 +42,7 @@
 mod client;
 mod client_pods;
 mod collection;
+mod connector;
 mod endpoint;
 mod endpoint_table;
 mod feed;
@@ -49,6 +52,7 @@ mod node_watch;
 mod open_watch;
 mod pod;
 mod pod_watch;
+mod proxy;
 mod slice;
 mod slice_watch;
 mod timing;
