@@ -30,6 +30,8 @@ pub(super) struct Collection {
 pub(super) enum ObjectChange<T> {
     /// All objects.
     All(Vec<T>),
+    /// Nothing has changed: after a failure, a new watch goes on where the last one was.
+    Resumed,
     /// One object, new or changed.
     Applied(T),
     /// The last state of an object that is gone or no longer matches the selector.

@@ -120,6 +120,19 @@ impl FakeRequest {
         tokio::spawn(read(self.stream, self.next));
     }
 
+    /// Responds to CONNECT; the request inside the tunnel comes next.
+    pub(super) async fn tunnel(mut self) {
+        write(&mut self.stream, b"HTTP/1.1 200 OK\r\n\r\n").await;
+        tokio::spawn(read(self.stream, self.next));
+    }
+
+    /// Responds with 429 and `Retry-After`.
+    pub(super) async fn too_many(mut self, seconds: u64) {
+        let head = format!("HTTP/1.1 429 X\r\nretry-after: {seconds}\r\ncontent-length: 0\r\n\r\n");
+        write(&mut self.stream, head.as_bytes()).await;
+        tokio::spawn(read(self.stream, self.next));
+    }
+
     /// Responds with a failure in the API server's format.
     pub(super) async fn fail(self, status: u16, message: &str) {
         let body = json!({ "kind": "Status", "status": "Failure", "message": message, "code": status });

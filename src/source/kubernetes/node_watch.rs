@@ -56,6 +56,7 @@ impl NodeZones {
                 let all = nodes.into_iter().filter_map(|node| Some((node.name, node.zone?))).collect();
                 self.by_node.send_if_modified(|zones| std::mem::replace(zones, all) != *zones);
             }
+            ObjectChange::Resumed => {}
             ObjectChange::Applied(Node { name, zone: Some(zone) }) => {
                 self.by_node.send_if_modified(|zones| {
                     let has_room = zones.len() < Collection::MAX_OBJECTS || zones.contains_key(&name);

@@ -54,6 +54,11 @@ impl OpenWatch {
         Self { lines, version, deadline, limit }
     }
 
+    /// Returns the version reached.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
     /// Waits for the next step. Dropping the future loses no event.
     ///
     /// # Errors

@@ -54,6 +54,13 @@ impl<T: Object + Into<Pod>> PodWatch<T> {
                 };
                 return self.table.replace(zoned, out).await;
             }
+            ObjectChange::Resumed => {
+                let zoned: Vec<_> = {
+                    let zones = self.zones.borrow_and_update();
+                    self.table.endpoints().map(|endpoint| in_zone(endpoint.clone(), &zones)).collect()
+                };
+                return self.table.replace(zoned, out).await;
+            }
             ObjectChange::Applied(pod) => pod.into(),
             ObjectChange::Deleted(pod) => Pod { endpoint: None, ..pod.into() },
         };

@@ -34,8 +34,9 @@ impl SliceWatch {
     }
 
     async fn apply(&mut self, change: ObjectChange<Slice>, out: &mut WatchOutbox) -> Result<(), WatchError> {
-        let is_list = matches!(change, ObjectChange::All(_));
+        let is_list = matches!(change, ObjectChange::All(_) | ObjectChange::Resumed);
         match change {
+            ObjectChange::Resumed => {}
             ObjectChange::All(slices) => {
                 self.slices = slices.into_iter().map(|slice| (Arc::clone(&slice.name), slice)).collect();
             }

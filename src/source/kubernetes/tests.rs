@@ -139,6 +139,8 @@ fn quick() -> KubernetesTiming {
         watch_seconds: 200..=200,
         grace: Duration::from_secs(5),
         max_silence: Duration::from_secs(300),
+        head: DEADLINE,
+        resume: 10 * DEADLINE,
         page: DEADLINE,
         zones: Duration::from_millis(50),
         pause: Duration::from_millis(1),
@@ -171,12 +173,16 @@ fn web() -> Vec<FollowedMember> {
 }
 
 fn write_kubeconfig(path: &PathBuf, server: &ApiServer, user: Value) {
+    write_cluster(path, json!({ "server": format!("http://{}", server.address) }), user);
+}
+
+fn write_cluster(path: &PathBuf, cluster: Value, user: Value) {
     let text = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "here",
         "contexts": [{ "name": "here", "context": { "cluster": "c", "user": "u" } }],
-        "clusters": [{ "name": "c", "cluster": { "server": format!("http://{}", server.address) } }],
+        "clusters": [{ "name": "c", "cluster": cluster }],
         "users": [{ "name": "u", "user": user }],
     });
     // Replaced atomically, as kubectl and the kubelet do: the source may be reading the file.

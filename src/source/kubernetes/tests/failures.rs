@@ -5,16 +5,164 @@ use std::time::Instant;
 use super::*;
 
 #[tokio::test]
-async fn after_a_cut_connection_the_pods_are_listed_again() {
+async fn after_a_cut_connection_the_watch_goes_on() {
     let mut server = ApiServer::start().await;
     let mut source = Source::start(&server, web());
-    let watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
+    let mut watch = server.list_and_watch(PODS, 1, json!([pod("a", 1, 1)])).await;
     source.reset().await;
-    let event = line("ADDED", pod("b", 2, 2));
+    watch.event("ADDED", pod("b", 4, 2)).await;
+    source.upsert().await;
+    let event = line("ADDED", pod("c", 5, 3));
     watch.cut(&event.as_bytes()[..event.len() / 2]).await;
-    let _watch = server.list_and_watch(PODS, 5, json!([pod("c", 5, 3)])).await;
-    assert_eq!(source.reset_ids().await, ["c"]);
+    let mut watch = server.watch(PODS, 4).await.begin().await;
+    assert_eq!(source.reset_ids().await, ["a", "b"], "what is known, without a list");
+    watch.event("DELETED", pod("a", 6, 1)).await;
+    assert_eq!(source.removed().await, "a");
     assert!(source.failure("connect").await.contains("the connection broke"));
+    assert!(source.status.report().is_ready());
+}
+
+#[tokio::test]
+async fn refused_watches_are_tried_again_without_a_list() {
+    let mut server = ApiServer::start().await;
+    let mut source = Source::start(&server, web());
+    server.list(PODS).await.json(200, &list(3, json!([pod("a", 1, 1)]))).await;
+    source.reset().await;
+    server.watch(PODS, 3).await.fail(500, "etcdserver: request timed out").await;
+    server.watch(PODS, 3).await.fail(429, "too many requests").await;
+    let mut watch = server.watch(PODS, 3).await.begin().await;
+    assert_eq!(source.reset_ids().await, ["a"]);
+    // A version that expired in the meantime, and an account that may not watch: both list.
+    watch.event("ERROR", gone()).await;
+    server.list(PODS).await.json(200, &list(9, json!([]))).await;
+    source.reset().await;
+    server.watch(PODS, 9).await.fail(403, "pods is forbidden").await;
+    server.list(PODS).await;
+}
+
+#[tokio::test]
+async fn an_old_version_is_listed_again() {
+    let mut server = ApiServer::start().await;
+    let timing = KubernetesTiming { resume: Duration::ZERO, ..quick() };
+    let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, json!({})));
+    server.list(PODS).await.json(200, &list(3, json!([]))).await;
+    source.reset().await;
+    server.watch(PODS, 3).await.fail(500, "no").await;
+    server.list(PODS).await;
+}
+
+#[tokio::test]
+async fn retry_after_is_honored() {
+    let mut server = ApiServer::start().await;
+    let start = Instant::now();
+    let _source = Source::start(&server, web());
+    server.list(PODS).await.too_many(1).await;
+    server.list(PODS).await;
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn versions_that_expire_forever_are_a_failure() {
+    let mut server = ApiServer::start().await;
+    let mut source = Source::start(&server, web());
+    for version in 1..=5 {
+        let mut watch = server.list_and_watch(PODS, version, json!([])).await;
+        source.reset().await;
+        watch.event("ERROR", gone()).await;
+    }
+    assert!(source.failure("refused").await.contains("5 times in a row"));
+}
+
+#[tokio::test]
+async fn the_head_of_a_watch_is_not_waited_for_long() {
+    let mut server = ApiServer::start().await;
+    let timing = KubernetesTiming { head: Duration::from_millis(100), ..quick() };
+    let mut source = Source::start_as(web(), timing, |path| write_kubeconfig(path, &server, json!({})));
+    server.list(PODS).await.json(200, &list(1, json!([]))).await;
+    source.reset().await;
+    server.watch(PODS, 1).await.closed().await;
+    source.failure("timeout").await;
+    server.watch(PODS, 1).await;
+}
+
+#[tokio::test]
+async fn connections_have_keepalive() {
+    let mut server = ApiServer::start().await;
+    let _source = Source::start(&server, web());
+    let _request = server.list(PODS).await;
+    // Columns of proc_net_tcp(5): the remote address, the state (01: established), the timer (02:
+    // keepalive).
+    let port = format!(":{:04X}", server.address.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let timers = table.lines().filter_map(|line| {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        (columns.get(2)?.ends_with(&port) && columns.get(3)? == &"01").then(|| columns[5][..2].to_owned())
+    });
+    let timers: Vec<_> = timers.collect();
+    assert!(!timers.is_empty() && timers.iter().all(|timer| timer == "02"), "{timers:?}");
+}
+
+#[tokio::test]
+async fn the_kubeconfigs_proxy_is_used() {
+    let mut proxy = ApiServer::start().await;
+    let cluster = json!({
+        "server": "http://api.invalid:6443",
+        "proxy-url": format!("http://me:p%40ss@{}", proxy.address),
+    });
+    let mut source = Source::start_as(web(), quick(), |path| write_cluster(path, cluster, json!({})));
+    // One connection for pods, one for nodes.
+    for connect in [proxy.request("api.invalid:6443").await, proxy.request("api.invalid:6443").await] {
+        assert_eq!(connect.headers["proxy-authorization"], "Basic bWU6cEBzcw==");
+        connect.tunnel().await;
+    }
+    proxy.list(PODS).await.json(200, &list(1, json!([pod("a", 1, 1)]))).await;
+    assert_eq!(source.reset_ids().await, ["a"]);
+}
+
+#[tokio::test]
+async fn errors_quote_no_credentials() {
+    let broken = "apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user:\n    token: secret-1\n   bad: x\n";
+    let source = Source::start_as(web(), quick(), |path| std::fs::write(path, broken).unwrap());
+    let message = source.failure("setup").await;
+    assert!(message.contains("line ") && !message.contains("secret"), "{message}");
+
+    let server = ApiServer::start().await;
+    for output in ["{ secret-2", r#"{ "status": { "token": ["secret-2"] } }"#] {
+        let exec = json!({ "exec": {
+            "apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/echo", "args": [output],
+            "env": [{ "name": "KEY", "value": "secret-3" }], "interactiveMode": "Never",
+        } });
+        let source = Source::start_as(web(), quick(), |path| write_kubeconfig(path, &server, exec));
+        let message = source.failure("setup").await;
+        assert!(message.contains("credential plugin") && !message.contains("secret"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_connection_runs_no_plugin_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    let script = format!(
+        r#"echo >> {}; echo '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"token":"t"}}}}'"#,
+        runs.display()
+    );
+    let exec = json!({ "exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/sh", "args": ["-c", script],
+        "interactiveMode": "Never",
+    } });
+    let mut server = ApiServer::start().await;
+    let source = Source::start_as(web(), quick(), |path| write_kubeconfig(path, &server, exec.clone()));
+    let count = || std::fs::read_to_string(&runs).unwrap().lines().count();
+    let request = server.list(PODS).await;
+    let first = count();
+    // Longer than a suspect client is kept.
+    let until = Instant::now() + Duration::from_secs(3);
+    drop(request);
+    while Instant::now() < until {
+        drop(server.list(PODS).await);
+    }
+    source.failure("connect").await;
+    assert_eq!(count(), first);
 }
 
 #[tokio::test]
@@ -39,10 +187,8 @@ async fn a_watch_that_is_never_ended_times_out() {
     assert_eq!(source.reset_ids().await, ["a"]);
     source.failure("timeout").await;
     silent.closed().await;
-    server.list(PODS).await.json(200, &list(2, json!([]))).await;
-    assert_eq!(source.reset().await, []);
     // The same for a server that accepts the request and never begins to respond.
-    let mute = server.watch(PODS, 2).await;
+    let mute = server.watch(PODS, 1).await;
     mute.closed().await;
 }
 
@@ -202,15 +348,15 @@ async fn a_server_that_ends_every_response_at_once_is_not_flooded() {
 }
 
 #[tokio::test]
-async fn nodes_that_cannot_be_watched_are_listed_with_backoff() {
+async fn nodes_that_cannot_be_watched_are_tried_with_backoff() {
     let mut server = ApiServer::start().await;
     let start = Instant::now();
     let _source = Source::start(&server, web());
-    for version in 1..=5 {
-        server.list(NODES).await.json(200, &list(version, json!([node("node-1", version, "zone-a")]))).await;
-        server.watch(NODES, version).await.fail(500, "no").await;
+    server.list(NODES).await.json(200, &list(1, json!([node("node-1", 1, "zone-a")]))).await;
+    for _ in 0..5 {
+        server.watch(NODES, 1).await.fail(500, "no").await;
     }
-    server.list(NODES).await;
+    server.watch(NODES, 1).await;
     // The shortest waits are 50, 100, 200, 400 and 800 ms; five first waits would be 500 ms at
     // most.
     assert!(start.elapsed() >= Duration::from_millis(1550), "{:?}", start.elapsed());
