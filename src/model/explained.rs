@@ -14,7 +14,7 @@ pub struct Explained {
     /// The queried type, such as `A`.
     #[serde(rename = "type")]
     pub qtype: String,
-    /// The client.
+    /// The client whose query is explained.
     pub client: ExplainedClient,
     /// The kind of name.
     pub kind: NameKind,
@@ -56,7 +56,7 @@ pub enum NameKind {
 /// The client of an explained query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedClient {
-    /// Its address.
+    /// The address that its packets come from.
     pub address: IpAddr,
     /// The instances that have the address. Also empty if no route and no `prefer` depends on the
     /// client.
@@ -72,7 +72,7 @@ pub struct ExplainedClient {
 /// An instance that has the client's address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownAs {
-    /// The source that reports it.
+    /// The id of the source that reports it.
     pub source: String,
     /// The service that it belongs to, if any.
     pub service: Option<String>,
@@ -87,21 +87,21 @@ pub struct ExplainedService {
     pub name: String,
     /// The service whose instances it has; differs from `name` for an alias or a subset name.
     pub service: String,
-    /// The namespace.
+    /// The apex of its namespace.
     pub namespace: String,
     /// Members that have not synced yet, as `source #place`.
     pub not_synced: Vec<String>,
     /// The TTL of the answers, in seconds.
     pub ttl: u32,
-    /// The order of records in an answer.
+    /// The order of records in an answer: `rotate`, `random` or `weighted`.
     pub order: String,
     /// The most records in one answer.
     pub max_answers: usize,
-    /// The states of health that are eligible.
+    /// The eligible states of health, such as `healthy`.
     pub accept: Vec<String>,
-    /// The routes, in order.
+    /// The routes, in order; the last one is for every client. Empty for an alias.
     pub routes: Vec<ExplainedRoute>,
-    /// The instances after merging.
+    /// The instances after merging, at most as many as the query's limit.
     pub instances: Vec<ExplainedInstance>,
     /// How many instances are not listed.
     pub omitted: usize,
@@ -159,9 +159,9 @@ pub struct ExplainedInstance {
     pub label: String,
     /// Other labels that name it.
     pub aliases: Vec<String>,
-    /// Its addresses.
+    /// Its addresses. Empty if it has a host name.
     pub addresses: Vec<IpAddr>,
-    /// Its host name, if it has no addresses.
+    /// Its host name, answered as a CNAME, if it has no addresses.
     pub host: Option<String>,
     /// Its main port, 0 if unknown.
     pub port: u16,
@@ -173,9 +173,9 @@ pub struct ExplainedInstance {
     pub weight: u16,
     /// The labels of all reports together.
     pub labels: BTreeMap<String, String>,
-    /// Its availability zone.
+    /// Its availability zone: as reported, or by its address from `[[locality]]`.
     pub zone: Option<String>,
-    /// Its Consul datacenter.
+    /// Its Consul datacenter, if a report has one.
     pub datacenter: Option<String>,
     /// Whether it is in answers to this client.
     pub answered: bool,
@@ -183,7 +183,7 @@ pub struct ExplainedInstance {
     pub why: String,
     /// The first group that selects it, from 1.
     pub group: Option<usize>,
-    /// Its tier, from 1.
+    /// Its failover tier, from 1; `None` if it is in none.
     pub tier: Option<usize>,
     /// The sources' reports, at least one.
     pub reports: Vec<InstanceReport>,
@@ -192,33 +192,33 @@ pub struct ExplainedInstance {
 /// One member's report of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceReport {
-    /// The source.
+    /// The id of the source, such as `consul.vms`.
     pub source: String,
     /// The position in the service's `from`, from 0; `None` for an import.
     pub member: Option<u16>,
     /// The source's id for it.
     pub id: String,
-    /// Its addresses.
+    /// Its addresses. Empty if it has a host name.
     pub addresses: Vec<IpAddr>,
-    /// Its host name, if it has no addresses.
+    /// Its host name, answered as a CNAME, if it has no addresses.
     pub host: Option<String>,
     /// Its main port, 0 if unknown.
     pub port: u16,
-    /// Its health.
+    /// The reported health, such as `healthy`.
     pub health: String,
     /// The check or condition that decided it.
     pub reason: Option<String>,
     /// For how many seconds it has had that health.
     pub age_seconds: u64,
-    /// Its weight.
+    /// The reported weight.
     pub weight: u16,
-    /// Its labels.
+    /// The reported labels.
     pub labels: BTreeMap<String, String>,
-    /// Its availability zone.
+    /// The reported availability zone.
     pub zone: Option<String>,
-    /// Its Consul datacenter.
+    /// The Consul datacenter, for instances from Consul.
     pub datacenter: Option<String>,
-    /// The Kubernetes namespace of its pod.
+    /// The namespace of its pod, for instances from Kubernetes.
     pub kube_namespace: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Lists: pages of services and of one service's instances.
+//! Lists: pages of services, and of one service's instances.
 
 use std::collections::BinaryHeap;
 
@@ -11,7 +11,7 @@ use crate::{
 impl Snapshot {
     /// The first `limit` names of services after `after`, sorted, and whether there are more.
     ///
-    /// *Cost*: looks at every service; the catalog does not wait for it.
+    /// *Cost*: a scan of all services, outside of the catalog's worker.
     pub fn names_after(&self, after: Option<&Name>, limit: usize) -> (Vec<Name>, bool) {
         let view = self.view();
         let mut first = BinaryHeap::with_capacity(limit + 2);
@@ -29,8 +29,9 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// `; did you mean …?` with the service whose name is like `name`, or nothing. *Cost*: looks at every
-    /// service's name; the catalog does not wait for it.
+    /// `; did you mean …?` with the service whose name is most like `name`, or an empty string.
+    ///
+    /// *Cost*: a scan of all services' names, outside of the catalog's worker.
     pub fn suggest(&self, name: &Name) -> String {
         let zone = self.zone(name.wire()).map(|(zone, _)| zone.as_ref());
         suggest(&self.view(), name, zone)
@@ -38,7 +39,7 @@ impl Snapshot {
 }
 
 impl Catalog {
-    /// Describes the services of these names. Services that are gone by now are left out.
+    /// Describes the services with these names. Omits services that are gone by now.
     pub fn list_services(&self, (names, has_more): &(Vec<Name>, bool)) -> ServicePage {
         ServicePage {
             services: names.iter().filter_map(|name| self.list_service(name)).collect(),
@@ -65,8 +66,8 @@ impl Catalog {
         })
     }
 
-    /// The first `limit` instances of a service after the label `after`, sorted by label. `None`: no such
-    /// service.
+    /// The first `limit` instances of a service after the label `after`, sorted by label. `None` if
+    /// there is no such service.
     ///
     /// *Cost*: that of merging the service once.
     pub fn list_instances(&self, name: &Name, after: Option<&str>, limit: usize) -> Option<InstancePage> {

@@ -1,4 +1,4 @@
-//! Explaining a name: what it is, and the client.
+//! Explaining a name: its kind, its service, and the client.
 
 use super::{position::NamePosition, query::ExplainQuery, service::RouteClient};
 use crate::{
@@ -6,12 +6,13 @@ use crate::{
     model::{Explained, ExplainedClient, ExplainedService, KnownAs, Member, NameKind, Network},
 };
 
-/// What a name is, in words, and its service.
+/// The kind of name, a note for people, and the name's service.
 type Explanation = (NameKind, String, Option<ExplainedService>);
 
 impl Catalog {
-    /// Explains how a name is answered; all but the answer itself. Changes nothing. *Cost*: that of
-    /// publishing the service once.
+    /// Explains how a name is answered, except for the answer itself. Changes nothing.
+    ///
+    /// *Cost*: that of publishing the service once.
     pub fn explain(&self, query: &ExplainQuery) -> Explained {
         let view = self.snapshot.view();
         let client = view.client(Network::from(query.client));
@@ -27,7 +28,7 @@ impl Catalog {
                         let (kind, note) = position.describe(service, &explained);
                         (kind, note, Some(explained))
                     }
-                    None => (NameKind::NotSynced, "it is changing right now: try again".to_owned(), None),
+                    None => (NameKind::NotSynced, "the service is changing: try again".to_owned(), None),
                 }
             }
             other => self.explain_other(query, &other),
@@ -55,7 +56,7 @@ impl Catalog {
         }
     }
 
-    /// Explains a name that is not a service's.
+    /// Explains a name that belongs to no service.
     fn explain_other(&self, query: &ExplainQuery, lookup: &Lookup<'_>) -> Explanation {
         let name = &query.name;
         let is_own_server = |zone: &Zone| zone.built_in_ns && zone.ns.contains(name);
@@ -69,7 +70,7 @@ impl Catalog {
                 (NameKind::Namespace, note)
             }
             Lookup::EmptyNonTerminal(_) => {
-                (NameKind::EmptyNonTerminal, "it has no records, but names exist below it".to_owned())
+                (NameKind::EmptyNonTerminal, "it has no records, but there are names below it".to_owned())
             }
             Lookup::Address(_, names) => {
                 let names: Vec<_> = names.as_slice().iter().map(ToString::to_string).collect();

@@ -1,31 +1,31 @@
-//! Where in a service a name is.
+//! Positions: where a name is within its service.
 
 use crate::{
     catalog::service::{Answers, Position, Service},
     model::{ExplainedService, NameKind},
 };
 
-/// Where in a service a question's name is: a [`Position`] that outlives the view.
+/// The position of a name within its service: a [`Position`] that outlives the view.
 pub(super) enum NamePosition {
-    /// It is the service's own.
+    /// The service itself.
     Itself,
-    /// It is an instance's.
+    /// One instance.
     Instance {
         /// The instance's label.
         label: String,
         /// Whether the instance has TXT data.
         has_txt: bool,
     },
-    /// It is a named port's: `_port._proto` as wire labels.
+    /// A named port: `_port._proto` as labels in wire format.
     Port(Box<[u8]>),
-    /// It is above a named port's.
+    /// Above a named port.
     AbovePort,
-    /// It is none.
+    /// None of these.
     Nowhere,
 }
 
 impl NamePosition {
-    /// Finds the position of the labels `below` a service's name.
+    /// Finds the position of the labels in front of a service's name.
     pub(super) fn find(service: &Service, below: &[u8]) -> Self {
         match service.position(below) {
             Position::Itself => Self::Itself,
@@ -39,14 +39,12 @@ impl NamePosition {
         }
     }
 
-    /// What the name is, in words.
+    /// The kind of name, and a note for people.
     pub(super) fn describe(&self, service: &Service, explained: &ExplainedService) -> (NameKind, String) {
         let name = &service.name;
         match self {
             Self::Itself => match &service.answers {
-                Answers::Alias(target) => {
-                    (NameKind::Alias, format!("a CNAME to {target}, which no namespace here has"))
-                }
+                Answers::Alias(target) => (NameKind::Alias, format!("a CNAME to {target}, an external name")),
                 _ => (NameKind::Service, itself(service, explained)),
             },
             Self::Instance { .. } => {

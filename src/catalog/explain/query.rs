@@ -1,4 +1,4 @@
-//! What is to be explained.
+//! Explain queries.
 
 use std::net::IpAddr;
 
@@ -6,15 +6,15 @@ use hickory_proto::rr::RecordType;
 
 use crate::model::Name;
 
-/// A question to explain.
+/// A query to explain.
 #[derive(Clone, Debug)]
 pub struct ExplainQuery {
-    /// The name.
+    /// The name to look up, which need not exist.
     pub name: Name,
-    /// The type of the question.
+    /// The query type.
     pub qtype: RecordType,
-    /// The client that would send it.
+    /// The client that would send the query.
     pub client: IpAddr,
-    /// How many instances are listed at most.
+    /// Maximum number of instances to list.
     pub limit: usize,
 }

@@ -1,4 +1,4 @@
-//! A service's part of an explanation: its routes, its groups and each of its instances.
+//! Explaining a service: its routes, its groups, and each of its instances.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ use crate::{
     policy::{self, Candidate, CandidateTarget, Memory, RoutePlan, ServicePlan},
 };
 
-/// A client as routes see it.
+/// The client whose routes are explained.
 pub(super) struct RouteClient<'c> {
     pub(super) client: &'c Client,
     pub(super) address: IpAddr,
@@ -31,7 +31,7 @@ pub(super) struct RouteClient<'c> {
 }
 
 impl RouteClient<'_> {
-    /// Whether a route is for the client, and why or why not.
+    /// Whether a route matches the client, and why or why not.
     fn matches(&self, clients: Option<&ClientFilter>) -> (bool, String) {
         let Some(clients) = clients else { return (true, FOR_EVERY_CLIENT.to_owned()) };
         let test = self.tests.test(clients);
@@ -40,7 +40,7 @@ impl RouteClient<'_> {
             ClientMatch::Matches if test.identity.is_some() => {
                 return (true, format!("the instance at {address} matches"));
             }
-            ClientMatch::Matches => return (true, format!("{address} is where the route asks for")),
+            ClientMatch::Matches => return (true, format!("{address} matches")),
             ClientMatch::NotInNetworks => format!("{address} is in none of these networks"),
             ClientMatch::OtherZone => {
                 let zone = self.client.locality().map_or("", |locality| &*locality.zone);
@@ -58,7 +58,7 @@ impl RouteClient<'_> {
 }
 
 impl Catalog {
-    /// Explains the service that is answered under `owner_name`.
+    /// Explains the service that is answered under `owner_name`. `None` if it is gone by now.
     pub(super) fn explain_service(
         &self,
         owner_name: &Name,
@@ -113,14 +113,15 @@ impl Catalog {
         })
     }
 
-    /// For how many seconds a group's tier is held though an earlier one has recovered.
+    /// The number of seconds for which a group's tier stays in use although an earlier one has
+    /// recovered.
     fn held(&self, memory: &Memory, group: (usize, usize), owner_name: &OwnerName) -> Option<u64> {
         let until = memory.get(&group)?.held_until(owner_name.policy.failover.as_ref()?)?;
         let left = until.checked_duration_since(self.now)?;
         Some(left.as_secs() + u64::from(left.subsec_nanos() > 0))
     }
 
-    /// What one member reports about one instance.
+    /// The report of one member on one instance.
     pub(super) fn report(
         &self,
         service: &ServiceState,
@@ -174,7 +175,7 @@ fn explain_groups(route: &RoutePlan<'_>, judge: &Judge<'_>, query: &ExplainQuery
     route.groups.iter().enumerate().map(explain).collect()
 }
 
-/// An instance before it is judged.
+/// An instance without its verdict.
 fn unjudged(candidate: &Candidate) -> ExplainedInstance {
     let (addresses, host) = match &candidate.target {
         CandidateTarget::Addresses { v4, v6 } => {

@@ -13,15 +13,15 @@ use crate::{
 
 const FROM: &str = r#"from = [{ consul = "vms", service = "a" }, { consul = "vms", service = "b" }]"#;
 
-/// A catalog with `web.shop`, of which its two members have said this.
-fn catalog(service: &str, said: [Option<Vec<Instance>>; 2]) -> Catalog {
+/// A catalog with `web.shop`, whose two members have reported `reports`; `None`: not synced.
+fn catalog(service: &str, reports: [Option<Vec<Instance>>; 2]) -> Catalog {
     let server = "[consul.vms]\n[[locality]]\ncidr = \"10.9.1.0/24\"\nzone = \"eu-1a\"\n";
     let zone = format!("namespace = \"shop\"\n[services.web]\n{FROM}\n{service}\n");
     let files = [(PathBuf::from("muster.toml"), server.to_owned()), (PathBuf::from("zones/shop.toml"), zone)];
     let config = config::load_from(&files).unwrap().config;
     let members: Vec<Member> = config.namespaces[0].services[0].members().map(|(member, _)| member).collect();
     let mut catalog = Catalog::new(&config, 1);
-    for (member, instances) in members.into_iter().zip(said) {
+    for (member, instances) in members.into_iter().zip(reports) {
         if let Some(instances) = instances {
             catalog.apply(Update::Reset { member, instances });
         }
@@ -54,82 +54,82 @@ fn unhealthy(last: u8) -> Instance {
 }
 
 fn explain(catalog: &Catalog, name: &str, client: [u8; 4]) -> Explained {
-    let asked = ExplainQuery {
+    let query = ExplainQuery {
         name: name.parse().unwrap(),
         qtype: RecordType::A,
         client: IpAddr::from(client),
         limit: 1000,
     };
-    catalog.explain(&asked)
+    catalog.explain(&query)
 }
 
-/// `i1 yes: healthy`, in the order of the labels.
+/// One line per instance such as `i1 yes: healthy`, sorted by label.
 fn verdicts(catalog: &Catalog, client: [u8; 4]) -> Vec<String> {
     let service = explain(catalog, "web.shop", client).service.unwrap();
-    let verdict = |one: &crate::model::ExplainedInstance| {
-        format!("{} {}: {}", one.label, if one.answered { "yes" } else { "no" }, one.why)
+    let verdict = |instance: &crate::model::ExplainedInstance| {
+        format!("{} {}: {}", instance.label, if instance.answered { "yes" } else { "no" }, instance.why)
     };
     let mut verdicts: Vec<_> = service.instances.iter().map(verdict).collect();
     verdicts.sort();
     verdicts
 }
 
-const STRANGER: [u8; 4] = [127, 0, 0, 1];
+const UNKNOWN: [u8; 4] = [127, 0, 0, 1];
 
 #[test]
-fn who_is_unfit_is_left_out_with_the_check_that_says_so() {
+fn ineligible_instances_give_the_failed_check() {
     let draining = instance(3, |instance| instance.health = Health::Draining);
     let warning = instance(4, |instance| instance.health = Health::Warning);
     let catalog = synced("", vec![healthy(1), unhealthy(2), draining, warning]);
     assert_eq!(
-        verdicts(&catalog, STRANGER),
+        verdicts(&catalog, UNKNOWN),
         ["i1 yes: healthy", "i2 no: unhealthy: http: 500", "i3 no: draining", "i4 yes: warning (accepted)",]
     );
 }
 
 #[test]
-fn who_is_unfit_and_answered_all_the_same_is_so_for_a_reason() {
+fn answered_ineligible_instances_give_a_reason() {
     let catalog = synced("", vec![unhealthy(1)]);
     let open = "unhealthy: http: 500; answered because none is eligible (fail-open)";
-    assert_eq!(verdicts(&catalog, STRANGER), [format!("i1 yes: {open}")]);
-    assert!(explain(&catalog, "web.shop", STRANGER).service.unwrap().routes[0].failed_open);
+    assert_eq!(verdicts(&catalog, UNKNOWN), [format!("i1 yes: {open}")]);
+    assert!(explain(&catalog, "web.shop", UNKNOWN).service.unwrap().routes[0].failed_open);
 
     let catalog = synced("panic_threshold = 50", vec![healthy(1), unhealthy(2), unhealthy(3)]);
     let panics = "unhealthy: http: 500; answered because too few are eligible (panic_threshold)";
     assert_eq!(
-        verdicts(&catalog, STRANGER),
+        verdicts(&catalog, UNKNOWN),
         ["i1 yes: healthy".to_owned(), format!("i2 yes: {panics}"), format!("i3 yes: {panics}")]
     );
 
     let catalog = synced("when_all_unhealthy = \"none\"", vec![unhealthy(1)]);
-    assert_eq!(verdicts(&catalog, STRANGER), ["i1 no: unhealthy: http: 500"]);
+    assert_eq!(verdicts(&catalog, UNKNOWN), ["i1 no: unhealthy: http: 500"]);
 }
 
 #[test]
 fn weight_0_is_left_out_while_others_have_more() {
     let idle = || instance(1, |instance| instance.weight = 0);
     let catalog = synced("", vec![idle(), healthy(2)]);
-    assert_eq!(verdicts(&catalog, STRANGER), ["i1 no: weight 0, while others have more", "i2 yes: healthy"]);
-    assert_eq!(verdicts(&synced("", vec![idle()]), STRANGER), ["i1 yes: healthy"]);
+    assert_eq!(verdicts(&catalog, UNKNOWN), ["i1 no: weight 0, while others have more", "i2 yes: healthy"]);
+    assert_eq!(verdicts(&synced("", vec![idle()]), UNKNOWN), ["i1 yes: healthy"]);
 }
 
 #[test]
-fn a_split_has_its_shares_and_says_who_is_in_no_group() {
+fn a_split_shows_shares_and_instances_in_no_group() {
     let split = "[[services.web.routes]]\nsplit = [{ labels = { version = \"v1\" }, weight = 3 }, \
                  { labels = { version = \"v2\" }, weight = 1 }]";
     let other = instance(9, |instance| instance.labels = [("version", "v3")].into_iter().collect());
     let catalog = synced(split, vec![healthy(1), healthy(5), other]);
     assert_eq!(
-        verdicts(&catalog, STRANGER),
+        verdicts(&catalog, UNKNOWN),
         ["i1 yes: healthy", "i5 yes: healthy", "i9 no: in no group of the route"]
     );
-    let service = explain(&catalog, "web.shop", STRANGER).service.unwrap();
+    let service = explain(&catalog, "web.shop", UNKNOWN).service.unwrap();
     let groups: Vec<_> = service.routes[0].groups.iter().map(|group| (group.share, &group.records)).collect();
     assert_eq!(groups, [(75.0, &vec!["10.0.0.1".to_owned()]), (25.0, &vec!["10.0.0.5".to_owned()])]);
 
     let off = split.replace("weight = 1", "weight = 0");
     let catalog = synced(&off, vec![healthy(1), healthy(5)]);
-    assert_eq!(verdicts(&catalog, STRANGER)[1], "i5 no: its group has weight 0, while another has more");
+    assert_eq!(verdicts(&catalog, UNKNOWN)[1], "i5 no: its group has weight 0, while another has more");
 }
 
 #[test]
@@ -153,8 +153,8 @@ fn a_route_says_why_it_matches_or_not() {
         routes([10, 0, 0, 1]),
         [(false, "the instance at 10.0.0.1 does not match".to_owned()), all(true)]
     );
-    let nobody = "no source reports an instance at 127.0.0.1".to_owned();
-    assert_eq!(routes(STRANGER), [(false, nobody), all(true)]);
+    let unknown = "no source reports an instance at 127.0.0.1".to_owned();
+    assert_eq!(routes(UNKNOWN), [(false, unknown), all(true)]);
     let shared = "ambiguous: 10.0.0.7 is shared and only some of its instances match".to_owned();
     assert_eq!(routes([10, 0, 0, 7]), [(false, shared), all(true)]);
     assert!(explain(&catalog, "web.shop", [10, 0, 0, 7]).client.ambiguous);
@@ -167,26 +167,26 @@ fn tiers_stand_by_and_are_held() {
     let tiers = "failover = [{ labels = { version = \"v1\" } }, { labels = { version = \"v2\" } }]";
     let stands_by = "i5 no: tier 2 stands by while tier 1 is used";
     let mut catalog = synced(tiers, vec![healthy(1), healthy(5)]);
-    assert_eq!(verdicts(&catalog, STRANGER), ["i1 yes: healthy", stands_by]);
+    assert_eq!(verdicts(&catalog, UNKNOWN), ["i1 yes: healthy", stands_by]);
 
     let member = catalog.services.values().next().unwrap().members.keys().next().unwrap().clone();
-    let say = |catalog: &mut Catalog, first: Instance| {
+    let report = |catalog: &mut Catalog, first: Instance| {
         catalog.apply(Update::Reset { member: member.clone(), instances: vec![first, healthy(5)] });
         catalog.publish();
     };
-    say(&mut catalog, unhealthy(1));
+    report(&mut catalog, unhealthy(1));
     let too_few = "i1 no: tier 1 has too few eligible instances; tier 2 is used";
-    assert_eq!(verdicts(&catalog, STRANGER), [too_few, "i5 yes: healthy"]);
+    assert_eq!(verdicts(&catalog, UNKNOWN), [too_few, "i5 yes: healthy"]);
 
-    say(&mut catalog, healthy(1));
+    report(&mut catalog, healthy(1));
     let waits = "i1 no: tier 1 has recovered; tier 2 is held for 30 s more (hold_down)";
-    assert_eq!(verdicts(&catalog, STRANGER), [waits, "i5 yes: healthy"]);
-    let group = &explain(&catalog, "web.shop", STRANGER).service.unwrap().routes[0].groups[0];
+    assert_eq!(verdicts(&catalog, UNKNOWN), [waits, "i5 yes: healthy"]);
+    let group = &explain(&catalog, "web.shop", UNKNOWN).service.unwrap().routes[0].groups[0];
     assert_eq!((group.tier, group.hold_down_seconds), (Some(2), Some(30)));
 }
 
 #[test]
-fn far_instances_are_left_out_for_near_clients() {
+fn distant_instances_are_left_out_for_near_clients() {
     let at = |last, zone: &str| instance(last, |instance| instance.locality = Some(zone.into()));
     let catalog = synced("prefer = \"zone\"", vec![at(1, "eu-1a"), at(2, "eu-1b"), healthy(3)]);
     assert_eq!(
@@ -197,16 +197,17 @@ fn far_instances_are_left_out_for_near_clients() {
             "i3 no: availability zone unknown; only instances in the client's zone eu-1a are answered",
         ]
     );
-    assert_eq!(verdicts(&catalog, STRANGER), ["i1 yes: healthy", "i2 yes: healthy", "i3 yes: healthy"]);
+    assert_eq!(verdicts(&catalog, UNKNOWN), ["i1 yes: healthy", "i2 yes: healthy", "i3 yes: healthy"]);
 }
 
 #[test]
-fn several_reports_of_one_instance_are_all_there_and_the_worst_counts() {
-    let said = [Some(vec![healthy(1)]), Some(vec![unhealthy(1)])];
-    let catalog = catalog("when_all_unhealthy = \"none\"", said);
-    assert_eq!(verdicts(&catalog, STRANGER), ["i1 no: unhealthy: http: 500"]);
-    let service = explain(&catalog, "web.shop", STRANGER).service.unwrap();
-    let reports: Vec<_> = service.instances[0].reports.iter().map(|one| (one.member, &*one.health)).collect();
+fn all_reports_are_listed_and_the_worst_counts() {
+    let reports = [Some(vec![healthy(1)]), Some(vec![unhealthy(1)])];
+    let catalog = catalog("when_all_unhealthy = \"none\"", reports);
+    assert_eq!(verdicts(&catalog, UNKNOWN), ["i1 no: unhealthy: http: 500"]);
+    let service = explain(&catalog, "web.shop", UNKNOWN).service.unwrap();
+    let reports: Vec<_> =
+        service.instances[0].reports.iter().map(|report| (report.member, &*report.health)).collect();
     assert_eq!(reports, [(Some(0), "healthy"), (Some(1), "unhealthy")]);
 }
 
@@ -214,11 +215,11 @@ fn several_reports_of_one_instance_are_all_there_and_the_worst_counts() {
 fn names_that_are_not_services_say_what_they_are() {
     let catalog = catalog("", [None, None]);
     let found = |name| {
-        let Explained { kind, note, .. } = explain(&catalog, name, STRANGER);
+        let Explained { kind, note, .. } = explain(&catalog, name, UNKNOWN);
         (kind, note)
     };
-    let (unheard, note) = found("web.shop");
-    assert_eq!(unheard, NameKind::Service);
+    let (not_synced, note) = found("web.shop");
+    assert_eq!(not_synced, NameKind::Service);
     assert!(note.contains("not synced yet: consul.vms #0, consul.vms #1"), "{note}");
     assert!(note.contains("SERVFAIL"), "{note}");
     assert_eq!(found("wep.shop"), (NameKind::NxDomain, "no such service in shop".into()));
@@ -235,18 +236,19 @@ fn names_that_are_not_services_say_what_they_are() {
 }
 
 #[test]
-fn a_service_with_instances_of_too_many_shows_some_of_them() {
+fn instances_over_the_limit_are_omitted_and_paged() {
     let catalog = synced("", (1..9).map(healthy).collect());
     let name: Name = "web.shop".parse().unwrap();
-    let asked = ExplainQuery { name: name.clone(), qtype: RecordType::A, client: STRANGER.into(), limit: 3 };
-    let service = catalog.explain(&asked).service.unwrap();
+    let query = ExplainQuery { name: name.clone(), qtype: RecordType::A, client: UNKNOWN.into(), limit: 3 };
+    let service = catalog.explain(&query).service.unwrap();
     assert_eq!((service.instances.len(), service.omitted), (3, 5));
     assert_eq!(service.routes[0].groups[0].records.len(), 3);
 
     let mut after: Option<String> = None;
     let mut pages = Vec::new();
     while let Some(page) = catalog.list_instances(&name, after.as_deref(), 3) {
-        pages.push(page.instances.iter().map(|one| one.label.clone()).collect::<Vec<_>>().join(" "));
+        pages
+            .push(page.instances.iter().map(|instance| instance.label.clone()).collect::<Vec<_>>().join(" "));
         after = page.next;
         if after.is_none() {
             break;
@@ -257,7 +259,7 @@ fn a_service_with_instances_of_too_many_shows_some_of_them() {
 }
 
 #[test]
-fn services_come_in_pages_with_their_further_names() {
+fn services_are_paged_with_their_subset_names() {
     let names = "names = { v2 = { labels = { version = \"v2\" } } }";
     let catalog = synced(names, vec![healthy(1), unhealthy(5)]);
     let snapshot = catalog.snapshot();
@@ -270,14 +272,14 @@ fn services_come_in_pages_with_their_further_names() {
     }
     assert_eq!(after, None);
     listed.sort_by(|a, b| a.name.cmp(&b.name));
-    let names: Vec<_> = listed.iter().map(|one| (one.name.as_str(), one.service.as_str())).collect();
+    let names: Vec<_> = listed.iter().map(|listed| (listed.name.as_str(), listed.service.as_str())).collect();
     assert_eq!(names, [("v2.shop", "web.shop"), ("web.shop", "web.shop")]);
     assert_eq!(listed[1].health, [("healthy".to_owned(), 1), ("unhealthy".to_owned(), 1)].into());
     assert!(listed[1].synced && !listed[1].imported);
 }
 
 #[test]
-fn a_state_has_an_age_that_later_words_of_the_same_state_do_not_change() {
+fn later_reports_of_the_same_health_keep_its_age() {
     let mut catalog = synced("", vec![healthy(1)]);
     let member = catalog.services.values().next().unwrap().members.keys().next().unwrap().clone();
     let mut age_after = |instance: Option<Instance>| {
@@ -285,7 +287,7 @@ fn a_state_has_an_age_that_later_words_of_the_same_state_do_not_change() {
         if let Some(instance) = instance {
             catalog.apply(Update::Reset { member: member.clone(), instances: vec![instance] });
         }
-        explain(&catalog, "web.shop", STRANGER).service.unwrap().instances[0].reports[0].age_seconds
+        explain(&catalog, "web.shop", UNKNOWN).service.unwrap().instances[0].reports[0].age_seconds
     };
     assert_eq!(age_after(None), 90);
     assert_eq!(age_after(Some(instance(1, |instance| instance.weight = 7))), 180);
@@ -293,24 +295,24 @@ fn a_state_has_an_age_that_later_words_of_the_same_state_do_not_change() {
 }
 
 #[test]
-fn names_that_lead_to_others_are_said_to() {
+fn reverse_and_browsed_names_say_what_they_are() {
     let server = "reverse = \"10.0.0.0/8\"\n[consul.vms]\n".to_owned();
     let zone = "namespace = \"shop\"\ndns_sd = true\nservices.web = { from = { consul = \"vms\", service = \"web\" } }";
     let files = [("muster.toml".into(), server), ("zones/shop.toml".into(), zone.to_owned())];
     let config = config::load_from(&files).unwrap().config;
     let mut catalog = Catalog::new(&config, 1);
     let explain = |catalog: &Catalog, name: &str| {
-        let asked = ExplainQuery {
+        let query = ExplainQuery {
             name: name.parse().unwrap(),
             qtype: RecordType::PTR,
             client: [127, 0, 0, 1].into(),
             limit: 10,
         };
-        let explained = catalog.explain(&asked);
+        let explained = catalog.explain(&query);
         (explained.kind, explained.note)
     };
-    let unheard = "no such port in shop yet: not all of its services have synced";
-    assert_eq!(explain(&catalog, "_http._tcp.shop"), (NameKind::NotSynced, unheard.to_owned()));
+    let not_synced = "no such port in shop yet: not all of its services have synced";
+    assert_eq!(explain(&catalog, "_http._tcp.shop"), (NameKind::NotSynced, not_synced.to_owned()));
     let (member, _) = config.namespaces[0].services[0].members().next().unwrap();
     let mut instance = Instance::at("a", [10, 0, 0, 1].into(), 80);
     let port = NamedPort { name: "http".into(), protocol: Protocol::Tcp, port: 80 };
@@ -319,8 +321,8 @@ fn names_that_lead_to_others_are_said_to() {
     catalog.publish();
     let address = "the reverse name of an address of a.web.shop".to_owned();
     assert_eq!(explain(&catalog, "1.0.0.10.in-addr.arpa"), (NameKind::Pointer, address));
-    let nobody = "no instance has this address".to_owned();
-    assert_eq!(explain(&catalog, "2.0.0.10.in-addr.arpa"), (NameKind::NxDomain, nobody));
+    let unknown = "no instance has this address".to_owned();
+    assert_eq!(explain(&catalog, "2.0.0.10.in-addr.arpa"), (NameKind::NxDomain, unknown));
     assert_eq!(explain(&catalog, "_http._tcp.shop").0, NameKind::Pointer);
     assert_eq!(
         explain(&catalog, "b._dns-sd._udp.shop").1,

@@ -1,4 +1,4 @@
-//! Verdicts: whether an instance is part of the answers to one client, and why or why not.
+//! Verdicts: whether an instance is in the answers to one client, and why or why not.
 
 use std::collections::BTreeSet;
 
@@ -9,17 +9,17 @@ use crate::{
     policy::{Candidate, GroupPlan, Locality, Policy, RoutePlan, matches, nearest_ring, tier_of},
 };
 
-/// What is said of one instance.
+/// The verdict on one instance.
 pub(super) struct Verdict {
     pub(super) answered: bool,
     pub(super) why: String,
-    /// The first group that takes it.
+    /// The first group whose filter selects it.
     pub(super) group: Option<usize>,
     /// Its failover tier.
     pub(super) tier: Option<usize>,
 }
 
-/// Judges the instances of one service for one client and one question.
+/// Judges the instances of one service for one client and one query.
 pub(super) struct Judge<'a> {
     rules: &'a Policy,
     route: &'a RoutePlan<'a>,
@@ -27,17 +27,17 @@ pub(super) struct Judge<'a> {
     groups: Vec<JudgedGroup<'a>>,
 }
 
-/// One group as this client sees it.
+/// A group from the client's point of view.
 struct JudgedGroup<'a> {
     plan: &'a GroupPlan<'a>,
     /// The candidates that answers are made from.
     pool: &'a [&'a Candidate],
-    /// The zone or region that nearness narrowed the pool to.
+    /// The zone or region that nearness narrowed the pool to. `None` if it did not.
     near: Option<String>,
     wanted: Wanted,
-    /// Its part of the lookups, in percent.
+    /// Its share of the lookups, in percent.
     share: f64,
-    /// For how many seconds its tier is held though an earlier one has recovered.
+    /// The number of seconds for which its tier stays in use although an earlier one has recovered.
     held: Option<u64>,
 }
 
@@ -64,22 +64,23 @@ impl<'a> Judge<'a> {
         Self { rules, route, wanted, groups }
     }
 
-    /// A group's part of the lookups, in percent.
+    /// A group's share of the lookups, in percent.
     pub(super) fn share(&self, group: usize) -> f64 {
         self.groups.get(group).map_or(0.0, |group| (group.share * 100.0).round() / 100.0)
     }
 
-    /// For how many seconds a group's tier is held though an earlier one has recovered.
+    /// The number of seconds for which a group's tier stays in use although an earlier one has
+    /// recovered.
     pub(super) fn held(&self, group: usize) -> Option<u64> {
         self.groups.get(group)?.held
     }
 
-    /// The zone or region that nearness narrowed a group to.
+    /// The zone or region that nearness narrowed a group to. `None` if it did not.
     pub(super) fn near(&self, group: usize) -> Option<&str> {
         self.groups.get(group)?.near.as_deref()
     }
 
-    /// The records that answers of a group are made from, each once.
+    /// The records that a group's answers are made from, without duplicates.
     pub(super) fn records(&self, group: usize) -> Vec<String> {
         let is_instance = matches!(self.wanted, Wanted::Instance { .. });
         let Some(group) = self.groups.get(group).filter(|_| !is_instance) else { return Vec::new() };
@@ -89,7 +90,7 @@ impl<'a> Judge<'a> {
         records.filter(|record| seen.insert(record.clone())).collect()
     }
 
-    /// Judges one instance; `reports` is what its sources report.
+    /// Judges one instance with these reports.
     pub(super) fn judge(&self, candidate: &Candidate, reports: &[(&Member, &Instance)]) -> Verdict {
         let mut taking = (0..).zip(&self.groups).filter(|(_, group)| self.takes(group, candidate)).peekable();
         let first = taking.peek().map(|(at, _)| *at);
@@ -127,8 +128,7 @@ impl<'a> Judge<'a> {
         matches(self.rules.filter(), candidate) && matches(&group.plan.group.filter, candidate)
     }
 
-    /// The first thing that keeps an instance of a group from being answered, in the order in which
-    /// policy decides.
+    /// The first reason why a group does not answer an instance, in the order of policy's steps.
     fn obstacle(
         &self,
         group: &JudgedGroup<'_>,
@@ -142,7 +142,8 @@ impl<'a> Judge<'a> {
         if !contains(&group.plan.candidates, candidate) {
             let is_accepted = self.rules.answers.accept.contains(candidate.health);
             return Some(match candidate.health {
-                // An ineligible one that is let in may still be left out for its weight.
+                // An ineligible candidate that panic or fail-open allows may still be dropped
+                // because of its weight.
                 Health::Draining if !is_accepted => with_reason(candidate, reports),
                 _ if is_accepted || group.plan.in_panic || self.route.failed_open => {
                     "weight 0, while others have more".to_owned()
@@ -165,7 +166,7 @@ impl<'a> Judge<'a> {
         (group.share <= 0.0).then(|| "its group has weight 0, while another has more".to_owned())
     }
 
-    /// Why an instance of a group is answered.
+    /// Why a group answers an instance.
     fn why(
         &self,
         group: &JudgedGroup<'_>,
@@ -190,7 +191,7 @@ fn contains(pool: &[&Candidate], candidate: &Candidate) -> bool {
     pool.iter().any(|other| std::ptr::eq(*other, candidate))
 }
 
-/// A candidate's health with the reason that its source gives.
+/// A candidate's health, with the reason that its source gives.
 fn with_reason(candidate: &Candidate, reports: &[(&Member, &Instance)]) -> String {
     let deciding = reports.iter().find(|(_, instance)| instance.health == candidate.health);
     match deciding.and_then(|(_, instance)| instance.reason.as_ref()) {
@@ -199,7 +200,7 @@ fn with_reason(candidate: &Candidate, reports: &[(&Member, &Instance)]) -> Strin
     }
 }
 
-/// Why an instance of another tier than the used one is not answered.
+/// Why an instance is not answered whose tier is not in use.
 fn other_tier(used: usize, own: Option<usize>, held: Option<u64>) -> String {
     let number = used + 1;
     match (own, held) {
@@ -214,8 +215,8 @@ fn other_tier(used: usize, own: Option<usize>, held: Option<u64>) -> String {
     }
 }
 
-/// The candidates of a group that a client from here is answered with, and the zone or region that
-/// they are narrowed to.
+/// The candidates of a group that a client at `locality` gets, and the zone or region that they are
+/// narrowed to.
 fn near<'a>(group: &'a GroupPlan<'a>, locality: Option<&Locality>) -> (&'a [&'a Candidate], Option<String>) {
     match (nearest_ring(&group.rings.zones, &group.rings.regions, locality), locality) {
         (Some((Near::Zone, pool)), Some(at)) => (pool, Some(format!("zone {}", at.zone))),

@@ -1,4 +1,4 @@
-//! What a question wants of each candidate.
+//! Wanted records: those of each candidate that a query asks for.
 
 use hickory_proto::rr::RecordType;
 
@@ -11,28 +11,28 @@ use crate::{
     policy::{Candidate, CandidateTarget},
 };
 
-/// What a question wants, of a service or of a name below it.
+/// The records that a query asks for, at a service or at a name below it.
 #[derive(Clone)]
 pub(super) enum Wanted {
     /// The records of one list.
     List(RecordList<Box<[u8]>>),
-    /// A CNAME, which only candidates with a host name have.
+    /// The CNAME of candidates with a host name.
     Cname,
-    /// Any type: the first list that the pool has records in.
+    /// Any type: the first list of which the pool has records.
     Any,
-    /// One instance's own records.
+    /// The records at one instance's name.
     Instance {
         /// The instance's label.
         label: String,
-        /// The lists that are wanted, the first with records; of candidates with a host name, their
-        /// CNAME whatever the type.
+        /// The lists to try, until one has records. A candidate with a host name gives its CNAME
+        /// for every type.
         lists: Vec<RecordList<Box<[u8]>>>,
-        /// Whether the instance answers with TXT data instead.
+        /// Whether the instance's TXT data is wanted instead.
         txt: bool,
-        /// The answer if there is nothing.
+        /// The reason if there are no records.
         nothing: String,
     },
-    /// Nothing that a candidate has, and why.
+    /// No records of candidates, and why.
     Nothing(String),
 }
 
@@ -60,11 +60,11 @@ impl Wanted {
                 txt: qtype == RecordType::TXT && *has_txt,
                 nothing: format!("there is no {qtype} at an instance's name"),
             },
-            NamePosition::Nowhere => Self::Nothing("its name is another one".to_owned()),
+            NamePosition::Nowhere => Self::Nothing("the queried name is none of its names".to_owned()),
         }
     }
 
-    /// The records that a candidate adds, or why it adds none.
+    /// The records that a candidate adds, or the reason why it adds none.
     pub(super) fn records(&self, candidate: &Candidate) -> Result<Vec<String>, String> {
         match self {
             Self::List(list) => from_list(candidate, list),
@@ -88,20 +88,21 @@ impl Wanted {
         }
     }
 
-    /// The same, once it is known which candidates the answer is made from: for ANY, that decides the
-    /// list.
+    /// The same for a known pool of candidates, which decides the list for ANY.
     pub(super) fn within(&self, pool: &[&Candidate]) -> Self {
         match self {
             Self::Any => {
                 let lists = RecordList::ANY;
-                let has = |list: &RecordList<Box<[u8]>>| pool.iter().any(|one| from_list(one, list).is_ok());
+                let has = |list: &RecordList<Box<[u8]>>| {
+                    pool.iter().any(|candidate| from_list(candidate, list).is_ok())
+                };
                 Self::List(lists.into_iter().find(has).unwrap_or(RecordList::V4))
             }
             other => other.clone(),
         }
     }
 
-    /// Whether groups take turns only if they have such records, or if they have any instance at all.
+    /// Whether only groups with such records take turns, rather than all groups with instances.
     pub(super) fn divides_by_records(&self) -> bool {
         matches!(self, Self::List(list) if list.divides_by_records())
     }

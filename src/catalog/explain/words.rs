@@ -1,4 +1,4 @@
-//! Words: parts of the catalog and the configuration as text.
+//! Words: settings and reports as text.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -17,8 +17,9 @@ pub(super) const fn order_in_words(order: AnswerOrder) -> &'static str {
     }
 }
 
-/// `; did you mean …?` if a service has a name like `name`, in `zone` or, without one, in any;
-/// else nothing. Without a zone, a service with the same first label comes first.
+/// `; did you mean …?` if a service has a name like `name`, in `zone` or, without a zone, in any of
+/// them; otherwise an empty string. Without a zone, a service with the same first label is
+/// preferred.
 ///
 /// *Cost*: a copy of every service's name.
 pub(super) fn suggest(view: &View<'_>, name: &Name, zone: Option<&Zone>) -> String {
@@ -45,7 +46,7 @@ pub(super) fn not_synced(service: &ServiceState) -> Vec<String> {
         .collect()
 }
 
-/// What one source reports about an instance.
+/// One source's report on an instance.
 pub(super) fn instance_report(member: &Member, instance: &Instance, age_seconds: u64) -> InstanceReport {
     let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
     let (addresses, host): (Vec<IpAddr>, _) = match &instance.target {
@@ -74,7 +75,7 @@ pub(super) fn labels(labels: &Labels) -> BTreeMap<String, String> {
     labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// The names of a set of health states.
+/// The names of the health states in a set.
 pub(super) fn health_of(set: HealthSet) -> Vec<String> {
     Health::ALL.iter().filter(|health| set.contains(**health)).map(ToString::to_string).collect()
 }
