@@ -71,7 +71,7 @@ pub fn spawn(
             warn!(address = %local, cpu, "cannot pin a UDP worker to the CPU: {error}");
         }
         if local.ip().is_unspecified() {
-            serve(&stop, local, WildcardWorker::new(socket, responder));
+            serve(&stop, local, WildcardWorker::new(socket, local, responder));
         } else if local.is_ipv4() {
             serve(&stop, local, BatchWorker::<SockaddrIn>::new(socket, local, responder));
         } else {
@@ -104,3 +104,6 @@ fn serve(stop: &AtomicBool, local: SocketAddr, mut worker: impl Worker) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

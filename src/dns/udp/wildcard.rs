@@ -11,7 +11,10 @@ use std::{
 use nix::{
     cmsg_space,
     libc::{in_pktinfo, in6_pktinfo},
-    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg},
+    sys::socket::{
+        ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmsg, sendmmsg,
+        sendmsg,
+    },
 };
 
 use super::worker::{REQUEST_BUFFER, Worker, is_answerable};
@@ -31,10 +34,14 @@ pub(super) struct WildcardWorker {
     request: Box<[u8; REQUEST_BUFFER]>,
     answer: Vec<u8>,
     control: Vec<u8>,
+    /// The header of one response, with room for its source address.
+    header: MultiHeaders<SockaddrStorage>,
 }
 
 impl WildcardWorker {
-    pub(super) fn new(socket: UdpSocket, responder: Arc<Responder>) -> Self {
+    pub(super) fn new(socket: UdpSocket, local: SocketAddr, responder: Arc<Responder>) -> Self {
+        // Exactly as large as its one control message: the kernel rejects what follows as another.
+        let source = if local.is_ipv4() { cmsg_space!(in_pktinfo) } else { cmsg_space!(in6_pktinfo) };
         Self {
             socket: Arc::new(socket),
             responder,
@@ -42,7 +49,21 @@ impl WildcardWorker {
             request: Box::new([0; REQUEST_BUFFER]),
             answer: Vec::with_capacity(REQUEST_BUFFER),
             control: cmsg_space!(in_pktinfo, in6_pktinfo),
+            header: MultiHeaders::preallocate(1, Some(source)),
         }
+    }
+
+    /// Sends the response from the address that the request was sent to. A failed send is lost like
+    /// any datagram.
+    fn send(&mut self, client: SocketAddr, local_addr: Option<LocalAddr>) {
+        let Some(local_addr) = local_addr else {
+            return send(&self.socket, client, None, &self.answer, MsgFlags::empty());
+        };
+        // `sendmsg` would allocate its control message.
+        let (parts, client) = ([[IoSlice::new(&self.answer)]], [Some(client.into())]);
+        let control = [local_addr.control()];
+        let fd = self.socket.as_raw_fd();
+        let _ = sendmmsg(fd, &mut self.header, &parts, client, control, MsgFlags::empty());
     }
 }
 
@@ -65,7 +86,7 @@ impl Worker for WildcardWorker {
             client: client.ip(),
         };
         match self.responder.respond(packet, context, &mut self.rotation, &mut self.answer) {
-            Response::Ready => send(&self.socket, client, local_addr, &self.answer, MsgFlags::empty()),
+            Response::Ready => self.send(client, local_addr),
             Response::Dropped => {}
             Response::Deferred(pending) => {
                 let socket = Arc::clone(&self.socket);
@@ -88,13 +109,9 @@ fn send(
     flags: MsgFlags,
 ) {
     let parts = [IoSlice::new(answer)];
-    let control: &[ControlMessage<'_>] = match &local_addr {
-        Some(LocalAddr::V4(info)) => &[ControlMessage::Ipv4PacketInfo(info)],
-        Some(LocalAddr::V6(info)) => &[ControlMessage::Ipv6PacketInfo(info)],
-        None => &[],
-    };
+    let control = local_addr.as_ref().map(LocalAddr::control);
     let client = SockaddrStorage::from(client);
-    let _ = sendmsg(socket.as_raw_fd(), &parts, control, flags, Some(&client));
+    let _ = sendmsg(socket.as_raw_fd(), &parts, control.as_slice(), flags, Some(&client));
 }
 
 fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
@@ -120,6 +137,13 @@ impl LocalAddr {
             }
             ControlMessageOwned::Ipv6PacketInfo(info) => Some(Self::V6(info)),
             _ => None,
+        }
+    }
+
+    fn control(&self) -> ControlMessage<'_> {
+        match self {
+            Self::V4(info) => ControlMessage::Ipv4PacketInfo(info),
+            Self::V6(info) => ControlMessage::Ipv6PacketInfo(info),
         }
     }
 
