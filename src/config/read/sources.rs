@@ -143,7 +143,7 @@ fn is_name(text: &str) -> bool {
 fn consul(id: SourceId, item: Item<'_>, base: &PathBase) -> Read<ConsulSource> {
     let mut table = TableReader::new("[consul.NAME]", &item)?;
     let address = table.take("address").map_or(Ok(ConsulSource::DEFAULT_ADDRESS.to_owned()), consul_address);
-    let is_plain = address.as_ref().is_ok_and(|address| address.starts_with("http:"));
+    let is_plain = address.as_ref().is_ok_and(|address| !address.starts_with("https:"));
     let datacenter = table.optional("datacenter", values::datacenter);
     let token_file = table.optional("token_file", |item| values::path(item, base));
     let [ca, cert, key] = ["ca_file", "cert_file", "key_file"].map(|key| table.take(key));
@@ -213,13 +213,16 @@ fn server_name(item: Item<'_>) -> Read<String> {
     item.must_be(EXPECTED).help("leave it out if the certificate is for the host of \"address\"").reject()
 }
 
-/// Reads Consul's base URL, without the slash at its end.
+/// Reads Consul's base URL, without the slash at its end, or `unix://` with the path of a socket.
 fn consul_address(item: Item<'_>) -> Read<String> {
     const EXPECTED: &str = "Consul's URL, such as \"http://127.0.0.1:8500\"";
     let text = item.text_as(EXPECTED)?;
     let draft = item.must_be(EXPECTED);
     if text.starts_with("unix:") {
-        return draft.help("muster cannot use a unix socket; use the agent's HTTP or HTTPS address").reject();
+        return match text.strip_prefix("unix://") {
+            Some(path) if path.len() > 1 && path.starts_with('/') => Ok(text.to_owned()),
+            _ => draft.help("write the socket's path: \"unix:///run/consul/http.sock\"").reject(),
+        };
     }
     let with_scheme = || format!("did you mean {:?}?", format!("http://{text}"));
     let has_scheme = text.contains("://");

@@ -9,7 +9,8 @@ use crate::model::SourceId;
 pub struct ConsulSource {
     /// Kind and name.
     pub id: SourceId,
-    /// The base URL of an agent or server, without a slash at the end.
+    /// The base URL of an agent or server, without a slash at the end; or `unix://` and the absolute
+    /// path of the agent's socket.
     pub address: String,
     /// The datacenter to query; `None` for the agent's own.
     pub datacenter: Option<String>,

@@ -120,6 +120,7 @@ fn sources_are_sorted_by_name() {
 #[case("https://consul.example:8501/", "https://consul.example:8501")]
 #[case("http://127.0.0.1:8500/consul/", "http://127.0.0.1:8500/consul")]
 #[case("http://[::1]:8500", "http://[::1]:8500")]
+#[case("unix:///run/consul/http.sock", "unix:///run/consul/http.sock")]
 fn consul_addresses_end_without_a_slash(#[case] text: &str, #[case] address: &str) {
     assert_eq!(server(&format!("[consul.vms]\naddress = \"{text}\"")).consul[0].address, address);
 }

@@ -148,12 +148,19 @@ impl Agent {
                 self.settings.address
             ))
         };
-        let mut url = Url::parse(&self.settings.address).map_err(|_| bad())?;
+        // The host of requests over a socket means nothing.
+        let base = if self.socket().is_some() { "http://localhost" } else { &self.settings.address };
+        let mut url = Url::parse(base).map_err(|_| bad())?;
         url.path_segments_mut().map_err(|()| bad())?.pop_if_empty().extend(path);
         if let Some(name) = &self.settings.server_name {
             url.set_host(Some(name)).map_err(|_| bad())?;
         }
         Ok(url)
+    }
+
+    /// The path of the agent's Unix socket, if it has one.
+    fn socket(&self) -> Option<&Path> {
+        self.settings.address.strip_prefix("unix://").map(Path::new)
     }
 
     /// Reads the token and the TLS files again. While the TLS files stay the same, the client and
@@ -226,6 +233,9 @@ impl Agent {
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
             .no_proxy();
+        if let Some(path) = self.socket() {
+            builder = builder.unix_socket(path);
+        }
         if self.settings.server_name.is_some() {
             builder = builder.dns_resolver(AddressOf::new(&self.settings.address)?);
         }

@@ -11,7 +11,7 @@ use axum::{
     body::Body,
     extract::Request,
     http::{HeaderMap, Response, StatusCode},
-    serve::ListenerExt as _,
+    serve::{Listener, ListenerExt as _},
 };
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinHandle};
@@ -114,6 +114,16 @@ impl FakeConsul {
     pub(super) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
+        Self::start_on(listener, address)
+    }
+
+    /// Listens on a Unix socket.
+    pub(super) fn start_at(socket: &std::path::Path) -> Self {
+        let listener = tokio::net::UnixListener::bind(socket).unwrap();
+        Self::start_on(listener, format!("unix://{}", socket.display()))
+    }
+
+    fn start_on(listener: impl Listener<Addr: std::fmt::Debug>, address: String) -> Self {
         let state = FakeState { index: 40, list_index: 40, ..FakeState::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changes: watch::Sender::new(()) });
         let counted = Arc::clone(&shared);

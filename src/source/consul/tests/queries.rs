@@ -28,6 +28,17 @@ async fn queries_carry_the_configured_parameters() {
 }
 
 #[tokio::test]
+async fn an_agent_is_queried_over_its_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let consul = FakeConsul::start_at(&folder.path().join("http.sock"));
+    consul.set("web", many(2));
+    let mut source = Source::start_web(&consul);
+    assert_eq!(source.reset().await.len(), 2);
+    consul.set("web", many(3));
+    assert_eq!(source.reset().await.len(), 3);
+}
+
+#[tokio::test]
 async fn a_service_name_is_escaped_in_the_path() {
     let consul = FakeConsul::start().await;
     let agent = Agent::new(settings(&format!("{}/prefix", consul.address)), ConsulTiming::default());
