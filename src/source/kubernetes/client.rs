@@ -38,7 +38,7 @@ pub(super) struct SharedClient {
     /// How long a connection may be silent.
     max_silence: Duration,
     state: Mutex<ClientState>,
-    /// The lists that may run at one time.
+    /// Permits for concurrent lists.
     lists: Semaphore,
     /// The time before which the server wants no request.
     retry_at: std::sync::Mutex<Option<Instant>>,
@@ -101,7 +101,7 @@ impl SharedClient {
     const GIVE_UP: Duration = Duration::from_secs(120);
     /// With so many clients given up and still unfinished, no further one is begun.
     const MAX_ABANDONED: usize = 3;
-    /// Lists at one time. Each one holds a page in memory and costs the server a quorum read.
+    /// Concurrent lists. Each one holds a page in memory and costs the server a quorum read.
     const MAX_LISTS: usize = 16;
     /// The longest `Retry-After` that is honored.
     const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
@@ -352,7 +352,7 @@ struct ExchangeError {
     retry_after: Option<Duration>,
 }
 
-/// What may be wrong with the client that sent a request.
+/// The part of a client that may have caused a failure.
 #[derive(Clone, Copy)]
 enum Suspect {
     /// The server has responded: a new client would do no better.
