@@ -23,6 +23,7 @@
 //! | [`model`] | the data types that the modules share: names, instances, health, updates |
 //! | [`wire`] | DNS messages as borrowed bytes |
 //! | [`source`] | Consul, Kubernetes, static instances with probes: native events become updates |
+//! | [`state`] | the last known good state on disk: written behind, restored at the start |
 //! | [`policy`] | which instances are eligible: a pure function of candidates and memory |
 //! | [`catalog`] | the only writer: merges reports, applies policy, publishes snapshots, explains |
 //! | [`dns`] | the answer path: bytes in, one snapshot read, one decision, bytes out |
@@ -46,5 +47,6 @@ pub mod forward;
 pub mod model;
 pub mod policy;
 pub mod source;
+pub mod state;
 pub mod telemetry;
 pub mod wire;

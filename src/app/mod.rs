@@ -7,6 +7,8 @@
 //!  Reloader ── reconfigure ──┘   └── admin port             Forwarder, engine
 //!     ▲                                  │
 //!     └────────── reload requests ───────┘          ══▶ one bounded channel
+//!
+//!  catalog worker ── changes ──▶ StateWriter ──▶ disk; read once, before the first answer
 //! ```
 //!
 //! [`Server::start`] starts every long-running task and thread; reload.rs changes the configuration
@@ -45,11 +47,12 @@ use self::{
 };
 use crate::{
     api::{self, ApiState, ReloadRequest},
-    catalog::{self, Catalog, SnapshotCell},
+    catalog::{self, Catalog, CatalogRequest, SnapshotCell},
     config::{Config, Listen},
     dns::{AccessControl, Responder, Specials, tcp, udp},
     forward::Forwarder,
-    model::Reloaded,
+    model::{Reloaded, Retained},
+    state::{self, StateWriter, TakeChanges},
     telemetry::{Metrics, StatusBoard},
 };
 
@@ -80,6 +83,7 @@ pub struct Server {
     admin: Option<SocketAddr>,
     cell: Arc<SnapshotCell>,
     board: Arc<StatusBoard>,
+    state_writer: Option<StateWriter>,
 }
 
 impl Server {
@@ -93,7 +97,9 @@ impl Server {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
         let serial = serial();
-        let catalog = Catalog::new(config, serial);
+        let mut catalog = Catalog::new(config, serial);
+        // Before the first answer.
+        let (state_writer, retained) = restore(config, &mut catalog, &metrics).await;
         let cell = Arc::new(SnapshotCell::from_pointee(catalog.snapshot()));
         let suffixes = config.forward.iter().map(|forward| forward.suffix.clone());
         let (forwarder, engine) = Forwarder::new(config, &metrics).context("cannot forward")?;
@@ -117,6 +123,7 @@ impl Server {
             admin: None,
             cell: Arc::clone(&cell),
             board: Arc::default(),
+            state_writer,
         };
         // Bind first: if that fails the process ends, and no source should have been contacted.
         server.listen(&config.listen, &responder)?;
@@ -128,9 +135,13 @@ impl Server {
         server.vital.spawn(named("the catalog", worker));
         let sources = Sources::new(outbox, Arc::clone(&server.board));
         let config = Arc::new(config.clone());
-        let reloader = Reloader::new(config, serial, sources, requests.clone(), Arc::clone(&responder));
+        let reloader =
+            Reloader::new(config, serial, sources, requests.clone(), Arc::clone(&responder), retained);
         server.vital.spawn(named("the reloader", reloader.run(command_inbox, reload_inbox)));
         server.vital.spawn(named("forwarding", engine.run()));
+        if let Some(writer) = &server.state_writer {
+            writer.begin(take_changes(requests.clone()), Arc::clone(&server.board));
+        }
         if let Some(listener) = admin_listener {
             server.admin = Some(listener.local_addr()?);
             let (stop_admin, stopped) = oneshot::channel::<()>();
@@ -224,6 +235,10 @@ impl Server {
         if joined.await.is_err() {
             error!("cannot wait for the UDP workers");
         }
+        if let Some(writer) = self.state_writer.take() {
+            // Before the sources stop: they say how fresh the state is.
+            let _ = tokio::time::timeout(STOP_TIMEOUT, writer.stop()).await;
+        }
         let (done, stopped) = oneshot::channel();
         if self.commands.send(Command::Stop(done)).await.is_ok() {
             // A file system that does not answer must not delay the exit.
@@ -250,6 +265,30 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Brings a new catalog to the state that was last known good, if the configuration keeps it.
+async fn restore(
+    config: &Config,
+    catalog: &mut Catalog,
+    metrics: &Arc<Metrics>,
+) -> (Option<StateWriter>, Retained) {
+    let Some(folder) = config.state.clone() else { return (None, Retained::default()) };
+    let (writer, restored) = state::start(folder, config, Arc::clone(metrics)).await;
+    if writer.is_some() {
+        catalog.log_changes();
+    }
+    catalog.restore(restored.updates, &restored.retained);
+    (writer, restored.retained)
+}
+
+/// Takes changed state from the catalog's worker; blocks the thread that calls it.
+fn take_changes(catalog: mpsc::Sender<CatalogRequest>) -> TakeChanges {
+    Box::new(move |everything| {
+        let (done, changes) = oneshot::channel();
+        catalog.blocking_send(CatalogRequest::TakeChanges { everything, done }).ok()?;
+        changes.blocking_recv().ok()
+    })
 }
 
 async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static str {

@@ -27,7 +27,7 @@ use crate::{
     catalog::{self, CatalogQuery, Reconfiguration},
     config::{self, Config, Diagnostic, Diagnostics, Fingerprint, Severity},
     dns::Responder,
-    model::{ReloadDiagnostic, ReloadResult, Reloaded},
+    model::{ReloadDiagnostic, ReloadResult, Reloaded, Retained},
     telemetry::Metrics,
 };
 
@@ -73,9 +73,10 @@ impl Reloader {
         mut sources: Sources,
         catalog: mpsc::Sender<catalog::CatalogRequest>,
         responder: Arc<Responder>,
+        retained: Retained,
     ) -> Self {
         let metrics = Arc::clone(responder.metrics());
-        let _ = sources.start(JobChange::new(None, &config), Default::default());
+        let _ = sources.start(JobChange::new(None, &config), retained);
         Self {
             config,
             sources,
@@ -236,6 +237,8 @@ fn keep_fixed(old: &Config, new: &mut Config) -> Vec<String> {
     keep("[listen]", &old.listen, &mut new.listen, &mut changed);
     // The transports keep these as long as they run.
     keep("[access]", &old.access, &mut new.access, &mut changed);
+    // Its thread keeps the file open.
+    keep("state", &old.state, &mut new.state, &mut changed);
     let note = |table| format!("{table} has changed, which requires a restart; everything else is applied");
     changed.into_iter().map(note).collect()
 }
@@ -298,7 +301,8 @@ mod tests {
         let sources = Sources::new(mpsc::channel(1).0, Arc::default());
         let metrics = Arc::new(Metrics::new().unwrap());
         let responder = Arc::new(Responder::new(Arc::default(), metrics, None));
-        let mut reloader = Reloader::new(config, 1, sources, mpsc::channel(1).0, responder);
+        let mut reloader =
+            Reloader::new(config, 1, sources, mpsc::channel(1).0, responder, Retained::default());
         assert!(!reloader.have_files_changed().await, "the first poll has nothing to agree with");
         assert!(reloader.have_files_changed().await, "the files may have changed since the start");
         reloader.read = reloader.seen.clone();

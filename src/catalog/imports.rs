@@ -15,6 +15,11 @@ impl Catalog {
         state.stale_since = None;
         let before = std::mem::replace(&mut state.services, services.clone());
         let is_first_list = !std::mem::replace(&mut state.synced, true);
+        if (is_first_list || before != services)
+            && let Some(log) = &mut self.change_log
+        {
+            log.imports.insert(import.clone());
+        }
         let member_of = |name: &Name| Member {
             service: name.clone(),
             source: import.source.clone(),
@@ -95,6 +100,7 @@ impl Catalog {
             && let Some(state) = service.members.remove(member)
         {
             note_all(&mut self.client_index, member, &state.instances, &BTreeMap::new());
+            self.log_member(member);
             self.touched.insert(member.service.clone());
         }
     }

@@ -34,11 +34,13 @@
 //! metrics, [`crate::telemetry`]; never a source, never the answer path.
 
 mod browse;
+mod change_log;
 mod clients;
 mod compile;
 mod dns_sd;
 mod explain;
 mod imports;
+mod last_known_good;
 mod merge;
 mod names;
 mod pool;

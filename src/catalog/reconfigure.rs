@@ -21,6 +21,7 @@ use std::{
 };
 
 use super::{
+    change_log::ChangeLog,
     rotation::RotationIds,
     state::{Catalog, MemberInstances, MemberState, OwnerName, ServiceState},
 };
@@ -71,6 +72,9 @@ impl Catalog {
         self.note_freshness(&change.freshness);
         let mut next = Self::unpublished(&change.to, change.serial);
         (next.began, next.now) = (self.began, self.now);
+        if let Some(log) = self.change_log.take() {
+            next.change_log = Some(ChangeLog { config: Some(Arc::clone(&change.to)), ..log });
+        }
         let mut probed_before = HashSet::new();
         let before = rules(&change.from);
         for (name, rules) in rules(&change.to) {
@@ -118,13 +122,6 @@ impl Catalog {
                     }
                 }
             }
-        }
-    }
-
-    fn member_state(&mut self, member: &Member) -> Option<&mut MemberState> {
-        match self.clients.get_mut(member) {
-            Some(state) => Some(state),
-            None => self.services.get_mut(&member.service)?.members.get_mut(member),
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    change_log::ChangeLog,
     clients::ClientIndex,
     dns_sd,
     reverse_index::{ReverseEntries, ReverseIndex},
@@ -43,6 +44,8 @@ pub struct Catalog {
     pub(super) began: Instant,
     /// The time of the current batch of updates.
     pub(super) now: Instant,
+    /// What has changed since it was last taken; `None` if nothing takes it.
+    pub(super) change_log: Option<ChangeLog>,
 }
 
 /// The number of candidates with each health, in the order of [`Health::ALL`].
@@ -172,6 +175,7 @@ impl Catalog {
             additional_names: HashMap::new(),
             began: now,
             now,
+            change_log: None,
         };
         for namespace in &config.namespaces {
             catalog.add_namespace(namespace);
@@ -244,6 +248,9 @@ impl Catalog {
             }),
             Update::Imported { import, services } => self.imported(&import, services.into_iter().collect()),
             Update::ImportExpired { import } => {
+                if let Some(log) = &mut self.change_log {
+                    log.imports.insert(import.clone());
+                }
                 if let Some(state) = self.imports.get_mut(&import)
                     && std::mem::take(&mut state.synced)
                     && let Some((zone, _)) = self.snapshot.zone(import.apex.wire())
@@ -324,14 +331,38 @@ impl Catalog {
         member: &Member,
         change: impl FnOnce(&mut MemberState, &mut ClientIndex) -> bool,
     ) {
-        if let Some(state) = self.clients.get_mut(member) {
-            change(state, &mut self.client_index);
+        let has_changed = if let Some(state) = self.clients.get_mut(member) {
+            change(state, &mut self.client_index)
         } else if let Some(service) = self.services.get_mut(&member.service)
             && let Some(state) = service.members.get_mut(member)
             && change(state, &mut self.client_index)
-            && !self.touched.contains(&member.service)
         {
-            self.touched.insert(member.service.clone());
+            if !self.touched.contains(&member.service) {
+                self.touched.insert(member.service.clone());
+            }
+            true
+        } else {
+            false
+        };
+        if has_changed {
+            self.log_member(member);
+        }
+    }
+
+    /// Notes that a member's state has changed, if anything takes changes.
+    pub(super) fn log_member(&mut self, member: &Member) {
+        if let Some(log) = &mut self.change_log
+            && !log.members.contains(member)
+        {
+            log.members.insert(member.clone());
+        }
+    }
+
+    /// The state of a member, of a service or of clients.
+    pub(super) fn member_state(&mut self, member: &Member) -> Option<&mut MemberState> {
+        match self.clients.get_mut(member) {
+            Some(state) => Some(state),
+            None => self.services.get_mut(&member.service)?.members.get_mut(member),
         }
     }
 

@@ -7,7 +7,8 @@ use tracing::debug;
 
 use super::{reconfigure::Reconfiguration, snapshot::SnapshotCell, state::Catalog};
 use crate::{
-    model::{Retained, Update},
+    config::Config,
+    model::{Retained, StateChanges, Update},
     telemetry::Metrics,
 };
 
@@ -24,6 +25,13 @@ pub enum CatalogRequest {
         /// Gets what is retained of restarted sources, once answers come from the new
         /// configuration.
         done: oneshot::Sender<Retained>,
+    },
+    /// Take the state that has changed since it was last taken.
+    TakeChanges {
+        /// Whether all state counts as changed.
+        everything: bool,
+        /// Gets the state, and the configuration if it has changed.
+        done: oneshot::Sender<(StateChanges, Option<Arc<Config>>)>,
     },
     /// Read the catalog, after all earlier updates are published.
     Query(CatalogQuery),
@@ -121,6 +129,9 @@ fn handle(catalog: &mut Catalog, request: CatalogRequest, cell: &SnapshotCell, m
             metrics.catalog_holds(catalog.service_count(), catalog.health_counts());
             debug!(services = catalog.service_count(), took = ?started.elapsed(), "reconfigured");
             let _ = done.send(retained);
+        }
+        CatalogRequest::TakeChanges { everything, done } => {
+            let _ = done.send(catalog.take_changes(everything));
         }
         CatalogRequest::Query(CatalogQuery(read)) => {
             apply_batch(catalog, &mut Vec::new(), metrics); // for a tier whose hold-down has ended

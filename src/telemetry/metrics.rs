@@ -13,6 +13,7 @@ use super::{
     reloads::ReloadMetrics,
     source_status::SourceReport,
     sources,
+    state::StateMetrics,
 };
 use crate::model::{Health, ReloadResult};
 
@@ -23,6 +24,7 @@ pub struct Metrics {
     queries: QueryMetrics,
     catalog: CatalogMetrics,
     reloads: ReloadMetrics,
+    state: StateMetrics,
     forward: ForwardMetrics,
 }
 
@@ -39,6 +41,7 @@ impl Metrics {
         let queries = QueryMetrics::register(&registry)?;
         let catalog = CatalogMetrics::register(&registry)?;
         let reloads = ReloadMetrics::register(&registry)?;
+        let state = StateMetrics::register(&registry)?;
         let forward = ForwardMetrics::register(&registry)?;
         let labels = ["version", "commit"];
         let build = Register(&registry).gauges(
@@ -48,7 +51,7 @@ impl Metrics {
         )?;
         build.with_label_values(&[VERSION, COMMIT]).set(1);
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(Self { registry, queries, catalog, reloads, forward })
+        Ok(Self { registry, queries, catalog, reloads, state, forward })
     }
 
     /// Counts one query. *Cost*: one relaxed atomic addition.
@@ -110,6 +113,16 @@ impl Metrics {
     /// Counts a reload of the configuration.
     pub fn reloaded(&self, result: ReloadResult) {
         self.reloads.count(result);
+    }
+
+    /// Counts a write of the last known good state.
+    pub fn state_written(&self, is_success: bool) {
+        self.state.written(is_success);
+    }
+
+    /// Sets how many members and imports were restored at the start.
+    pub fn state_restored(&self, count: usize) {
+        self.state.restored(count);
     }
 
     /// The metrics of forwarding and its cache.

@@ -23,6 +23,7 @@ mod register;
 mod reloads;
 mod source_status;
 mod sources;
+mod state;
 
 pub use build_info::{COMMIT, VERSION};
 pub use forward::{CacheLookup, ForwardMetrics, ForwardOutcome, UpstreamMetrics};

@@ -22,12 +22,13 @@ pub(crate) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["model", "wire"]),
     ("telemetry", &["model"]),
     ("source", &["config", "model", "telemetry"]),
+    ("state", &["config", "model", "telemetry"]),
     ("policy", &["config", "model"]),
     ("catalog", &["config", "model", "policy", "telemetry", "wire"]),
     ("forward", &["config", "model", "telemetry", "wire"]),
     ("dns", &["catalog", "config", "forward", "model", "telemetry", "wire"]),
     ("api", &["catalog", "dns", "model", "telemetry"]),
-    ("app", &["api", "catalog", "config", "dns", "forward", "model", "source", "telemetry"]),
+    ("app", &["api", "catalog", "config", "dns", "forward", "model", "source", "state", "telemetry"]),
     ("cli", &["app", "config", "model", "telemetry"]),
 ];
 

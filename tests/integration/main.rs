@@ -33,6 +33,7 @@ mod reload;
 mod routing;
 mod scripts;
 mod server;
+mod state;
 
 /// The program under test.
 const MUSTER: &str = env!("CARGO_BIN_EXE_muster");

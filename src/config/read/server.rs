@@ -56,7 +56,7 @@ pub(in crate::config) fn server<'a>(mut table: TableReader<'a>, base: &PathBase)
     let watch_files = table.read_or("watch_files", false, |item| item.boolean());
     let listen = table.read_or("listen", Listen::default(), listen);
     let access = table.read_or("access", AccessSettings::default(), access);
-    let state = table.read_or("state", None, |item| state(item, base).map(Some));
+    let state = table.read_or("state", None, |item| values::path(item, base).map(Some));
     let max_stale = table
         .read_or("max_stale", Config::DEFAULT_MAX_STALE, |item| duration(item, MIN_MAX_STALE, MAX_MAX_STALE));
     let sources = sources(&mut table, base);
@@ -84,11 +84,4 @@ pub(in crate::config) fn server<'a>(mut table: TableReader<'a>, base: &PathBase)
         localities,
         reverse,
     }
-}
-
-fn state(item: Item<'_>, base: &PathBase) -> Read<PathBuf> {
-    item.scope
-        .warning(item.key, "not implemented yet: \"state\" is checked, but no state is kept on disk")
-        .report();
-    values::path(item, base)
 }

@@ -57,9 +57,8 @@ fn a_second_namespace_of_one_name_shows_the_first() {
 
 #[test]
 fn warnings_are_drawn_and_refuse_nothing() {
-    let server = "state = \"/var/lib/muster\"\n";
     let zone = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"10.0.0.5:80\"] }]\nroutes = [{ split = [{ weight = 1, locality = \"a\" }, { weight = 2, locality = \"a\" }] }]\n";
-    let loaded = load_texts(server, zone).expect("warnings only");
+    let loaded = load_texts("", zone).expect("warnings only");
     assert_snapshot!("warnings", loaded.warnings.render(false));
 }
 

@@ -10,7 +10,8 @@
 //! While the source runs, its instances stay the same and only their health changes. A reload that
 //! changes them restarts the source, and an instance that was there before keeps its health
 //! ([`Retained`](crate::model::Retained)): an edit does not bring dead instances back until the
-//! next probe.
+//! next probe. After a restart of the program it keeps its health until its first probe, which
+//! decides alone.
 //!
 //! Imports [`crate::model`], [`crate::telemetry`], the settings in [`crate::config`], and what all
 //! sources share.
@@ -65,7 +66,11 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: o
             debug_assert!(false, "a member of the static source has a static query");
             continue;
         };
-        let retained = context.retained().instances.remove(&followed.member).unwrap_or_default();
+        let (retained, is_doubtful) = {
+            let mut retained = context.retained();
+            let instances = retained.instances.remove(&followed.member).unwrap_or_default();
+            (instances, retained.doubtful.remove(&followed.member))
+        };
         let instances: Vec<Instance> = query
             .instances
             .iter()
@@ -84,6 +89,7 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: o
                 check: check.clone(),
                 outbox: context.outbox.clone(),
                 handle: Arc::clone(handle),
+                first_decides: is_doubtful,
             };
             probes.spawn(probe_loop.run(Arc::clone(&prober)));
         }

@@ -27,6 +27,8 @@ pub(super) struct ProbeLoop {
     pub(super) outbox: Outbox,
     /// Counts the updates.
     pub(super) handle: Arc<WatchHandle>,
+    /// Whether the first probe decides alone, although the instance has a health already.
+    pub(super) first_decides: bool,
 }
 
 impl ProbeLoop {
@@ -39,7 +41,8 @@ impl ProbeLoop {
     pub(super) async fn run(mut self, prober: Arc<Prober>) {
         let spread = Self::SPREAD.min(self.check.interval / 10);
         sleep(spread.mul_f64(rand::random_range(0.0..=1.0))).await;
-        let mut health = RiseFall::new(self.check.rise, self.check.fall).starting_at(self.instance.health);
+        let earlier = if self.first_decides { Health::Unknown } else { self.instance.health };
+        let mut health = RiseFall::new(self.check.rise, self.check.fall).starting_at(earlier);
         let mut could_try = true;
         loop {
             let jitter = rand::random_range(1.0 - Self::JITTER..=1.0 + Self::JITTER);
@@ -70,10 +73,12 @@ impl ProbeLoop {
 
     /// Sends a change of health to the catalog; returns false when the program is stopping.
     async fn report(&mut self, health: Health, reason: String) -> bool {
-        info!(
-            service = %self.member.service, instance = %self.instance.id,
-            "{} -> {health}: {reason}", self.instance.health,
-        );
+        if health != self.instance.health {
+            info!(
+                service = %self.member.service, instance = %self.instance.id,
+                "{} -> {health}: {reason}", self.instance.health,
+            );
+        }
         self.instance.health = health;
         self.instance.reason = Some(reason.into());
         let update = Update::Upsert { member: self.member.clone(), instance: self.instance.clone() };

@@ -226,3 +226,20 @@ async fn a_retained_instance_keeps_its_health() {
     assert_eq!(states[0], (Health::Unhealthy, "connection refused".into()));
     assert_eq!(states[1], (Health::Unknown, "not probed yet".into()));
 }
+
+#[tokio::test]
+async fn after_a_restart_the_first_probe_decides_alone() {
+    let server = FakeServer::http(200, "").await;
+    let before =
+        Instance { health: Health::Unhealthy, reason: Some("timeout".into()), ..instance_at(server.address) };
+    let members = vec![followed("a.test", vec![instance_at(server.address)], Some(check(3, 3)))];
+    let member = members[0].member.clone();
+    let retained = Retained {
+        instances: [(member.clone(), vec![before])].into(),
+        doubtful: [member].into(),
+        ..Retained::default()
+    };
+    let mut running = Running::retaining(retained, members);
+    assert_eq!(running.reset().await[0].health, Health::Unhealthy, "until it is probed");
+    assert_eq!(running.upsert().await.0, Health::Healthy, "one of three");
+}

@@ -59,18 +59,28 @@ impl MusterProcess {
         for (path, text) in files {
             write(&folder.path().join(path), text);
         }
-        let log = File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new(program);
-        command
-            .args(["serve", "--log", "info", "--log-json", "--config"])
-            .arg(folder.path().join("muster.toml"));
-        let child =
-            command.stdout(log.try_clone().unwrap()).stderr(log).stdin(Stdio::null()).spawn().unwrap();
+        let child = serve(program, folder.path());
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut muster = Self { program, child, folder, dns: nowhere, admin: nowhere };
+        muster.wait_until_listening();
+        wait_for("web.shop is answered", || ask(muster.dns, "web.shop.").code == ResponseCode::NoError);
+        muster
+    }
+
+    /// Kills the server with SIGKILL, lets `change` work on the folder, and starts it again with a
+    /// new log; returns when it listens, before any query.
+    pub fn restart_with(&mut self, change: impl FnOnce(&Path)) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        change(self.folder.path());
+        self.child = serve(self.program, self.folder.path());
+        self.wait_until_listening();
+    }
+
+    fn wait_until_listening(&mut self) {
         wait_for("muster listens", || {
-            assert!(muster.child.try_wait().unwrap().is_none(), "muster has ended:\n{}", muster.log());
-            let log = muster.log();
+            assert!(self.child.try_wait().unwrap().is_none(), "muster has ended:\n{}", self.log());
+            let log = self.log();
             let address = |message: &str| -> Option<SocketAddr> {
                 let line = log.lines().find(|line| line.contains(message))?;
                 let json: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -80,10 +90,9 @@ impl MusterProcess {
             else {
                 return false;
             };
-            (muster.dns, muster.admin) = (dns, admin);
-            ask(dns, "web.shop.").code == ResponseCode::NoError
+            (self.dns, self.admin) = (dns, admin);
+            true
         });
-        muster
     }
 
     /// The path of a file in the folder.
@@ -131,6 +140,14 @@ impl Drop for MusterProcess {
             eprintln!("{}", self.log());
         }
     }
+}
+
+/// Runs `muster serve` with the configuration in `folder`, and a new log there.
+fn serve(program: &str, folder: &Path) -> Child {
+    let log = File::create(folder.join("log")).unwrap();
+    let mut command = Command::new(program);
+    command.args(["serve", "--log", "info", "--log-json", "--config"]).arg(folder.join("muster.toml"));
+    command.stdout(log.try_clone().unwrap()).stderr(log).stdin(Stdio::null()).spawn().unwrap()
 }
 
 fn write(path: &Path, text: &str) {

@@ -1,0 +1,17 @@
+//! The change log: which members and imports have changed since their state was last taken.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    config::Config,
+    model::{Import, Member},
+};
+
+/// What has changed since it was last taken.
+#[derive(Debug, Default)]
+pub(super) struct ChangeLog {
+    pub(super) members: BTreeSet<Member>,
+    pub(super) imports: BTreeSet<Import>,
+    /// The new configuration, if it has changed: members may mean something else now.
+    pub(super) config: Option<Arc<Config>>,
+}
