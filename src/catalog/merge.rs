@@ -4,6 +4,10 @@
 //! depend on the order of members or reports: candidates are the connected components of "has a
 //! socket in common", and a value that only one report can give (label, locality) is that of the
 //! first report in the order of members and ids.
+//!
+//! Within one source the best report decides: of two registrations of one socket, only one can be
+//! alive. Across sources the worst decides. Everything but names and sources is that of the
+//! deciding reports.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    model::{Instance, Labels, Member, Name, Network, Target, instance_label},
+    model::{Health, Instance, Labels, Member, Name, Network, SourceId, Target, instance_label},
     policy::{Candidate, CandidateTarget, Localities},
 };
 
@@ -130,17 +134,39 @@ fn keys(instance: &Instance) -> impl Iterator<Item = SocketKey> + '_ {
         .chain(host.map(|name| SocketKey::Host(name.clone(), instance.port)))
 }
 
+/// Returns the reports that decide an instance's health: of each source, those of its best health.
+///
+/// `reports` are sorted by member, so those of one source are together.
+fn deciding<R>(reports: &[R], source: impl Fn(&R) -> &SourceId, health: impl Fn(&R) -> Health) -> Vec<&R> {
+    let of_source = |reports: &'_ [R]| reports.iter().map(&health).min();
+    let groups = reports.chunk_by(|a, b| source(a) == source(b));
+    groups
+        .flat_map(|group| {
+            let best = of_source(group);
+            group.iter().filter(|report| Some(health(report)) == best).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// As [`deciding`], of the reports that [`merge_with_reports`] returns with a candidate.
+pub(super) fn deciding_reports<'r, 'a>(
+    reports: &'r [(&'a Member, &'a Instance)],
+) -> Vec<&'r (&'a Member, &'a Instance)> {
+    deciding(reports, |(member, _)| &member.source, |(_, instance)| instance.health)
+}
+
 /// Merges the reports of one instance, at least one.
 fn candidate(reports: &[&MemberReport<'_>]) -> Candidate {
     debug_assert!(!reports.is_empty(), "a component holds the report that it began with");
-    let instances = || reports.iter().map(|report| report.instance);
+    let deciding = deciding(reports, |report| &report.member.source, |report| report.instance.health);
+    let instances = || deciding.iter().map(|report| report.instance);
     let mut named_ports: Vec<_> = instances().flat_map(|i| i.named_ports.iter().cloned()).collect();
     named_ports.sort_unstable();
     named_ports.dedup();
     // Reports are sorted by member, and the members of one service by source.
     let mut sources: Vec<_> = reports.iter().map(|report| report.member.source.clone()).collect();
     sources.dedup();
-    let mut labels = distinct_labels(instances()).into_iter();
+    let mut labels = distinct_labels(reports.iter().map(|report| report.instance)).into_iter();
     Candidate {
         label: labels.next().unwrap_or_default(),
         aliases: labels.collect(),
@@ -219,7 +245,7 @@ fn make_labels_unique(candidates: &mut [Candidate], groups: &[(SocketKey, Vec<&M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Health, SourceId, SourceKind};
+    use crate::model::SourceKind;
     use proptest::prelude::*;
 
     fn member(kind: SourceKind, place: u16) -> Member {
@@ -246,6 +272,26 @@ mod tests {
         assert_eq!((merged[0].label.as_str(), merged[0].aliases.as_slice()), ("vm", &["pod".to_owned()][..]));
         let CandidateTarget::Addresses { v4, v6 } = &merged[0].target else { panic!() };
         assert_eq!((v4.len(), v6.len()), (1, 1));
+    }
+
+    #[test]
+    fn within_one_source_the_best_report_decides() {
+        let [consul, other] = [member(SourceKind::Consul, 0), member(SourceKind::Consul, 1)];
+        let kube = member(SourceKind::Kubernetes, 2);
+        let old = instance("old", &["10.0.0.1", "fd00::1"], 80, Health::Unhealthy);
+        let mut old = Instance { weight: 0, ..old };
+        old.labels = [("version", "v1")].into_iter().collect();
+        let new = instance("new", &["10.0.0.1"], 80, Health::Healthy);
+        for member in [&consul, &other] {
+            let merged = merge([(&consul, &new), (member, &old)], &Localities::default());
+            assert_eq!((merged.len(), merged[0].health, merged[0].weight), (1, Health::Healthy, 1));
+            let CandidateTarget::Addresses { v6, .. } = &merged[0].target else { panic!() };
+            assert!(v6.is_empty(), "an address that only the dead registration has");
+            assert_eq!(merged[0].labels.get("version"), None);
+        }
+        let pod = instance("pod", &["10.0.0.1"], 80, Health::Draining);
+        let merged = merge([(&consul, &new), (&consul, &old), (&kube, &pod)], &Localities::default());
+        assert_eq!(merged[0].health, Health::Draining, "across sources the worst");
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! | files | |
 //! |---|---|
 //! | `worker`, `state`, `imports` | the only writer: applies updates to each member's state |
-//! | `merge` | merges the reports of a service's members into candidates |
+//! | `merge` | merges the reports of a service's members into candidates: the best of each source, the worst of sources |
 //! | `compile`, `records`, `txt` | compile the plan for the candidates into a [`Service`] |
 //! | `service`, `pool`, `record_list` | the compiled form |
 //! | `rotation`, `weighted` | how its lists rotate |

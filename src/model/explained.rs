@@ -167,7 +167,7 @@ pub struct ExplainedInstance {
     pub port: u16,
     /// Its named ports, as `name/protocol`.
     pub ports: BTreeMap<String, u16>,
-    /// The worst reported health.
+    /// The best health that each source reports, and of these the worst.
     pub health: String,
     /// The lowest reported weight.
     pub weight: u16,

@@ -56,7 +56,7 @@ pub struct InstancePage {
 pub struct ListedInstance {
     /// Its label below the service's name.
     pub label: String,
-    /// The worst reported health.
+    /// The best health that each source reports, and of these the worst.
     pub health: String,
     /// The lowest reported weight.
     pub weight: u16,

@@ -23,11 +23,11 @@ pub struct Candidate {
     pub port: u16,
     /// Sorted, without duplicates.
     pub named_ports: Vec<NamedPort>,
-    /// The worst health of all reports.
+    /// The best health of each source's reports, and of these the worst.
     pub health: Health,
-    /// The lowest weight of all reports.
+    /// The lowest weight of the reports that decide the health.
     pub weight: u16,
-    /// The labels of all reports; the first report wins.
+    /// The labels of the reports that decide the health; the first report wins.
     pub labels: Labels,
     /// The availability zone, from the first report that has one, else from `[[locality]]`.
     pub locality: Option<Arc<str>>,

@@ -11,11 +11,11 @@ use crate::{
     },
 };
 
-const FROM: &str = r#"from = [{ consul = "vms", service = "a" }, { consul = "vms", service = "b" }]"#;
+const FROM: &str = r#"from = [{ consul = "others", service = "a" }, { consul = "vms", service = "b" }]"#;
 
 /// A catalog with `web.shop`, whose two members have reported `reports`; `None`: not synced.
 fn catalog(service: &str, reports: [Option<Vec<Instance>>; 2]) -> Catalog {
-    let server = "[consul.vms]\n[[locality]]\ncidr = \"10.9.1.0/24\"\nzone = \"eu-1a\"\n";
+    let server = "[consul.others]\n[consul.vms]\n[[locality]]\ncidr = \"10.9.1.0/24\"\nzone = \"eu-1a\"\n";
     let zone = format!("namespace = \"shop\"\n[services.web]\n{FROM}\n{service}\n");
     let files = [(PathBuf::from("muster.toml"), server.to_owned()), (PathBuf::from("zones/shop.toml"), zone)];
     let config = config::load_from(&files).unwrap().config;
@@ -212,6 +212,19 @@ fn all_reports_are_listed_and_the_worst_counts() {
 }
 
 #[test]
+fn the_best_of_one_sources_reports_counts_and_the_others_are_named() {
+    let old = instance(1, |instance| {
+        instance.id = "old".into();
+        instance.health = Health::Unhealthy;
+    });
+    let catalog = synced("", vec![healthy(1), old]);
+    assert_eq!(
+        verdicts(&catalog, UNKNOWN),
+        ["i1 yes: healthy (consul.others also reports old as unhealthy; its best report counts)"]
+    );
+}
+
+#[test]
 fn names_that_are_not_services_say_what_they_are() {
     let catalog = catalog("", [None, None]);
     let found = |name| {
@@ -220,7 +233,7 @@ fn names_that_are_not_services_say_what_they_are() {
     };
     let (not_synced, note) = found("web.shop");
     assert_eq!(not_synced, NameKind::Service);
-    assert!(note.contains("not synced yet: consul.vms #0, consul.vms #1"), "{note}");
+    assert!(note.contains("not synced yet: consul.others #0, consul.vms #1"), "{note}");
     assert!(note.contains("SERVFAIL"), "{note}");
     assert_eq!(found("wep.shop"), (NameKind::NxDomain, "no such service in shop".into()));
     assert_eq!(found("database.shop"), (NameKind::NxDomain, "no such service in shop".into()));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::wanted::Wanted;
 use crate::{
+    catalog::merge::deciding_reports,
     config::Near,
     model::{Health, Instance, Member},
     policy::{Candidate, GroupPlan, Locality, Policy, RoutePlan, matches, nearest_ring, tier_of},
@@ -175,7 +176,7 @@ impl<'a> Judge<'a> {
     ) -> String {
         if self.rules.answers.accept.contains(candidate.health) {
             return match candidate.health {
-                Health::Healthy => "healthy".to_owned(),
+                Health::Healthy => with_others("healthy".to_owned(), reports),
                 _ => format!("{} (accepted)", with_reason(candidate, reports)),
             };
         }
@@ -193,10 +194,26 @@ fn contains(pool: &[&Candidate], candidate: &Candidate) -> bool {
 
 /// A candidate's health, with the reason that its source gives.
 fn with_reason(candidate: &Candidate, reports: &[(&Member, &Instance)]) -> String {
-    let deciding = reports.iter().find(|(_, instance)| instance.health == candidate.health);
-    match deciding.and_then(|(_, instance)| instance.reason.as_ref()) {
+    let mut deciding = deciding_reports(reports).into_iter();
+    let deciding = deciding.find(|(_, instance)| instance.health == candidate.health);
+    let text = match deciding.and_then(|(_, instance)| instance.reason.as_ref()) {
         Some(reason) => format!("{}: {reason}", candidate.health),
         None => candidate.health.to_string(),
+    };
+    with_others(text, reports)
+}
+
+/// Adds that a source has worse reports of the instance, which do not count.
+fn with_others(text: String, reports: &[(&Member, &Instance)]) -> String {
+    let deciding = deciding_reports(reports);
+    let is_deciding =
+        |report: &(&Member, &Instance)| deciding.iter().any(|other| std::ptr::eq(*other, report));
+    match reports.iter().find(|report| !is_deciding(report)) {
+        Some((member, worse)) => {
+            let source = &member.source;
+            format!("{text} ({source} also reports {} as {}; its best report counts)", worse.id, worse.health)
+        }
+        None => text,
     }
 }
 
