@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::state::{Catalog, ImportState, MemberState, OwnerName, note_all};
+use super::{
+    member_state::MemberState,
+    state::{Catalog, ImportState, OwnerName, note_all},
+};
 use crate::model::{Import, Member, Name};
 
 impl Catalog {

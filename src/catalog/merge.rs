@@ -15,8 +15,9 @@ use std::{
     sync::Arc,
 };
 
+use super::member_state::Report;
 use crate::{
-    model::{Health, Instance, Labels, Member, Name, Network, SourceId, Target, instance_label},
+    model::{Instance, Labels, Member, Name, Network, Target, instance_label},
     policy::{Candidate, CandidateTarget, Localities},
 };
 
@@ -27,17 +28,11 @@ enum SocketKey {
     Host(Name, u16),
 }
 
-/// One member's report of one instance.
-struct MemberReport<'a> {
-    member: &'a Member,
-    instance: &'a Instance,
-}
-
 /// Merges the reports of all members of one service into candidates, sorted by socket.
 ///
 /// If no report has an availability zone, `localities` gives that of the candidate's first address.
 pub(super) fn merge<'a>(
-    reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>,
+    reports: impl IntoIterator<Item = Report<'a>>,
     localities: &Localities,
 ) -> Vec<Candidate> {
     merge_sorted(&sorted(reports), localities).0
@@ -45,29 +40,26 @@ pub(super) fn merge<'a>(
 
 /// As [`merge`], each candidate with its reports, sorted by member.
 pub(super) fn merge_with_reports<'a>(
-    reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>,
+    reports: impl IntoIterator<Item = Report<'a>>,
     localities: &Localities,
-) -> Vec<(Candidate, Vec<(&'a Member, &'a Instance)>)> {
+) -> Vec<(Candidate, Vec<Report<'a>>)> {
     let reports = sorted(reports);
     let (candidates, groups) = merge_sorted(&reports, localities);
-    let of = |(_, group): (SocketKey, Vec<&MemberReport<'a>>)| {
-        group.into_iter().map(|report| (report.member, report.instance)).collect()
-    };
-    candidates.into_iter().zip(groups.into_iter().map(of)).collect()
+    let of_group = |(_, group): (SocketKey, Vec<&Report<'a>>)| group.into_iter().copied().collect();
+    candidates.into_iter().zip(groups.into_iter().map(of_group)).collect()
 }
 
-fn sorted<'a>(reports: impl IntoIterator<Item = (&'a Member, &'a Instance)>) -> Vec<MemberReport<'a>> {
-    let mut reports: Vec<MemberReport<'a>> =
-        reports.into_iter().map(|(member, instance)| MemberReport { member, instance }).collect();
-    reports.sort_by(|a, b| (a.member, &a.instance.id).cmp(&(b.member, &b.instance.id)));
+fn sorted<'a>(reports: impl IntoIterator<Item = Report<'a>>) -> Vec<Report<'a>> {
+    let mut reports: Vec<Report<'a>> = reports.into_iter().collect();
+    reports.sort_by(|(a, one), (b, other)| (a, &one.instance.id).cmp(&(b, &other.instance.id)));
     reports
 }
 
 /// The reports of each instance, with the smallest of their sockets.
-type Components<'r, 'a> = Vec<(SocketKey, Vec<&'r MemberReport<'a>>)>;
+type Components<'r, 'a> = Vec<(SocketKey, Vec<&'r Report<'a>>)>;
 
 fn merge_sorted<'r, 'a>(
-    reports: &'r [MemberReport<'a>],
+    reports: &'r [Report<'a>],
     localities: &Localities,
 ) -> (Vec<Candidate>, Components<'r, 'a>) {
     let mut groups: Components<'r, 'a> = components(reports);
@@ -83,11 +75,11 @@ fn merge_sorted<'r, 'a>(
 }
 
 /// Groups reports that share a socket, directly or through other reports (union-find).
-fn components<'r, 'a>(reports: &'r [MemberReport<'a>]) -> Components<'r, 'a> {
+fn components<'r, 'a>(reports: &'r [Report<'a>]) -> Components<'r, 'a> {
     let mut parent: Vec<usize> = (0..reports.len()).collect();
     let mut owner: HashMap<SocketKey, usize> = HashMap::with_capacity(reports.len());
-    for (at, report) in reports.iter().enumerate() {
-        for key in keys(report.instance) {
+    for (at, (_, dated)) in reports.iter().enumerate() {
+        for key in keys(&dated.instance) {
             let other = *owner.entry(key).or_insert(at);
             let (a, b) = (root(&mut parent, at), root(&mut parent, other));
             if let Some(slot) = parent.get_mut(a.max(b)) {
@@ -95,9 +87,9 @@ fn components<'r, 'a>(reports: &'r [MemberReport<'a>]) -> Components<'r, 'a> {
             }
         }
     }
-    let mut groups: BTreeMap<usize, (SocketKey, Vec<&'r MemberReport<'a>>)> = BTreeMap::new();
+    let mut groups: BTreeMap<usize, (SocketKey, Vec<&'r Report<'a>>)> = BTreeMap::new();
     for (at, report) in reports.iter().enumerate() {
-        let Some(smallest) = keys(report.instance).min() else { continue };
+        let Some(smallest) = keys(&report.1.instance).min() else { continue };
         let (key, group) =
             groups.entry(root(&mut parent, at)).or_insert_with(|| (smallest.clone(), Vec::new()));
         if smallest < *key {
@@ -137,36 +129,35 @@ fn keys(instance: &Instance) -> impl Iterator<Item = SocketKey> + '_ {
 /// Returns the reports that decide an instance's health: of each source, those of its best health.
 ///
 /// `reports` are sorted by member, so those of one source are together.
-fn deciding<R>(reports: &[R], source: impl Fn(&R) -> &SourceId, health: impl Fn(&R) -> Health) -> Vec<&R> {
-    let of_source = |reports: &'_ [R]| reports.iter().map(&health).min();
-    let groups = reports.chunk_by(|a, b| source(a) == source(b));
-    groups
-        .flat_map(|group| {
-            let best = of_source(group);
-            group.iter().filter(|report| Some(health(report)) == best).collect::<Vec<_>>()
-        })
-        .collect()
+pub(super) fn deciding<'a>(reports: impl IntoIterator<Item = Report<'a>>) -> Vec<Report<'a>> {
+    let reports: Vec<Report<'a>> = reports.into_iter().collect();
+    let best = |reports: &[Report<'_>]| reports.iter().map(|(_, dated)| dated.instance.health).min();
+    let of_source = |reports: &[Report<'a>]| {
+        let best = best(reports);
+        let is_best = |(_, dated): &Report<'_>| Some(dated.instance.health) == best;
+        reports.iter().copied().filter(is_best).collect::<Vec<_>>()
+    };
+    by_source(&reports).flat_map(of_source).collect()
 }
 
-/// As [`deciding`], of the reports that [`merge_with_reports`] returns with a candidate.
-pub(super) fn deciding_reports<'r, 'a>(
-    reports: &'r [(&'a Member, &'a Instance)],
-) -> Vec<&'r (&'a Member, &'a Instance)> {
-    deciding(reports, |(member, _)| &member.source, |(_, instance)| instance.health)
+/// The reports of each source; `reports` are sorted by member.
+fn by_source<'r, 'a>(reports: &'r [Report<'a>]) -> impl Iterator<Item = &'r [Report<'a>]> {
+    reports.chunk_by(|(a, _), (b, _)| a.source == b.source)
 }
 
 /// Merges the reports of one instance, at least one.
-fn candidate(reports: &[&MemberReport<'_>]) -> Candidate {
+fn candidate(reports: &[&Report<'_>]) -> Candidate {
     debug_assert!(!reports.is_empty(), "a component holds the report that it began with");
-    let deciding = deciding(reports, |report| &report.member.source, |report| report.instance.health);
-    let instances = || deciding.iter().map(|report| report.instance);
+    let reports: Vec<Report<'_>> = reports.iter().map(|report| **report).collect();
+    let deciding = deciding(reports.iter().copied());
+    let instances = || deciding.iter().map(|(_, dated)| &dated.instance);
     let mut named_ports: Vec<_> = instances().flat_map(|i| i.named_ports.iter().cloned()).collect();
     named_ports.sort_unstable();
     named_ports.dedup();
     // Reports are sorted by member, and the members of one service by source.
-    let mut sources: Vec<_> = reports.iter().map(|report| report.member.source.clone()).collect();
+    let mut sources: Vec<_> = reports.iter().map(|(member, _)| member.source.clone()).collect();
     sources.dedup();
-    let mut labels = distinct_labels(reports.iter().map(|report| report.instance)).into_iter();
+    let mut labels = distinct_labels(reports.iter().map(|(_, dated)| &dated.instance)).into_iter();
     Candidate {
         label: labels.next().unwrap_or_default(),
         aliases: labels.collect(),
@@ -174,6 +165,7 @@ fn candidate(reports: &[&MemberReport<'_>]) -> Candidate {
         port: instances().next().map_or(0, |i| i.port),
         named_ports,
         health: instances().map(|i| i.health).max().unwrap_or_default(),
+        ever_healthy: by_source(&reports).all(|reports| reports.iter().any(|(_, dated)| dated.ever_healthy)),
         weight: instances().map(|i| i.weight).min().unwrap_or_default(),
         labels: instances().map(|i| &i.labels).rfold(Labels::default(), |all, own| all.overlaid(own)),
         locality: first(instances().map(|i| &i.locality)),
@@ -222,7 +214,7 @@ fn first<'a>(mut values: impl Iterator<Item = &'a Option<Arc<str>>>) -> Option<A
 
 /// Makes labels unique within the service: candidates that share a label get a hash of their member
 /// appended.
-fn make_labels_unique(candidates: &mut [Candidate], groups: &[(SocketKey, Vec<&MemberReport<'_>>)]) {
+fn make_labels_unique(candidates: &mut [Candidate], groups: &[(SocketKey, Vec<&Report<'_>>)]) {
     let mut wanted: HashMap<String, usize> = HashMap::new();
     for candidate in candidates.iter() {
         for label in std::iter::once(&candidate.label).chain(&candidate.aliases) {
@@ -233,11 +225,11 @@ fn make_labels_unique(candidates: &mut [Candidate], groups: &[(SocketKey, Vec<&M
     for (candidate, (_, group)) in candidates.iter_mut().zip(groups) {
         candidate.aliases.retain(|alias| !contested(alias));
         if contested(&candidate.label)
-            && let Some(report) = group.first()
+            && let Some((member, dated)) = group.first()
         {
-            let Member { source, place, .. } = report.member;
+            let Member { source, place, .. } = member;
             // The dot is not allowed in a label, so `instance_label` always appends a hash.
-            candidate.label = instance_label(&format!("{}.{source}.{place}", report.instance.id));
+            candidate.label = instance_label(&format!("{}.{source}.{place}", dated.instance.id));
         }
     }
 }
@@ -245,20 +237,24 @@ fn make_labels_unique(candidates: &mut [Candidate], groups: &[(SocketKey, Vec<&M
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SourceKind;
+    use crate::{
+        catalog::member_state::DatedInstance,
+        model::{Health, SourceId, SourceKind},
+    };
     use proptest::prelude::*;
 
     fn member(kind: SourceKind, place: u16) -> Member {
         Member { service: "nginx.test".parse().unwrap(), source: SourceId { kind, name: "x".into() }, place }
     }
 
-    fn instance(id: &str, addresses: &[&str], port: u16, health: Health) -> Instance {
+    fn instance(id: &str, addresses: &[&str], port: u16, health: Health) -> DatedInstance {
         let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        Instance {
+        let instance = Instance {
             target: Target::Addresses(addresses),
             health,
             ..Instance::at(id, [127, 0, 0, 1].into(), port)
-        }
+        };
+        instance.into()
     }
 
     #[test]
@@ -278,9 +274,9 @@ mod tests {
     fn within_one_source_the_best_report_decides() {
         let [consul, other] = [member(SourceKind::Consul, 0), member(SourceKind::Consul, 1)];
         let kube = member(SourceKind::Kubernetes, 2);
-        let old = instance("old", &["10.0.0.1", "fd00::1"], 80, Health::Unhealthy);
-        let mut old = Instance { weight: 0, ..old };
-        old.labels = [("version", "v1")].into_iter().collect();
+        let mut old = instance("old", &["10.0.0.1", "fd00::1"], 80, Health::Unhealthy);
+        old.instance.weight = 0;
+        old.instance.labels = [("version", "v1")].into_iter().collect();
         let new = instance("new", &["10.0.0.1"], 80, Health::Healthy);
         for member in [&consul, &other] {
             let merged = merge([(&consul, &new), (member, &old)], &Localities::default());

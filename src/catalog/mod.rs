@@ -11,7 +11,7 @@
 //!
 //! | files | |
 //! |---|---|
-//! | `worker`, `state`, `imports` | the only writer: applies updates to each member's state |
+//! | `worker`, `state`, `member_state`, `imports` | the only writer: applies updates to each member's state |
 //! | `merge` | merges the reports of a service's members into candidates: the best of each source, the worst of sources |
 //! | `compile`, `records`, `txt` | compile the plan for the candidates into a [`Service`] |
 //! | `service`, `pool`, `record_list` | the compiled form |
@@ -41,6 +41,7 @@ mod dns_sd;
 mod explain;
 mod imports;
 mod last_known_good;
+mod member_state;
 mod merge;
 mod names;
 mod pool;

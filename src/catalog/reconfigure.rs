@@ -22,8 +22,9 @@ use std::{
 
 use super::{
     change_log::ChangeLog,
+    member_state::{MemberInstances, MemberState},
     rotation::RotationIds,
-    state::{Catalog, MemberInstances, MemberState, OwnerName, ServiceState},
+    state::{Catalog, OwnerName, ServiceState},
 };
 use crate::{
     config::{Config, ImportRule, MemberRule, Namespace, SourceQuery},

@@ -10,6 +10,7 @@ use super::{
     change_log::ChangeLog,
     clients::ClientIndex,
     dns_sd,
+    member_state::{MemberInstances, MemberState, Report},
     reverse_index::{ReverseEntries, ReverseIndex},
     reverse_name,
     rotation::{RotationIds, ServiceRotations},
@@ -79,8 +80,8 @@ pub(super) struct OwnerName {
 
 impl ServiceState {
     /// The reports of all members.
-    pub(super) fn reports(&self) -> impl Iterator<Item = (&Member, &Instance)> {
-        self.members.iter().flat_map(|(member, state)| reports_of(member, state))
+    pub(super) fn reports(&self) -> impl Iterator<Item = Report<'_>> {
+        self.members.iter().flat_map(|(member, state)| state.reports(member))
     }
 
     /// Whether every member is synced.
@@ -89,43 +90,9 @@ impl ServiceState {
     }
 }
 
-fn reports_of<'s>(
-    member: &'s Member,
-    state: &'s MemberState,
-) -> impl Iterator<Item = (&'s Member, &'s Instance)> {
-    state.instances.values().map(move |dated| (member, &dated.instance))
-}
-
 impl OwnerName {
     pub(super) fn new(name: Name, policy: Arc<Policy>) -> Self {
         Self { name, policy, alias: None, rotations: ServiceRotations::default(), memory: Memory::default() }
-    }
-}
-
-/// The last state of one member.
-#[derive(Debug, Default)]
-pub(super) struct MemberState {
-    pub(super) synced: bool,
-    /// Since when the state was stale at the last start or reload, if it was; a `Reset` clears it.
-    pub(super) stale_since: Option<Instant>,
-    pub(super) instances: MemberInstances,
-}
-
-/// The instances of one member, by id.
-pub(super) type MemberInstances = BTreeMap<Arc<str>, DatedInstance>;
-
-/// An instance with the time since when it has had its health.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DatedInstance {
-    pub(super) instance: Instance,
-    /// In seconds since the catalog began. Not an `Instant`, since there may be a million of these.
-    pub(super) since: u32,
-}
-
-impl DatedInstance {
-    fn new(instance: Instance, before: Option<&Self>, now: u32) -> Self {
-        let unchanged = before.filter(|before| before.instance.health == instance.health);
-        Self { since: unchanged.map_or(now, |before| before.since), instance }
     }
 }
 
@@ -213,10 +180,7 @@ impl Catalog {
         let now = self.seconds();
         match update {
             Update::Reset { member, instances } => self.change_member(&member, |state, index| {
-                let dated = |i: Instance| {
-                    let before = state.instances.get(&i.id);
-                    (Arc::clone(&i.id), DatedInstance::new(i, before, now))
-                };
+                let dated = |instance: Instance| (Arc::clone(&instance.id), state.dated(instance, now));
                 let instances: MemberInstances = instances.into_iter().map(dated).collect();
                 let changed = !state.synced || state.instances != instances;
                 if changed {
@@ -231,7 +195,7 @@ impl Catalog {
                 let changed = before.is_none_or(|before| before.instance != instance);
                 if changed {
                     index.note(&member, before.map(|before| &before.instance), Some(&instance));
-                    let dated = DatedInstance::new(instance, before, now);
+                    let dated = state.dated(instance, now);
                     state.instances.insert(Arc::clone(&dated.instance.id), dated);
                 }
                 changed

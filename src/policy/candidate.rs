@@ -25,6 +25,9 @@ pub struct Candidate {
     pub named_ports: Vec<NamedPort>,
     /// The best health of each source's reports, and of these the worst.
     pub health: Health,
+    /// Whether every source that reports it has seen it healthy at some time. One that never was
+    /// counts in no denominator, and is answered only if nothing else is left.
+    pub ever_healthy: bool,
     /// The lowest weight of the reports that decide the health.
     pub weight: u16,
     /// The labels of the reports that decide the health; the first report wins.

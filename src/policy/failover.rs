@@ -52,12 +52,15 @@ pub fn tier_of(failover: &Failover, candidate: &Candidate) -> Option<usize> {
 /// Chooses the tier to answer from, and returns what to remember of the choice.
 ///
 /// The first tier that has `min_healthy` eligible candidates and is not in panic is best; if there
-/// is none, the first with any eligible candidate; then the first with any candidate. The choice
+/// is none, the first with any eligible candidate; then the first with any that was ever healthy; then
+/// the first with any candidate. The choice
 /// moves to a later tier at once. It returns to an earlier one when that has been as good for
 /// `hold_down`, or at once if the later tier gets worse.
 ///
 /// The order in which sources deliver their first state is not a failover: until all are synced, a
-/// later tier is remembered only if an earlier one was in use before.
+/// later tier is remembered only if an earlier one was in use before. Neither is the order in which
+/// first probes finish: a tier is not left while instances that nothing is known of may give it
+/// enough.
 pub(super) fn choose(
     failover: &Failover,
     candidates: &[&Candidate],
@@ -74,15 +77,22 @@ pub(super) fn choose(
         })
         .collect();
     let rank = |tier: usize| match tiers.get(tier) {
-        Some(tier) if has_enough(*tier, failover.min_healthy) && !tier.is_below(answers.panic_threshold) => 3,
-        Some(Eligibility { eligible: 1.., .. }) => 2,
-        Some(Eligibility { total: 1.., .. }) => 1,
+        Some(tier) if has_enough(*tier, failover.min_healthy) && !tier.is_below(answers.panic_threshold) => 4,
+        Some(Eligibility { eligible: 1.., .. }) => 3,
+        Some(Eligibility { total: 1.., .. }) => 2,
+        Some(Eligibility { alive: 1.., .. }) => 1,
         _ => 0,
+    };
+    let is_undecided = |tier: usize| {
+        let at_best = tiers.get(tier).filter(|tier| tier.undecided > 0).map(|tier| tier.at_best());
+        at_best.is_some_and(|tier| has_enough(tier, failover.min_healthy))
     };
     // `max_by_key` returns the last of equal elements; reversed, that is the first tier.
     let best = (0..tiers.len()).rev().max_by_key(|tier| rank(*tier)).unwrap_or(0);
+    let in_use = before.map_or(0, |before| before.tier);
+    let best = (in_use..best).find(|tier| is_undecided(*tier)).unwrap_or(best);
     let held = before
-        .filter(|before| best < before.tier && rank(before.tier) > 1 && rank(before.tier) == rank(best));
+        .filter(|before| best < before.tier && rank(before.tier) > 2 && rank(before.tier) == rank(best));
     let chosen = match held {
         None => TierState::new(best),
         Some(before) => {
@@ -96,7 +106,7 @@ pub(super) fn choose(
         }
     };
     let choice = TierChoice { tier: chosen.tier, until: chosen.held_until(failover) };
-    let is_first_in_use = chosen.tier == 0 && rank(0) > 1;
+    let is_first_in_use = chosen.tier == 0 && rank(0) > 2;
     let is_remembered = all_synced || before.is_some() || is_first_in_use;
     (choice, is_remembered.then_some(chosen))
 }
@@ -116,7 +126,7 @@ mod tests {
     use super::*;
     use crate::{
         config::InstanceFilter,
-        model::Health::{self, Healthy, Unhealthy},
+        model::Health::{self, Healthy, Unhealthy, Unknown},
         policy::testing::candidate,
     };
 
@@ -187,6 +197,7 @@ mod tests {
 
     const H: Health = Healthy;
     const U: Health = Unhealthy;
+    const N: Health = Unknown;
 
     #[test]
     fn the_first_tier_with_enough_is_used() {
@@ -268,6 +279,30 @@ mod tests {
         assert_eq!(run.choose([&[H], &[H], &[H]]), (1, Some(30)));
         run.wait(30);
         assert_eq!(run.choose([&[H], &[H], &[H]]), (0, None));
+    }
+
+    #[test]
+    fn instances_that_were_never_healthy_count_in_no_denominator() {
+        let starting = [H, H, N, N, N, N, N, N, N, N];
+        assert_eq!(Run::new(Amount::Percent(50)).choose([&starting, &[H], &[]]), (0, None));
+        let answers = AnswerSettings { panic_threshold: 50, ..AnswerSettings::default() };
+        let mut run = Run { answers, ..Run::new(Amount::Count(1)) };
+        assert_eq!(run.choose([&starting, &[H], &[]]), (0, None));
+    }
+
+    #[test]
+    fn the_order_of_first_probes_is_no_failover() {
+        let mut run = Run::new(Amount::Count(1));
+        assert_eq!(run.choose([&[N], &[N], &[]]), (0, None));
+        assert_eq!(run.choose([&[N], &[H], &[]]), (0, None));
+        assert_eq!(run.choose([&[H], &[H], &[]]), (0, None));
+        let mut run = Run::new(Amount::Count(1));
+        assert_eq!(run.choose([&[N], &[H], &[]]), (0, None));
+        assert_eq!(run.choose([&[U], &[H], &[]]), (1, None), "the probe decides");
+        assert_eq!(run.choose([&[N], &[H], &[]]), (1, None), "and a tier in use stays so");
+        let mut run = Run::new(Amount::Count(2));
+        assert_eq!(run.choose([&[N, U], &[H, H], &[]]), (1, None), "one more is not enough");
+        assert_eq!(Run::new(Amount::Count(2)).choose([&[H, N], &[H, H], &[]]), (0, None));
     }
 
     #[test]

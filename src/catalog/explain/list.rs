@@ -4,8 +4,9 @@ use std::collections::BinaryHeap;
 
 use super::words::{not_synced, suggest};
 use crate::{
-    catalog::{merge::merge_with_reports, snapshot::Snapshot, state::Catalog},
-    model::{Health, Instance, InstancePage, ListedInstance, ListedService, Member, Name, ServicePage},
+    catalog::{member_state::Report, merge::merge_with_reports, snapshot::Snapshot, state::Catalog},
+    model::{Health, InstancePage, ListedInstance, ListedService, Name, ServicePage},
+    policy::Candidate,
 };
 
 impl Snapshot {
@@ -80,13 +81,12 @@ impl Catalog {
         merged.sort_by(|(a, _), (b, _)| a.label.cmp(&b.label));
         let has_more = merged.len() > limit;
         merged.truncate(limit);
-        let listed =
-            |(candidate, reports): &(crate::policy::Candidate, Vec<(&Member, &Instance)>)| ListedInstance {
-                label: candidate.label.clone(),
-                health: candidate.health.to_string(),
-                weight: candidate.weight,
-                reports: reports.iter().map(|report| self.report(service, report)).collect(),
-            };
+        let listed = |(candidate, reports): &(Candidate, Vec<Report<'_>>)| ListedInstance {
+            label: candidate.label.clone(),
+            health: candidate.health.to_string(),
+            weight: candidate.weight,
+            reports: reports.iter().map(|report| self.report(report)).collect(),
+        };
         Some(InstancePage {
             service: canonical.to_string(),
             not_synced: not_synced(service),

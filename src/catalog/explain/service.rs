@@ -12,14 +12,12 @@ use super::{
 use crate::{
     catalog::{
         clients::{Client, ClientMatch, ClientTests},
+        member_state::Report,
         merge::merge_with_reports,
-        state::{Catalog, OwnerName, ServiceState},
+        state::{Catalog, OwnerName},
     },
     config::ClientFilter,
-    model::{
-        ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_EVERY_CLIENT, Instance,
-        Member, Name,
-    },
+    model::{ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService, FOR_EVERY_CLIENT, Name},
     policy::{self, Candidate, CandidateTarget, Memory, RoutePlan, ServicePlan},
 };
 
@@ -82,14 +80,14 @@ impl Catalog {
         let held = |group| self.held(&memory, (matched, group), owner_name);
         let wanted = Wanted::new(position, query.qtype);
         let judge = Judge::new(rules, route, wanted, route_client.client.locality(), held);
-        let instance = |(candidate, reports): (&Candidate, &Vec<(&Member, &Instance)>)| {
+        let instance = |(candidate, reports): (&Candidate, &Vec<Report<'_>>)| {
             let verdict = judge.judge(candidate, reports);
             ExplainedInstance {
                 answered: verdict.answered,
                 why: verdict.why,
                 group: verdict.group.map(|group| group + 1),
                 tier: verdict.tier.map(|tier| tier + 1),
-                reports: reports.iter().map(|report| self.report(service, report)).collect(),
+                reports: reports.iter().map(|report| self.report(report)).collect(),
                 ..unjudged(candidate)
             }
         };
@@ -122,14 +120,8 @@ impl Catalog {
     }
 
     /// The report of one member on one instance.
-    pub(super) fn report(
-        &self,
-        service: &ServiceState,
-        (member, instance): &(&Member, &Instance),
-    ) -> crate::model::InstanceReport {
-        let held = service.members.get(*member).and_then(|state| state.instances.get(&instance.id));
-        let since = held.map_or(0, |held| held.since);
-        instance_report(member, instance, u64::from(self.seconds().saturating_sub(since)))
+    pub(super) fn report(&self, (member, dated): &Report<'_>) -> crate::model::InstanceReport {
+        instance_report(member, &dated.instance, u64::from(self.seconds().saturating_sub(dated.since)))
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use super::wanted::Wanted;
 use crate::{
-    catalog::merge::deciding_reports,
+    catalog::{
+        member_state::{DatedInstance, Report},
+        merge::deciding,
+    },
     config::Near,
     model::{Health, Instance, Member},
     policy::{Candidate, GroupPlan, Locality, Policy, RoutePlan, matches, nearest_ring, tier_of},
@@ -92,7 +95,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Judges one instance with these reports.
-    pub(super) fn judge(&self, candidate: &Candidate, reports: &[(&Member, &Instance)]) -> Verdict {
+    pub(super) fn judge(&self, candidate: &Candidate, reports: &[Report<'_>]) -> Verdict {
         let mut taking = (0..).zip(&self.groups).filter(|(_, group)| self.takes(group, candidate)).peekable();
         let first = taking.peek().map(|(at, _)| *at);
         let tier = self.rules.failover.as_ref().and_then(|failover| tier_of(failover, candidate));
@@ -135,7 +138,7 @@ impl<'a> Judge<'a> {
         group: &JudgedGroup<'_>,
         candidate: &Candidate,
         tier: Option<usize>,
-        reports: &[(&Member, &Instance)],
+        reports: &[Report<'_>],
     ) -> Option<String> {
         if group.plan.tier.is_some() && group.plan.tier != tier {
             return Some(other_tier(group.plan.tier.unwrap_or(0), tier, group.held));
@@ -146,6 +149,9 @@ impl<'a> Judge<'a> {
                 // An ineligible candidate that panic or fail-open allows may still be dropped
                 // because of its weight.
                 Health::Draining if !is_accepted => with_reason(candidate, reports),
+                _ if !is_accepted && !candidate.ever_healthy => {
+                    format!("{}, and it was never healthy yet", with_reason(candidate, reports))
+                }
                 _ if is_accepted || group.plan.in_panic || self.route.failed_open => {
                     "weight 0, while others have more".to_owned()
                 }
@@ -168,12 +174,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Why a group answers an instance.
-    fn why(
-        &self,
-        group: &JudgedGroup<'_>,
-        candidate: &Candidate,
-        reports: &[(&Member, &Instance)],
-    ) -> String {
+    fn why(&self, group: &JudgedGroup<'_>, candidate: &Candidate, reports: &[Report<'_>]) -> String {
         if self.rules.answers.accept.contains(candidate.health) {
             return match candidate.health {
                 Health::Healthy => with_others("healthy".to_owned(), reports),
@@ -193,10 +194,10 @@ fn contains(pool: &[&Candidate], candidate: &Candidate) -> bool {
 }
 
 /// A candidate's health, with the reason that its source gives.
-fn with_reason(candidate: &Candidate, reports: &[(&Member, &Instance)]) -> String {
-    let mut deciding = deciding_reports(reports).into_iter();
-    let deciding = deciding.find(|(_, instance)| instance.health == candidate.health);
-    let text = match deciding.and_then(|(_, instance)| instance.reason.as_ref()) {
+fn with_reason(candidate: &Candidate, reports: &[Report<'_>]) -> String {
+    let deciding = deciding(reports.iter().copied());
+    let deciding = deciding.iter().find(|(_, dated)| dated.instance.health == candidate.health);
+    let text = match deciding.and_then(|(_, dated)| dated.instance.reason.as_ref()) {
         Some(reason) => format!("{}: {reason}", candidate.health),
         None => candidate.health.to_string(),
     };
@@ -204,14 +205,13 @@ fn with_reason(candidate: &Candidate, reports: &[(&Member, &Instance)]) -> Strin
 }
 
 /// Adds that a source has worse reports of the instance, which do not count.
-fn with_others(text: String, reports: &[(&Member, &Instance)]) -> String {
-    let deciding = deciding_reports(reports);
+fn with_others(text: String, reports: &[Report<'_>]) -> String {
+    let deciding = deciding(reports.iter().copied());
     let is_deciding =
-        |report: &(&Member, &Instance)| deciding.iter().any(|other| std::ptr::eq(*other, report));
+        |(_, dated): &Report<'_>| deciding.iter().any(|(_, other)| std::ptr::eq(*other, *dated));
     match reports.iter().find(|report| !is_deciding(report)) {
-        Some((member, worse)) => {
-            let source = &member.source;
-            format!("{text} ({source} also reports {} as {}; its best report counts)", worse.id, worse.health)
+        Some((Member { source, .. }, DatedInstance { instance: Instance { id, health, .. }, .. })) => {
+            format!("{text} ({source} also reports {id} as {health}; its best report counts)")
         }
         None => text,
     }

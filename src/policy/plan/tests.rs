@@ -61,8 +61,8 @@ fn only_eligible_candidates_are_answered() {
 
 #[test]
 fn all_but_draining_are_answered_when_none_is_eligible() {
-    let answered = plain(&[Unhealthy, Unknown, Draining], AnswerSettings::default());
-    assert_eq!(answered, (vec![Unhealthy, Unknown], true));
+    let answered = plain(&[Unhealthy, Unhealthy, Draining], AnswerSettings::default());
+    assert_eq!(answered, (vec![Unhealthy, Unhealthy], true));
     assert_eq!(plain(&[Draining, Draining], AnswerSettings::default()), (vec![], false));
     let none = AnswerSettings { when_all_unhealthy: WhenAllUnhealthy::None, ..AnswerSettings::default() };
     assert_eq!(plain(&[Unhealthy, Unknown], none), (vec![], false));
@@ -74,6 +74,17 @@ fn below_the_panic_threshold_ineligible_are_answered_too() {
     assert_eq!(plain(&[Healthy, Unhealthy, Draining], answers.clone()), (vec![Healthy], false));
     let three = plain(&[Healthy, Unhealthy, Unhealthy, Draining], answers);
     assert_eq!(three, (vec![Healthy, Unhealthy, Unhealthy], true));
+}
+
+#[test]
+fn instances_that_were_never_healthy_are_answered_last() {
+    let answers = AnswerSettings { panic_threshold: 50, ..AnswerSettings::default() };
+    let starting = [Healthy, Healthy, Unknown, Unknown, Unknown, Unknown, Unknown];
+    assert_eq!(plain(&starting, answers.clone()), (vec![Healthy, Healthy], false), "no panic");
+    let failing = plain(&[Healthy, Unhealthy, Unhealthy, Unknown], answers.clone());
+    assert_eq!(failing, (vec![Healthy, Unhealthy, Unhealthy], true));
+    assert_eq!(plain(&[Unhealthy, Unknown], answers.clone()), (vec![Unhealthy], true));
+    assert_eq!(plain(&[Unknown, Unknown, Draining], answers), (vec![Unknown, Unknown], true));
 }
 
 #[test]
@@ -134,6 +145,7 @@ fn a_group_of_weight_0_is_a_standby() {
 fn a_route_fails_open_only_if_no_group_has_an_eligible_one() {
     let policy = split(vec![version("v1", 9), version("v2", 1)]);
     let candidates = candidates(&[(Unhealthy, "v1", 1), (Unknown, "v2", 1), (Draining, "v2", 1)]);
+    // Each group decides for itself which of its candidates to answer.
     let route = planned(&policy, &candidates).routes.remove(0);
     assert!(route.failed_open);
     assert_eq!(labels(&route.groups[1].candidates), ["i1"]);
@@ -205,6 +217,8 @@ fn a_zone_spills_over_if_too_few_are_eligible() {
         (Unhealthy, Some("eu-west-1a")),
         (Draining, Some("eu-west-1a")),
         (Healthy, Some("eu-west-1b")),
+        (Unknown, Some("eu-west-1b")),
+        (Unknown, Some("eu-west-1b")),
         (Unhealthy, Some("us-east-1a")),
     ];
     let (zones, regions) = near(Near::Zone, 50, &places);

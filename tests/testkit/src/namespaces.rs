@@ -248,7 +248,7 @@ fn corp() -> Namespace {
             synced: vec![true, false],
             ..Service::new("half-draining", in_health(&[Draining, Draining], 9))
         },
-        Service::new("sick", in_health(&[Unhealthy, Unhealthy, Unknown, Draining], 10)),
+        Service::new("sick", in_health(&[Unhealthy, Unhealthy, Unhealthy, Draining], 10)),
         Service { fails_open: false, ..Service::new("sick-closed", in_health(&[Unhealthy, Unknown], 11)) },
         Service::new("draining", in_health(&[Draining, Draining], 12)),
         Service::new("mostly", in_health(&[Healthy, Unhealthy, Warning, Unknown, Draining, Healthy], 13)),
