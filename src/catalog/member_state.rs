@@ -10,6 +10,8 @@ pub(super) struct MemberState {
     pub(super) synced: bool,
     /// Since when the state was stale at the last start or reload, if it was; a `Reset` clears it.
     pub(super) stale_since: Option<Instant>,
+    /// Whether its source failed before it synced, or since it expired.
+    pub(super) failed: bool,
     pub(super) instances: MemberInstances,
 }
 

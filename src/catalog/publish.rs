@@ -87,7 +87,7 @@ impl Catalog {
         };
         let localities = self.snapshot.localities();
         let candidates = merge(service.reports(), localities);
-        let all_synced = service.all_synced();
+        let (coverage, all_synced) = (service.coverage(), service.all_synced());
         let health = count_health(&candidates);
         replace_counts(&mut self.health, &service.health, &health);
         service.health = health;
@@ -96,7 +96,7 @@ impl Catalog {
         for owner_name in &mut service.owner_names {
             let policy = &owner_name.policy;
             let memory = &owner_name.memory;
-            let (plan, memory) = policy::plan(policy, &candidates, localities, memory, all_synced, self.now);
+            let (plan, memory) = policy::plan(policy, &candidates, localities, memory, coverage, self.now);
             owner_name.memory = memory;
             let compiler = Compiler {
                 name: &owner_name.name,

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::{AliasTarget, Config, Namespace},
     model::{Health, Import, Instance, Member, Name, Update},
-    policy::{Localities, Memory, Policy},
+    policy::{Coverage, Localities, Memory, Policy},
 };
 
 /// The last state of every member and import, and the snapshot that it is published to.
@@ -87,6 +87,16 @@ impl ServiceState {
     /// Whether every member is synced.
     pub(super) fn all_synced(&self) -> bool {
         self.members.values().all(|member| member.synced)
+    }
+
+    /// How much is known of the service.
+    pub(super) fn coverage(&self) -> Coverage {
+        let members = || self.members.values();
+        match () {
+            () if self.all_synced() => Coverage::Complete,
+            () if members().all(|member| member.synced || member.failed) => Coverage::Partial,
+            () => Coverage::Pending,
+        }
     }
 }
 
@@ -206,9 +216,12 @@ impl Catalog {
                 removed.is_some()
             }),
             Update::Expired { member } => self.change_member(&member, |state, index| {
-                let before = std::mem::take(state);
+                let before = std::mem::replace(state, MemberState { failed: true, ..MemberState::default() });
                 note_all(index, &member, &before.instances, &BTreeMap::new());
                 before.synced
+            }),
+            Update::Failed { member } => self.change_member(&member, |state, _| {
+                !state.synced && !std::mem::replace(&mut state.failed, true)
             }),
             Update::Imported { import, services } => self.imported(&import, services.into_iter().collect()),
             Update::ImportExpired { import } => {

@@ -128,6 +128,12 @@ pub enum Update {
         /// The member whose instances are dropped.
         member: Member,
     },
+    /// A member that has not synced failed to: its source may be away for long, so nothing waits for
+    /// it any more.
+    Failed {
+        /// The member whose source failed.
+        member: Member,
+    },
     /// The full list of an import's names. Names that left the list lose the import's member.
     Imported {
         /// The import that lists the names.

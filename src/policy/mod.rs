@@ -28,4 +28,4 @@ pub use accept::Eligibility;
 pub use candidate::{Candidate, CandidateTarget, matches};
 pub use failover::{TierState, tier_of};
 pub use nearness::{Localities, Locality, Rings, nearest_ring};
-pub use plan::{GroupPlan, Memory, Policy, RoutePlan, ServicePlan, carry_over, plan};
+pub use plan::{Coverage, GroupPlan, Memory, Policy, RoutePlan, ServicePlan, carry_over, plan};

@@ -82,6 +82,17 @@ fn with_last_route(mut routes: Vec<Route>) -> Vec<Route> {
     routes
 }
 
+/// How much is known of a service's instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// Some member has neither synced nor failed: it may have eligible instances in a moment.
+    Pending,
+    /// Some member failed before it synced.
+    Partial,
+    /// Every member is synced.
+    Complete,
+}
+
 /// The failover state of each group, by the indexes of its route and of the group within it.
 pub type Memory = HashMap<(usize, usize), TierState>;
 
@@ -142,18 +153,19 @@ pub struct GroupPlan<'a> {
 ///
 /// Each group of each route goes through these steps: its filter, the failover tier, health (with
 /// weight 0 and the panic threshold), fail-open if no group of the route has an eligible candidate,
-/// and nearness. `all_synced`: every member of the service is synced.
+/// and nearness. While the coverage is pending, nothing fails open.
 pub fn plan<'a>(
     policy: &'a Policy,
     candidates: &'a [Candidate],
     localities: &Localities,
     memory: &Memory,
-    all_synced: bool,
+    coverage: Coverage,
     now: Instant,
 ) -> (ServicePlan<'a>, Memory) {
     let candidates: Vec<&Candidate> = candidates.iter().filter(|one| matches(&policy.filter, one)).collect();
     let mut next_memory = Memory::new();
     let mut until = None;
+    let all_synced = coverage == Coverage::Complete;
     let mut in_tier = |key, members: &mut Vec<&'a Candidate>| {
         let failover = policy.failover.as_ref()?;
         let before = memory.get(&key);
@@ -171,7 +183,7 @@ pub fn plan<'a>(
             let (candidates, in_panic) = accept(&members, &policy.answers);
             (GroupPlan { group, tier, candidates, rings: Rings::default(), in_panic }, members)
         });
-        plan_route(policy, route.clients.as_ref(), groups.collect(), localities)
+        plan_route(policy, route.clients.as_ref(), groups.collect(), localities, coverage)
     });
     let routes = routes.collect();
     (ServicePlan { routes, until }, next_memory)
@@ -184,12 +196,15 @@ fn plan_route<'a>(
     clients: Option<&'a ClientFilter>,
     groups: Vec<(GroupPlan<'a>, Vec<&'a Candidate>)>,
     localities: &Localities,
+    coverage: Coverage,
 ) -> RoutePlan<'a> {
     let answers = &policy.answers;
     let none_eligible = groups.iter().all(|(plan, _)| plan.candidates.is_empty());
     let finish = |(mut plan, members): (GroupPlan<'a>, Vec<&'a Candidate>)| {
         if none_eligible {
-            plan.candidates = fail_open(&members, answers);
+            if coverage != Coverage::Pending {
+                plan.candidates = fail_open(&members, answers);
+            }
         } else if let Some(nearness) = answers.nearness.filter(|_| !plan.in_panic) {
             plan.rings = rings(nearness, &members, &plan.candidates, answers, localities);
         }

@@ -85,14 +85,20 @@ async fn run<W: Watch>(
     // One task runs both: the watch cannot sync between the check that it is stale and the update
     // that expires it.
     tokio::select! {
-        () = retry_forever(watch, out) => {}
+        () = retry_forever(watch, out, &subject) => {}
         () = expire_when_stale(&subject, &context, &handle, &sync_state) => {}
     }
 }
 
 /// Runs the watch again and again; returns when the program is stopping.
-async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox) {
+///
+/// The first failure of a watch that has not synced is told to the catalog, which has waited for it.
+async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox, subject: &WatchSubject) {
     let mut backoff = Backoff::default();
+    let mut unsynced_members = match subject {
+        WatchSubject::Members(members) => members.clone(),
+        WatchSubject::Import(_) => Vec::new(),
+    };
     loop {
         let Err(error) = catch_panic(watch.run(&mut out)).await;
         if matches!(error, WatchError::Closed) {
@@ -112,6 +118,11 @@ async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox) {
             retry_in = ?wait, "watch failed: {message}",
         );
         out.handle.failed(error.kind(), message);
+        for member in std::mem::take(&mut unsynced_members) {
+            if current == SyncState::Unsynced && out.outbox.send(Update::Failed { member }).await.is_err() {
+                return;
+            }
+        }
         tokio::time::sleep(wait).await;
     }
 }

@@ -2,7 +2,7 @@
 //! catalog and responder.
 //!
 //! A script has a `zone` (a zone file's text) and steps. A step is an update (`reset`, `upsert`,
-//! `remove`, `expire`, `import`), an edit of the zone (`edit`), a time that passes (`wait`) or a
+//! `remove`, `expire`, `fail`, `import`), an edit of the zone (`edit`), a time that passes (`wait`) or a
 //! query (`ask`) with the expected answer. The sources `consul.vms` and `kubernetes.eks` exist;
 //! `server` adds to `muster.toml`. A query may have a `client` and be repeated `lookups` times;
 //! then `shares` says how many answers begin with one of these addresses. hickory-proto, which does
@@ -56,6 +56,7 @@ struct Step {
     upsert: Option<String>,
     remove: Option<String>,
     expire: Option<String>,
+    fail: Option<String>,
     expire_import: bool,
     import: Option<Vec<String>>,
     edit: Option<String>,
@@ -247,6 +248,9 @@ impl Rig {
         }
         if let Some(member) = &step.expire {
             updates.push(Update::Expired { member: self.member(member) });
+        }
+        if let Some(member) = &step.fail {
+            updates.push(Update::Failed { member: self.member(member) });
         }
         let import = Import { apex: self.apex().clone(), source: vms(), place: 0 };
         if step.expire_import {

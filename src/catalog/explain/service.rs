@@ -69,11 +69,11 @@ impl Catalog {
         let owner_name = service.owner_names.iter().find(|owner| owner.name == *owner_name)?;
         let rules = &owner_name.policy;
         let localities = self.snapshot.localities();
-        let complete = service.all_synced();
+        let coverage = service.coverage();
         let (candidates, reports): (Vec<_>, Vec<_>) =
             merge_with_reports(service.reports(), localities).into_iter().unzip();
         let (plan, memory) =
-            policy::plan(rules, &candidates, localities, &owner_name.memory, complete, self.now);
+            policy::plan(rules, &candidates, localities, &owner_name.memory, coverage, self.now);
         let matches: Vec<_> = plan.routes.iter().map(|route| route_client.matches(route.clients)).collect();
         let matched = matches.iter().position(|(matches, _)| *matches)?;
         let route = plan.routes.get(matched)?;

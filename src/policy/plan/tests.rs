@@ -27,7 +27,7 @@ fn version(version: &str, weight: u16) -> Group {
 }
 
 fn planned<'a>(policy: &'a Policy, candidates: &'a [Candidate]) -> ServicePlan<'a> {
-    plan(policy, candidates, &Localities::default(), &Memory::new(), true, Instant::now()).0
+    plan(policy, candidates, &Localities::default(), &Memory::new(), Coverage::Complete, Instant::now()).0
 }
 
 fn candidates(states: &[(Health, &str, u16)]) -> Vec<Candidate> {
@@ -261,4 +261,18 @@ fn memory_follows_its_group() {
     let kept = carry_over(&memory, &before, &after);
     let kept: Vec<_> = kept.into_iter().map(|(place, state)| (place, state.tier)).collect();
     assert_eq!(kept, [((1, 0), 2)]);
+}
+
+#[test]
+fn nothing_fails_open_while_a_member_is_pending() {
+    let policy = Policy::of_answers(AnswerSettings::default());
+    let answered = |health, coverage| {
+        let candidates = candidates(&[(health, "v1", 1)]);
+        let plan =
+            plan(&policy, &candidates, &Localities::default(), &Memory::new(), coverage, Instant::now()).0;
+        (plan.routes[0].groups[0].candidates.len(), plan.routes[0].failed_open)
+    };
+    assert_eq!(answered(Unhealthy, Coverage::Pending), (0, false));
+    assert_eq!(answered(Unhealthy, Coverage::Partial), (1, true));
+    assert_eq!(answered(Healthy, Coverage::Pending), (1, false));
 }

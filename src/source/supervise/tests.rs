@@ -84,6 +84,7 @@ async fn a_lost_watch_expires_once_and_after_max_stale() {
 #[tokio::test(start_paused = true)]
 async fn an_unsynced_watch_retries_and_expires_nothing() {
     let (mut inbox, status) = start(0, Duration::from_secs(1));
+    assert_eq!(inbox.recv().await, Some(Update::Failed { member: member() }), "told once");
     let nothing = tokio::time::timeout(Duration::from_secs(600), inbox.recv()).await;
     assert!(nothing.is_err(), "{nothing:?}");
     let attempts = status.report().errors.get("refused").copied().unwrap_or_default();
@@ -158,6 +159,7 @@ async fn a_panic_is_a_failure_and_the_watch_runs_again() {
     let report = status.report();
     assert_eq!((report.errors.get("panic"), report.failing), (Some(&1), 1));
     assert!(!report.is_ready());
+    assert_eq!(inbox.recv().await, Some(Update::Failed { member: member() }));
     assert!(matches!(inbox.recv().await, Some(Update::Reset { .. })));
     let report = status.report();
     assert_eq!((report.errors.get("panic"), report.synced), (Some(&2), 1));
