@@ -23,7 +23,7 @@ use crate::{
 
 /// A socket of an instance; two reports that share one are about one instance.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum SocketKey {
+pub(super) enum SocketKey {
     Address(IpAddr, u16),
     Host(Name, u16),
 }
@@ -79,7 +79,7 @@ fn components<'r, 'a>(reports: &'r [Report<'a>]) -> Components<'r, 'a> {
     let mut parent: Vec<usize> = (0..reports.len()).collect();
     let mut owner: HashMap<SocketKey, usize> = HashMap::with_capacity(reports.len());
     for (at, (_, dated)) in reports.iter().enumerate() {
-        for key in keys(&dated.instance) {
+        for key in socket_keys(&dated.instance) {
             let other = *owner.entry(key).or_insert(at);
             let (a, b) = (root(&mut parent, at), root(&mut parent, other));
             if let Some(slot) = parent.get_mut(a.max(b)) {
@@ -89,7 +89,7 @@ fn components<'r, 'a>(reports: &'r [Report<'a>]) -> Components<'r, 'a> {
     }
     let mut groups: BTreeMap<usize, (SocketKey, Vec<&'r Report<'a>>)> = BTreeMap::new();
     for (at, report) in reports.iter().enumerate() {
-        let Some(smallest) = keys(&report.1.instance).min() else { continue };
+        let Some(smallest) = socket_keys(&report.1.instance).min() else { continue };
         let (key, group) =
             groups.entry(root(&mut parent, at)).or_insert_with(|| (smallest.clone(), Vec::new()));
         if smallest < *key {
@@ -97,7 +97,8 @@ fn components<'r, 'a>(reports: &'r [Report<'a>]) -> Components<'r, 'a> {
         }
         group.push(report);
     }
-    groups.into_values().collect()
+    let is_reported = |group: &[&Report<'_>]| group.iter().any(|(_, dated)| !dated.withdrawn);
+    groups.into_values().filter(|(_, group)| is_reported(group)).collect()
 }
 
 /// Finds the smallest index of the component of `at`, and halves the path to it.
@@ -115,7 +116,8 @@ fn root(parent: &mut [usize], mut at: usize) -> usize {
     at
 }
 
-fn keys(instance: &Instance) -> impl Iterator<Item = SocketKey> + '_ {
+/// The sockets of an instance.
+pub(super) fn socket_keys(instance: &Instance) -> impl Iterator<Item = SocketKey> + '_ {
     let (addresses, host): (&[IpAddr], _) = match &instance.target {
         Target::Addresses(addresses) => (addresses, None),
         Target::Host(name) => (&[], Some(name)),
@@ -126,16 +128,21 @@ fn keys(instance: &Instance) -> impl Iterator<Item = SocketKey> + '_ {
         .chain(host.map(|name| SocketKey::Host(name.clone(), instance.port)))
 }
 
-/// Returns the reports that decide an instance's health: of each source, those of its best health.
+/// Returns the reports that decide an instance's health: of each source, those of its best health. What
+/// it has withdrawn counts if it reports nothing else.
 ///
 /// `reports` are sorted by member, so those of one source are together.
 pub(super) fn deciding<'a>(reports: impl IntoIterator<Item = Report<'a>>) -> Vec<Report<'a>> {
     let reports: Vec<Report<'a>> = reports.into_iter().collect();
     let best = |reports: &[Report<'_>]| reports.iter().map(|(_, dated)| dated.instance.health).min();
     let of_source = |reports: &[Report<'a>]| {
-        let best = best(reports);
-        let is_best = |(_, dated): &Report<'_>| Some(dated.instance.health) == best;
-        reports.iter().copied().filter(is_best).collect::<Vec<_>>()
+        let mut reports = reports.to_vec();
+        if reports.iter().any(|(_, dated)| !dated.withdrawn) {
+            reports.retain(|(_, dated)| !dated.withdrawn);
+        }
+        let best = best(&reports);
+        reports.retain(|(_, dated)| Some(dated.instance.health) == best);
+        reports
     };
     by_source(&reports).flat_map(of_source).collect()
 }
@@ -150,6 +157,10 @@ fn candidate(reports: &[&Report<'_>]) -> Candidate {
     debug_assert!(!reports.is_empty(), "a component holds the report that it began with");
     let reports: Vec<Report<'_>> = reports.iter().map(|report| **report).collect();
     let deciding = deciding(reports.iter().copied());
+    let health = deciding.iter().map(|(_, dated)| dated.instance.health).max().unwrap_or_default();
+    let is_reported = |(_, dated): &Report<'_>| !dated.withdrawn;
+    let deciding: Vec<_> = deciding.into_iter().filter(is_reported).collect();
+    let reports: Vec<_> = reports.into_iter().filter(is_reported).collect();
     let instances = || deciding.iter().map(|(_, dated)| &dated.instance);
     let mut named_ports: Vec<_> = instances().flat_map(|i| i.named_ports.iter().cloned()).collect();
     named_ports.sort_unstable();
@@ -164,7 +175,7 @@ fn candidate(reports: &[&Report<'_>]) -> Candidate {
         target: target(instances()),
         port: instances().next().map_or(0, |i| i.port),
         named_ports,
-        health: instances().map(|i| i.health).max().unwrap_or_default(),
+        health,
         ever_healthy: by_source(&reports).all(|reports| reports.iter().any(|(_, dated)| dated.ever_healthy)),
         weight: instances().map(|i| i.weight).min().unwrap_or_default(),
         labels: instances().map(|i| &i.labels).rfold(Labels::default(), |all, own| all.overlaid(own)),

@@ -11,7 +11,7 @@
 //!
 //! | files | |
 //! |---|---|
-//! | `worker`, `state`, `member_state`, `imports` | the only writer: applies updates to each member's state |
+//! | `worker`, `state`, `member_state`, `withdrawn`, `imports` | the only writer: applies updates to each member's state |
 //! | `merge` | merges the reports of a service's members into candidates: the best of each source, the worst of sources |
 //! | `compile`, `records`, `txt` | compile the plan for the candidates into a [`Service`] |
 //! | `service`, `pool`, `record_list` | the compiled form |
@@ -57,6 +57,7 @@ mod snapshot;
 mod state;
 mod txt;
 mod weighted;
+mod withdrawn;
 mod worker;
 mod zone;
 

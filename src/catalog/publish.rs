@@ -86,13 +86,14 @@ impl Catalog {
             return;
         };
         let localities = self.snapshot.localities();
+        service.drop_withdrawn(self.now);
         let candidates = merge(service.reports(), localities);
         let (coverage, all_synced) = (service.coverage(), service.all_synced());
         let health = count_health(&candidates);
         replace_counts(&mut self.health, &service.health, &health);
         service.health = health;
         self.reverse_index.set(&mut service.reverse_entries, (name, zone), &candidates, all_synced);
-        let mut due = None;
+        let mut due = service.withdrawn.until();
         for owner_name in &mut service.owner_names {
             let policy = &owner_name.policy;
             let memory = &owner_name.memory;

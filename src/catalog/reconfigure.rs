@@ -83,6 +83,7 @@ impl Catalog {
                 let before = before.get(name).map(Vec::as_slice).unwrap_or_default();
                 carry_members(before, old, &rules, new, &mut probed_before);
                 keep_old_instances(old, new);
+                new.withdrawn = std::mem::take(&mut old.withdrawn);
             }
         }
         let synced = self.carry_imports(change, &mut next);

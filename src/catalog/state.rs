@@ -10,16 +10,18 @@ use super::{
     change_log::ChangeLog,
     clients::ClientIndex,
     dns_sd,
-    member_state::{MemberInstances, MemberState, Report},
+    member_state::{DatedInstance, MemberInstances, MemberState, Report},
+    merge::socket_keys,
     reverse_index::{ReverseEntries, ReverseIndex},
     reverse_name,
     rotation::{RotationIds, ServiceRotations},
     snapshot::Snapshot,
+    withdrawn::Withdrawn,
     zone::Zone,
 };
 use crate::{
     config::{AliasTarget, Config, Namespace},
-    model::{Health, Import, Instance, Member, Name, Update},
+    model::{Health, Import, Instance, Member, Name, SourceId, Update},
     policy::{Coverage, Localities, Memory, Policy},
 };
 
@@ -65,6 +67,7 @@ pub(super) struct ServiceState {
     pub(super) reverse_entries: ReverseEntries,
     /// Its time in [`Catalog::due`].
     pub(super) due: Option<Instant>,
+    pub(super) withdrawn: Withdrawn,
 }
 
 /// A name that a service is answered under, with its own policy.
@@ -79,9 +82,27 @@ pub(super) struct OwnerName {
 }
 
 impl ServiceState {
-    /// The reports of all members.
+    /// The reports of all members, and those withdrawn ones that still count.
     pub(super) fn reports(&self) -> impl Iterator<Item = Report<'_>> {
-        self.members.iter().flat_map(|(member, state)| state.reports(member))
+        let members = self.members.iter().flat_map(|(member, state)| state.reports(member));
+        members.chain(self.withdrawn.reports())
+    }
+
+    /// Drops the withdrawn reports that count no longer: their time is over, or no other source
+    /// reports their socket.
+    pub(super) fn drop_withdrawn(&mut self, now: Instant) {
+        if self.withdrawn.until().is_none() {
+            return;
+        }
+        let reports = self.members.iter().flat_map(|(member, state)| state.reports(member));
+        let sockets: HashSet<_> = reports
+            .flat_map(|(member, dated)| socket_keys(&dated.instance).map(|key| (key, &member.source)))
+            .collect();
+        let sources: BTreeSet<&SourceId> = self.members.keys().map(|member| &member.source).collect();
+        self.withdrawn.retain(now, |member, instance| {
+            let mut others = sources.iter().filter(|source| **source != &member.source);
+            others.any(|source| socket_keys(instance).any(|key| sockets.contains(&(key, *source))))
+        });
     }
 
     /// Whether every member is synced.
@@ -189,35 +210,35 @@ impl Catalog {
     pub fn apply(&mut self, update: Update) {
         let now = self.seconds();
         match update {
-            Update::Reset { member, instances } => self.change_member(&member, |state, index| {
+            Update::Reset { member, instances } => self.change_member(&member, |state, notes| {
                 let dated = |instance: Instance| (Arc::clone(&instance.id), state.dated(instance, now));
                 let instances: MemberInstances = instances.into_iter().map(dated).collect();
                 let changed = !state.synced || state.instances != instances;
                 if changed {
-                    note_all(index, &member, &state.instances, &instances);
+                    notes.note_all(&member, &state.instances, &instances);
                     (state.synced, state.instances) = (true, instances);
                 }
                 state.stale_since = None;
                 changed
             }),
-            Update::Upsert { member, instance } => self.change_member(&member, |state, index| {
+            Update::Upsert { member, instance } => self.change_member(&member, |state, notes| {
                 let before = state.instances.get(&instance.id);
                 let changed = before.is_none_or(|before| before.instance != instance);
                 if changed {
-                    index.note(&member, before.map(|before| &before.instance), Some(&instance));
+                    notes.note(&member, before, Some(&instance));
                     let dated = state.dated(instance, now);
                     state.instances.insert(Arc::clone(&dated.instance.id), dated);
                 }
                 changed
             }),
-            Update::Remove { member, id } => self.change_member(&member, |state, index| {
+            Update::Remove { member, id } => self.change_member(&member, |state, notes| {
                 let removed = state.instances.remove(&id);
-                index.note(&member, removed.as_ref().map(|dated| &dated.instance), None);
+                notes.note(&member, removed.as_ref(), None);
                 removed.is_some()
             }),
-            Update::Expired { member } => self.change_member(&member, |state, index| {
+            Update::Expired { member } => self.change_member(&member, |state, notes| {
                 let before = std::mem::replace(state, MemberState { failed: true, ..MemberState::default() });
-                note_all(index, &member, &before.instances, &BTreeMap::new());
+                notes.note_all(&member, &before.instances, &BTreeMap::new());
                 before.synced
             }),
             Update::Failed { member } => self.change_member(&member, |state, _| {
@@ -295,6 +316,7 @@ impl Catalog {
             health: HealthCounts::default(),
             reverse_entries: ReverseEntries::default(),
             due: None,
+            withdrawn: Withdrawn::default(),
         };
         self.services.insert(name.clone(), state);
         self.touched.insert(name.clone());
@@ -306,18 +328,20 @@ impl Catalog {
     fn change_member(
         &mut self,
         member: &Member,
-        change: impl FnOnce(&mut MemberState, &mut ClientIndex) -> bool,
+        change: impl FnOnce(&mut MemberState, &mut Notes<'_>) -> bool,
     ) {
+        let mut notes = Notes { clients: &mut self.client_index, withdrawn: None, now: self.now };
         let has_changed = if let Some(state) = self.clients.get_mut(member) {
-            change(state, &mut self.client_index)
-        } else if let Some(service) = self.services.get_mut(&member.service)
-            && let Some(state) = service.members.get_mut(member)
-            && change(state, &mut self.client_index)
-        {
-            if !self.touched.contains(&member.service) {
+            change(state, &mut notes)
+        } else if let Some(service) = self.services.get_mut(&member.service) {
+            let has_other_source = service.members.keys().any(|other| other.source != member.source);
+            notes.withdrawn = has_other_source.then_some(&mut service.withdrawn);
+            let state = service.members.get_mut(member);
+            let has_changed = state.is_some_and(|state| change(state, &mut notes));
+            if has_changed && !self.touched.contains(&member.service) {
                 self.touched.insert(member.service.clone());
             }
-            true
+            has_changed
         } else {
             false
         };
@@ -352,19 +376,41 @@ impl Catalog {
     }
 }
 
-/// Notes every instance that differs between two lists of one member.
+/// The ones who need to know how the reports of a member change.
+struct Notes<'c> {
+    clients: &'c mut ClientIndex,
+    /// None for a service of one source, where no other report can be left.
+    withdrawn: Option<&'c mut Withdrawn>,
+    now: Instant,
+}
+
+impl Notes<'_> {
+    fn note(&mut self, member: &Member, before: Option<&DatedInstance>, after: Option<&Instance>) {
+        self.clients.note(member, before.map(|dated| &dated.instance), after);
+        if let Some(withdrawn) = &mut self.withdrawn {
+            withdrawn.note(member, before, after, self.now);
+        }
+    }
+
+    /// Notes every instance that differs between two lists of one member.
+    fn note_all(&mut self, member: &Member, before: &MemberInstances, after: &MemberInstances) {
+        for (id, dated) in before {
+            self.note(member, Some(dated), after.get(id).map(|dated| &dated.instance));
+        }
+        for (_, dated) in after.iter().filter(|(id, _)| !before.contains_key(*id)) {
+            self.note(member, None, Some(&dated.instance));
+        }
+    }
+}
+
+/// Notes in the index every instance that differs between two lists of one member.
 pub(super) fn note_all(
-    index: &mut ClientIndex,
+    clients: &mut ClientIndex,
     member: &Member,
     before: &MemberInstances,
     after: &MemberInstances,
 ) {
-    for (id, dated) in before {
-        index.note(member, Some(&dated.instance), after.get(id).map(|dated| &dated.instance));
-    }
-    for (_, dated) in after.iter().filter(|(id, _)| !before.contains_key(*id)) {
-        index.note(member, None, Some(&dated.instance));
-    }
+    Notes { clients, withdrawn: None, now: Instant::now() }.note_all(member, before, after);
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ fn with_others(text: String, reports: &[Report<'_>]) -> String {
     let deciding = deciding(reports.iter().copied());
     let is_deciding =
         |(_, dated): &Report<'_>| deciding.iter().any(|(_, other)| std::ptr::eq(*other, *dated));
-    match reports.iter().find(|report| !is_deciding(report)) {
+    match reports.iter().find(|report| !report.1.withdrawn && !is_deciding(report)) {
         Some((Member { source, .. }, DatedInstance { instance: Instance { id, health, .. }, .. })) => {
             format!("{text} ({source} also reports {id} as {health}; its best report counts)")
         }
