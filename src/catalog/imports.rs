@@ -75,14 +75,17 @@ impl Catalog {
     }
 
     /// Adds an import's member to a service. A name that a zone file has, such as a subset name,
-    /// belongs to the file alone.
+    /// belongs to the file alone: the member is kept aside.
     pub(super) fn add_imported_member(&mut self, member: Member, import: &Import) {
         let name = member.service.clone();
         if self.additional_names.contains_key(&name) {
+            self.shadowed.entry(member).or_default();
             return;
         }
         match self.services.get_mut(&name) {
-            Some(service) if service.configured => {}
+            Some(service) if service.configured => {
+                self.shadowed.entry(member).or_default();
+            }
             Some(service) => {
                 if let btree_map::Entry::Vacant(entry) = service.members.entry(member) {
                     entry.insert(MemberState::default());
@@ -98,6 +101,7 @@ impl Catalog {
     }
 
     fn drop_imported_member(&mut self, member: &Member) {
+        self.shadowed.remove(member);
         if let Some(service) = self.services.get_mut(&member.service)
             && !service.configured
             && let Some(state) = service.members.remove(member)

@@ -161,17 +161,23 @@ impl Catalog {
         synced
     }
 
-    /// Carries over one name of an import, unless a zone file has it now.
+    /// Carries over one name of an import. If a zone file has it now, the import's member is kept aside.
     fn carry_imported(&mut self, import: &Import, name: Name, next: &mut Self) {
         let member = Member { service: name.clone(), source: import.source.clone(), place: Member::IMPORTED };
+        let of_service =
+            |services: &mut HashMap<Name, ServiceState>| services.get_mut(&name)?.members.remove(&member);
+        let before = self.shadowed.remove(&member).or_else(|| of_service(&mut self.services));
         next.add_imported_member(member.clone(), import);
-        if let (Some(old), Some(new)) = (self.services.get_mut(&name), next.services.get_mut(&name))
+        let before = before.unwrap_or_default();
+        if let Some(state) = next.shadowed.get_mut(&member) {
+            *state = before;
+        } else if let Some(new) = next.services.get_mut(&name)
             && let Some(state) = new.members.get_mut(&member)
         {
-            if let Some(before) = old.members.remove(&member) {
-                *state = before;
+            *state = before;
+            if let Some(old) = self.services.get_mut(&name) {
+                keep_old_instances(old, new);
             }
-            keep_old_instances(old, new);
         }
         next.settle_policy(&name, import);
     }
@@ -201,7 +207,8 @@ impl Catalog {
     /// Collects what is retained of the sources that restart.
     fn retained(&self, change: &Reconfiguration, probed_before: &HashSet<Member>) -> Retained {
         let mut retained = Retained::default();
-        let members = self.services.values().flat_map(|service| &service.members).chain(&self.clients);
+        let of_services = self.services.values().flat_map(|service| &service.members);
+        let members = of_services.chain(&self.clients).chain(&self.shadowed);
         for (member, state) in members.filter(|(_, state)| state.synced) {
             if change.restarted.contains(&member.source) {
                 retained.members.insert(member.clone(), state.stale_since.unwrap_or(self.now));

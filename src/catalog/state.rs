@@ -30,6 +30,9 @@ use crate::{
 pub struct Catalog {
     pub(super) services: HashMap<Name, ServiceState>,
     pub(super) imports: HashMap<Import, ImportState>,
+    /// Members that imports have for names that belong to a zone file. They are not answered, but
+    /// kept for when the file gives the name back: their watches send only changes then.
+    pub(super) shadowed: HashMap<Member, MemberState>,
     /// Members whose instances only identify clients.
     pub(super) clients: BTreeMap<Member, MemberState>,
     pub(super) client_index: ClientIndex,
@@ -160,6 +163,7 @@ impl Catalog {
         let mut catalog = Self {
             services: HashMap::new(),
             imports: HashMap::new(),
+            shadowed: HashMap::new(),
             clients: identifying
                 .map(|source| (Member::clients(source.id.clone()), MemberState::default()))
                 .collect(),
@@ -330,9 +334,13 @@ impl Catalog {
         member: &Member,
         change: impl FnOnce(&mut MemberState, &mut Notes<'_>) -> bool,
     ) {
-        let mut notes = Notes { clients: &mut self.client_index, withdrawn: None, now: self.now };
+        let mut notes = Notes { clients: Some(&mut self.client_index), withdrawn: None, now: self.now };
         let has_changed = if let Some(state) = self.clients.get_mut(member) {
             change(state, &mut notes)
+        } else if let Some(state) = self.shadowed.get_mut(member) {
+            notes.clients = None;
+            change(state, &mut notes);
+            false
         } else if let Some(service) = self.services.get_mut(&member.service) {
             let has_other_source = service.members.keys().any(|other| other.source != member.source);
             notes.withdrawn = has_other_source.then_some(&mut service.withdrawn);
@@ -378,7 +386,8 @@ impl Catalog {
 
 /// The ones who need to know how the reports of a member change.
 struct Notes<'c> {
-    clients: &'c mut ClientIndex,
+    /// None for a member that identifies no clients.
+    clients: Option<&'c mut ClientIndex>,
     /// None for a service of one source, where no other report can be left.
     withdrawn: Option<&'c mut Withdrawn>,
     now: Instant,
@@ -386,7 +395,9 @@ struct Notes<'c> {
 
 impl Notes<'_> {
     fn note(&mut self, member: &Member, before: Option<&DatedInstance>, after: Option<&Instance>) {
-        self.clients.note(member, before.map(|dated| &dated.instance), after);
+        if let Some(clients) = &mut self.clients {
+            clients.note(member, before.map(|dated| &dated.instance), after);
+        }
         if let Some(withdrawn) = &mut self.withdrawn {
             withdrawn.note(member, before, after, self.now);
         }
@@ -410,7 +421,7 @@ pub(super) fn note_all(
     before: &MemberInstances,
     after: &MemberInstances,
 ) {
-    Notes { clients, withdrawn: None, now: Instant::now() }.note_all(member, before, after);
+    Notes { clients: Some(clients), withdrawn: None, now: Instant::now() }.note_all(member, before, after);
 }
 
 #[cfg(test)]

@@ -90,6 +90,12 @@ impl Running {
         self.config.namespaces[0].imports().next().unwrap().0
     }
 
+    /// The member of `web.shop` that the import has.
+    fn import_member(&self) -> Member {
+        let source = self.import().source;
+        Member { service: "web.shop".parse().unwrap(), source, place: Member::IMPORTED }
+    }
+
     fn read<T>(&self, name: &str, read: impl Fn(&Service) -> T) -> Option<T> {
         read_service(&self.catalog.snapshot(), name, read)
     }
@@ -315,7 +321,14 @@ fn a_name_that_moves_into_the_file_keeps_its_rotation() {
     running.report(0, 2);
     assert_eq!(running.addresses(), [2]);
     running.reload(config(import));
-    assert_eq!(running.addresses(), [2], "still listed, and kept until the import's member syncs");
+    assert_eq!(running.addresses(), [9], "what the import's member said last, also meanwhile");
+    running.reload(config(&format!(
+        "[services.api]\nfrom = [{}]\nnames = {{ web = {{ labels = {{ a = \"b\" }} }} }}\n{import}",
+        consul("b")
+    )));
+    running.reset(running.import_member(), &[7]);
+    running.reload(config(import));
+    assert_eq!(running.addresses(), [7], "also if it was a subset name");
 }
 
 #[test]
