@@ -23,6 +23,9 @@ impl Catalog {
         {
             log.imports.insert(import.clone());
         }
+        if is_first_list {
+            self.leave_to_unsynced(import, before.difference(&services));
+        }
         let member_of = |name: &Name| Member {
             service: name.clone(),
             source: import.source.clone(),
@@ -45,6 +48,15 @@ impl Catalog {
         self.publish_at(self.now);
         if is_first_list && let Some((zone, _)) = self.snapshot.zone(import.apex.wire()) {
             self.snapshot.import_synced(zone);
+        }
+    }
+
+    /// Leaves names that a reload has kept, and that the first list of `import` does not have, to the
+    /// imports of the same source that have not synced: they may list them.
+    fn leave_to_unsynced<'a>(&mut self, import: &Import, names: impl Iterator<Item = &'a Name> + Clone) {
+        let is_peer = |other: &Import| other.apex == import.apex && other.source == import.source;
+        for (_, state) in self.imports.iter_mut().filter(|(other, state)| is_peer(other) && !state.synced) {
+            state.services.extend(names.clone().cloned());
         }
     }
 

@@ -129,19 +129,9 @@ impl Catalog {
 
     /// Carries over the names of imports and their members; returns the imports that stay synced.
     fn carry_imports(&mut self, change: &Reconfiguration, next: &mut Self) -> Vec<Import> {
-        let mut before: Vec<_> = change.from.namespaces.iter().flat_map(Namespace::imports).collect();
         let mut synced = Vec::new();
         let mut carried = Vec::new();
-        for (import, rule) in change.to.namespaces.iter().flat_map(Namespace::imports) {
-            let has_same_names =
-                |(old, was): &(Import, &ImportRule)| old.apex == import.apex && has_same_list(was, rule);
-            let at = before.iter().position(|old| old.0 == import && has_same_names(old));
-            let at = at.or_else(|| before.iter().position(has_same_names));
-            let (at, is_same) = match at {
-                Some(at) => (Some(at), true),
-                None => (before.iter().position(|(old, _)| *old == import), false),
-            };
-            let Some((old, _)) = at.map(|at| before.swap_remove(at)) else { continue };
+        for (import, old, is_same) in pair_imports(change) {
             let (Some(old), Some(new)) = (self.imports.remove(&old), next.imports.get_mut(&import)) else {
                 continue;
             };
@@ -239,6 +229,30 @@ fn rules(config: &Config) -> HashMap<&Name, MemberRules<'_>> {
 /// Whether two imports of one namespace have the same list of names.
 fn has_same_list(one: &ImportRule, other: &ImportRule) -> bool {
     (&one.source, &one.include, &one.exclude) == (&other.source, &other.include, &other.exclude)
+}
+
+/// The imports of the new configuration, each with the import of the old one that it continues and
+/// whether that has the same list.
+///
+/// All imports with the same list are paired first, so that a new one that takes the place of another
+/// does not take its names.
+fn pair_imports(change: &Reconfiguration) -> Vec<(Import, Import, bool)> {
+    let mut before: Vec<_> = change.from.namespaces.iter().flat_map(Namespace::imports).collect();
+    let mut after: Vec<_> = change.to.namespaces.iter().flat_map(Namespace::imports).collect();
+    let mut pairs = Vec::new();
+    type Pass = fn(&(Import, &ImportRule), &(Import, &ImportRule)) -> bool;
+    let has_same_names: Pass = |(old, was), (new, rule)| old.apex == new.apex && has_same_list(was, rule);
+    let is_in_place: Pass = |(old, _), (new, _)| old == new;
+    let is_unchanged: Pass = |(old, was), (new, rule)| old == new && has_same_list(was, rule);
+    for (is_pair, is_same) in [(is_unchanged, true), (has_same_names, true), (is_in_place, false)] {
+        after.retain(|new| {
+            let Some(at) = before.iter().position(|old| is_pair(old, new)) else { return true };
+            let (old, _) = before.swap_remove(at);
+            pairs.push((new.0.clone(), old, is_same));
+            false
+        });
+    }
+    pairs
 }
 
 /// Hands the state of old members to new members with the same rule, then to those in the same

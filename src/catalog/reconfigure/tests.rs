@@ -302,6 +302,23 @@ fn a_changed_import_keeps_old_names_until_it_syncs() {
 }
 
 #[test]
+fn an_import_that_is_put_above_another_takes_no_names_away() {
+    let import = |include: &str| format!("[[import]]\nconsul = \"vms\"\ninclude = [\"{include}\"]\n");
+    for new in ["w*", "we*"] {
+        let mut running = Running::new(config(&import("w*")));
+        running.imported(&["web.shop"]);
+        running.reset(running.import_member(), &[1]);
+        running.reload(config(&format!("{}{}", import("a*"), import(new))));
+        running.imported(&["api.shop"]);
+        assert_eq!(running.addresses(), [1], "the import above does not list it");
+        let second = running.config.namespaces[0].imports().nth(1).unwrap().0;
+        running.catalog.apply(Update::Imported { import: second, services: Vec::new() });
+        running.catalog.publish();
+        assert_eq!(running.read("web.shop", |_| ()), None, "neither does the other one");
+    }
+}
+
+#[test]
 fn a_name_that_moves_into_the_file_keeps_its_rotation() {
     let import = "[[import]]\nconsul = \"vms\"\n";
     let mut running = Running::new(config(import));
