@@ -27,8 +27,9 @@ impl MemberState {
         self.instances.values().map(move |dated| (member, dated))
     }
 
-    /// What `instance` is now, given the last report of it.
+    /// What `instance` is now, IPv4-mapped addresses as IPv4, given the last report of it.
     pub(super) fn dated(&self, instance: Instance, now: u32) -> DatedInstance {
+        let instance = instance.with_plain_ipv4();
         let before = self.instances.get(&instance.id);
         let unchanged = before.filter(|before| before.instance.health == instance.health);
         let same = before.filter(|before| before.instance.target == instance.target);

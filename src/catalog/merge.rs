@@ -1,6 +1,7 @@
 //! Merging: the reports of a service's members become one list of candidates.
 //!
-//! Two reports with an address and port in common are about one instance. The result does not
+//! Two reports with an address and port in common are about one instance; a report without a port is
+//! about every port of its address. The result does not
 //! depend on the order of members or reports: candidates are the connected components of "has a
 //! socket in common", and a value that only one report can give (label, locality) is that of the
 //! first report in the order of members and ids.
@@ -10,7 +11,7 @@
 //! deciding reports.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
 };
@@ -75,11 +76,14 @@ fn merge_sorted<'r, 'a>(
 }
 
 /// Groups reports that share a socket, directly or through other reports (union-find).
+///
+/// A report without a port is about every port of its address.
 fn components<'r, 'a>(reports: &'r [Report<'a>]) -> Components<'r, 'a> {
+    let ports = Ports::new(reports);
     let mut parent: Vec<usize> = (0..reports.len()).collect();
     let mut owner: HashMap<SocketKey, usize> = HashMap::with_capacity(reports.len());
     for (at, (_, dated)) in reports.iter().enumerate() {
-        for key in socket_keys(&dated.instance) {
+        for key in socket_keys(&dated.instance).map(|key| ports.first(key)) {
             let other = *owner.entry(key).or_insert(at);
             let (a, b) = (root(&mut parent, at), root(&mut parent, other));
             if let Some(slot) = parent.get_mut(a.max(b)) {
@@ -89,16 +93,71 @@ fn components<'r, 'a>(reports: &'r [Report<'a>]) -> Components<'r, 'a> {
     }
     let mut groups: BTreeMap<usize, (SocketKey, Vec<&'r Report<'a>>)> = BTreeMap::new();
     for (at, report) in reports.iter().enumerate() {
-        let Some(smallest) = socket_keys(&report.1.instance).min() else { continue };
-        let (key, group) =
-            groups.entry(root(&mut parent, at)).or_insert_with(|| (smallest.clone(), Vec::new()));
+        let keys = || socket_keys(&report.1.instance).map(|key| ports.first(key));
+        let Some(smallest) = keys().min() else { continue };
+        let own = root(&mut parent, at);
+        let others = socket_keys(&report.1.instance).flat_map(|key| ports.others(key));
+        let others = others.filter_map(|key| owner.get(&key).copied());
+        let roots: BTreeSet<usize> =
+            others.map(|at| root(&mut parent, at)).filter(|root| *root != own).collect();
+        let (key, group) = groups.entry(own).or_insert_with(|| (smallest.clone(), Vec::new()));
         if smallest < *key {
             *key = smallest;
         }
         group.push(report);
+        for root in roots {
+            // The key comes from the reports that have the port.
+            let key = reports.get(root).and_then(|(_, dated)| socket_keys(&dated.instance).min());
+            let Some(key) = key else { continue };
+            groups.entry(root).or_insert_with(|| (key, Vec::new())).1.push(report);
+        }
     }
     let is_reported = |group: &[&Report<'_>]| group.iter().any(|(_, dated)| !dated.withdrawn);
     groups.into_values().filter(|(_, group)| is_reported(group)).collect()
+}
+
+/// The known ports of each address that some report has without a port.
+struct Ports(HashMap<IpAddr, BTreeSet<u16>>);
+
+impl Ports {
+    fn new(reports: &[Report<'_>]) -> Self {
+        let without = reports.iter().filter(|(_, dated)| dated.instance.port == 0);
+        let addresses = without.flat_map(|(_, dated)| dated.instance.addresses());
+        let mut ports: HashMap<IpAddr, BTreeSet<u16>> =
+            addresses.map(|address| (address, BTreeSet::new())).collect();
+        if !ports.is_empty() {
+            for (_, dated) in reports.iter().filter(|(_, dated)| dated.instance.port != 0) {
+                for address in dated.instance.addresses() {
+                    if let Some(ports) = ports.get_mut(&address) {
+                        ports.insert(dated.instance.port);
+                    }
+                }
+            }
+        }
+        Self(ports)
+    }
+
+    /// A socket without a port becomes that of the address's first port, if there is one.
+    fn first(&self, key: SocketKey) -> SocketKey {
+        match key {
+            SocketKey::Address(address, 0) => {
+                let first = self.0.get(&address).and_then(BTreeSet::first);
+                SocketKey::Address(address, first.copied().unwrap_or(0))
+            }
+            other => other,
+        }
+    }
+
+    /// The sockets of all further ports of the address of a socket without one.
+    fn others(&self, key: SocketKey) -> impl Iterator<Item = SocketKey> + '_ {
+        let ports = match key {
+            SocketKey::Address(address, 0) => self.0.get(&address).map(|ports| (address, ports)),
+            _ => None,
+        };
+        ports.into_iter().flat_map(|(address, ports)| {
+            ports.iter().skip(1).map(move |port| SocketKey::Address(address, *port))
+        })
+    }
 }
 
 /// Finds the smallest index of the component of `at`, and halves the path to it.
@@ -173,7 +232,7 @@ fn candidate(reports: &[&Report<'_>]) -> Candidate {
         label: labels.next().unwrap_or_default(),
         aliases: labels.collect(),
         target: target(instances()),
-        port: instances().next().map_or(0, |i| i.port),
+        port: instances().map(|i| i.port).find(|port| *port != 0).unwrap_or(0),
         named_ports,
         health,
         ever_healthy: by_source(&reports).all(|reports| reports.iter().any(|(_, dated)| dated.ever_healthy)),
@@ -319,10 +378,25 @@ mod tests {
         assert!(merged.iter().all(|c| c.label.starts_with("web-")), "{merged:?}");
     }
 
+    #[test]
+    fn a_report_without_a_port_is_about_every_port_of_its_address() {
+        let (consul, kube) = (member(SourceKind::Consul, 0), member(SourceKind::Kubernetes, 1));
+        let vm = instance("vm", &["10.0.0.1"], 80, Health::Healthy);
+        let other = instance("other", &["10.0.0.1"], 81, Health::Healthy);
+        let pod = instance("pod", &["10.0.0.1"], 0, Health::Draining);
+        let merged = merge([(&consul, &vm), (&kube, &pod)], &Localities::default());
+        assert_eq!((merged.len(), merged[0].port, merged[0].health), (1, 80, Health::Draining));
+        let merged = merge([(&consul, &vm), (&consul, &other), (&kube, &pod)], &Localities::default());
+        let found: Vec<_> = merged.iter().map(|one| one.health).collect();
+        assert_eq!(found, [Health::Draining; 2]);
+        let merged = merge([(&kube, &pod)], &Localities::default());
+        assert_eq!((merged.len(), merged[0].port), (1, 0));
+    }
+
     proptest! {
         #[test]
         fn the_order_of_reports_does_not_matter(
-            reports in prop::collection::vec((0u8..4, 0u8..6, 0u8..6, 0u16..2, 0usize..5, any::<bool>()), 0..12),
+            reports in prop::collection::vec((0u8..4, 0u8..6, 0u8..6, 0u16..3, 0usize..5, any::<bool>()), 0..12),
             seed in any::<u64>(),
         ) {
             let reports: BTreeMap<_, _> = reports
@@ -335,7 +409,8 @@ mod tests {
                     }
                     let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
                     let id = format!("i{}", at % 5);
-                    let report = instance(&id, &addresses, 80 + port, Health::ALL[health]);
+                    let port = [80, 81, 0][usize::from(port)];
+                    let report = instance(&id, &addresses, port, Health::ALL[health]);
                     ((member(SourceKind::Consul, u16::from(place)), id), report)
                 })
                 .collect();

@@ -98,13 +98,15 @@ impl ServiceState {
             return;
         }
         let reports = self.members.iter().flat_map(|(member, state)| state.reports(member));
+        let places =
+            |instance: &Instance| socket_keys(&Instance { port: 0, ..instance.clone() }).collect::<Vec<_>>();
         let sockets: HashSet<_> = reports
-            .flat_map(|(member, dated)| socket_keys(&dated.instance).map(|key| (key, &member.source)))
+            .flat_map(|(member, dated)| places(&dated.instance).into_iter().map(|key| (key, &member.source)))
             .collect();
         let sources: BTreeSet<&SourceId> = self.members.keys().map(|member| &member.source).collect();
         self.withdrawn.retain(now, |member, instance| {
             let mut others = sources.iter().filter(|source| **source != &member.source);
-            others.any(|source| socket_keys(instance).any(|key| sockets.contains(&(key, *source))))
+            others.any(|source| places(instance).into_iter().any(|key| sockets.contains(&(key, *source))))
         });
     }
 
@@ -226,11 +228,11 @@ impl Catalog {
                 changed
             }),
             Update::Upsert { member, instance } => self.change_member(&member, |state, notes| {
-                let before = state.instances.get(&instance.id);
-                let changed = before.is_none_or(|before| before.instance != instance);
+                let dated = state.dated(instance, now);
+                let before = state.instances.get(&dated.instance.id);
+                let changed = before != Some(&dated);
                 if changed {
-                    notes.note(&member, before, Some(&instance));
-                    let dated = state.dated(instance, now);
+                    notes.note(&member, before, Some(&dated.instance));
                     state.instances.insert(Arc::clone(&dated.instance.id), dated);
                 }
                 changed

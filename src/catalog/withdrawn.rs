@@ -65,7 +65,7 @@ impl Withdrawn {
 
 /// Whether two reports are about one instance.
 fn shares_socket(one: &Instance, other: &Instance) -> bool {
-    one.port == other.port
+    (one.port == other.port || one.port == 0 || other.port == 0)
         && match (&one.target, &other.target) {
             (Target::Addresses(addresses), Target::Addresses(others)) => {
                 addresses.iter().any(|address| others.contains(address))

@@ -56,6 +56,15 @@ impl Instance {
         }
     }
 
+    /// The instance with IPv4-mapped addresses (RFC 4291 section 2.5.5.2) as IPv4.
+    #[must_use]
+    pub fn with_plain_ipv4(mut self) -> Self {
+        if let Target::Addresses(addresses) = &mut self.target {
+            addresses.iter_mut().for_each(|address| *address = address.to_canonical());
+        }
+        self
+    }
+
     /// Its addresses; none if it has a host name.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let addresses: &[IpAddr] = match &self.target {
