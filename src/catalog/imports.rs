@@ -51,8 +51,8 @@ impl Catalog {
         }
     }
 
-    /// Leaves names that a reload has kept, and that the first list of `import` does not have, to the
-    /// imports of the same source that have not synced: they may list them.
+    /// Leaves names that a reload has kept, and that the first list of `import` does not have, to
+    /// the imports of the same source that have not synced: they may list them.
     fn leave_to_unsynced<'a>(&mut self, import: &Import, names: impl Iterator<Item = &'a Name> + Clone) {
         let is_peer = |other: &Import| other.apex == import.apex && other.source == import.source;
         for (_, state) in self.imports.iter_mut().filter(|(other, state)| is_peer(other) && !state.synced) {

@@ -58,8 +58,8 @@ pub(super) struct DatedInstance {
     pub(super) since: u32,
     /// Whether it was healthy (or warned) at any time since it has had its target.
     pub(super) ever_healthy: bool,
-    /// Whether the source has withdrawn it: only its health counts, and only while the source has no
-    /// other report of the instance.
+    /// Whether the source has withdrawn it: only its health counts, and only while the source has
+    /// no other report of the instance.
     pub(super) withdrawn: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Merging: the reports of a service's members become one list of candidates.
 //!
-//! Two reports with an address and port in common are about one instance; a report without a port is
-//! about every port of its address. The result does not
+//! Two reports with an address and port in common are about one instance; a report without a port
+//! is about every port of its address. The result does not
 //! depend on the order of members or reports: candidates are the connected components of "has a
 //! socket in common", and a value that only one report can give (label, locality) is that of the
 //! first report in the order of members and ids.
@@ -187,8 +187,8 @@ pub(super) fn socket_keys(instance: &Instance) -> impl Iterator<Item = SocketKey
         .chain(host.map(|name| SocketKey::Host(name.clone(), instance.port)))
 }
 
-/// Returns the reports that decide an instance's health: of each source, those of its best health. What
-/// it has withdrawn counts if it reports nothing else.
+/// Returns the reports that decide an instance's health: of each source, those of its best health.
+/// What it has withdrawn counts if it reports nothing else.
 ///
 /// `reports` are sorted by member, so those of one source are together.
 pub(super) fn deciding<'a>(reports: impl IntoIterator<Item = Report<'a>>) -> Vec<Report<'a>> {

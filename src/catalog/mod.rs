@@ -11,8 +11,9 @@
 //!
 //! | files | |
 //! |---|---|
-//! | `worker`, `state`, `member_state`, `withdrawn`, `imports` | the only writer: applies updates to each member's state |
-//! | `merge` | merges the reports of a service's members into candidates: the best of each source, the worst of sources |
+//! | `worker`, `state`, `imports` | the only writer: applies updates to each member's state |
+//! | `member_state`, `withdrawn` | a member's reports, and bad ones that still count |
+//! | `merge` | merges the reports of a service's members into candidates |
 //! | `compile`, `records`, `txt` | compile the plan for the candidates into a [`Service`] |
 //! | `service`, `pool`, `record_list` | the compiled form |
 //! | `rotation`, `weighted` | how its lists rotate |

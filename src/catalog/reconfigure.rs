@@ -151,7 +151,8 @@ impl Catalog {
         synced
     }
 
-    /// Carries over one name of an import. If a zone file has it now, the import's member is kept aside.
+    /// Carries over one name of an import. If a zone file has it now, the import's member is kept
+    /// aside.
     fn carry_imported(&mut self, import: &Import, name: Name, next: &mut Self) {
         let member = Member { service: name.clone(), source: import.source.clone(), place: Member::IMPORTED };
         let of_service =
@@ -234,8 +235,8 @@ fn has_same_list(one: &ImportRule, other: &ImportRule) -> bool {
 /// The imports of the new configuration, each with the import of the old one that it continues and
 /// whether that has the same list.
 ///
-/// All imports with the same list are paired first, so that a new one that takes the place of another
-/// does not take its names.
+/// All imports with the same list are paired first, so that a new one that takes the place of
+/// another does not take its names.
 fn pair_imports(change: &Reconfiguration) -> Vec<(Import, Import, bool)> {
     let mut before: Vec<_> = change.from.namespaces.iter().flat_map(Namespace::imports).collect();
     let mut after: Vec<_> = change.to.namespaces.iter().flat_map(Namespace::imports).collect();

@@ -1,7 +1,7 @@
 //! Withdrawn reports: a bad report counts for a while after its source withdraws it.
 //!
-//! A pod that is deleted is draining, and then its object is gone. Consul still passes its last check, so
-//! without this the pod would be answered again, dead.
+//! A pod that is deleted is draining, and then its object is gone. Consul still passes its last
+//! check, so without this the pod would be answered again, dead.
 
 use std::time::{Duration, Instant};
 

@@ -128,8 +128,8 @@ pub enum Update {
         /// The member whose instances are dropped.
         member: Member,
     },
-    /// A member that has not synced failed to: its source may be away for long, so nothing waits for
-    /// it any more.
+    /// The source of a member failed before the member synced. It may be away for long, so nothing
+    /// waits for it any more.
     Failed {
         /// The member whose source failed.
         member: Member,

@@ -72,9 +72,10 @@ impl Add for Eligibility {
 
 /// Returns the eligible candidates in the order given, and whether the group is in panic.
 ///
-/// In panic, all are returned that are not draining and were healthy at some time. Candidates of weight 0 count only while no
-/// candidate with more weight is eligible, as in Route 53. Empty if none is eligible: whether to
-/// [fail open](fail_open) then depends on the other groups of the route.
+/// In panic, all are returned that are not draining and were healthy at some time. Candidates of
+/// weight 0 count only while no candidate with more weight is eligible, as in Route 53. Empty if
+/// none is eligible: whether to [fail open](fail_open) then depends on the other groups of the
+/// route.
 ///
 /// Source: the panic threshold is Envoy's,
 /// <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/panic_threshold>
@@ -96,8 +97,8 @@ pub(super) fn accept<'a>(
 }
 
 /// Returns the candidates that are answered when none is eligible: all that are not draining,
-/// without those that were never healthy while others were, and those of weight 0 while others have
-/// more. Empty if `when_all_unhealthy` asks for it.
+/// without those that were never healthy while others were, and those of weight 0 while others
+/// have more. Empty if `when_all_unhealthy` asks for it.
 ///
 /// Sources: "If all records are unhealthy, Route 53 … considers all the records … to be healthy",
 /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-how-route-53-chooses-records.html>;

@@ -52,10 +52,9 @@ pub fn tier_of(failover: &Failover, candidate: &Candidate) -> Option<usize> {
 /// Chooses the tier to answer from, and returns what to remember of the choice.
 ///
 /// The first tier that has `min_healthy` eligible candidates and is not in panic is best; if there
-/// is none, the first with any eligible candidate; then the first with any that was ever healthy; then
-/// the first with any candidate. The choice
-/// moves to a later tier at once. It returns to an earlier one when that has been as good for
-/// `hold_down`, or at once if the later tier gets worse.
+/// is none, the first with any eligible candidate; then the first with any that was ever healthy;
+/// then the first with any candidate. The choice moves to a later tier at once. It returns to an
+/// earlier one when that has been as good for `hold_down`, or at once if the later tier gets worse.
 ///
 /// The order in which sources deliver their first state is not a failover: until all are synced, a
 /// later tier is remembered only if an earlier one was in use before. Neither is the order in which

@@ -3,7 +3,8 @@
 use super::candidate::{Candidate, CandidateTarget};
 use crate::model::{Health, Labels};
 
-/// A candidate with this label and health, which was healthy before unless it is unknown, address 127.0.0.1, port 80 and weight 1.
+/// A candidate with this label and health, address 127.0.0.1, port 80 and weight 1. It was healthy
+/// before unless it is unknown.
 pub(crate) fn candidate(label: &str, health: Health) -> Candidate {
     Candidate {
         label: label.to_owned(),

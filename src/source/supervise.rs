@@ -92,7 +92,8 @@ async fn run<W: Watch>(
 
 /// Runs the watch again and again; returns when the program is stopping.
 ///
-/// The first failure of a watch that has not synced is told to the catalog, which has waited for it.
+/// It tells the catalog of the first failure of a watch that has not synced, so that nothing waits
+/// for its members any more.
 async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox, subject: &WatchSubject) {
     let mut backoff = Backoff::default();
     let mut unsynced_members = match subject {

@@ -2,8 +2,8 @@
 //! catalog and responder.
 //!
 //! A script has a `zone` (a zone file's text) and steps. A step is an update (`reset`, `upsert`,
-//! `remove`, `expire`, `fail`, `import`), an edit of the zone (`edit`), a time that passes (`wait`) or a
-//! query (`ask`) with the expected answer. The sources `consul.vms` and `kubernetes.eks` exist;
+//! `remove`, `expire`, `fail`, `import`), an edit of the zone (`edit`), a time that passes (`wait`)
+//! or a query (`ask`) with the expected answer. The sources `consul.vms` and `kubernetes.eks` exist;
 //! `server` adds to `muster.toml`. A query may have a `client` and be repeated `lookups` times;
 //! then `shares` says how many answers begin with one of these addresses. hickory-proto, which does
 //! not share code with the answer path, decodes every answer.
