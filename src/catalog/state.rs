@@ -247,6 +247,7 @@ impl Catalog {
                 notes.note_all(&member, &before.instances, &BTreeMap::new());
                 before.synced
             }),
+            Update::Changes(changes) => changes.into_iter().for_each(|change| self.apply(change)),
             Update::Failed { member } => self.change_member(&member, |state, _| {
                 !state.synced && !std::mem::replace(&mut state.failed, true)
             }),

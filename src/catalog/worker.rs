@@ -148,7 +148,7 @@ mod tests {
     use crate::{
         catalog::{Answers, Lookup},
         config::{self, Config},
-        model::{Instance, Member, Name},
+        model::{Health, Instance, Member, Name},
     };
 
     fn web(services: [&str; 2]) -> Arc<Config> {
@@ -211,5 +211,43 @@ mod tests {
             drop(updates);
             worker.await.unwrap();
         }
+    }
+
+    /// The failed instance comes first, so half of the changes would empty the service.
+    #[tokio::test]
+    async fn the_changes_of_one_response_become_visible_together() {
+        let config = web(["a", "b"]);
+        let member = members(&config).remove(0);
+        let [a, b] = [1, 2].map(|last| Instance {
+            health: Health::Healthy,
+            ..Instance::at(&format!("i{last}"), [10, 0, 0, last].into(), 80)
+        });
+        let mut catalog = Catalog::new(&config, 1);
+        let snapshot = catalog.snapshot();
+        let addresses = || {
+            let view = snapshot.view();
+            let name: Name = "web.shop".parse().unwrap();
+            let Lookup::Service(web, _) = view.lookup(name.wire()) else { panic!("no web") };
+            let Answers::Same(pool) = &web.answers else { panic!("{web:?}") };
+            pool.v4.records.len()
+        };
+        catalog.apply(Update::Reset { member: member.clone(), instances: vec![a.clone()] });
+        catalog.publish();
+        let (updates, inbox) = mpsc::channel(1);
+        let (_requests, requested) = mpsc::channel(1);
+        let cell = Arc::new(SnapshotCell::from_pointee(catalog.snapshot()));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let worker = tokio::spawn(run(catalog, inbox, requested, cell, metrics));
+        let changes = vec![
+            Update::Remove { member: member.clone(), id: Arc::clone(&a.id) },
+            Update::Upsert { member, instance: b },
+        ];
+        updates.send(Update::Changes(changes)).await.unwrap();
+        drop(updates);
+        while !worker.is_finished() {
+            assert_eq!(addresses(), 1);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(addresses(), 1);
     }
 }

@@ -123,6 +123,9 @@ pub enum Update {
         /// The instance's id.
         id: Arc<str>,
     },
+    /// Several changes that one response of a source holds. They become visible together, so no
+    /// threshold is crossed by half of them.
+    Changes(Vec<Update>),
     /// A member's state was stale for longer than `max_stale`: as if it had never synced.
     Expired {
         /// The member whose instances are dropped.

@@ -64,6 +64,18 @@ impl WatchOutbox {
         }
     }
 
+    /// Sends the changes of one response, which become visible together.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_all(&mut self, mut changes: Vec<Update>) -> Result<(), WatchError> {
+        match changes.len() {
+            0 => Ok(()),
+            1 => self.send(changes.remove(0)).await,
+            _ => self.send(Update::Changes(changes)).await,
+        }
+    }
+
     /// Notes that the watch follows every change now, also when there was nothing to send.
     pub fn synced(&mut self) {
         let has_changed = self.sync_state.send_if_modified(|sync_state| {

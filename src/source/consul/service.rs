@@ -79,9 +79,7 @@ impl Watch for ServiceWatch {
         out.send(changes::reset(&member, &last)).await?;
         loop {
             let next = self.reader.read(&session.next().await?, out)?;
-            for update in changes::between(&member, &last, &next) {
-                out.send(update).await?;
-            }
+            out.send_all(changes::between(&member, &last, &next)).await?;
             last = next;
         }
     }

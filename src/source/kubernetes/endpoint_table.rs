@@ -63,23 +63,10 @@ impl EndpointTable {
     ///
     /// # Errors
     /// When there would be more than [`Collection::MAX_OBJECTS`], or the program is stopping.
-    pub(super) async fn put(
-        &mut self,
-        mut endpoint: Endpoint,
-        out: &mut WatchOutbox,
-    ) -> Result<(), WatchError> {
-        match self.endpoints.get(&endpoint.id) {
-            Some(current) if *current == endpoint => return Ok(()),
-            None if self.endpoints.len() >= Collection::MAX_OBJECTS => return Err(too_many()),
-            _ => {}
-        }
-        self.interner.share(&mut endpoint);
-        for followed in &self.members {
-            let instance = endpoint.instance(followed);
-            out.send(Update::Upsert { member: followed.member.clone(), instance }).await?;
-        }
-        self.endpoints.insert(Arc::clone(&endpoint.id), endpoint);
-        Ok(())
+    pub(super) async fn put(&mut self, endpoint: Endpoint, out: &mut WatchOutbox) -> Result<(), WatchError> {
+        let mut changes = Vec::new();
+        self.note_put(endpoint, &mut changes)?;
+        out.send_all(changes).await
     }
 
     /// Removes one endpoint; sends nothing if it was not there.
@@ -87,12 +74,9 @@ impl EndpointTable {
     /// # Errors
     /// When the program is stopping.
     pub(super) async fn remove(&mut self, id: &str, out: &mut WatchOutbox) -> Result<(), WatchError> {
-        let Some(endpoint) = self.endpoints.remove(id) else { return Ok(()) };
-        for followed in &self.members {
-            let (member, id) = (followed.member.clone(), Arc::clone(&endpoint.id));
-            out.send(Update::Remove { member, id }).await?;
-        }
-        Ok(())
+        let mut changes = Vec::new();
+        self.note_remove(id, &mut changes);
+        out.send_all(changes).await
     }
 
     /// Adds or changes several endpoints and keeps the others.
@@ -105,10 +89,11 @@ impl EndpointTable {
         out: &mut WatchOutbox,
     ) -> Result<(), WatchError> {
         if endpoints.len() <= Self::MAX_SINGLE_CHANGES {
+            let mut changes = Vec::new();
             for endpoint in endpoints {
-                self.put(endpoint, out).await?;
+                self.note_put(endpoint, &mut changes)?;
             }
-            return Ok(());
+            return out.send_all(changes).await;
         }
         let mut all = std::mem::take(&mut self.endpoints);
         all.extend(endpoints.into_iter().map(|endpoint| (Arc::clone(&endpoint.id), endpoint)));
@@ -130,13 +115,39 @@ impl EndpointTable {
             return self.replace(wanted.into_values(), out).await;
         }
         let changed: Vec<_> = changed.cloned().collect();
+        let mut changes = Vec::new();
         for endpoint in changed {
-            self.put(endpoint, out).await?;
+            self.note_put(endpoint, &mut changes)?;
         }
         for id in gone {
-            self.remove(&id, out).await?;
+            self.note_remove(&id, &mut changes);
         }
+        out.send_all(changes).await
+    }
+
+    /// Puts one endpoint into the table, and adds the updates that follow from it.
+    fn note_put(&mut self, mut endpoint: Endpoint, changes: &mut Vec<Update>) -> Result<(), WatchError> {
+        match self.endpoints.get(&endpoint.id) {
+            Some(current) if *current == endpoint => return Ok(()),
+            None if self.endpoints.len() >= Collection::MAX_OBJECTS => return Err(too_many()),
+            _ => {}
+        }
+        self.interner.share(&mut endpoint);
+        changes.extend(self.members.iter().map(|followed| Update::Upsert {
+            member: followed.member.clone(),
+            instance: endpoint.instance(followed),
+        }));
+        self.endpoints.insert(Arc::clone(&endpoint.id), endpoint);
         Ok(())
+    }
+
+    /// Takes one endpoint from the table, and adds the updates that follow from it.
+    fn note_remove(&mut self, id: &str, changes: &mut Vec<Update>) {
+        let Some(endpoint) = self.endpoints.remove(id) else { return };
+        changes.extend(self.members.iter().map(|followed| Update::Remove {
+            member: followed.member.clone(),
+            id: Arc::clone(&endpoint.id),
+        }));
     }
 
     async fn reset(&self, out: &mut WatchOutbox) -> Result<(), WatchError> {

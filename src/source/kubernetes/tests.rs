@@ -4,7 +4,7 @@ mod client_pods;
 mod failures;
 mod following;
 
-use std::{io::Write, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io::Write, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -30,6 +30,8 @@ const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
 /// A running source and its updates; it stops when dropped.
 struct Source {
     inbox: mpsc::Receiver<Update>,
+    /// The rest of the changes that came in one update.
+    changes: VecDeque<Update>,
     status: Arc<SourceStatus>,
     _task: AbortOnDropHandle<()>,
     folder: TempDir,
@@ -75,15 +77,29 @@ impl Source {
         };
         let settings = KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients };
         let task = AbortOnDropHandle::new(tokio::spawn(follow(settings, members, context, timing)));
-        Self { inbox, status, _task: task, folder }
+        Self { inbox, changes: VecDeque::new(), status, _task: task, folder }
     }
 
     fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }
 
+    /// Returns the next change; the failures of members are left out.
     async fn next(&mut self) -> Update {
-        timeout(DEADLINE, self.inbox.recv()).await.expect("no update").expect("the source has ended")
+        loop {
+            if let Some(change) = self.changes.pop_front() {
+                return change;
+            }
+            match timeout(DEADLINE, self.inbox.recv())
+                .await
+                .expect("no update")
+                .expect("the source has ended")
+            {
+                Update::Failed { .. } => {}
+                Update::Changes(changes) => self.changes.extend(changes),
+                update => return update,
+            }
+        }
     }
 
     /// Returns the instances of the next update, which must be a reset.
