@@ -75,7 +75,7 @@ async fn index() -> &'static str {
     "muster admin port\n\
      \n\
      /healthz   200 while the process runs\n\
-     /readyz    200 when every source has data, else 503; with Accept: application/json as JSON\n\
+     /readyz    200 once every source has answered or failed; with Accept: application/json as JSON\n\
      /metrics   metrics for Prometheus\n\
      \n\
      /v1/explain?name=web.shop&type=A&client=10.0.0.1   how a name is answered, and why, as JSON\n\

@@ -1,4 +1,5 @@
-//! `GET /readyz`: whether every source has data to answer from, as text or JSON.
+//! `GET /readyz`: whether this process is ready to answer, and the status of each source, as text or
+//! JSON.
 
 use std::fmt;
 
@@ -22,7 +23,7 @@ use crate::{
 const MAX_MESSAGE: usize = 500;
 
 pub(super) async fn readyz(State(state): State<ApiState>, headers: HeaderMap) -> Response {
-    let readiness = Readiness::new(&state.board.reports());
+    let readiness = Readiness::new(state.board.is_ready(), &state.board.reports());
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if accepts_json(&headers) {
         (status, Json(readiness)).into_response()
@@ -34,18 +35,15 @@ pub(super) async fn readyz(State(state): State<ApiState>, headers: HeaderMap) ->
 /// Whether the server is ready, and the status of each source.
 #[derive(Debug, Serialize)]
 struct Readiness {
-    /// Whether every source is ready.
+    /// Whether the process is ready: once it is, it stays ready.
     ready: bool,
+    /// The status of the sources.
     sources: Vec<ListedSource>,
 }
 
 impl Readiness {
-    /// Without any source there is nothing to wait for: ready.
-    fn new(reports: &[SourceReport]) -> Self {
-        Self {
-            ready: reports.iter().all(SourceReport::is_ready),
-            sources: reports.iter().map(ListedSource::new).collect(),
-        }
+    fn new(ready: bool, reports: &[SourceReport]) -> Self {
+        Self { ready, sources: reports.iter().map(ListedSource::new).collect() }
     }
 }
 
@@ -75,11 +73,13 @@ impl ListedSource {
 }
 
 impl fmt::Display for Readiness {
-    /// One line a source.
+    /// One line for the process, and one for each source.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.sources.is_empty() {
-            writeln!(f, "ready: no sources")?;
-        }
+        writeln!(
+            f,
+            "{}",
+            if self.ready { "ready" } else { "not ready: waiting for the first answer of a source" }
+        )?;
         self.sources.iter().try_for_each(|source| writeln!(f, "{source}"))
     }
 }
@@ -87,7 +87,7 @@ impl fmt::Display for Readiness {
 impl fmt::Display for ListedSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ListedWatches { connecting, synced, failing, .. } = self.watches;
-        let state = if self.ready { "ready" } else { "not ready" };
+        let state = if self.ready { "has data" } else { "lacks data" };
         write!(
             f,
             "{}: {state}; watches: {synced} synced, {connecting} connecting, {failing} failing",

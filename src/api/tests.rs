@@ -145,7 +145,7 @@ async fn healthz_is_ok_whatever_the_sources_are() {
 }
 
 #[tokio::test]
-async fn readyz_follows_the_sources() {
+async fn readyz_waits_for_first_tries_and_then_stays_ready() {
     let admin = Admin::start().await;
     let (nginx, files) = (admin.vms.watch("service nginx"), admin.files.watch("service db"));
     files.synced();
@@ -153,26 +153,32 @@ async fn readyz_follows_the_sources() {
     assert_eq!(answer.status, 503);
     assert_eq!(
         answer.body,
-        "consul.vms: not ready; watches: 0 synced, 1 connecting, 0 failing\n\
-         static: ready; watches: 1 synced, 0 connecting, 0 failing\n"
+        "not ready: waiting for the first answer of a source\n\
+         consul.vms: lacks data; watches: 0 synced, 1 connecting, 0 failing\n\
+         static: has data; watches: 1 synced, 0 connecting, 0 failing\n"
     );
+    nginx.failed("denied", "permission denied".into());
+    let denied = admin.get("/readyz", "").await;
+    assert_eq!(denied.status, 200, "a watch that fails costs its own names only");
+    assert!(denied.body.starts_with("ready\nconsul.vms: lacks data; "), "{}", denied.body);
     nginx.synced();
-    assert_eq!(admin.get("/readyz", "").await.status, 200);
     nginx.failed("connect", "cannot reach the source: refused\r\nstatic: ready".into());
     let stale = admin.get("/readyz", "").await;
-    assert_eq!(stale.status, 200, "stale data still answers");
-    let line = stale.body.lines().next().unwrap();
+    assert_eq!(stale.status, 200);
+    let line = stale.body.lines().nth(1).unwrap();
     assert!(
-        line.starts_with("consul.vms: ready; watches: 0 synced, 0 connecting, 1 failing; last error "),
+        line.starts_with("consul.vms: has data; watches: 0 synced, 0 connecting, 1 failing; last error "),
         "{line}"
     );
     assert!(
         line.ends_with(" (service nginx, connect): cannot reach the source: refused static: ready"),
         "{line}"
     );
-    assert_eq!(stale.body.lines().count(), 2, "one line a source, whatever an error says");
+    assert_eq!(stale.body.lines().count(), 3, "one line a source, whatever an error says");
     nginx.expired();
-    assert_eq!(admin.get("/readyz", "").await.status, 503);
+    assert_eq!(admin.get("/readyz", "").await.status, 200, "once ready, ready");
+    let _new = admin.vms.watch("service of a reload");
+    assert_eq!(admin.get("/readyz", "").await.status, 200);
 }
 
 #[tokio::test]

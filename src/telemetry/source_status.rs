@@ -2,16 +2,31 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use crate::model::{Freshness, SourceId, WatchSubject};
 
+/// How long the process waits for a source's first answer before it counts as ready without it.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
 /// The status of every configured source, in the order in which they were added.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StatusBoard {
     sources: Mutex<Vec<Arc<SourceStatus>>>,
+    started: Instant,
+    /// Whether the process has been ready: see [`is_ready`](Self::is_ready).
+    ready: AtomicBool,
+}
+
+impl Default for StatusBoard {
+    fn default() -> Self {
+        Self { sources: Mutex::default(), started: Instant::now(), ready: AtomicBool::new(false) }
+    }
 }
 
 impl StatusBoard {
@@ -25,6 +40,23 @@ impl StatusBoard {
     /// Replaces all sources.
     pub fn replace(&self, sources: Vec<Arc<SourceStatus>>) {
         *self.lock() = sources;
+    }
+
+    /// Whether the process is ready to answer: every watch has synced or failed its first try, or the
+    /// process has run for 30 s. From then on it stays ready.
+    ///
+    /// The state of a source does not take it back. An unready process gets no queries at all, and one
+    /// lost source, or one denied watch after a reload, must not cost all other names.
+    pub fn is_ready(&self) -> bool {
+        if self.ready.load(Ordering::Relaxed) {
+            return true;
+        }
+        let has_started = self.started.elapsed() >= START_LIMIT;
+        let is_ready = has_started || self.reports().iter().all(SourceReport::has_tried);
+        if is_ready {
+            self.ready.store(true, Ordering::Relaxed);
+        }
+        is_ready
     }
 
     /// Reports on every source.
@@ -128,6 +160,11 @@ pub struct SourceReport {
 }
 
 impl SourceReport {
+    /// Whether every watch has synced, has retained data, or has failed at least once.
+    pub fn has_tried(&self) -> bool {
+        self.is_ready() || !self.unwatched && self.connecting == 0
+    }
+
     /// Whether every watch has data, stale or not. A source that has something to watch but no
     /// watch is not ready.
     pub fn is_ready(&self) -> bool {
