@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{
     catalog::query_catalog,
     parameters::{Limit, PageParameters, Parameters, parsed, parsed_option},
-    respond::{Json, Page, Refusal},
+    respond::{ErrorResponse, Json, Page},
     state::ApiState,
 };
 use crate::model::{InstancePage, ListedSource, Name, ServicePage, SourceList};
@@ -57,7 +57,7 @@ pub(super) async fn instances(
         let meant = state.cell.load().suggest(&service);
         let message =
             format!("there is no service {service}{meant} (`muster services` or /v1/services lists them)");
-        Refusal::not_found(message)
+        ErrorResponse::not_found(message)
     })
 }
 

@@ -12,7 +12,7 @@ use serde::{
     de::{DeserializeOwned, Error as _},
 };
 
-use super::respond::Refusal;
+use super::respond::ErrorResponse;
 
 /// The parameters of a page. Unknown, duplicate, missing and wrong ones are errors: a typing error
 /// in `?clinet=` would else be answered for another client.
@@ -26,15 +26,15 @@ pub(super) trait PageParameters: DeserializeOwned {
 pub(super) struct Parameters<P>(pub(super) P);
 
 impl<P: PageParameters, S: Send + Sync> FromRequestParts<S> for Parameters<P> {
-    type Rejection = Refusal;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ErrorResponse> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(parameters)) => Ok(Self(parameters)),
             Err(rejection) => {
                 // The rejection itself only says that the query string is wrong.
                 let cause = rejection.source().map(ToString::to_string);
-                Err(Refusal::bad_request(cause.unwrap_or_else(|| rejection.to_string()), P::USAGE))
+                Err(ErrorResponse::bad_request(cause.unwrap_or_else(|| rejection.to_string()), P::USAGE))
             }
         }
     }

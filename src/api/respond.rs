@@ -10,7 +10,7 @@ use tracing::error;
 use crate::model::ApiError;
 
 /// A page of the JSON API, or the reason why there is none.
-pub(super) type Page<T> = Result<Json<T>, Refusal>;
+pub(super) type Page<T> = Result<Json<T>, ErrorResponse>;
 
 /// A JSON body that ends with a newline, for people who use `curl`.
 ///
@@ -20,12 +20,12 @@ pub(super) struct Json<T>(pub(super) T);
 
 /// An error response: a status, and what to do about it.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     status: StatusCode,
     body: ApiError,
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// A parameter is wrong; `usage` is a valid request.
     pub(super) fn bad_request(error: String, usage: &str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, body: ApiError { error, usage: Some(usage.to_owned()) } }
@@ -52,7 +52,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         (self.status, Json(self.body)).into_response()
     }

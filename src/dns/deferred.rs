@@ -74,6 +74,7 @@ impl PendingReply {
             dnssec_ok: edns.opt.dnssec_ok,
             passing: if edns.has_forwardable_options { passing(edns) } else { Box::default() },
         });
+        debug_assert!(settings.forwarder.is_some(), "only a forwarder defers requests");
         Some(Box::new(Self {
             forwarder: Arc::clone(settings.forwarder.as_ref()?),
             access: Arc::clone(&settings.access),

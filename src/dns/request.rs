@@ -23,7 +23,7 @@ pub(super) struct Question<'a> {
 
 /// Buffer for a question's name in lower case. The caller owns it, so a batch is read without
 /// copying.
-pub(super) type NameBuffer = [u8; 256];
+pub(super) type QuestionBuffer = [u8; 256];
 
 /// A request's OPT record (RFC 6891).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Request<'_> {
 }
 
 /// Reads a packet. The question's name goes into `buffer`.
-pub(super) fn read<'a>(packet: &'a [u8], buffer: &'a mut NameBuffer) -> Request<'a> {
+pub(super) fn read<'a>(packet: &'a [u8], buffer: &'a mut QuestionBuffer) -> Request<'a> {
     let Some((header, counts)) = header::read(packet) else { return Request::Noise };
     if header.opcode != 0 {
         return Request::OtherOpcode(header);
@@ -121,7 +121,7 @@ pub(super) fn read<'a>(packet: &'a [u8], buffer: &'a mut NameBuffer) -> Request<
 }
 
 /// Reads the question at its fixed place. Returns it and the bytes after it.
-fn question<'a>(packet: &'a [u8], buffer: &'a mut NameBuffer) -> Option<(Question<'a>, &'a [u8])> {
+fn question<'a>(packet: &'a [u8], buffer: &'a mut QuestionBuffer) -> Option<(Question<'a>, &'a [u8])> {
     let start = packet.get(HEADER_LEN..)?;
     let (name, rest) = WireName::split(start)?;
     let length = name.as_bytes().len();

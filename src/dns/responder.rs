@@ -14,7 +14,7 @@ use super::{
     encode::{self, Envelope, ReplySummary},
     exchange::{ClientOptions, Context, Exchange, client_query, size_limit},
     records::{Content, Decision, Fallback, Forward, Refusal, ZoneRecords},
-    request::{NameBuffer, Query, Request, read},
+    request::{Query, QuestionBuffer, Request, read},
     rotation::Rotation,
     settings::Settings,
     special::Specials,
@@ -55,7 +55,7 @@ pub(super) const BATCH: usize = 32;
 /// Buffers for one batch. The caller owns them, so that a batch allocates nothing.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    names: [NameBuffer; BATCH],
+    names: [QuestionBuffer; BATCH],
 }
 
 impl Default for Scratch {
@@ -200,7 +200,12 @@ impl Responder {
     }
 
     /// Reads as much of a packet as its client's admission allows.
-    fn receive<'a>(&self, packet: &'a [u8], context: Context, buffer: &'a mut NameBuffer) -> Received<'a> {
+    fn receive<'a>(
+        &self,
+        packet: &'a [u8],
+        context: Context,
+        buffer: &'a mut QuestionBuffer,
+    ) -> Received<'a> {
         let (admission, access) = self.settings.access.admit(context.client, packet.len());
         let readable = match admission {
             Admission::Admit => packet,
@@ -295,6 +300,7 @@ impl Responder {
         match (cached, forward) {
             (Forwarding::Answered(written), _) => Ok(written.into()),
             (Forwarding::QueryUpstream, _) => {
+                debug_assert!(options.is_some(), "an envelope has options");
                 let Some(options) = options else { return Err(Response::Dropped) };
                 let cname = match forward {
                     Forward::Target(_, cname) => Some(*cname),

@@ -32,6 +32,7 @@ pub struct Record {
 impl Record {
     /// The data, without decoding. `message` must be the one that the record was found in.
     pub fn data(self, message: &[u8]) -> &[u8] {
+        debug_assert!(self.end <= message.len(), "a record is within its message");
         message.get(self.ttl_at + 6..self.end).unwrap_or_default()
     }
 }

@@ -129,6 +129,7 @@ impl<'o> Writer<'o> {
             self.truncated = true;
             return false;
         }
+        debug_assert!(self.out.len() >= start + POINTER_HEAD, "`data` only appends");
         let length = count_of(self.out.len() - start - POINTER_HEAD).to_be_bytes();
         if let Some(field) = self.out.get_mut(start + POINTER_HEAD - 2..start + POINTER_HEAD) {
             field.copy_from_slice(&length);

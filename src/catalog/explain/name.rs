@@ -21,6 +21,7 @@ impl Catalog {
         let name = &query.name;
         let (kind, note, service) = match view.lookup(name.wire()) {
             Lookup::Service(service, at) => {
+                debug_assert!(at < name.as_wire().len(), "the service's name ends the queried one");
                 let below = name.as_wire().get(..at).unwrap_or_default();
                 let position = NamePosition::find(service, below);
                 match self.explain_service(&service.name, &position, query, &route_client) {

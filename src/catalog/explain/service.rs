@@ -75,7 +75,9 @@ impl Catalog {
         let (plan, memory) =
             policy::plan(rules, &candidates, localities, &owner_name.memory, coverage, self.now);
         let matches: Vec<_> = plan.routes.iter().map(|route| route_client.matches(route.clients)).collect();
-        let matched = matches.iter().position(|(matches, _)| *matches)?;
+        let matched = matches.iter().position(|(matches, _)| *matches);
+        debug_assert!(matched.is_some(), "the last route matches every client");
+        let matched = matched?;
         let route = plan.routes.get(matched)?;
         let held = |group| self.held(&memory, (matched, group), owner_name);
         let wanted = Wanted::new(position, query.qtype);

@@ -70,6 +70,7 @@ impl<'a> Judge<'a> {
 
     /// A group's share of the lookups, in percent.
     pub(super) fn share(&self, group: usize) -> f64 {
+        debug_assert!(group < self.groups.len(), "each group of the route is judged");
         self.groups.get(group).map_or(0.0, |group| (group.share * 100.0).round() / 100.0)
     }
 
@@ -159,6 +160,7 @@ impl<'a> Judge<'a> {
             });
         }
         if !contains(group.pool, candidate) {
+            debug_assert!(group.near.is_some(), "only nearness makes the pool smaller than the group");
             let near = group.near.as_deref().unwrap_or_default();
             return Some(match &candidate.locality {
                 Some(zone) => format!("in {zone}; only instances in the client's {near} are answered"),
