@@ -30,6 +30,7 @@ use crate::catalog::{Lookup, Zone};
 /// or client subnet is malformed.
 ///
 /// *Cost*: no allocation and no lock. Reads nothing but its arguments.
+#[inline]
 pub(super) fn decide<'a>(
     exchange: &Exchange<'a>,
     options: Option<&'a ClientOptions>,

@@ -50,6 +50,7 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
     /// # Errors
     /// The error for the client. [`Refusal::NoForwarding`] stands for every external name, because
     /// only the caller knows whether queries are forwarded.
+    #[inline]
     pub(super) fn find(
         &mut self,
         asked: QuestionKey<'_>,
@@ -97,6 +98,7 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
     /// service's name.
     ///
     /// `None` if the answer is unknown, because a source that may have it has never synced.
+    #[inline]
     fn in_service(
         &mut self,
         service: &'a Service,
@@ -120,6 +122,7 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
         }
     }
 
+    #[inline]
     fn at_service(&mut self, service: &'a Service, qtype: RecordType) -> Option<ZoneRecords<'a>> {
         if let Answers::Alias(target) = &service.answers {
             return Some(ZoneRecords::Cname(Cname { target, ttl: service.ttl }));
@@ -153,6 +156,7 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
         }
     }
 
+    #[inline]
     fn select(&mut self, service: &'a Service, list: RecordList<usize>) -> Option<&'a Pool> {
         let network = self.on_behalf_of.unwrap_or_else(|| Network::from(self.context.client));
         PoolSelector { view: self.view, network, rotation: self.rotation, trace: self.trace }
@@ -161,6 +165,7 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
 
     /// The addresses of one family. Instances with a host name take their turns as a CNAME, which
     /// must be the only record (RFC 1034 section 3.6.2).
+    #[inline]
     fn addresses(&mut self, service: &'a Service, pool: &'a Pool, family: Family) -> Option<ZoneRecords<'a>> {
         let (count, start) = match family {
             Family::V4 => (pool.v4.records.len(), self.next_order(service, &pool.v4, pool.hosts.len())?),
@@ -197,6 +202,7 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
         Some(ZoneRecords::Cname(Cname { target, ttl: service.ttl }))
     }
 
+    #[inline]
     fn srv(&mut self, service: &'a Service, list: &'a RotatingList<SrvRecord>) -> Option<ZoneRecords<'a>> {
         Some(ZoneRecords::Services(service, &list.records, self.next_order(service, list, 0)?))
     }

@@ -105,6 +105,7 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// The response code, and whether TC is set.
+    #[inline]
     pub(super) const fn code(self) -> (ResponseCode, bool) {
         match self {
             Self::Malformed => (ResponseCode::FormErr, false),

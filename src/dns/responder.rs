@@ -200,6 +200,7 @@ impl Responder {
     }
 
     /// Reads as much of a packet as its client's admission allows.
+    #[inline]
     fn receive<'a>(
         &self,
         packet: &'a [u8],
@@ -374,11 +375,13 @@ impl Responder {
         }
     }
 
+    #[inline]
     fn offers_recursion(&self, exchange: &Exchange<'_>) -> bool {
         exchange.access.level == AccessLevel::AllNames && self.settings.active_forwarder().is_some()
     }
 }
 
+#[inline]
 fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
     match request {
         Request::Query(Query { question, .. }) => view.lookup(question.name),
@@ -386,6 +389,7 @@ fn look_up<'v>(view: &'v View<'_>, request: &Request<'_>) -> Lookup<'v> {
     }
 }
 
+#[inline]
 fn exchange<'a>(
     (request, access): &'a Received<'_>,
     context: Context,

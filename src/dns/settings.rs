@@ -24,6 +24,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// The forwarder, if at least one suffix is forwarded.
+    #[inline]
     pub(super) fn active_forwarder(&self) -> Option<&Arc<Forwarder>> {
         self.forwarder.as_ref().filter(|forwarder| forwarder.is_active())
     }

@@ -69,6 +69,7 @@ pub(super) struct Envelope<'a> {
 }
 
 /// Writes an answer from our own data into `out`, replacing its content.
+#[inline]
 pub(super) fn answer(envelope: &Envelope<'_>, answer: &Content<'_>, out: &mut Vec<u8>) -> ReplySummary {
     let mut writer = envelope.begin(out);
     let (code, authoritative) = content(&mut writer, answer);
@@ -189,6 +190,7 @@ pub(super) fn flags(
 }
 
 /// Writes content. Returns the response code, and whether AA is set.
+#[inline]
 fn content(writer: &mut Writer<'_>, content: &Content<'_>) -> (ResponseCode, bool) {
     match content {
         Content::Zone(zone, records) => (self::records(writer, zone, records), true),
@@ -200,6 +202,7 @@ fn content(writer: &mut Writer<'_>, content: &Content<'_>) -> (ResponseCode, boo
     }
 }
 
+#[inline]
 fn records(writer: &mut Writer<'_>, zone: &Zone, records: &ZoneRecords<'_>) -> ResponseCode {
     match *records {
         ZoneRecords::Addresses(service, pool, family, start) => {

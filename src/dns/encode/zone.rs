@@ -16,6 +16,7 @@ use crate::{
     },
 };
 
+#[inline]
 pub(super) fn addresses(
     writer: &mut Writer<'_>,
     zone: &Zone,
@@ -42,6 +43,7 @@ pub(super) fn instance(
     }
 }
 
+#[inline]
 fn v4_answers(
     writer: &mut Writer<'_>,
     zone: &Zone,
@@ -57,6 +59,7 @@ fn v4_answers(
     writer.counts.answers += count_of(count);
 }
 
+#[inline]
 fn v6_answers(
     writer: &mut Writer<'_>,
     zone: &Zone,
@@ -73,6 +76,7 @@ fn v6_answers(
 }
 
 /// How many of `wanted` address records of `size` bytes fit.
+#[inline]
 fn fitting(writer: &mut Writer<'_>, zone: &Zone, wanted: usize, size: usize) -> usize {
     let fitting = wanted.min(writer.remaining() / size);
     writer.truncated = fitting < wanted && (zone.truncate.addresses || fitting == 0);
@@ -80,10 +84,12 @@ fn fitting(writer: &mut Writer<'_>, zone: &Zone, wanted: usize, size: usize) -> 
 }
 
 /// The fixed part of a record in class IN, in front of its data.
+#[inline]
 pub(super) fn head(owner: u16, rtype: RecordType, ttl: u32, length: u16) -> [u8; POINTER_HEAD] {
     record::head(owner, rtype.into(), DNSClass::IN.into(), ttl, length)
 }
 
+#[inline]
 pub(super) fn v4_record(head: [u8; POINTER_HEAD], address: Ipv4Addr) -> [u8; POINTER_HEAD + 4] {
     let mut record = [0; POINTER_HEAD + 4];
     let (start, end) = record.split_at_mut(POINTER_HEAD);
@@ -92,6 +98,7 @@ pub(super) fn v4_record(head: [u8; POINTER_HEAD], address: Ipv4Addr) -> [u8; POI
     record
 }
 
+#[inline]
 pub(super) fn v6_record(head: [u8; POINTER_HEAD], address: Ipv6Addr) -> [u8; POINTER_HEAD + 16] {
     let mut record = [0; POINTER_HEAD + 16];
     let (start, end) = record.split_at_mut(POINTER_HEAD);
