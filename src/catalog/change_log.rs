@@ -7,7 +7,7 @@ use crate::{
     model::{Import, Member},
 };
 
-/// What has changed since it was last taken.
+/// The changes since they were last taken.
 #[derive(Debug, Default)]
 pub(super) struct ChangeLog {
     pub(super) members: BTreeSet<Member>,

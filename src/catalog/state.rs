@@ -50,7 +50,7 @@ pub struct Catalog {
     pub(super) began: Instant,
     /// The time of the current batch of updates.
     pub(super) now: Instant,
-    /// What has changed since it was last taken; `None` if nothing takes it.
+    /// The changes since they were last taken; `None` if nothing takes it.
     pub(super) change_log: Option<ChangeLog>,
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Stored {
 /// Changes by key; `None` removes a record.
 type Changes<T> = std::collections::BTreeMap<String, Option<T>>;
 
-/// What one transaction writes.
+/// The writes of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// Whether all members and imports are removed first.
@@ -189,7 +189,7 @@ fn open_guarded(path: &Path) -> Result<(Store, Stored), OpenFailure> {
 fn open(path: &Path) -> Result<(Store, Stored), OpenFailure> {
     let is_new = !path.metadata().is_ok_and(|metadata| metadata.len() > 0);
     let mut builder = Builder::new();
-    // Reads and verifies everything, as it is read anyway.
+    // Reads and verifies everything, since it is read in any case.
     builder.set_check_integrity_on_open(!is_new).set_cache_size(CACHE_SIZE);
     let store = Store { database: builder.create(path).map_err(open_failure)? };
     let bad = |error: redb::Error| OpenFailure::Bad(error.to_string());

@@ -275,7 +275,7 @@ impl Writer {
         }
     }
 
-    /// Adds times of loss that are new or gone to the batch. What no watch follows keeps its time.
+    /// Adds times of loss that are new or gone to the batch. Times that no watch follows stay.
     fn note_freshness(&mut self, freshness: &[(Arc<WatchSubject>, Freshness)]) {
         let (wall, monotonic) = (wall_clock(), Instant::now());
         for (subject, freshness) in freshness {

@@ -46,7 +46,7 @@ impl StatusBoard {
     /// process has run for 30 s. From then on it stays ready.
     ///
     /// The state of a source does not take it back. An unready process gets no queries at all, and one
-    /// lost source, or one denied watch after a reload, must not cost all other names.
+    /// lost source, or one denied watch after a reload, must not cost every other name.
     pub fn is_ready(&self) -> bool {
         if self.ready.load(Ordering::Relaxed) {
             return true;
