@@ -38,11 +38,9 @@ impl<T: Trace> PoolSelector<'_, '_, T> {
             was_ambiguous |= found == ClientMatch::Ambiguous;
             found == ClientMatch::Matches
         };
-        let matched = routing.routes.iter().position(|route| route.clients.as_ref().is_none_or(&mut matches));
-        debug_assert!(matched.is_some(), "the last route matches every client");
-        let at = matched?;
-        let route = routing.routes.get(at)?;
-        self.trace.route(at);
+        let route = routing.routes.iter().find(|route| route.clients.as_ref().is_none_or(&mut matches));
+        debug_assert!(route.is_some(), "the last route matches every client");
+        let route = route?;
         if was_ambiguous {
             self.trace.ambiguous_client();
         }
@@ -51,7 +49,6 @@ impl<T: Trace> PoolSelector<'_, '_, T> {
             None => 0,
         };
         debug_assert!(group < route.groups.len(), "shares divide turns between the route's groups");
-        self.trace.group(group);
         let locality = client.as_ref().and_then(Client::locality);
         route.groups.get(group).map(|group| group.nearest(locality))
     }

@@ -4,16 +4,6 @@
 ///
 /// Each method does nothing by default, so a trace that overrides none costs nothing.
 pub(super) trait Trace {
-    /// Route `at` (from 0) matched the client.
-    fn route(&mut self, at: usize) {
-        let _ = at;
-    }
-
-    /// Group `at` (from 0) of that route was selected.
-    fn group(&mut self, at: usize) {
-        let _ = at;
-    }
-
     /// A route was skipped because the client shares its address with instances that do not match.
     fn ambiguous_client(&mut self) {}
 }
