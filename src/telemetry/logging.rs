@@ -8,6 +8,10 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 /// The filter if none is given.
 const DEFAULT: &str = "info";
 
+/// The Kubernetes client, which logs each failed request as an error. The source that sent the
+/// request reports the failure once, with its own name, so that line would only repeat it.
+const KUBE_CLIENT: &str = "kube_client";
+
 /// Why logs could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -27,7 +31,8 @@ pub enum LogError {
 }
 
 /// Sets up logs for the whole process. `filter` is like `info,muster::source=debug`, and `info` if
-/// absent or empty. `json` writes one object a line. Text is in color on a terminal, unless
+/// absent or empty. The Kubernetes client's own lines are left out unless the filter names
+/// `kube_client`. `json` writes one object a line. Text is in color on a terminal, unless
 /// `NO_COLOR` or `CLICOLOR` says otherwise.
 ///
 /// # Errors
@@ -48,9 +53,11 @@ pub fn init(filter: Option<&str>, json: bool) -> Result<(), LogError> {
 /// Parses a filter; an empty one, from an empty environment variable, counts as absent.
 fn parse(filter: Option<&str>) -> Result<EnvFilter, LogError> {
     let filter = filter.filter(|filter| !filter.trim().is_empty()).unwrap_or(DEFAULT);
+    let directives =
+        if filter.contains(KUBE_CLIENT) { filter.to_owned() } else { format!("{filter},{KUBE_CLIENT}=off") };
     EnvFilter::builder()
         .with_regex(false)
-        .parse(filter)
+        .parse(directives)
         .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
 }
 
@@ -61,12 +68,26 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::absent(None, "info")]
-    #[case::empty(Some(" "), "info")]
-    #[case::a_level(Some("warn"), "warn")]
-    #[case::by_module(Some("muster::source=trace"), "muster::source=trace")]
+    #[case::absent(None, "kube_client=off,info")]
+    #[case::empty(Some(" "), "kube_client=off,info")]
+    #[case::a_level(Some("warn"), "kube_client=off,warn")]
+    #[case::by_module(Some("muster::source=trace"), "muster::source=trace,kube_client=off")]
+    #[case::with_the_client(Some("info,kube_client=debug"), "kube_client=debug,info")]
     fn the_filter_is_info_by_default(#[case] filter: Option<&str>, #[case] expected: &str) {
         assert_eq!(parse(filter).unwrap().to_string(), expected);
+    }
+
+    #[rstest]
+    #[case::by_default(None, false)]
+    #[case::at_every_level(Some("trace"), false)]
+    #[case::when_named(Some("info,kube_client=error"), true)]
+    fn the_kubernetes_client_logs_only_when_named(#[case] filter: Option<&str>, #[case] expected: bool) {
+        let registry = tracing_subscriber::registry().with(parse(filter).unwrap());
+        tracing::subscriber::with_default(registry, || {
+            let client = tracing::enabled!(target: "kube_client::client::builder", tracing::Level::ERROR);
+            assert_eq!(client, expected);
+            assert!(tracing::enabled!(target: "muster::source", tracing::Level::ERROR), "ours");
+        });
     }
 
     #[test]
