@@ -99,9 +99,11 @@ pub type Memory = HashMap<(usize, usize), TierState>;
 /// Returns the memory for `policy`, given the memory of the policy `before` it.
 ///
 /// A group keeps its state if a route for the same clients still has a group with the same filter,
-/// whatever their order and weights. Empty if the tiers differ.
+/// whatever their order and weights. Empty if the tiers differ; a tier in use stays in use when
+/// only `min_healthy` or `hold_down` was edited.
 pub fn carry_over(memory: &Memory, before: &Policy, policy: &Policy) -> Memory {
-    if before.failover != policy.failover {
+    let tiers = |policy: &Policy| policy.failover.as_ref().map(|failover| failover.tiers.clone());
+    if tiers(before) != tiers(policy) {
         return Memory::new();
     }
     let key_now = |(route, group): &(usize, usize)| {

@@ -1,10 +1,10 @@
 //! Tests of plans.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::{
-    config::{Near, Nearness, WhenAllUnhealthy},
+    config::{Amount, Failover, Near, Nearness, WhenAllUnhealthy},
     model::Health::{self, Draining, Healthy, Unhealthy, Unknown, Warning},
     policy::testing::candidate,
 };
@@ -261,6 +261,27 @@ fn memory_follows_its_group() {
     let kept = carry_over(&memory, &before, &after);
     let kept: Vec<_> = kept.into_iter().map(|(place, state)| (place, state.tier)).collect();
     assert_eq!(kept, [((1, 0), 2)]);
+}
+
+#[test]
+fn memory_outlives_an_edit_of_hold_down_and_min_healthy() {
+    let with = |failover: Failover| Policy {
+        failover: Some(failover),
+        ..policy(AnswerSettings::default(), Vec::new())
+    };
+    let tier = |zone: &str| InstanceFilter { locality: Some(zone.into()), ..InstanceFilter::default() };
+    let failover = Failover {
+        tiers: vec![tier("eu-west-1a"), tier("eu-west-1b")],
+        min_healthy: Amount::Count(1),
+        hold_down: Duration::from_secs(3600),
+    };
+    let memory = Memory::from([((0, 0), TierState::new(1))]);
+    let kept = |after: Failover| carry_over(&memory, &with(failover.clone()), &with(after));
+    let edited =
+        Failover { min_healthy: Amount::Percent(50), hold_down: Duration::from_secs(60), ..failover.clone() };
+    assert_eq!(kept(edited), memory, "the second tier stays in use until it has been held for a minute");
+    let other_tiers = Failover { tiers: vec![tier("eu-west-1b")], ..failover.clone() };
+    assert_eq!(kept(other_tiers), Memory::new(), "an index means another tier now");
 }
 
 #[test]
