@@ -71,6 +71,11 @@ impl Policy {
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
+
+    /// The failover tiers in order of preference; none without failover.
+    fn tiers(&self) -> &[InstanceFilter] {
+        self.failover.as_ref().map_or(&[], |failover| &failover.tiers)
+    }
 }
 
 /// Adds the route of clients that match no configured route: they get all instances.
@@ -102,8 +107,7 @@ pub type Memory = HashMap<(usize, usize), TierState>;
 /// whatever their order and weights. Empty if the tiers differ; a tier in use stays in use when
 /// only `min_healthy` or `hold_down` was edited.
 pub fn carry_over(memory: &Memory, before: &Policy, policy: &Policy) -> Memory {
-    let tiers = |policy: &Policy| policy.failover.as_ref().map(|failover| failover.tiers.clone());
-    if tiers(before) != tiers(policy) {
+    if before.tiers() != policy.tiers() {
         return Memory::new();
     }
     let key_now = |(route, group): &(usize, usize)| {
