@@ -8,9 +8,9 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 /// The filter if none is given.
 const DEFAULT: &str = "info";
 
-/// The Kubernetes client, which logs each failed request as an error. The source that sent the
-/// request reports the failure once, with its own name, so that line would only repeat it.
-const KUBE_CLIENT: &str = "kube_client";
+/// What stands in front of each filter, which may override it. The Kubernetes client logs each
+/// failed request as an error, but the source that sent it reports the failure already.
+const BASE: &str = "kube_client=off";
 
 /// Why logs could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -53,11 +53,9 @@ pub fn init(filter: Option<&str>, json: bool) -> Result<(), LogError> {
 /// Parses a filter; an empty one, from an empty environment variable, counts as absent.
 fn parse(filter: Option<&str>) -> Result<EnvFilter, LogError> {
     let filter = filter.filter(|filter| !filter.trim().is_empty()).unwrap_or(DEFAULT);
-    let directives =
-        if filter.contains(KUBE_CLIENT) { filter.to_owned() } else { format!("{filter},{KUBE_CLIENT}=off") };
     EnvFilter::builder()
         .with_regex(false)
-        .parse(directives)
+        .parse(format!("{BASE},{filter}"))
         .map_err(|source| LogError::Filter { filter: filter.to_owned(), source })
 }
 
@@ -81,6 +79,7 @@ mod tests {
     #[case::by_default(None, false)]
     #[case::at_every_level(Some("trace"), false)]
     #[case::when_named(Some("info,kube_client=error"), true)]
+    #[case::when_a_module_of_it_is_named(Some("kube_client::client=error,muster=info"), true)]
     fn the_kubernetes_client_logs_only_when_named(#[case] filter: Option<&str>, #[case] expected: bool) {
         let registry = tracing_subscriber::registry().with(parse(filter).unwrap());
         tracing::subscriber::with_default(registry, || {
