@@ -8,8 +8,9 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 /// The filter if none is given.
 const DEFAULT: &str = "info";
 
-/// What stands in front of each filter, which may override it. The Kubernetes client logs each
-/// failed request as an error, but the source that sent it reports the failure already.
+/// The default directive, in front of the user's filter, so that the filter can override it. The
+/// Kubernetes client logs each failed request as an error, but the source that sent the request
+/// reports the failure already.
 const BASE: &str = "kube_client=off";
 
 /// Why logs could not be set up.
