@@ -62,6 +62,8 @@ impl ListedSource {
             },
             updates: report.updates,
             errors: report.errors.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
+            stale_seconds: report.stale_since.map(|since| since.elapsed().as_secs()),
+            notes: report.notes.iter().map(|note| one_line(note, MAX_MESSAGE)).collect(),
             last_error: report.last_error.as_ref().map(|failure| ListedError {
                 watch: failure.watch.clone(),
                 kind: failure.kind.to_owned(),
@@ -93,6 +95,12 @@ impl fmt::Display for ListedSource {
             "{}: {state}; watches: {synced} synced, {connecting} connecting, {failing} failing",
             self.source
         )?;
+        if let Some(seconds) = self.stale_seconds {
+            write!(f, "; stale for {seconds} s")?;
+        }
+        for note in &self.notes {
+            write!(f, "; {note}")?;
+        }
         if let Some(ListedError { watch, kind, message, seconds_ago }) = &self.last_error {
             write!(f, "; last error {seconds_ago} s ago ({watch}, {kind}): {message}")?;
         }

@@ -188,6 +188,7 @@ async fn readyz_is_json_on_request() {
     nginx.synced();
     nginx.sent(2);
     nginx.failed("timeout", "no answer within 1s".into());
+    assert!(admin.vms.note("turns", Some("services take turns".into())), "a new note");
     let answer = admin.get("/readyz", "Accept: text/html;q=0.5, Application/JSON;q=0.9\r\n").await;
     assert_eq!(answer.status, 200);
     assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
@@ -199,7 +200,8 @@ async fn readyz_is_json_on_request() {
             {
                 "source": "consul.vms", "kind": "consul", "ready": true, "updates": 2,
                 "watches": { "connecting": 0, "synced": 0, "failing": 1, "with_data": 1 },
-                "errors": { "timeout": 1 },
+                "errors": { "timeout": 1 }, "stale_seconds": null,
+                "notes": ["services take turns"],
                 "last_error": {
                     "watch": "service nginx", "kind": "timeout",
                     "message": "no answer within 1s", "seconds_ago": 0,
@@ -208,7 +210,7 @@ async fn readyz_is_json_on_request() {
             {
                 "source": "static", "kind": "static", "ready": true, "updates": 0,
                 "watches": { "connecting": 0, "synced": 0, "failing": 0, "with_data": 0 },
-                "errors": {}, "last_error": null,
+                "errors": {}, "stale_seconds": null, "notes": [], "last_error": null,
             },
         ],
     });

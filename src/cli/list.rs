@@ -179,9 +179,13 @@ fn render_sources(list: &SourceList) -> String {
     for source in &list.sources {
         let watches = source.watches;
         let (style, state) = match source.ready {
-            true if watches.failing > 0 => (YELLOW, "stale"),
+            true if watches.failing > 0 || source.stale_seconds.is_some() => (YELLOW, "stale"),
             true => (GREEN, "ready"),
             false => (RED, "not ready"),
+        };
+        let state = match source.stale_seconds {
+            Some(seconds) if source.ready => format!("{state} for {}", age(seconds)),
+            _ => state.to_owned(),
         };
         let count = |count: usize| if count == 0 { String::new() } else { count.to_string() };
         let errors: u64 = source.errors.values().sum();
@@ -200,7 +204,13 @@ fn render_sources(list: &SourceList) -> String {
             Cell::new(DIM, last.unwrap_or_default()),
         ]);
     }
-    table.draw(0)
+    let mut text = table.draw(0);
+    for source in &list.sources {
+        for note in &source.notes {
+            let _ = writeln!(text, "{}", styled(YELLOW, &format!("{}: {note}", source.source)));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -86,6 +86,12 @@ pub struct ListedSource {
     pub updates: u64,
     /// Errors so far, by kind.
     pub errors: BTreeMap<String, u64>,
+    /// For how many seconds the oldest of its stale data has been stale; `None`: all data is current.
+    #[serde(default)]
+    pub stale_seconds: Option<u64>,
+    /// What an operator should know of how the source is followed: a sentence each.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The last error.
     pub last_error: Option<ListedError>,
 }

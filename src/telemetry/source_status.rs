@@ -92,6 +92,8 @@ struct Inner {
     last_error: Option<WatchFailure>,
     errors: BTreeMap<&'static str, u64>,
     updates: u64,
+    /// What an operator should know of how the source is followed, by topic.
+    notes: BTreeMap<&'static str, String>,
     /// Reported while the source restarts.
     held: Option<SourceReport>,
 }
@@ -157,6 +159,9 @@ pub struct SourceReport {
     pub errors: BTreeMap<&'static str, u64>,
     /// Updates sent to the catalog so far.
     pub updates: u64,
+    /// What an operator should know of how the source is followed, although it works: a sentence
+    /// each, without a period.
+    pub notes: Vec<String>,
 }
 
 impl SourceReport {
@@ -206,6 +211,18 @@ impl SourceStatus {
         self.lock().expects_watches = expects;
     }
 
+    /// Sets or removes the note on a topic, such as `notifiers`; returns whether it has changed. A
+    /// note says that the source works, but is followed in a worse way than it could be, and what to
+    /// do about it.
+    pub fn note(&self, topic: &'static str, note: Option<String>) -> bool {
+        let mut inner = self.lock();
+        let old = match note.clone() {
+            Some(note) => inner.notes.insert(topic, note),
+            None => inner.notes.remove(topic),
+        };
+        old != note
+    }
+
     /// Freezes the report until the next watch is added: a source that restarts has no watches for
     /// a moment, but its instances are still answered.
     pub fn hold(&self) {
@@ -232,6 +249,7 @@ impl SourceStatus {
             last_error: inner.last_error.clone(),
             errors: inner.errors.clone(),
             updates: inner.updates,
+            notes: inner.notes.values().cloned().collect(),
         }
     }
 

@@ -45,7 +45,8 @@ fn sources() -> SourceList {
     let json = format!(
         r#"{{ "sources": [
         {{ "source": "consul.vms", "kind": "consul", "ready": true, "watches": {}, "updates": 41,
-           "errors": {{ "connect": 3, "timeout": 1 }}, "last_error": {{ "watch": "service nginx",
+           "errors": {{ "connect": 3, "timeout": 1 }}, "stale_seconds": 185,
+           "notes": ["services take turns"], "last_error": {{ "watch": "service nginx",
            "kind": "connect", "message": "cannot reach the source: Connection refused", "seconds_ago": 61 }} }},
         {{ "source": "kubernetes.eks", "kind": "kubernetes", "ready": false, "watches": {}, "updates": 0,
            "errors": {{}}, "last_error": null }},
@@ -83,7 +84,7 @@ fn colors_show_the_status() {
     assert!(text.contains("\x1b[33m3\x1b[0m"), "some of them are healthy: {text:?}");
     assert!(text.contains("\x1b[31m0\x1b[0m"), "none is: {text:?}");
     let text = render_sources(&sources());
-    let states = ["\x1b[33mstale\x1b[0m", "\x1b[31mnot ready\x1b[0m", "\x1b[32mready\x1b[0m"];
+    let states = ["\x1b[33mstale for 3m\x1b[0m", "\x1b[31mnot ready\x1b[0m", "\x1b[32mready\x1b[0m"];
     assert!(states.iter().all(|state| text.contains(state)), "{text:?}");
     let text = render_instances(&instances());
     assert!(text.contains("\x1b[31munhealthy\x1b[0m"), "{text:?}");
