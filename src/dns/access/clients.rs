@@ -1,6 +1,9 @@
 //! Which client may do what: all networks of `[access]` in one sorted table of address ranges.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use crate::{config::AccessSettings, model::Network};
 
@@ -33,13 +36,37 @@ pub(in crate::dns) enum AccessLevel {
 }
 
 /// The access of every address.
+///
+/// IPv4 addresses have a table of their own, since most clients have one and comparing 32 bits takes
+/// a fraction of the instructions of comparing 128.
 #[derive(Debug)]
 pub(super) struct AccessTable {
-    /// Where each range starts, as IPv6 bits, ascending. The first is 0; each ends where the next
-    /// starts.
-    starts: Box<[u128]>,
+    v4: Ranges<u32>,
+    v6: Ranges<u128>,
+}
+
+/// The access in each range of addresses.
+#[derive(Debug)]
+struct Ranges<T> {
+    /// Where each range starts, ascending. The first is 0; each ends where the next starts.
+    starts: Box<[T]>,
     /// The access in each range: as long as `starts`.
     access: Box<[ClientAccess]>,
+}
+
+impl<T: Ord + Copy> Ranges<T> {
+    /// Makes the table from each range's start and access.
+    fn new(ranges: impl IntoIterator<Item = (T, ClientAccess)>) -> Self {
+        let (starts, access): (Vec<_>, Vec<_>) = ranges.into_iter().unzip();
+        Self { starts: starts.into(), access: access.into() }
+    }
+
+    #[inline]
+    fn find(&self, bits: T) -> ClientAccess {
+        let next = self.starts.partition_point(|start| *start <= bits);
+        debug_assert!(next > 0 && next <= self.access.len(), "ranges cover all addresses from 0 on");
+        self.access.get(next.wrapping_sub(1)).copied().unwrap_or(access([false; 4]))
+    }
 }
 
 impl AccessTable {
@@ -70,8 +97,8 @@ impl AccessTable {
                 ranges.push((start, access));
             }
         }
-        let (starts, access): (Vec<_>, Vec<_>) = ranges.into_iter().unzip();
-        Self { starts: starts.into(), access: access.into() }
+        let v6 = Ranges::new(ranges);
+        Self { v4: v4_ranges(&v6), v6 }
     }
 
     /// The access of an address.
@@ -79,11 +106,21 @@ impl AccessTable {
     /// *Cost*: a binary search; a handful of comparisons with the default networks.
     #[inline]
     pub(super) fn find(&self, address: IpAddr) -> ClientAccess {
-        let bits = Network::bits_of(address);
-        let next = self.starts.partition_point(|start| *start <= bits);
-        debug_assert!(next > 0 && next <= self.access.len(), "ranges cover all addresses from 0 on");
-        self.access.get(next.wrapping_sub(1)).copied().unwrap_or(access([false; 4]))
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.v4.find(address.to_bits()),
+            IpAddr::V6(address) => self.v6.find(address.to_bits()),
+        }
     }
+}
+
+/// The part of the table that IPv4 addresses are in.
+fn v4_ranges(all: &Ranges<u128>) -> Ranges<u32> {
+    let bits = |address: Ipv4Addr| Network::bits_of(IpAddr::V4(address));
+    let (first, last) = (bits(Ipv4Addr::UNSPECIFIED), bits(Ipv4Addr::BROADCAST));
+    let inside = all.starts.iter().zip(&all.access).filter(|(start, _)| (first + 1..=last).contains(*start));
+    // The low 32 bits of an IPv4-mapped address are the IPv4 address.
+    let inside = inside.map(|(start, access)| (*start as u32, *access));
+    Ranges::new(std::iter::once((0, all.find(first))).chain(inside))
 }
 
 fn access([denied, allowed, forwarded, exempt]: [bool; 4]) -> ClientAccess {
