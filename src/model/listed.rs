@@ -89,7 +89,7 @@ pub struct ListedSource {
     /// For how many seconds the oldest of its stale data has been stale; `None`: all data is current.
     #[serde(default)]
     pub stale_seconds: Option<u64>,
-    /// What an operator should know of how the source is followed: a sentence each.
+    /// Advice to operators on how to follow the source better: a sentence each.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The last error.

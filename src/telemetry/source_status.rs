@@ -92,7 +92,7 @@ struct Inner {
     last_error: Option<WatchFailure>,
     errors: BTreeMap<&'static str, u64>,
     updates: u64,
-    /// What an operator should know of how the source is followed, by topic.
+    /// Advice to operators on how to follow the source better, by topic.
     notes: BTreeMap<&'static str, String>,
     /// Reported while the source restarts.
     held: Option<SourceReport>,
@@ -159,7 +159,7 @@ pub struct SourceReport {
     pub errors: BTreeMap<&'static str, u64>,
     /// Updates sent to the catalog so far.
     pub updates: u64,
-    /// What an operator should know of how the source is followed, although it works: a sentence
+    /// Advice to operators on how to follow the source better, although it works: a sentence
     /// each, without a period.
     pub notes: Vec<String>,
 }

@@ -17,7 +17,9 @@ use reqwest::{
 
 use tokio_util::bytes::Bytes;
 
-use super::{body, connection_pool::ConnectionPool, host_names::HostNames, timing::ConsulTiming};
+use super::{
+    body, connection_pool::ConnectionPool, host_names::HostNames, notices::Notices, timing::ConsulTiming,
+};
 use crate::{
     config::{ConsulSource, read_limited},
     source::{WatchError, watch_error::excerpt},
@@ -30,6 +32,7 @@ pub(super) struct Agent {
     pub(super) timing: ConsulTiming,
     pub(super) connections: Arc<ConnectionPool>,
     pub(super) host_names: HostNames,
+    pub(super) notices: Arc<Notices>,
     /// Whether a query without a token has returned entries: the anonymous token has permissions.
     anonymous_can_read: AtomicBool,
     client: Mutex<Option<(TlsFiles, Client)>>,
@@ -131,6 +134,7 @@ impl Agent {
             timing,
             connections,
             host_names: HostNames::default(),
+            notices: Arc::default(),
             anonymous_can_read: AtomicBool::new(false),
             client: Mutex::default(),
         })

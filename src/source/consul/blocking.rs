@@ -3,16 +3,19 @@
 //! <https://developer.hashicorp.com/consul/api-docs/features/blocking>
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use reqwest::Url;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
 use super::{
     agent::{Agent, AgentClient, ConsulResponse},
     connection_pool::Slot,
+    notices::{Notice, Subscription},
     rate_limit::RateLimit,
     timing::ConsulTiming,
     trust::TrustedResponse,
@@ -31,6 +34,8 @@ pub(super) struct BlockingQuery {
     denial: String,
     rate_limit: RateLimit,
     slot: Slot,
+    /// The watch's notices, if the notifiers see what concerns it.
+    subscription: Option<Subscription>,
     has_connected: bool,
     /// The last trusted response, also of an earlier connection.
     trusted: Option<TrustedResponse>,
@@ -49,6 +54,8 @@ pub(super) struct QuerySession<'a> {
     leader_only: bool,
     /// The last response, which the rate limit has not been charged for.
     uncharged: Option<Uncharged>,
+    /// Lets the sweep go on when the last response has been processed.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// What a response has cost so far.
@@ -80,9 +87,15 @@ impl BlockingQuery {
             denial,
             rate_limit: RateLimit::new(),
             slot: agent.connections.join(),
+            subscription: None,
             has_connected: false,
             trusted: None,
         }
+    }
+
+    /// The query of a watch that receives notices: of one service or, with `None`, of the catalog.
+    pub(super) fn notified(self, service: Option<&str>) -> Self {
+        Self { subscription: Some(self.agent.notices.subscribe(service)), ..self }
     }
 
     /// Starts over: reads the token and TLS files again; the first query does not wait. Reconnections
@@ -100,7 +113,15 @@ impl BlockingQuery {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let mut url = self.agent.url(&path)?;
         url.query_pairs_mut().extend_pairs(&self.parameters);
-        Ok(QuerySession { query: self, client, url, index: 0, leader_only: false, uncharged: None })
+        Ok(QuerySession {
+            query: self,
+            client,
+            url,
+            index: 0,
+            leader_only: false,
+            uncharged: None,
+            permit: None,
+        })
     }
 
     /// How long a query waits on its own connection.
@@ -126,8 +147,10 @@ impl QuerySession<'_> {
         if let Some(Uncharged { receipt, bytes, returned_at }) = self.uncharged.take() {
             self.query.rate_limit.charge(receipt + returned_at.elapsed(), bytes);
         }
+        self.permit = None;
         loop {
             self.query.rate_limit.ready().await;
+            self.await_notice().await;
             // Only a query that does not wait is always answered by the leader itself: with
             // streaming, an agent answers the others from its memory.
             let is_confirmed = !self.is_stale() && self.index == 0;
@@ -156,6 +179,31 @@ impl QuerySession<'_> {
             self.query.trusted = Some(TrustedResponse::new(&response));
             return Ok(response);
         }
+    }
+
+    /// Says which nodes the last response has named; takes them.
+    pub(super) fn set_nodes(&self, nodes: &mut BTreeSet<u64>) {
+        if let Some(subscription) = &self.query.subscription {
+            subscription.set_nodes(std::mem::take(nodes));
+        }
+    }
+
+    /// Waits until a query is worth a connection, if notices say when. The query after a notice goes
+    /// to the leader, since others may not have seen yet what the notice is about.
+    async fn await_notice(&mut self) {
+        let Some(subscription) = self.query.subscription.as_ref().filter(|_| self.index > 0) else { return };
+        if !subscription.is_active() {
+            return;
+        }
+        // Not all at one time.
+        let at_most = self.query.agent.settings.wait.mul_f64(rand::random_range(0.5..=1.0));
+        match subscription.next(at_most).await {
+            Notice::Changed(permit) => self.permit = permit,
+            Notice::Overdue => {}
+            Notice::Inactive => return,
+        }
+        self.leader_only = true;
+        self.index = 0;
     }
 
     /// Why the leader must confirm the response; `None` if it need not.

@@ -42,6 +42,17 @@ impl ConnectionPool {
         Slot(Arc::clone(self))
     }
 
+    /// Takes a connection from the watches until the result is dropped.
+    pub(super) async fn reserve(&self) -> Option<ReservedConnection<'_>> {
+        self.connections.acquire().await.ok().map(ReservedConnection)
+    }
+
+    /// Waits until there are more watches than connections.
+    pub(super) async fn crowded(&self) {
+        // The sender is in `self`, so the channel is open.
+        let _ = self.watches.subscribe().wait_for(|watches| *watches > self.capacity).await;
+    }
+
     /// The number of watches.
     pub(super) fn watches(&self) -> usize {
         *self.watches.borrow()
@@ -75,6 +86,12 @@ impl Drop for Slot {
     }
 }
 
+/// A connection that watches cannot get.
+#[derive(Debug)]
+pub(super) struct ReservedConnection<'a>(
+    #[expect(dead_code, reason = "held until it is dropped")] SemaphorePermit<'a>,
+);
+
 /// The right to use one connection.
 #[derive(Debug)]
 pub(super) struct HeldConnection<'a> {
@@ -93,12 +110,10 @@ impl HeldConnection<'_> {
     /// watches than connections now. Never returns for a connection held with a limit.
     pub(super) async fn revoked(&self) {
         if self.max_wait.is_none() {
-            let mut watches = self.pool.watches.subscribe();
-            if watches.wait_for(|watches| *watches > self.pool.capacity).await.is_ok() {
-                return;
-            }
+            self.pool.crowded().await;
+        } else {
+            std::future::pending().await
         }
-        std::future::pending().await
     }
 }
 

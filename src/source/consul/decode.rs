@@ -130,6 +130,27 @@ pub(super) fn entries(body: &[u8]) -> Result<Vec<HealthEntry<'_>>, serde_json::E
     serde_json::from_slice::<Option<_>>(body).map(Option::unwrap_or_default)
 }
 
+/// A check in a list of checks.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct ListedCheck<'a> {
+    #[serde(borrow, deserialize_with = "nullable")]
+    pub(super) node: Text<'a>,
+    #[serde(rename = "CheckID", borrow, deserialize_with = "nullable")]
+    pub(super) id: Text<'a>,
+    /// Empty for a check of the node itself.
+    #[serde(rename = "ServiceName", borrow, deserialize_with = "nullable")]
+    pub(super) service: Text<'a>,
+}
+
+/// Decodes the body of `/v1/health/state/<state>`.
+///
+/// # Errors
+/// When the body is not JSON of that shape.
+pub(super) fn checks(body: &[u8]) -> Result<Vec<ListedCheck<'_>>, serde_json::Error> {
+    serde_json::from_slice::<Option<_>>(body).map(Option::unwrap_or_default)
+}
+
 /// Decodes the names in the body of `/v1/catalog/services`, in order.
 ///
 /// # Errors

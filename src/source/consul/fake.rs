@@ -35,6 +35,10 @@ pub(super) struct FakeState {
     pub(super) services: BTreeMap<String, FakeService>,
     /// The index of the list of services.
     pub(super) list_index: u64,
+    /// The index of the lists of checks by state.
+    pub(super) checks_index: u64,
+    /// Whether lists of checks by state are forbidden.
+    pub(super) denies_checks: bool,
     pub(super) behavior: Behavior,
     /// Milliseconds since the last contact with the leader, for queries with `stale`.
     pub(super) last_contact: u64,
@@ -124,7 +128,7 @@ impl FakeConsul {
     }
 
     fn start_on(listener: impl Listener<Addr: std::fmt::Debug>, address: String) -> Self {
-        let state = FakeState { index: 40, list_index: 40, ..FakeState::default() };
+        let state = FakeState { index: 40, list_index: 40, checks_index: 40, ..FakeState::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changes: watch::Sender::new(()) });
         let counted = Arc::clone(&shared);
         let listener = listener.tap_io(move |_| counted.lock().connections += 1);
@@ -146,8 +150,13 @@ impl FakeConsul {
         self.change(|state| {
             state.index += 1;
             let index = state.index;
-            if !state.services.contains_key(service) {
-                state.list_index = index;
+            // As Consul does: registrations wake one kind of list, changed checks the other.
+            let ids = |entries: &[Value]| -> Vec<Value> {
+                entries.iter().map(|entry| entry["Service"]["ID"].clone()).collect()
+            };
+            match state.services.get(service).map(|service| ids(&service.entries)) {
+                Some(old) if old == ids(&entries) => state.checks_index = index,
+                _ => state.list_index = index,
             }
             state.services.insert(service.to_owned(), FakeService { index, entries });
         });
@@ -260,6 +269,12 @@ impl FakeState {
                 Some(service) => (service.index, json!(service.entries)),
                 None => (self.list_index, json!([])),
             },
+            None if let Some(wanted) = seen.path.strip_prefix("/v1/health/state/") => {
+                if self.denies_checks {
+                    return Some(response(403, None, "Permission denied".into()));
+                }
+                (self.checks_index, Value::Array(self.checks(wanted)))
+            }
             None if seen.path == "/v1/catalog/services" => {
                 let names = self.services.keys().map(|name| (name.clone(), json!([])));
                 (self.list_index, Value::Object(names.collect()))
@@ -288,6 +303,25 @@ impl FakeState {
             }
             Behavior::Normal | Behavior::Behind => None,
         }
+    }
+
+    /// All checks in this state. A check whose entry has no name of a service is the node's.
+    fn checks(&self, wanted: &str) -> Vec<Value> {
+        let of_service = |(name, service): (&String, &FakeService)| -> Vec<Value> {
+            let checks = service.entries.iter().flat_map(|entry| {
+                let id = &entry["Service"]["ID"];
+                entry["Checks"].as_array().unwrap().iter().map(move |check| (id.clone(), check.clone()))
+            });
+            let named = checks.filter(|(_, check)| check["Status"] == wanted).map(|(id, mut check)| {
+                if check["CheckID"] != "serfHealth" {
+                    check["CheckID"] = format!("{name}/{id}").into();
+                    check["ServiceName"] = name.as_str().into();
+                }
+                check
+            });
+            named.collect()
+        };
+        self.services.iter().flat_map(of_service).collect()
     }
 
     fn meta(&self, seen: &SeenRequest, index: u64, body: &Value) -> Response<Body> {

@@ -80,7 +80,8 @@ impl ImportWatch {
                 &["v1", "catalog", "services"],
                 parameters,
                 "the token cannot read any service; grant it service:read".into(),
-            ),
+            )
+            .notified(None),
             imported: ImportedWatches { agent: Arc::clone(agent), context, running: BTreeMap::new() },
             chooser: ServiceChooser { import, rule, rejected: BTreeSet::new() },
         }

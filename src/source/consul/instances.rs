@@ -1,8 +1,15 @@
 //! Consul's entries as instances: health, addresses, labels, weight.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+};
 
-use super::decode::{ConsulCheck, ConsulNode, ConsulService, HealthEntry, TaggedAddresses, Text, entries};
+use super::{
+    decode::{ConsulCheck, ConsulNode, ConsulService, HealthEntry, TaggedAddresses, Text, entries},
+    notices::node_key,
+};
 use crate::{
     config::ConsulQuery,
     model::{Health, Instance, Labels, Name, Target, one_line},
@@ -16,6 +23,8 @@ pub(super) struct ServiceInstances {
     pub(super) instances: Vec<Instance>,
     /// Those of the instances that have a host name.
     pub(super) hosts: Vec<HostInstance>,
+    /// The nodes of all entries ([`node_key`]).
+    pub(super) nodes: BTreeSet<u64>,
     /// Ids of the others: neither their service nor their node has an address or a host name.
     pub(super) unusable: Vec<String>,
 }
@@ -42,6 +51,7 @@ pub(super) fn parse(body: &[u8], query: &ConsulQuery) -> Result<ServiceInstances
         *nodes_of_id.entry(&entry.service.id).or_default() += 1;
     }
     let mut parsed = ServiceInstances::default();
+    parsed.nodes.extend(entries.iter().map(|entry| node_key(&entry.node.node)));
     let mut texts = Interner::default();
     for entry in entries.iter().filter(|entry| has_tags(&entry.service, &query.tags)) {
         // An id is unique only on its node. Operators chose the id and know it, so the node is put

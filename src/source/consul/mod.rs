@@ -26,7 +26,9 @@
 //!   ([`blocking`]). muster repeats the query in the default consistency mode. Queries with `stale`
 //!   wait no longer than about `max_lag`, since Consul reports the lag when a query begins to wait.
 //!
-//! When there are more watches than connections, the watches take turns ([`connection_pool`]).
+//! When there are more watches than connections, three queries say which services have changed
+//! ([`notifiers`]), and the watches query only then ([`notices`]). Where those three are not permitted,
+//! the watches take turns ([`connection_pool`]).
 //!
 //! Imports [`crate::model`], the settings in [`crate::config`], and what all sources share.
 //!
@@ -43,6 +45,8 @@ mod decode;
 mod host_names;
 mod import;
 mod instances;
+mod notices;
+mod notifiers;
 mod rate_limit;
 mod service;
 mod timing;
@@ -114,9 +118,15 @@ async fn run_with(
     });
     let all: Vec<_> = imports.chain(services).collect();
     let mut watches: JoinSet<()> = all.into_iter().collect();
-    while let Some(ended) = watches.join_next().await {
-        if let Err(error) = ended {
-            error!(source = %agent.settings.id, %error, "a watch task failed; its state is frozen");
+    let all_end = async {
+        while let Some(ended) = watches.join_next().await {
+            if let Err(error) = ended {
+                error!(source = %agent.settings.id, %error, "a watch task failed; its state is frozen");
+            }
         }
+    };
+    tokio::select! {
+        () = all_end => {}
+        never = notifiers::run(&agent, &context.status) => match never {},
     }
 }

@@ -1,6 +1,6 @@
 //! The watch of one service.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{collections::BTreeSet, convert::Infallible, sync::Arc};
 
 use tracing::warn;
 
@@ -30,6 +30,8 @@ struct InstanceReader {
     followed: FollowedMember,
     query: ConsulQuery,
     agent: Arc<Agent>,
+    /// The nodes in the last response.
+    nodes: BTreeSet<u64>,
     /// Ids without a usable address in the last response; each is logged once.
     unusable: Vec<String>,
     /// Host names that led back to the service in the last response; each is logged once.
@@ -49,11 +51,16 @@ impl ServiceWatch {
             query.service
         );
         let path = ["v1", "health", "service", &query.service];
-        let blocking = BlockingQuery::new(agent, &path, parameters, denial);
+        let mut blocking = BlockingQuery::new(agent, &path, parameters, denial);
+        // The notifiers follow the source's datacenter.
+        if query.datacenter.is_none() || query.datacenter == agent.settings.datacenter {
+            blocking = blocking.notified(Some(&query.service));
+        }
         let reader = InstanceReader {
             followed,
             query,
             agent: Arc::clone(agent),
+            nodes: BTreeSet::new(),
             unusable: Vec::new(),
             circles: Circles::default(),
         };
@@ -75,10 +82,12 @@ impl Watch for ServiceWatch {
     async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
         let mut session = self.blocking.connect().await?;
         let mut last = self.reader.read(&session.next().await?, out)?;
+        session.set_nodes(&mut self.reader.nodes);
         let member = self.reader.followed.member.clone();
         out.send(changes::reset(&member, &last)).await?;
         loop {
             let next = self.reader.read(&session.next().await?, out)?;
+            session.set_nodes(&mut self.reader.nodes);
             out.send_all(changes::between(&member, &last, &next)).await?;
             last = next;
         }
@@ -89,6 +98,7 @@ impl InstanceReader {
     fn read(&mut self, response: &ConsulResponse, out: &WatchOutbox) -> Result<InstancesById, WatchError> {
         out.filtered(response.filtered);
         let mut parsed = instances::parse(&response.body, &self.query)?;
+        self.nodes = std::mem::take(&mut parsed.nodes);
         let circles = self.agent.host_names.break_circles(&self.followed.member, &mut parsed);
         if circles != self.circles {
             self.circles = circles;

@@ -4,6 +4,7 @@ mod acls;
 mod failures;
 mod host_names;
 mod imports;
+mod notifiers;
 mod queries;
 mod shared_connections;
 mod stale_servers;
