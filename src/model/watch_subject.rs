@@ -33,13 +33,17 @@ impl Freshness {
 }
 
 impl WatchSubject {
-    /// The updates that expire the subject's state.
-    pub fn expired(&self) -> Vec<Update> {
+    /// The update that expires the subject's state: one, however many members there are.
+    pub fn expired(&self) -> Update {
         match self {
             Self::Members(members) => {
-                members.iter().map(|member| Update::Expired { member: member.clone() }).collect()
+                let expired = |member: &Member| Update::Expired { member: member.clone() };
+                match members.as_slice() {
+                    [member] => expired(member),
+                    _ => Update::Changes(members.iter().map(expired).collect()),
+                }
             }
-            Self::Import(import) => vec![Update::ImportExpired { import: import.clone() }],
+            Self::Import(import) => Update::ImportExpired { import: import.clone() },
         }
     }
 }

@@ -39,18 +39,13 @@ impl Outbox {
         Ok(())
     }
 
-    /// Waits for room, then sends all `updates` if `holds` still returns true. Returns whether they
-    /// were sent.
+    /// Waits for room, then sends `update` if `holds` still returns true. Returns whether it was
+    /// sent.
     ///
     /// # Errors
-    /// As [`send`](Self::send), and when there are more updates than the channel has room for in
-    /// total.
-    pub async fn send_if(
-        &self,
-        updates: Vec<Update>,
-        holds: impl FnOnce() -> bool,
-    ) -> Result<bool, WatchError> {
-        let permits = self.updates.reserve_many(updates.len()).await.map_err(|_| WatchError::Closed)?;
+    /// As [`send`](Self::send).
+    pub async fn send_if(&self, update: Update, holds: impl FnOnce() -> bool) -> Result<bool, WatchError> {
+        let permit = self.updates.reserve().await.map_err(|_| WatchError::Closed)?;
         if !holds() {
             return Ok(false);
         }
@@ -58,9 +53,7 @@ impl Outbox {
         if !*is_open {
             return Err(WatchError::Closed);
         }
-        for (permit, update) in permits.zip(updates) {
-            permit.send(update);
-        }
+        permit.send(update);
         Ok(true)
     }
 
@@ -98,7 +91,7 @@ mod tests {
         old.send(update()).await.unwrap();
         let task = tokio::spawn({
             let old = old.clone();
-            async move { (old.send(update()).await, old.send_if(vec![update()], || true).await) }
+            async move { (old.send(update()).await, old.send_if(update(), || true).await) }
         });
         tokio::task::yield_now().await; // the task now waits for room
         old.shut();
@@ -114,7 +107,7 @@ mod tests {
     async fn send_if_sends_nothing_if_the_condition_fails() {
         let (updates, mut inbox) = mpsc::channel(1);
         let outbox = Outbox::new(updates);
-        assert!(!outbox.send_if(vec![update()], || false).await.unwrap());
+        assert!(!outbox.send_if(update(), || false).await.unwrap());
         assert!(inbox.try_recv().is_err());
     }
 }

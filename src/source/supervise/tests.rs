@@ -82,6 +82,26 @@ async fn a_lost_watch_expires_once_and_after_max_stale() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_with_more_members_than_the_channel_has_room_for_expires() {
+    let members: Vec<_> =
+        (0..5000).map(|i| Member { service: format!("s{i}.test").parse().unwrap(), ..member() }).collect();
+    let lost = Instant::now().into_std();
+    let retained = Retained {
+        members: members.iter().map(|member| (member.clone(), lost)).collect(),
+        ..Retained::default()
+    };
+    let watch = Flaky { member: member(), syncs: 0 };
+    let subject = WatchSubject::Members(members.clone());
+    let (mut inbox, status) = start_retaining(retained, subject, watch, Duration::from_secs(60));
+    let expired = members.into_iter().map(|member| Update::Expired { member }).collect();
+    assert_eq!(inbox.recv().await, Some(Update::Changes(expired)));
+    let more = tokio::time::timeout(Duration::from_secs(600), inbox.recv()).await;
+    assert!(more.is_err(), "expected no more updates, got {more:?}");
+    let report = status.report();
+    assert_eq!((report.failing, report.is_ready()), (1, false), "the watch goes on");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unsynced_watch_retries_and_expires_nothing() {
     let (mut inbox, status) = start(0, Duration::from_secs(1));
     assert_eq!(inbox.recv().await, Some(Update::Failed { member: member() }), "told once");

@@ -1,0 +1,16 @@
+//! The fault suite, `make faults`: real servers that change fast, fail and recover, beside a checker
+//! that knows the truth. It prints figures; what may never happen, a test asserts.
+
+mod account;
+mod catalog;
+
+use std::time::Duration;
+
+use crate::rig::percentile;
+
+/// Times of one kind as `p50 1.2ms, p99 3.4ms, max 5.6ms`.
+fn spread(times: &mut [Duration]) -> String {
+    times.sort_unstable();
+    let [p50, p99, max] = [0.5, 0.99, 1.0].map(|part| percentile(times, part));
+    format!("p50 {p50:.1?}, p99 {p99:.1?}, max {max:.1?}")
+}
