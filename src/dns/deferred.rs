@@ -14,7 +14,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    forward::{self, Forwarder},
+    forward::{self, Forwarder, Requester},
     telemetry::{Metrics, QueryOutcome, Restriction},
     wire::{RequestHeader, TCP_LIMIT, WireName, opt},
 };
@@ -41,6 +41,7 @@ pub struct PendingReply {
     edns: Option<OwnedEdns>,
     /// muster's own options in the response.
     own_options: ReplyOptions,
+    requester: Requester,
     limit: usize,
     /// Our CNAME, if the upstream's records follow one.
     cname: Option<PendingCname>,
@@ -89,6 +90,9 @@ impl PendingReply {
             class: question.class,
             edns,
             own_options: options.reply.clone(),
+            requester: Requester::of(
+                options.on_behalf_of.map_or(exchange.context.client, |network| network.address()),
+            ),
             limit: size_limit(exchange.context.transport, query.edns.as_ref()),
             cname: cname.map(|Cname { target, ttl }| PendingCname { target: target.clone(), ttl }),
         }))
@@ -101,6 +105,7 @@ impl PendingReply {
         let forwarder = Arc::clone(&self.forwarder);
         let passing: Box<[u8]> = self.edns.as_ref().map(|edns| edns.passing.clone()).unwrap_or_default();
         let own_options = self.own_options.clone();
+        let requester = self.requester;
         let question = self.question.clone();
         let name = self.name.clone();
         let query = forward::ClientQuery {
@@ -120,7 +125,7 @@ impl PendingReply {
             let deliver = move |answer: &[u8], written: forward::AnswerSummary| {
                 self.release(answer, written.into(), reply);
             };
-            return forwarder.forward(&query, &passing, Box::new(deliver));
+            return forwarder.forward(&query, &passing, requester, Box::new(deliver));
         };
         let target = cname.target.as_wire();
         let of_target = [target, &self.qtype.to_be_bytes(), &self.class.to_be_bytes()].concat();
@@ -135,7 +140,7 @@ impl PendingReply {
             let cname = cname.clone();
             move |upstream: &[u8], _: forward::AnswerSummary| self.join(&cname, upstream, reply)
         };
-        forwarder.forward(&query, &passing, Box::new(deliver));
+        forwarder.forward(&query, &passing, requester, Box::new(deliver));
     }
 
     /// Answers with our CNAME, followed by an upstream's records for its target.

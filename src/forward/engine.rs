@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
 use super::{
-    in_flight::{Admitted, Fetch},
-    resolve::resolve,
+    in_flight::{Admitted, Fetch, Started},
+    resolve::{Unanswered, resolve},
     shared::Shared,
     stored_answer::StoredAnswer,
     upkeep,
@@ -72,7 +72,7 @@ impl Engine {
 
 /// Admits a job. Returns the fetch to start, unless the client has been answered or waits for an
 /// equal fetch.
-pub(super) fn admit(shared: &Shared, job: Job) -> Option<Fetch> {
+pub(super) fn admit(shared: &Shared, job: Job) -> Option<Started> {
     let Job { query, mut client } = job;
     // While the job was queued, an equal one may have been answered.
     if query.is_plain()
@@ -94,27 +94,42 @@ pub(super) fn admit(shared: &Shared, job: Job) -> Option<Fetch> {
         return None;
     };
     let fetch = Fetch { query, rule, epoch };
-    match shared.in_flight.admit(&fetch, client) {
-        Admitted::First => Some(fetch),
+    match shared.in_flight.admit(fetch, client) {
+        Admitted::First(started, gave_way) => {
+            if let Some((query, clients)) = gave_way.map(|gave_way| *gave_way) {
+                let key = query.is_plain().then(|| query.key());
+                shared.reply_stale(clients, key, ForwardOutcome::Dropped);
+            }
+            Some(started)
+        }
         Admitted::Coalesced => {
             shared.metrics.forward().coalesced();
             None
         }
-        Admitted::Full(client) => {
-            Job { query: fetch.query, client }.reject(shared);
+        Admitted::Full(query, client) => {
+            Job { query, client }.reject(shared);
             None
         }
     }
 }
 
-/// Resolves one query, answers all clients that wait for it, and stores the answer.
-pub(super) async fn fetch(shared: Arc<Shared>, fetch: Fetch) {
-    let mut guard = shared.in_flight.guard(&fetch);
+/// Resolves one query, answers all clients that wait for it, and stores the answer; or gives way to
+/// another query.
+pub(super) async fn fetch(shared: Arc<Shared>, started: Started) {
+    let mut guard = shared.in_flight.guard(&started);
+    let resolved = tokio::select! {
+        answer = resolve_or_serve_stale(&shared, &started) => Some(answer),
+        () = started.shed() => None,
+    };
+    // Its clients have been answered already.
+    let Some(result) = resolved else { return };
+    let was_queried = result.as_ref().err() != Some(&Unanswered::NotQueried);
+    let answer = result.ok();
+    let fetch = &started.fetch;
     let query = &fetch.query;
-    let answer = resolve_or_serve_stale(&shared, &fetch).await;
     let waiting = guard.finish();
     let is_conclusive = answer.as_ref().is_some_and(StoredAnswer::is_conclusive);
-    let may_be_stored = query.is_plain() && shared.cache.epoch() == fetch.epoch;
+    let may_be_stored = was_queried && query.is_plain() && shared.cache.epoch() == fetch.epoch;
     if !is_conclusive && may_be_stored && shared.cache.mark_failed(query.key()) {
         return shared.reply_stale(waiting, Some(query.key()), ForwardOutcome::Failed);
     }
@@ -132,8 +147,8 @@ pub(super) async fn fetch(shared: Arc<Shared>, fetch: Fetch) {
 
 /// Queries upstreams. If they take long, waiting clients get a stale answer if there is one, and
 /// the query goes on.
-async fn resolve_or_serve_stale(shared: &Shared, fetch: &Fetch) -> Option<StoredAnswer> {
-    let Fetch { query, rule, .. } = fetch;
+async fn resolve_or_serve_stale(shared: &Shared, started: &Started) -> Result<StoredAnswer, Unanswered> {
+    let Fetch { query, rule, .. } = &started.fetch;
     let resolving = resolve(rule, query);
     tokio::pin!(resolving);
     tokio::select! {
@@ -141,7 +156,7 @@ async fn resolve_or_serve_stale(shared: &Shared, fetch: &Fetch) -> Option<Stored
         () = sleep(CLIENT_PATIENCE), if query.is_plain() => {}
     }
     if shared.cache.mark_failed(query.key()) {
-        let waiting = shared.in_flight.take_waiters(fetch);
+        let waiting = shared.in_flight.take_waiters(started);
         shared.reply_stale(waiting, Some(query.key()), ForwardOutcome::Failed);
     }
     resolving.await

@@ -17,6 +17,7 @@ use super::{
     probe::LoopProbes,
     rules::RuleTable,
     shared::Shared,
+    shares::Requester,
     stored_answer::AnswerSummary,
     upstream::SetupError,
     upstream_query::UpstreamQuery,
@@ -149,11 +150,18 @@ impl Forwarder {
     }
 
     /// Forwards a query for which [`answer`](Self::answer) returned [`Forwarding::QueryUpstream`];
-    /// `options` are the request's EDNS options that are passed on, in wire format.
+    /// `options` are the request's EDNS options that are passed on, in wire format, and `requester`
+    /// is charged for it.
     ///
     /// Never waits. If the queue is full, the client gets a stale answer or SERVFAIL at once.
-    pub fn forward(&self, query: &ClientQuery<'_>, options: &[u8], reply: AnswerCallback) {
-        let client = WaitingClient::new(query, reply);
+    pub fn forward(
+        &self,
+        query: &ClientQuery<'_>,
+        options: &[u8],
+        requester: Requester,
+        reply: AnswerCallback,
+    ) {
+        let client = WaitingClient::new(query, requester, reply);
         if let Some(number) = self.shared.probes.recognize(query.name) {
             self.note_loop(number);
             return client.fail();

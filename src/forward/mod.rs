@@ -44,6 +44,7 @@ mod resolv_conf;
 mod resolve;
 mod rules;
 mod shared;
+mod shares;
 mod stored_answer;
 #[cfg(test)]
 mod testing;
@@ -58,6 +59,7 @@ pub use self::{
     client_query::ClientQuery,
     engine::Engine,
     forwarder::{Forwarder, Forwarding},
+    shares::Requester,
     stored_answer::AnswerSummary,
     upstream::SetupError,
     waiting_client::AnswerCallback,

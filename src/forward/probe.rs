@@ -89,7 +89,7 @@ pub(super) fn probe(
     let upstream = Arc::clone(upstream);
     Some(async move {
         if let Some(query) = query {
-            let _ = upstream.query(&query, PATIENCE).await;
+            let _ = upstream.query(&query, PATIENCE, false).await;
         }
         upstream.end_probe();
     })

@@ -18,8 +18,11 @@ use super::{
 /// well, while the first may still answer; if it fails, the next one is queried at once. After the
 /// last one the first gets another try; in each round, every upstream gets twice the time. An
 /// inconclusive answer (such as SERVFAIL) or a truncated one is returned only if there is no better
-/// one. `None`: no upstream answered within the rule's timeout.
-pub(super) async fn resolve(rule: &Rule, query: &UpstreamQuery) -> Option<StoredAnswer> {
+/// one.
+///
+/// # Errors
+/// When no upstream answered within the rule's timeout.
+pub(super) async fn resolve(rule: &Rule, query: &UpstreamQuery) -> Result<StoredAnswer, Unanswered> {
     let upstreams = rule.order();
     let deadline = Instant::now() + rule.settings.timeout;
     let most = if upstreams.is_empty() { 0 } else { rule.settings.tries };
@@ -35,7 +38,7 @@ pub(super) async fn resolve(rule: &Rule, query: &UpstreamQuery) -> Option<Stored
                 running.push(attempt(number, upstream, query, deadline.saturating_duration_since(now)));
                 late
             }
-            None if running.is_empty() => return resolution.best.take(),
+            None if running.is_empty() => return resolution.result(),
             None => deadline,
         };
         loop {
@@ -44,15 +47,24 @@ pub(super) async fn resolve(rule: &Rule, query: &UpstreamQuery) -> Option<Stored
                 () = sleep_until(late) => break,
             };
             match resolution.end(number, result, running.is_empty()) {
-                AfterTry::Finish(answer) => return answer,
+                AfterTry::Finish => return resolution.result(),
                 AfterTry::TryNext => break,
                 AfterTry::Wait => {}
             }
         }
         if Instant::now() >= deadline {
-            return resolution.best.take();
+            return resolution.result();
         }
     }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The upstreams gave none.
+    ByUpstreams,
+    /// No upstream was queried, for want of something of ours. It says nothing of the name.
+    NotQueried,
 }
 
 async fn attempt(
@@ -61,7 +73,7 @@ async fn attempt(
     query: &UpstreamQuery,
     limit: Duration,
 ) -> (usize, Result<StoredAnswer, UpstreamError>) {
-    (number, upstream.query(query, limit).await)
+    (number, upstream.query(query, limit, number > 0).await)
 }
 
 /// All tries of one query, and the best answer so far.
@@ -92,12 +104,14 @@ enum TryState {
     InFlight,
     Answered,
     Failed,
+    /// Not sent, for want of something of ours.
+    NotSent,
 }
 
 /// What to do after a try has ended.
 enum AfterTry {
-    /// Return this.
-    Finish(Option<StoredAnswer>),
+    /// Return the best answer.
+    Finish,
     /// Start the next try now.
     TryNext,
     /// Start the next try when the last one is late, unless another one ends before.
@@ -107,6 +121,15 @@ enum AfterTry {
 impl Resolution {
     fn new(upstreams: usize, most: usize) -> Self {
         Self { upstreams, most, tries: Vec::new(), best: None, inconclusive: 0 }
+    }
+
+    /// The best answer.
+    fn result(&mut self) -> Result<StoredAnswer, Unanswered> {
+        let none = match self.tries.iter().all(|one| one.state == TryState::NotSent) {
+            true if !self.tries.is_empty() => Unanswered::NotQueried,
+            _ => Unanswered::ByUpstreams,
+        };
+        self.best.take().ok_or(none)
     }
 
     /// Notes that a try starts. Returns when the next one is due.
@@ -128,7 +151,11 @@ impl Resolution {
     ) -> AfterTry {
         debug_assert!(number < self.tries.len(), "a try is noted when it starts");
         if let Some(ended) = self.tries.get_mut(number) {
-            ended.state = if result.is_ok() { TryState::Answered } else { TryState::Failed };
+            ended.state = match &result {
+                Ok(_) => TryState::Answered,
+                Err(error) if error.is_ours() => TryState::NotSent,
+                Err(_) => TryState::Failed,
+            };
         }
         let Ok(answer) = result else {
             // After a whole round, all upstreams get a moment to recover.
@@ -137,18 +164,15 @@ impl Resolution {
             return if round_is_over && may_wait { AfterTry::Wait } else { AfterTry::TryNext };
         };
         if answer.is_conclusive() && !answer.is_truncated() {
-            return AfterTry::Finish(Some(answer));
+            self.best = Some(answer);
+            return AfterTry::Finish;
         }
         // A client can use part of a truncated answer.
         if self.best.as_ref().is_none_or(|best| !best.is_truncated()) {
             self.best = Some(answer);
         }
         self.inconclusive += 1;
-        if self.inconclusive < self.upstreams {
-            AfterTry::TryNext
-        } else {
-            AfterTry::Finish(self.best.take())
-        }
+        if self.inconclusive < self.upstreams { AfterTry::TryNext } else { AfterTry::Finish }
     }
 }
 

@@ -39,7 +39,6 @@ pub(super) struct RuleTable {
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) settings: config::ForwardRule,
-    pub(super) load: RuleLoad,
     upstreams: ArcSwap<Vec<Arc<UpstreamClient>>>,
     /// Permits for the upstreams' sockets.
     sockets: Arc<Semaphore>,
@@ -47,16 +46,6 @@ pub(super) struct Rule {
     texts: Mutex<Vec<String>>,
     /// How many queries there were.
     turn: AtomicUsize,
-}
-
-/// What a rule has in flight. Changed only under the lock of
-/// [`InFlight`](super::in_flight::InFlight).
-#[derive(Debug, Default)]
-pub(super) struct RuleLoad {
-    /// Distinct upstream queries.
-    pub(super) fetches: AtomicUsize,
-    /// Clients that wait for them.
-    pub(super) waiting: AtomicUsize,
 }
 
 impl RuleTable {
@@ -122,7 +111,6 @@ impl Rule {
         }
         let rule = Self {
             settings: settings.clone(),
-            load: RuleLoad::default(),
             upstreams: ArcSwap::from_pointee(upstreams),
             sockets,
             texts: Mutex::default(),

@@ -26,6 +26,7 @@ use super::{
     engine::{Job, admit, fetch},
     forwarder::QUEUE,
     rules::{Rule, RuleTable},
+    shares::Requester,
     testing::query,
     upstream_query::UpstreamQuery,
     waiting_client::{AnswerCallback, WaitingClient},
@@ -223,7 +224,7 @@ impl Bed {
                 let reply = move |answer: &[u8], _| drop(sender.send(answer.to_vec()));
                 let options =
                     crate::forward::message::parts(packet).map(|parts| parts.options).unwrap_or_default();
-                self.forwarder.forward(&ask, &options, Box::new(reply));
+                self.forwarder.forward(&ask, &options, Requester::default(), Box::new(reply));
                 Some(timeout(PATIENCE, receiver).await.expect("an answer in time").expect("an answer"))
             }
         }

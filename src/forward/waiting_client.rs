@@ -2,6 +2,7 @@
 
 use super::{
     client_query::ClientQuery,
+    shares::Requester,
     stored_answer::{Age, AnswerSummary, StoredAnswer},
 };
 use crate::wire::WireName;
@@ -12,6 +13,7 @@ pub type AnswerCallback = Box<dyn FnOnce(&[u8], AnswerSummary) + Send>;
 /// A client that waits: the parts of its [`ClientQuery`] that decide how the answer is written, and
 /// how to send it.
 pub(super) struct WaitingClient {
+    requester: Requester,
     id: [u8; 2],
     question: Box<[u8]>,
     qtype: u16,
@@ -30,13 +32,14 @@ impl std::fmt::Debug for WaitingClient {
 }
 
 impl WaitingClient {
-    pub(super) fn new(query: &ClientQuery<'_>, reply: AnswerCallback) -> Self {
+    pub(super) fn new(query: &ClientQuery<'_>, requester: Requester, reply: AnswerCallback) -> Self {
         debug_assert_eq!(
             query.name.as_bytes().len() + 4,
             query.question.len(),
             "a question is a name, a type and a class"
         );
         Self {
+            requester,
             id: query.id,
             question: query.question.into(),
             qtype: query.qtype,
@@ -47,6 +50,11 @@ impl WaitingClient {
             limit: query.limit,
             reply,
         }
+    }
+
+    /// Who is charged for the query.
+    pub(super) fn requester(&self) -> Requester {
+        self.requester
     }
 
     /// The client's query, for writing its answer. The name is in the client's letter case, so the

@@ -108,7 +108,7 @@ async fn a_query_does_not_wait_for_a_removed_upstream() {
     let bed = Bed::new(&to(&old), "");
     let packet = query("web.example.", A, None);
     let name = lower_name(&packet);
-    bed.forwarder.forward(&read(&packet, &name, 512), &[], Box::new(|_, _| ()));
+    bed.forwarder.forward(&read(&packet, &name, 512), &[], Requester::default(), Box::new(|_, _| ()));
     until("it is queried", || old.count() > 0).await;
     bed.forwarder.reload(&settings(&to(&new), "")).unwrap();
     assert_eq!(bed.message(&packet).await.answers.len(), 1);

@@ -193,7 +193,7 @@ async fn equal_queries_in_flight_are_coalesced() {
         let name = lower_name(packet);
         let (sender, receiver) = oneshot::channel();
         let reply = move |answer: &[u8], _| drop(sender.send(answer.to_vec()));
-        bed.forwarder.forward(&read(packet, &name, 512), &[], Box::new(reply));
+        bed.forwarder.forward(&read(packet, &name, 512), &[], Requester::default(), Box::new(reply));
         answers.push(receiver);
     }
     until("nine wait for the first", || bed.metric("muster_forward_coalesced_total ") == Some(9.0)).await;

@@ -161,9 +161,10 @@ impl UpstreamClient {
         &self,
         query: &UpstreamQuery,
         limit: Duration,
+        is_retry: bool,
     ) -> Result<StoredAnswer, UpstreamError> {
         let began = Instant::now();
-        let result = match timeout(limit, self.exchange(query, began + limit)).await {
+        let result = match timeout(limit, self.exchange(query, began + limit, is_retry)).await {
             Ok(Ok(message)) => StoredAnswer::new(message).ok_or(UpstreamError::Malformed),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(UpstreamError::Timeout(limit)),
@@ -176,11 +177,16 @@ impl UpstreamClient {
     }
 
     /// Queries it, and again without an OPT record if it does not know EDNS.
-    async fn exchange(&self, query: &UpstreamQuery, deadline: Instant) -> Result<Vec<u8>, UpstreamError> {
+    async fn exchange(
+        &self,
+        query: &UpstreamQuery,
+        deadline: Instant,
+        is_retry: bool,
+    ) -> Result<Vec<u8>, UpstreamError> {
         let form = QueryForm { mixed_case: self.mixed_case, edns: true };
-        let answer = self.exchange_as(form, query, deadline).await?;
+        let answer = self.exchange_as(form, query, deadline, is_retry).await?;
         if knows_no_edns(&answer) {
-            return self.exchange_as(QueryForm { edns: false, ..form }, query, deadline).await;
+            return self.exchange_as(QueryForm { edns: false, ..form }, query, deadline, is_retry).await;
         }
         Ok(answer)
     }
@@ -190,11 +196,12 @@ impl UpstreamClient {
         form: QueryForm,
         query: &UpstreamQuery,
         deadline: Instant,
+        is_retry: bool,
     ) -> Result<Vec<u8>, UpstreamError> {
         match &self.transport {
             UpstreamTransport::Plain(address, stream) => {
                 let mismatch = || self.metrics.mismatch();
-                let socket = datagram::socket(*address, &self.sockets).await.map_err(UpstreamError::Local)?;
+                let socket = datagram::socket(*address, &self.sockets, is_retry).await?;
                 let answer = datagram::exchange(&socket, *address, query, form, mismatch).await?;
                 if !is_truncated(&answer) {
                     return Ok(answer);
@@ -228,7 +235,7 @@ impl UpstreamClient {
             _ => self.metrics.failed(),
         }
         // Being out of sockets is our own fault.
-        if !matches!(error, UpstreamError::Local(_)) {
+        if !error.is_ours() {
             self.missed(error);
         }
     }

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     super::upstream_query::{QueryForm, UpstreamQuery},
+    error::UpstreamError,
     matching::is_answer,
 };
 
@@ -49,19 +50,29 @@ pub(super) struct QuerySocket {
 /// Opens a socket for one query to `address`. Never waits for a permit: if there is none, thousands
 /// of queries wait for answers already.
 ///
+/// A retry leaves half of the rule's sockets to first tries. There are as many of those as a rule can
+/// have queries, so a first try always finds one, also beside thousands of queries that no upstream
+/// answers.
+///
 /// # Errors
-/// When the rule or the process has too many sockets, or the system has no more.
-pub(super) async fn socket(address: SocketAddr, of_rule: &Arc<Semaphore>) -> io::Result<QuerySocket> {
-    let permit = |sockets: &Arc<Semaphore>| {
-        let full = |_| io::Error::other("too many queries are in flight");
-        Arc::clone(sockets).try_acquire_owned().map_err(full)
-    };
+/// [`UpstreamError::Busy`] when the rule or the process has too many sockets, and
+/// [`UpstreamError::Local`] when the system has no more.
+pub(super) async fn socket(
+    address: SocketAddr,
+    of_rule: &Arc<Semaphore>,
+    is_retry: bool,
+) -> Result<QuerySocket, UpstreamError> {
+    if is_retry && of_rule.available_permits() <= MAX_RULE_SOCKETS / 2 {
+        return Err(UpstreamError::Busy);
+    }
+    let permit =
+        |sockets: &Arc<Semaphore>| Arc::clone(sockets).try_acquire_owned().map_err(|_| UpstreamError::Busy);
     let permits = [permit(of_rule)?, permit(&SOCKETS)?];
     let any: IpAddr = match address {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    Ok(QuerySocket { udp: UdpSocket::bind((any, 0)).await?, _permits: permits })
+    Ok(QuerySocket { udp: UdpSocket::bind((any, 0)).await.map_err(UpstreamError::Local)?, _permits: permits })
 }
 
 /// Sends a query and returns the first datagram that answers it; calls `mismatch` for each that
@@ -100,10 +111,23 @@ mod tests {
     #[tokio::test]
     async fn a_rule_has_a_limited_number_of_sockets() {
         let (address, sockets) = (SocketAddr::from(([127, 0, 0, 1], 53)), Arc::new(Semaphore::new(2)));
-        let (first, _second) =
-            (socket(address, &sockets).await.unwrap(), socket(address, &sockets).await.unwrap());
-        assert!(socket(address, &sockets).await.is_err());
+        let (first, _second) = (
+            socket(address, &sockets, false).await.unwrap(),
+            socket(address, &sockets, false).await.unwrap(),
+        );
+        assert!(socket(address, &sockets, false).await.is_err());
         drop(first);
-        assert!(socket(address, &sockets).await.is_ok());
+        assert!(socket(address, &sockets, false).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn retries_leave_half_of_the_sockets_to_first_tries() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 53));
+        let sockets = Arc::new(Semaphore::new(MAX_RULE_SOCKETS / 2 + 1));
+        let retry = socket(address, &sockets, true).await;
+        assert!(matches!(socket(address, &sockets, true).await, Err(UpstreamError::Busy)));
+        assert!(socket(address, &sockets, false).await.is_ok());
+        drop(retry);
+        assert!(socket(address, &sockets, true).await.is_ok());
     }
 }

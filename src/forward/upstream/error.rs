@@ -11,10 +11,19 @@ pub(in crate::forward) enum UpstreamError {
     Io(#[from] io::Error),
     #[error("no local socket is available")]
     Local(#[source] io::Error),
+    #[error("too many queries are in flight")]
+    Busy,
     #[error("the HTTPS request failed")]
     Https(#[from] reqwest::Error),
     #[error("malformed answer")]
     Malformed,
+}
+
+impl UpstreamError {
+    /// Whether the upstream was not queried, for want of something of ours.
+    pub(in crate::forward) fn is_ours(&self) -> bool {
+        matches!(self, Self::Local(_) | Self::Busy)
+    }
 }
 
 /// Why an upstream cannot be set up.
