@@ -1,6 +1,6 @@
 # `make help` lists the targets.
 
-.PHONY: help run check test differential e2e fuzz instructions pieces bench
+.PHONY: help run check test differential e2e faults fuzz instructions pieces bench
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,7 +31,11 @@ pieces: ## Time parsing, lookup, answering and compiling, each on its own (crite
 
 e2e: ## Test against real Consul, etcd and kube-apiserver (needs Go 1.26, BIND, dig, curl, root; see tests/rig)
 	tests/rig/install
-	cargo test --test e2e -- --ignored --test-threads=1 --nocapture
+	cargo test --test e2e -- --ignored --test-threads=1 --nocapture --skip faults::
+
+faults: ## Change, kill and starve real servers, and check every answer (needs what e2e needs)
+	tests/rig/install
+	cargo test --release --test e2e -- --ignored --test-threads=1 --nocapture faults::
 
 bench: ## Measure next to a bare echo, Knot and NSD, into docs/PERFORMANCE.md (see benches/README.md)
 	cargo bench --bench load -- $(BENCH)

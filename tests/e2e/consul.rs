@@ -57,6 +57,16 @@ impl Consul {
         self.process.kill();
     }
 
+    /// The port of its HTTP API.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

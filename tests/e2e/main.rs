@@ -21,6 +21,7 @@
 
 mod bind;
 mod consul;
+mod faults;
 mod flips;
 mod forward;
 mod kube;
