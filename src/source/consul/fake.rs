@@ -312,13 +312,15 @@ impl FakeState {
                 let id = &entry["Service"]["ID"];
                 entry["Checks"].as_array().unwrap().iter().map(move |check| (id.clone(), check.clone()))
             });
-            let named = checks.filter(|(_, check)| check["Status"] == wanted).map(|(id, mut check)| {
-                if check["CheckID"] != "serfHealth" {
-                    check["CheckID"] = format!("{name}/{id}").into();
-                    check["ServiceName"] = name.as_str().into();
-                }
-                check
-            });
+            let named = checks.filter(|(_, check)| wanted == "any" || check["Status"] == wanted).map(
+                |(id, mut check)| {
+                    if check["CheckID"] != "serfHealth" {
+                        check["CheckID"] = format!("{name}/{id}").into();
+                        check["ServiceName"] = name.as_str().into();
+                    }
+                    check
+                },
+            );
             named.collect()
         };
         self.services.iter().flat_map(of_service).collect()

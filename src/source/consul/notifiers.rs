@@ -5,15 +5,17 @@
 //!   a list or has left it has changed, and so has its service; a node's own check concerns all
 //!   services of the node. Their watches query at once.
 //! - `/v1/catalog/services` returns after each registration and deregistration, but does not say of
-//!   which service. So all watches query, a few of them concurrently, and after the sweep comes a pause that
-//!   depends on what it has cost.
+//!   which service. `/v1/health/state/any`, read once, has the checks that came or went with it. For
+//!   what changes no check, all watches query, a few of them concurrently. A pause that depends on the
+//!   duration follows.
 //!
 //! A watch that has a notice queries the leader, without waiting. Such a query is never older than
 //! the notice, whereas an agent answers blocking queries from its memory, which may be behind.
 //!
 //! Without these endpoints the watches take turns, and the source's status says why.
 //!
-//! Rejected: `/v1/health/state/any`, which returns every check of the datacenter for every flip.
+//! Rejected: a blocking query on `/v1/health/state/any`, which returns every check of the datacenter
+//! for every flip.
 //! Rejected: `/v1/internal/ui/services`, which is not a stable API.
 
 use std::{
@@ -89,6 +91,7 @@ async fn follow(agent: &Agent, status: &SourceStatus) -> Result<Infallible, Watc
     let critical_checks = checks(&critical.next().await?)?;
     let warning_checks = checks(&warning.next().await?)?;
     catalog.next().await?;
+    let mut all_checks = AllChecks::new(agent).await?;
     // From here on no change is missed. One sweep finds those from before.
     let sweep = Notify::new();
     sweep.notify_one();
@@ -97,7 +100,7 @@ async fn follow(agent: &Agent, status: &SourceStatus) -> Result<Infallible, Watc
     tokio::select! {
         result = follow_checks(&mut critical, critical_checks) => result,
         result = follow_checks(&mut warning, warning_checks) => result,
-        result = follow_catalog(&mut catalog, &sweep) => result,
+        result = follow_catalog(&mut catalog, &mut all_checks, &sweep) => result,
         never = sweep_when_told(&agent.notices, &sweep) => match never {},
     }
 }
@@ -117,13 +120,52 @@ async fn follow_checks(
     }
 }
 
-async fn follow_catalog(notifier: &mut Notifier<'_>, sweep: &Notify) -> Result<Infallible, WatchError> {
+/// Notifies the watches of services with new or removed checks after each registration and
+/// deregistration, then tells the sweep to look for the others.
+async fn follow_catalog(
+    notifier: &mut Notifier<'_>,
+    all_checks: &mut AllChecks<'_>,
+    sweep: &Notify,
+) -> Result<Infallible, WatchError> {
     loop {
         let index = notifier.index;
         notifier.next().await?;
         if notifier.index != index {
+            let changed = all_checks.changed().await;
+            notifier.agent.notices.notify(&changed);
             sweep.notify_one();
         }
+    }
+}
+
+/// All checks of the datacenter. An instance with a check that comes or goes changes them.
+#[derive(Debug)]
+struct AllChecks<'a> {
+    query: Notifier<'a>,
+    /// `None` if the list could not be read.
+    listed: Option<BTreeSet<CheckKey>>,
+}
+
+impl<'a> AllChecks<'a> {
+    async fn new(agent: &'a Agent) -> Result<Self, WatchError> {
+        let query = Notifier::new(agent, &["v1", "health", "state", "any"]).await?;
+        let mut new = Self { query, listed: None };
+        new.changed().await;
+        Ok(new)
+    }
+
+    /// Reads the list. Returns what has changed since the last time: nothing if either list could
+    /// not be read, because it is forbidden or too large. Then the sweep finds the change.
+    async fn changed(&mut self) -> Changed {
+        self.query.index = 0;
+        let read = self.query.next().await.and_then(|response| checks(&response));
+        let now = read.map_err(|error| debug!("cannot read all checks: {}", error.chain())).ok();
+        let changed = match (&self.listed, &now) {
+            (Some(before), Some(now)) => Changed::of(now.symmetric_difference(before)),
+            _ => Changed::default(),
+        };
+        self.listed = now;
+        changed
     }
 }
 
