@@ -42,9 +42,9 @@ impl ConnectionPool {
         Slot(Arc::clone(self))
     }
 
-    /// Takes a connection from the watches until the result is dropped.
-    pub(super) async fn reserve(&self) -> Option<ReservedConnection<'_>> {
-        self.connections.acquire().await.ok().map(ReservedConnection)
+    /// Takes connections from the watches until the result is dropped.
+    pub(super) async fn reserve(&self, count: u32) -> Option<ReservedConnections<'_>> {
+        self.connections.acquire_many(count).await.ok().map(ReservedConnections)
     }
 
     /// Waits until there are more watches than connections.
@@ -86,9 +86,9 @@ impl Drop for Slot {
     }
 }
 
-/// A connection that watches cannot get.
+/// Connections that watches cannot get.
 #[derive(Debug)]
-pub(super) struct ReservedConnection<'a>(
+pub(super) struct ReservedConnections<'a>(
     #[expect(dead_code, reason = "held until it is dropped")] SemaphorePermit<'a>,
 );
 

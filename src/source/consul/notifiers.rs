@@ -31,7 +31,6 @@ use tracing::debug;
 
 use super::{
     agent::{Agent, AgentClient, ConsulResponse},
-    connection_pool::ReservedConnection,
     decode::{self, ListedCheck},
     notices::{Changed, Notices, node_key},
     rate_limit::RateLimit,
@@ -42,7 +41,9 @@ use crate::{
     telemetry::SourceStatus,
 };
 
-/// The fewest connections of a source with notifiers, which take three of them.
+/// How many connections the notifiers take: one for each endpoint.
+const CONNECTIONS: u32 = 4;
+/// The fewest connections of a source with notifiers.
 const MIN_CONNECTIONS: usize = 8;
 /// How many watches query concurrently in a sweep.
 const SWEEPERS: u32 = 16;
@@ -85,9 +86,10 @@ async fn follow(agent: &Agent, status: &SourceStatus) -> Result<Infallible, Watc
     if agent.settings.max_connections < MIN_CONNECTIONS {
         return Err(WatchError::Setup(format!("set max_connections to {MIN_CONNECTIONS} or more")));
     }
-    let mut critical = Notifier::new(agent, &["v1", "health", "state", "critical"]).await?;
-    let mut warning = Notifier::new(agent, &["v1", "health", "state", "warning"]).await?;
-    let mut catalog = Notifier::new(agent, &["v1", "catalog", "services"]).await?;
+    let _connections = agent.connections.reserve(CONNECTIONS).await.ok_or(WatchError::Closed)?;
+    let mut critical = Notifier::new(agent, &["v1", "health", "state", "critical"])?;
+    let mut warning = Notifier::new(agent, &["v1", "health", "state", "warning"])?;
+    let mut catalog = Notifier::new(agent, &["v1", "catalog", "services"])?;
     let critical_checks = checks(&critical.next().await?)?;
     let warning_checks = checks(&warning.next().await?)?;
     catalog.next().await?;
@@ -148,7 +150,7 @@ struct AllChecks<'a> {
 
 impl<'a> AllChecks<'a> {
     async fn new(agent: &'a Agent) -> Result<Self, WatchError> {
-        let query = Notifier::new(agent, &["v1", "health", "state", "any"]).await?;
+        let query = Notifier::new(agent, &["v1", "health", "state", "any"])?;
         let mut new = Self { query, listed: None };
         new.changed().await;
         Ok(new)
@@ -224,7 +226,6 @@ impl Changed {
 #[derive(Debug)]
 struct Notifier<'a> {
     agent: &'a Agent,
-    _connection: ReservedConnection<'a>,
     client: AgentClient,
     url: Url,
     /// The index of the last response; 0: there is none, or the index has gone back.
@@ -233,7 +234,7 @@ struct Notifier<'a> {
 }
 
 impl<'a> Notifier<'a> {
-    async fn new(agent: &'a Agent, path: &[&str]) -> Result<Self, WatchError> {
+    fn new(agent: &'a Agent, path: &[&str]) -> Result<Self, WatchError> {
         let mut url = agent.url(path)?;
         if let Some(datacenter) = &agent.settings.datacenter {
             url.query_pairs_mut().append_pair("dc", datacenter);
@@ -241,14 +242,7 @@ impl<'a> Notifier<'a> {
         if agent.settings.stale {
             url.query_pairs_mut().append_key_only("stale");
         }
-        Ok(Self {
-            agent,
-            _connection: agent.connections.reserve().await.ok_or(WatchError::Closed)?,
-            client: agent.client()?,
-            url,
-            index: 0,
-            rate_limit: RateLimit::new(),
-        })
+        Ok(Self { agent, client: agent.client()?, url, index: 0, rate_limit: RateLimit::new() })
     }
 
     /// Returns the next response: the first at once, later ones after a change or when the wait is
