@@ -67,7 +67,7 @@ impl Forwarder {
             rules: ArcSwap::from_pointee(rules),
             cache: AnswerCache::new(config.cache.clone()),
             in_flight: InFlight::new(metrics),
-            probes: LoopProbes::new(),
+            probes: LoopProbes::default(),
             own,
             metrics: Arc::clone(metrics),
         });
@@ -162,24 +162,15 @@ impl Forwarder {
         reply: AnswerCallback,
     ) {
         let client = WaitingClient::new(query, requester, reply);
-        if let Some(number) = self.shared.probes.recognize(query.name) {
-            self.note_loop(number);
+        if let Some(upstream) = self.shared.probes.recognize(query.name, query.qtype) {
+            self.shared.metrics.forward().client_query(ForwardOutcome::Loop);
+            upstream.mark_loop();
             return client.fail();
         }
         let job = Job { query: UpstreamQuery::new(query.key(), options), client: Some(client) };
         if let Err(error) = self.queue.try_send(job) {
             let (mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) = error;
             job.reject(&self.shared);
-        }
-    }
-
-    /// Marks the upstream of a probe that came back as part of a forwarding loop.
-    fn note_loop(&self, number: u64) {
-        self.shared.metrics.forward().client_query(ForwardOutcome::Loop);
-        for rule in self.shared.rules.load().all() {
-            for upstream in rule.upstreams().iter().filter(|upstream| upstream.number() == Some(number)) {
-                upstream.mark_loop();
-            }
         }
     }
 }

@@ -1,16 +1,14 @@
 //! Probes: does an upstream that is down answer again, and does any send our queries back to us?
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use hickory_proto::rr::RecordType;
-
-use super::{cache_key::CacheKey, rules::Rule, upstream::UpstreamClient, upstream_query::UpstreamQuery};
+use super::{
+    cache_key::CacheKey, rules::Rule, shared::Shared, upstream::UpstreamClient, upstream_query::UpstreamQuery,
+};
 use crate::{model::Name, wire::WireName};
 
 /// How long a probe's answer may take.
@@ -19,53 +17,77 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Rounds after which an upstream in a forwarding loop is probed again: 30 seconds.
 const LOOP_ROUNDS: u64 = 30;
 
-/// The start of the first label of a probe's name; a number of this process and one of the upstream
-/// follow.
+/// The start of the first label of a probe's name; random digits follow.
 const PREFIX: &[u8] = b"muster-loop-";
 
-/// The names of this process's probes.
+/// Where the probes of `"."` have their names. Directly under the root they would all go to the root
+/// servers.
+const UNDER: &str = "example.com";
+
+/// The type that probes query for.
+const QTYPE: u16 = 16; // TXT
+
+/// The probes on their way.
 ///
 /// A probe queries a name that no other client queries, so a probe that arrives here has come back:
 /// the upstream that it was sent to leads to us. This finds loops through any number of other
-/// servers, for one query an upstream at the start. Rejected: an EDNS option of our own in every
-/// query. Most forwarders drop it, so it would find no loop.
-#[derive(Debug)]
+/// servers, for one query an upstream at the start. A name is random and means something only while
+/// its probe is on its way, so clients that have seen one cannot disable an upstream with it.
+///
+/// Rejected: an EDNS option of our own in every query. Most forwarders drop it, so it would find no
+/// loop.
+#[derive(Debug, Default)]
 pub(super) struct LoopProbes {
-    nonce: u64,
-    next: AtomicU64,
+    /// By name, in lower case.
+    sent: Mutex<HashMap<Box<[u8]>, Arc<UpstreamClient>>>,
 }
 
 impl LoopProbes {
-    pub(super) fn new() -> Self {
-        Self { nonce: rand::random(), next: AtomicU64::new(0) }
-    }
-
-    /// The number of a new upstream.
-    fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn label(&self, number: u64) -> Vec<u8> {
-        [PREFIX, format!("{:016x}-{number:x}", self.nonce).as_bytes()].concat()
-    }
-
-    /// The number of the upstream that was probed with `name`, which is lower case. `None` if it is
+    /// The upstream that is being probed with a query for this name, in lower case. `None` if it is
     /// not a probe of ours.
-    pub(super) fn recognize(&self, name: WireName<'_>) -> Option<u64> {
+    pub(super) fn recognize(&self, name: WireName<'_>, qtype: u16) -> Option<Arc<UpstreamClient>> {
         let label = name.labels().next()?;
-        if !label.starts_with(PREFIX) {
+        if !label.starts_with(PREFIX) || qtype != QTYPE {
             return None;
         }
-        let number = label.rsplit(|byte| *byte == b'-').next()?;
-        let number = u64::from_str_radix(std::str::from_utf8(number).ok()?, 16).ok()?;
-        (label == self.label(number)).then_some(number)
+        self.lock().get(name.as_bytes()).map(Arc::clone)
     }
 
-    /// The query that probes an upstream. `None` if its name would be too long.
-    fn query(&self, number: u64, suffix: &Name) -> Option<UpstreamQuery> {
-        let name = suffix.child(&self.label(number)).ok()?;
-        let key = CacheKey::new(name.wire(), RecordType::TXT.into(), false, false);
-        Some(UpstreamQuery::new(key, &[]))
+    /// Makes a probe of an upstream. `None` if its name would be too long.
+    fn begin(&self, upstream: &Arc<UpstreamClient>, suffix: &Name) -> Option<UpstreamQuery> {
+        let label = [PREFIX, format!("{:032x}", rand::random::<u128>()).as_bytes()].concat();
+        let name = match suffix.wire().as_bytes() == b"\0" {
+            true => UNDER.parse::<Name>().ok()?.child(&label),
+            false => suffix.child(&label),
+        };
+        let name = name.ok()?;
+        self.lock().insert(name.wire().as_bytes().into(), Arc::clone(upstream));
+        Some(UpstreamQuery::new(CacheKey::new(name.wire(), QTYPE, false, false), &[]))
+    }
+
+    /// Forgets a probe, which has ended.
+    fn end(&self, query: &UpstreamQuery) {
+        self.lock().remove(query.name().as_bytes());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Arc<UpstreamClient>>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a probe, also if its task is aborted.
+struct Probe {
+    shared: Arc<Shared>,
+    upstream: Arc<UpstreamClient>,
+    query: Option<UpstreamQuery>,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(query) = &self.query {
+            self.shared.probes.end(query);
+        }
+        self.upstream.end_probe();
     }
 }
 
@@ -80,34 +102,58 @@ pub(super) fn is_due(upstream: &UpstreamClient, round: u64) -> bool {
 /// Probes `upstream`, unless a probe is in flight. Any answer shows that it works. If the probe
 /// does not arrive here, the upstream does not lead to us.
 pub(super) fn probe(
+    shared: &Arc<Shared>,
     rule: &Rule,
     upstream: &Arc<UpstreamClient>,
-    probes: &LoopProbes,
 ) -> Option<impl Future<Output = ()> + use<>> {
-    let number = upstream.begin_probe(|| probes.number())?;
-    let query = probes.query(number, &rule.settings.suffix);
-    let upstream = Arc::clone(upstream);
+    if !upstream.begin_probe() {
+        return None;
+    }
+    let query = shared.probes.begin(upstream, &rule.settings.suffix);
+    let probe = Probe { shared: Arc::clone(shared), upstream: Arc::clone(upstream), query };
     Some(async move {
-        if let Some(query) = query {
-            let _ = upstream.query(&query, PATIENCE, false).await;
+        if let Some(query) = &probe.query {
+            let _ = probe.upstream.query(query, PATIENCE, false).await;
         }
-        upstream.end_probe();
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config, forward::rules::RuleTable, telemetry::Metrics};
 
-    #[test]
-    fn only_our_own_probes_are_recognized() {
-        let (ours, others) = (LoopProbes::new(), LoopProbes::new());
+    #[tokio::test]
+    async fn a_probe_is_recognized_only_by_its_whole_name_while_it_is_on_its_way() {
+        let text = "[forward]\n\".\" = \"192.0.2.1\"\n".to_owned();
+        let config = config::load_from(&[("muster.toml".into(), text)]).unwrap().config;
+        let rules =
+            RuleTable::new(&config.forward, &RuleTable::default(), &[], &Metrics::new().unwrap()).unwrap();
+        let upstream = Arc::clone(&rules.find(WireName::trusted(b"\x00")).unwrap().upstreams()[0]);
+        let probes = LoopProbes::default();
         let suffix: Name = "corp.example".parse().unwrap();
-        let query = ours.query(0x2a, &suffix).unwrap();
-        assert_eq!(ours.recognize(query.name()), Some(0x2a));
-        assert_eq!(others.recognize(query.name()), None);
-        assert_eq!(ours.recognize(suffix.wire()), None);
-        assert_eq!(ours.recognize(WireName::trusted(b"\x0cmuster-loop-\x00")), None);
-        assert_eq!(ours.recognize(WireName::trusted(b"\x00")), None);
+        let [first, second] = [(), ()].map(|()| probes.begin(&upstream, &suffix).unwrap());
+        assert_ne!(first.name().as_bytes(), second.name().as_bytes());
+        let is_ours = |name: WireName<'_>, qtype| probes.recognize(name, qtype).is_some();
+        assert!(is_ours(first.name(), QTYPE));
+        assert!(!is_ours(first.name(), 1), "another type");
+        let label = first.name().labels().next().unwrap().to_vec();
+        let elsewhere = "evil.example".parse::<Name>().unwrap().child(&label).unwrap();
+        assert!(!is_ours(elsewhere.wire(), QTYPE), "another suffix");
+        assert!(!is_ours(suffix.wire(), QTYPE));
+        probes.end(&first);
+        assert!(!is_ours(first.name(), QTYPE), "it has ended");
+        assert!(is_ours(second.name(), QTYPE), "the other has not");
+    }
+
+    #[tokio::test]
+    async fn probes_of_all_names_stay_away_from_the_root() {
+        let text = "[forward]\n\".\" = \"192.0.2.1\"\n".to_owned();
+        let config = config::load_from(&[("muster.toml".into(), text)]).unwrap().config;
+        let rules =
+            RuleTable::new(&config.forward, &RuleTable::default(), &[], &Metrics::new().unwrap()).unwrap();
+        let rule = rules.find(WireName::trusted(b"\x00")).unwrap();
+        let query = LoopProbes::default().begin(&rule.upstreams()[0], &rule.settings.suffix).unwrap();
+        assert!(query.name().as_bytes().ends_with(b"\x07example\x03com\x00"));
     }
 }

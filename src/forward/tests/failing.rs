@@ -231,6 +231,14 @@ async fn an_upstream_in_a_forwarding_loop_is_disabled() {
     }
     assert_eq!((*count.lock().unwrap(), good.count()), (before, 10));
     relay.abort();
+    let upstream = &bed.forwarder.shared.rules.load().all().next().unwrap().upstreams()[0];
+    let is_up = || bed.metric(&format!("muster_forward_upstream_up{{upstream=\"{}\"}}", upstream.label()));
+    assert_eq!((upstream.is_loop(), is_up()), (true, Some(0.0)));
+    // A probe that nothing sends back.
+    assert!(upstream.begin_probe());
+    assert!(upstream.is_loop(), "until the probe has ended");
+    upstream.end_probe();
+    assert_eq!((upstream.is_loop(), is_up()), (false, Some(1.0)));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -47,10 +47,11 @@ pub(in crate::forward) struct UpstreamClient {
     metrics: UpstreamMetrics,
     /// Permits for UDP sockets, which all upstreams of a rule share.
     sockets: Arc<Semaphore>,
-    /// Identifies its probes; set by the first one.
-    number: OnceLock<u64>,
+    was_probed: AtomicBool,
     probing: AtomicBool,
-    /// Whether its last probe came back to us.
+    /// Whether the probe in flight, or else the last one, came back to us.
+    came_back: AtomicBool,
+    /// Whether it leads to us, as far as known.
     in_loop: AtomicBool,
 }
 
@@ -102,8 +103,9 @@ impl UpstreamClient {
             health: UpstreamHealth::default(),
             metrics,
             sockets: Arc::clone(sockets),
-            number: OnceLock::new(),
+            was_probed: AtomicBool::new(false),
             probing: AtomicBool::new(false),
+            came_back: AtomicBool::new(false),
             in_loop: AtomicBool::new(false),
         }))
     }
@@ -120,30 +122,32 @@ impl UpstreamClient {
 
     /// Whether it was never probed.
     pub(in crate::forward) fn is_new(&self) -> bool {
-        self.number.get().is_none()
+        !self.was_probed.load(Ordering::Relaxed)
     }
 
-    /// The number that identifies its probes. `None` if it was never probed.
-    pub(in crate::forward) fn number(&self) -> Option<u64> {
-        self.number.get().copied()
+    /// Begins a probe; false if one is in flight. [`end_probe`](Self::end_probe) must follow.
+    pub(in crate::forward) fn begin_probe(&self) -> bool {
+        self.was_probed.store(true, Ordering::Relaxed);
+        let begins = !self.probing.swap(true, Ordering::Relaxed);
+        if begins {
+            // If the probe comes back, that is noted before the probe's answer arrives.
+            self.came_back.store(false, Ordering::Relaxed);
+        }
+        begins
     }
 
-    /// Begins a probe, unless one is in flight. [`end_probe`](Self::end_probe) must follow.
-    pub(in crate::forward) fn begin_probe(&self, number: impl FnOnce() -> u64) -> Option<u64> {
-        let number = *self.number.get_or_init(number);
-        // If the probe comes back, that is noted before the probe's answer arrives.
-        (!self.probing.swap(true, Ordering::Relaxed)).then(|| {
-            self.in_loop.store(false, Ordering::Relaxed);
-            number
-        })
-    }
-
+    /// Ends a probe. If it has not come back to us, the upstream does not lead to us any more.
     pub(in crate::forward) fn end_probe(&self) {
         self.probing.store(false, Ordering::Relaxed);
+        if !self.came_back.load(Ordering::Relaxed) && self.in_loop.swap(false, Ordering::Relaxed) {
+            info!(upstream = self.label, "this upstream sends our queries back no longer; used again");
+            self.metrics.set_up(!self.health.is_down());
+        }
     }
 
     /// Notes that its probe came back to us.
     pub(in crate::forward) fn mark_loop(&self) {
+        self.came_back.store(true, Ordering::Relaxed);
         if !self.in_loop.swap(true, Ordering::Relaxed) {
             error!(
                 upstream = self.label,
