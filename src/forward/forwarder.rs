@@ -14,7 +14,6 @@ use super::{
     client_query::ClientQuery,
     engine::{Engine, Job},
     in_flight::InFlight,
-    probe::LoopProbes,
     rules::RuleTable,
     shared::Shared,
     shares::Requester,
@@ -67,7 +66,7 @@ impl Forwarder {
             rules: ArcSwap::from_pointee(rules),
             cache: AnswerCache::new(config.cache.clone()),
             in_flight: InFlight::new(metrics),
-            probes: LoopProbes::default(),
+            probes: Arc::default(),
             own,
             metrics: Arc::clone(metrics),
         });

@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    cache_key::CacheKey, rules::Rule, shared::Shared, upstream::UpstreamClient, upstream_query::UpstreamQuery,
-};
+use super::{cache_key::CacheKey, rules::Rule, upstream::UpstreamClient, upstream_query::UpstreamQuery};
 use crate::{model::Name, wire::WireName};
 
 /// How long a probe's answer may take.
@@ -77,7 +75,7 @@ impl LoopProbes {
 
 /// Ends a probe, also if its task is aborted.
 struct Probe {
-    shared: Arc<Shared>,
+    probes: Arc<LoopProbes>,
     upstream: Arc<UpstreamClient>,
     query: Option<UpstreamQuery>,
 }
@@ -85,7 +83,7 @@ struct Probe {
 impl Drop for Probe {
     fn drop(&mut self) {
         if let Some(query) = &self.query {
-            self.shared.probes.end(query);
+            self.probes.end(query);
         }
         self.upstream.end_probe();
     }
@@ -102,15 +100,15 @@ pub(super) fn is_due(upstream: &UpstreamClient, round: u64) -> bool {
 /// Probes `upstream`, unless a probe is in flight. Any answer shows that it works. If the probe
 /// does not arrive here, the upstream does not lead to us.
 pub(super) fn probe(
-    shared: &Arc<Shared>,
+    probes: &Arc<LoopProbes>,
     rule: &Rule,
     upstream: &Arc<UpstreamClient>,
 ) -> Option<impl Future<Output = ()> + use<>> {
     if !upstream.begin_probe() {
         return None;
     }
-    let query = shared.probes.begin(upstream, &rule.settings.suffix);
-    let probe = Probe { shared: Arc::clone(shared), upstream: Arc::clone(upstream), query };
+    let query = probes.begin(upstream, &rule.settings.suffix);
+    let probe = Probe { probes: Arc::clone(probes), upstream: Arc::clone(upstream), query };
     Some(async move {
         if let Some(query) = &probe.query {
             let _ = probe.upstream.query(query, PATIENCE, false).await;

@@ -20,7 +20,7 @@ pub(super) struct Shared {
     pub(super) rules: ArcSwap<RuleTable>,
     pub(super) cache: AnswerCache,
     pub(super) in_flight: InFlight,
-    pub(super) probes: LoopProbes,
+    pub(super) probes: Arc<LoopProbes>,
     /// The addresses that muster answers DNS on.
     pub(super) own: Vec<SocketAddr>,
     pub(super) metrics: Arc<Metrics>,

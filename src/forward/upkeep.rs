@@ -1,7 +1,7 @@
 //! The work that no query causes, once a second: reread files such as resolv.conf, probe upstreams,
 //! and drop the metrics of upstreams that are gone.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
@@ -11,7 +11,7 @@ use super::{probe, rules::RuleTable, shared::Shared};
 const ROUND: Duration = Duration::from_secs(1);
 
 /// Keeps the upstreams of all rules up to date, until dropped.
-pub(super) async fn run(shared: &Arc<Shared>) {
+pub(super) async fn run(shared: &Shared) {
     let mut probes = JoinSet::new();
     let mut shown = labels(&shared.rules.load());
     let mut ticks = tokio::time::interval(ROUND);
@@ -26,7 +26,7 @@ pub(super) async fn run(shared: &Arc<Shared>) {
                 shared.clear_cache();
             }
             for upstream in rule.upstreams().iter().filter(|upstream| probe::is_due(upstream, round)) {
-                if let Some(probe) = probe::probe(shared, rule, upstream) {
+                if let Some(probe) = probe::probe(&shared.probes, rule, upstream) {
                     probes.spawn(probe);
                 }
             }
