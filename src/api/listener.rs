@@ -33,7 +33,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A listener that takes every connection at once. When there are too many, of one client or in
 /// total, it closes the one that has been idle longest, so that clients that open connections and
-/// say nothing keep nobody out.
+/// say nothing keep no other client out.
 #[derive(Debug)]
 pub(super) struct BoundedListener {
     listener: TcpListener,
