@@ -30,7 +30,9 @@ pub(super) fn static_member(table: &mut TableReader<'_>, apex: &Name) -> Read<St
     let instances = table.require("static", "static = [\"10.0.0.5:80\"]").and_then(|item| {
         item.non_empty_list("instance", |element| {
             let mut instance = instance(element, apex)?;
-            instance.health = health;
+            if instance.health != Health::Draining {
+                instance.health = health;
+            }
             seen.check_unique(&instance, element);
             check_port(&instance, checked, element);
             Ok(instance)
@@ -135,6 +137,7 @@ fn long_form(item: Item<'_>, apex: &Name) -> Read<Instance> {
     let id = table.optional("id", id);
     let weight = table.read_or("weight", Instance::DEFAULT_WEIGHT, values::weight);
     let labels = table.read_or("labels", Labels::default(), values::labels);
+    let draining = table.read_or("draining", false, |item| item.boolean());
     let port_name = table.take("port_name").map(|item| (item, values::port_name(item)));
     table.finish();
     let (address, (target, own_port)) = address?;
@@ -151,6 +154,9 @@ fn long_form(item: Item<'_>, apex: &Name) -> Read<Instance> {
     let mut instance = Instance { weight, labels, ..plain(target, port) };
     if let Some(id) = id? {
         instance.id = id.into();
+    }
+    if draining {
+        (instance.health, instance.reason) = (Health::Draining, Some("set to draining".into()));
     }
     if let Some((name, protocol)) = port_name.map(|(_, read)| read).transpose()? {
         instance.named_ports = [NamedPort { name, protocol, port }].into();

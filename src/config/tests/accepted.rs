@@ -344,6 +344,16 @@ fn the_long_form_may_have_its_port_in_the_address() {
 }
 
 #[test]
+fn a_static_instance_can_be_set_to_draining() {
+    let text = "{ static = [{ address = \"10.0.0.5:80\", draining = true }, \"10.0.0.6:80\"]";
+    for rest in [" }", ", check = { tcp = true } }"] {
+        let instances = &statics(&format!("{text}{rest}")).instances;
+        assert_eq!(instances[0].health, Health::Draining, "{rest}");
+        assert_ne!(instances[1].health, Health::Draining, "{rest}");
+    }
+}
+
+#[test]
 fn only_a_check_makes_static_instances_unknown() {
     assert_eq!(statics("{ static = \"10.0.0.5:80\" }").instances[0].health, Health::Healthy);
     let checked = statics("{ static = \"10.0.0.5:80\", check = { tcp = true } }");

@@ -91,7 +91,10 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: o
                 handle: Arc::clone(handle),
                 first_decides: is_doubtful,
             };
-            probes.spawn(probe_loop.run(Arc::clone(&prober)));
+            // The operator's word counts, whatever a probe would find.
+            if probe_loop.instance.health != Health::Draining {
+                probes.spawn(probe_loop.run(Arc::clone(&prober)));
+            }
         }
     }
     let _ = synced.send(());
@@ -109,8 +112,13 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: o
 /// The instance as it is reported before its first probe. `retained` holds the instances of the run
 /// before.
 fn initial(mut instance: Instance, check: Option<&HealthCheck>, retained: &[Instance]) -> Instance {
-    let before =
-        retained.iter().find(|before| before.target == instance.target && before.port == instance.port);
+    if instance.health == Health::Draining {
+        return instance;
+    }
+    let is_before = |before: &&Instance| {
+        before.target == instance.target && before.port == instance.port && before.health != Health::Draining
+    };
+    let before = retained.iter().find(is_before);
     (instance.health, instance.reason) = match (check, before) {
         (None, _) => (Health::Healthy, Some("no check".into())),
         (Some(_), Some(before)) => (before.health, before.reason.clone()),

@@ -228,6 +228,27 @@ async fn a_retained_instance_keeps_its_health() {
 }
 
 #[tokio::test]
+async fn a_draining_instance_is_not_probed_and_comes_back_after_a_probe() {
+    let (mut server, other) = (FakeServer::http(200, "").await, FakeServer::http(200, "").await);
+    let instance = instance_at(server.address);
+    let draining = Instance { health: Health::Draining, ..instance.clone() };
+    let other = Instance { id: "other".into(), ..instance_at(other.address) };
+    let members = vec![followed("a.test", vec![draining.clone(), other], Some(check(1, 1)))];
+    let mut running = Running::new(members);
+    assert_eq!(running.reset().await[0].health, Health::Draining);
+    let Some(Update::Upsert { instance: probed, .. }) = running.update().await else { panic!("an upsert") };
+    assert_eq!(&*probed.id, "other");
+    assert!(server.no_more_requests());
+
+    let members = vec![followed("a.test", vec![instance], Some(check(1, 1)))];
+    let retained =
+        Retained { instances: [(members[0].member.clone(), vec![draining])].into(), ..Retained::default() };
+    let mut running = Running::retaining(retained, members);
+    assert_eq!(running.reset().await[0].health, Health::Unknown);
+    assert_eq!(running.upsert().await.0, Health::Healthy);
+}
+
+#[tokio::test]
 async fn after_a_restart_the_first_probe_decides_alone() {
     let server = FakeServer::http(200, "").await;
     let before =
