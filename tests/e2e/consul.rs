@@ -1,6 +1,12 @@
 //! A real Consul agent in development mode.
 
-use std::{net::SocketAddr, path::Path, process::Command, time::Instant};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    process::Command,
+    time::Instant,
+};
 
 use serde_json::{Value, json};
 
@@ -101,6 +107,21 @@ impl Consul {
 
     pub async fn deregister(&self, id: &str) {
         self.put(&format!("/v1/agent/service/deregister/{id}"), &Value::Null).await;
+    }
+
+    /// Waits for the index of a service to pass `index`; returns the new one and the addresses whose
+    /// checks do not fail.
+    pub async fn healthy(&self, service: &str, index: u64) -> (u64, BTreeSet<IpAddr>) {
+        let path = format!("/v1/health/service/{service}?index={index}&wait=60s");
+        let response = self.client.get(self.url(&path)).send().await.unwrap();
+        let index = response.headers()["x-consul-index"].to_str().unwrap().parse().unwrap();
+        let entries: Vec<Value> = response.json().await.unwrap();
+        let is_healthy = |entry: &&Value| {
+            let checks = entry["Checks"].as_array().unwrap();
+            checks.iter().all(|check| check["Status"] != "critical")
+        };
+        let address = |entry: &Value| entry["Service"]["Address"].as_str().unwrap().parse().unwrap();
+        (index, entries.iter().filter(is_healthy).map(address).collect())
     }
 
     /// The health index of a service now.

@@ -3,6 +3,7 @@
 
 mod account;
 mod catalog;
+mod flapping;
 
 use std::time::Duration;
 
