@@ -195,7 +195,7 @@ impl QuerySession<'_> {
         if !subscription.is_active() {
             return;
         }
-        // Not all at one time.
+        // Spread, so that overdue watches do not query all together.
         let at_most = self.query.agent.settings.wait.mul_f64(rand::random_range(0.5..=1.0));
         match subscription.next(at_most).await {
             Notice::Changed(permit) => self.permit = permit,
