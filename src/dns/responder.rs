@@ -1,6 +1,10 @@
 //! The responder: bytes of requests in, bytes of responses out.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    ops::DerefMut,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use arrayvec::ArrayVec;
@@ -35,6 +39,27 @@ pub struct Responder {
     cell: Arc<SnapshotCell>,
     metrics: Arc<Metrics>,
     settings: Settings,
+}
+
+/// A packet, or the first bytes of one that is too long to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packet<'a> {
+    pub(super) bytes: &'a [u8],
+    /// The whole packet's length, in bytes.
+    pub(super) length: usize,
+}
+
+impl Packet<'_> {
+    /// Whether bytes are missing at the end.
+    pub(super) fn is_cut(&self) -> bool {
+        self.bytes.len() < self.length
+    }
+}
+
+impl<'a> From<&'a [u8]> for Packet<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self { bytes, length: bytes.len() }
+    }
 }
 
 /// The result of one request.
@@ -118,9 +143,14 @@ impl Responder {
         Ok(())
     }
 
-    /// Whether this client gets no response at all.
-    pub(super) fn is_denied(&self, client: IpAddr) -> bool {
-        self.settings.access.client(client).level == AccessLevel::Denied
+    /// What this client may query.
+    pub(super) fn access_level(&self, client: IpAddr) -> AccessLevel {
+        self.settings.access.client(client).level
+    }
+
+    /// Longest query that is answered, in bytes.
+    pub(super) fn longest_query(&self) -> usize {
+        self.settings.access.longest_query()
     }
 
     /// The metrics that count requests.
@@ -138,12 +168,35 @@ impl Responder {
         rotation: &mut Rotation,
         out: &mut Vec<u8>,
     ) -> Response {
+        self.respond_one(packet.into(), context, || rotation, out)
+    }
+
+    /// As [`respond`](Self::respond), with a rotation that connections share. It is locked only
+    /// while the answer is made, not while the packet is read.
+    pub(super) fn respond_with_lock(
+        &self,
+        packet: Packet<'_>,
+        context: Context,
+        rotation: &Mutex<Rotation>,
+        out: &mut Vec<u8>,
+    ) -> Response {
+        let lock = || rotation.lock().unwrap_or_else(PoisonError::into_inner);
+        self.respond_one(packet, context, lock, out)
+    }
+
+    fn respond_one<R: DerefMut<Target = Rotation>>(
+        &self,
+        packet: Packet<'_>,
+        context: Context,
+        rotation: impl FnOnce() -> R,
+        out: &mut Vec<u8>,
+    ) -> Response {
         let mut buffer = [0; 256];
         let received = self.receive(packet, context, &mut buffer);
         let snapshot = self.cell.load();
         let view = snapshot.view();
         let lookup = look_up(&view, &received.0);
-        self.answer(&exchange(&received, context, &view, lookup), rotation, out)
+        self.answer(&exchange(&received, context, &view, lookup), &mut rotation(), out)
     }
 
     /// Answers a batch of at most [`BATCH`] packets. `packets[n]` arrived as `contexts[n]` says,
@@ -165,7 +218,7 @@ impl Responder {
             .iter()
             .zip(contexts)
             .zip(buffers)
-            .map(|((packet, context), buffer)| self.receive(packet, *context, buffer))
+            .map(|((packet, context), buffer)| self.receive((*packet).into(), *context, buffer))
             .collect();
         debug_assert_eq!(requests.len(), packets.len(), "each packet has a context and a buffer");
         let snapshot = self.cell.load();
@@ -203,20 +256,26 @@ impl Responder {
     #[inline]
     fn receive<'a>(
         &self,
-        packet: &'a [u8],
+        packet: Packet<'a>,
         context: Context,
         buffer: &'a mut QuestionBuffer,
     ) -> Received<'a> {
-        let (admission, access) = self.settings.access.admit(context.client, packet.len());
+        let Context { client, transport, .. } = context;
+        let (admission, access) = self.settings.access.admit(client, transport, packet.length);
         let readable = match admission {
-            Admission::Admit => packet,
+            Admission::Admit => packet.bytes,
+            Admission::Refuse(Restriction::TooManyQueries) | Admission::Drop(Restriction::TooManyQueries)
+                if self.is_readmitted(packet, context) =>
+            {
+                return (read(packet.bytes, buffer), self.settings.access.client(client));
+            }
             Admission::Refuse(why) => {
                 self.metrics.restricted(why);
-                packet
+                packet.bytes
             }
             Admission::TooLong => {
                 self.metrics.restricted(Restriction::TooLong);
-                packet.get(..HEADER_LEN).unwrap_or_default() // FORMERR: the question is cut off
+                packet.bytes.get(..HEADER_LEN).unwrap_or_default() // FORMERR: the question is cut off
             }
             Admission::Drop(why) => {
                 self.metrics.restricted(why);
@@ -224,6 +283,17 @@ impl Responder {
             }
         };
         (read(readable, buffer), access)
+    }
+
+    /// Whether a query over the rate of its address is answered all the same: its cookie shows that
+    /// the client owns the address, and it has sent fewer such queries.
+    #[cold]
+    fn is_readmitted(&self, packet: Packet<'_>, context: Context) -> bool {
+        let mut buffer = [0; 256];
+        let Request::Query(Query { edns: Some(edns), .. }) = read(packet.bytes, &mut buffer) else {
+            return false;
+        };
+        context.transport == Transport::Udp && self.settings.access.readmit(edns.cookie, context.client)
     }
 
     /// Decides, writes, rate-limits and counts the response to one request.

@@ -87,9 +87,9 @@ impl Metrics {
         self.queries.connections.dec();
     }
 
-    /// Counts a TCP connection that was closed at once because too many are open.
-    pub fn tcp_refused(&self) {
-        self.queries.refused.inc();
+    /// Counts TCP connections that were closed because too many are open.
+    pub fn tcp_shed(&self, count: usize) {
+        self.queries.shed.inc_by(count as u64);
     }
 
     /// Counts updates that the catalog has applied.
@@ -190,7 +190,7 @@ mod tests {
         metrics.tcp_opened();
         metrics.tcp_opened();
         metrics.tcp_closed();
-        metrics.tcp_refused();
+        metrics.tcp_shed(1);
         metrics.catalog_updates(5);
         metrics.catalog_compiled(Duration::from_millis(1));
         metrics.catalog_holds(7, [1, 2, 3, 4, 5]);
@@ -204,7 +204,7 @@ mod tests {
                 "muster_queries_restricted_total{reason=\"denied\"} 0",
                 "muster_responses_truncated_total 1",
                 "muster_tcp_connections 1",
-                "muster_tcp_connections_refused_total 1",
+                "muster_tcp_connections_shed_total 1",
                 "muster_catalog_updates_total 5",
                 "muster_catalog_services 7",
                 "muster_catalog_instances{health=\"healthy\"} 1",

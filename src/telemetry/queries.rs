@@ -154,7 +154,7 @@ pub(super) struct QueryMetrics {
     pub(super) truncated: IntCounter,
     pub(super) ambiguous: IntCounter,
     pub(super) connections: IntGauge,
-    pub(super) refused: IntCounter,
+    pub(super) shed: IntCounter,
 }
 
 impl QueryMetrics {
@@ -186,9 +186,9 @@ impl QueryMetrics {
                  some of them match.",
             )?,
             connections: register.gauge("muster_tcp_connections", "TCP connections that are open now.")?,
-            refused: register.counter(
-                "muster_tcp_connections_refused_total",
-                "TCP connections that were closed at once because too many were open.",
+            shed: register.counter(
+                "muster_tcp_connections_shed_total",
+                "TCP connections that were closed because too many were open.",
             )?,
         })
     }

@@ -32,7 +32,7 @@ pub(super) use self::{
 use crate::{
     config::{AccessSettings, OverLimit, ResponseLimit},
     model::Network,
-    telemetry::Restriction,
+    telemetry::{Restriction, Transport},
 };
 
 /// Decides which clients may query and how much, as `[access]` configures.
@@ -40,11 +40,22 @@ use crate::{
 pub struct AccessControl {
     table: AccessTable,
     longest_query: usize,
-    queries: Option<(RateLimiter, OverLimit)>,
+    queries: Option<QueryLimit>,
     responses: Option<(RateLimiter, ResponseLimit)>,
     cookies: Option<CookieKey>,
     cookies_required: bool,
     started: Instant,
+}
+
+/// The limit on each client's queries.
+#[derive(Debug)]
+struct QueryLimit {
+    /// Counts datagrams, whose sender can be forged.
+    unproven: RateLimiter,
+    /// Counts queries from clients that have proved their address, over TCP or with a cookie. Forged
+    /// datagrams take nothing from it.
+    proven: RateLimiter,
+    over_limit: OverLimit,
 }
 
 /// What happens to a request on arrival.
@@ -104,12 +115,15 @@ impl AccessControl {
     /// Makes access control with a random cookie secret.
     pub fn new(access: &AccessSettings) -> Self {
         let responses = &access.responses;
-        let limiter = |rate: Option<u32>| rate.map(RateLimiter::new);
         Self {
             table: AccessTable::new(access),
             longest_query: access.longest_query,
-            queries: limiter(access.queries_per_second).map(|limiter| (limiter, access.over_limit)),
-            responses: limiter(responses.per_second).map(|limiter| (limiter, responses.clone())),
+            queries: access.queries_per_second.map(|rate| QueryLimit {
+                unproven: RateLimiter::new(rate),
+                proven: RateLimiter::new(rate),
+                over_limit: access.over_limit,
+            }),
+            responses: responses.per_second.map(|rate| (RateLimiter::new(rate), responses.clone())),
             cookies: access.cookies.enabled.then(|| CookieKey::new(rand::random())),
             cookies_required: access.cookies.required,
             started: Instant::now(),
@@ -121,23 +135,45 @@ impl AccessControl {
     /// *Cost*: a binary search over the networks. If queries are rate-limited, also a clock read
     /// and one cache line.
     #[inline]
-    pub(super) fn admit(&self, address: IpAddr, length: usize) -> (Admission, ClientAccess) {
+    pub(super) fn admit(
+        &self,
+        address: IpAddr,
+        transport: Transport,
+        length: usize,
+    ) -> (Admission, ClientAccess) {
         let access = self.table.find(address);
         let refused = ClientAccess { level: AccessLevel::Refused, ..access };
+        if length > self.longest_query && access.level != AccessLevel::Denied {
+            return (Admission::TooLong, access);
+        }
         match access.level {
             AccessLevel::Denied => return (Admission::Drop(Restriction::Denied), access),
             AccessLevel::Refused => return (Admission::Refuse(Restriction::NotAllowed), access),
             AccessLevel::OwnNames | AccessLevel::AllNames => {}
         }
-        if let Some((limiter, over_limit)) = &self.queries
-            && !limiter.take(subnet(address, 32, 64), self.now_micros())
-        {
-            return match over_limit {
-                OverLimit::Refuse => (Admission::Refuse(Restriction::TooManyQueries), refused),
-                OverLimit::Drop => (Admission::Drop(Restriction::TooManyQueries), refused),
-            };
+        if let Some(QueryLimit { unproven, proven, over_limit }) = &self.queries {
+            let limiter = if transport == Transport::Tcp { proven } else { unproven };
+            if !limiter.take(subnet(address, 32, 64), self.now_micros()) {
+                return match over_limit {
+                    OverLimit::Refuse => (Admission::Refuse(Restriction::TooManyQueries), refused),
+                    OverLimit::Drop => (Admission::Drop(Restriction::TooManyQueries), refused),
+                };
+            }
         }
-        if length > self.longest_query { (Admission::TooLong, access) } else { (Admission::Admit, access) }
+        (Admission::Admit, access)
+    }
+
+    /// Whether a datagram over the limit is admitted all the same: its cookie is good, and its client
+    /// is within the limit that counts only those that have proved their address.
+    pub(super) fn readmit(&self, sent: SentCookie, address: IpAddr) -> bool {
+        let Some(QueryLimit { proven, .. }) = &self.queries else { return false };
+        matches!(self.check_cookie(sent, address), CookieCheck::Good(_))
+            && proven.take(subnet(address, 32, 64), self.now_micros())
+    }
+
+    /// Longest query that is answered, in bytes.
+    pub(super) fn longest_query(&self) -> usize {
+        self.longest_query
     }
 
     /// The access of a client whose request was admitted.

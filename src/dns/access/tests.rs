@@ -14,7 +14,7 @@ fn open() -> AccessSettings {
 }
 
 fn limit(access_control: &AccessControl, address: IpAddr, code: ResponseCode, name: &[u8]) -> RrlAction {
-    let (_, client) = access_control.admit(address, 100);
+    let (_, client) = access_control.admit(address, Transport::Udp, 100);
     access_control.limit_response(client, address, code, (name, 1))
 }
 
@@ -33,12 +33,12 @@ fn denied_clients_get_silence_and_others_refused() {
         AccessSettings { deny: vec!["203.0.113.0/24".parse().unwrap()], ..AccessSettings::default() };
     access.queries_per_second = Some(1);
     let access_control = AccessControl::new(&access);
-    assert_eq!(access_control.admit(PUBLIC, 100).0, Admission::Drop(Restriction::Denied));
+    assert_eq!(access_control.admit(PUBLIC, Transport::Udp, 100).0, Admission::Drop(Restriction::Denied));
     for _ in 0..3 {
-        let outsider = access_control.admit([198, 51, 100, 1].into(), 100).0;
+        let outsider = access_control.admit([198, 51, 100, 1].into(), Transport::Udp, 100).0;
         assert_eq!(outsider, Admission::Refuse(Restriction::NotAllowed));
     }
-    assert_eq!(access_control.admit(PRIVATE, 100).0, Admission::Admit);
+    assert_eq!(access_control.admit(PRIVATE, Transport::Udp, 100).0, Admission::Admit);
 }
 
 #[rstest]
@@ -47,29 +47,52 @@ fn denied_clients_get_silence_and_others_refused() {
 fn queries_over_the_rate_are_refused_or_dropped(#[case] over_limit: OverLimit, #[case] beyond: Admission) {
     let access = AccessSettings { queries_per_second: Some(5), over_limit, ..AccessSettings::default() };
     let access_control = AccessControl::new(&access);
-    let admissions: Vec<_> = (0..6).map(|_| access_control.admit(PRIVATE, 100)).collect();
+    let admissions: Vec<_> = (0..6).map(|_| access_control.admit(PRIVATE, Transport::Udp, 100)).collect();
     assert!(admissions[..5].iter().all(|(admission, _)| *admission == Admission::Admit), "{admissions:?}");
     assert_eq!(admissions[5].0, beyond);
     assert_eq!(admissions[5].1.level, AccessLevel::Refused);
-    assert_eq!(access_control.admit([10, 0, 0, 8].into(), 100).0, Admission::Admit, "its neighbor");
+    assert_eq!(
+        access_control.admit([10, 0, 0, 8].into(), Transport::Udp, 100).0,
+        Admission::Admit,
+        "its neighbor"
+    );
 }
 
 #[test]
 fn a_64_counts_as_one_ipv6_client() {
     let access_control =
         AccessControl::new(&AccessSettings { queries_per_second: Some(1), ..AccessSettings::default() });
-    assert_eq!(access_control.admit("fd00::1".parse().unwrap(), 100).0, Admission::Admit);
-    assert_ne!(access_control.admit("fd00::2".parse().unwrap(), 100).0, Admission::Admit);
-    assert_eq!(access_control.admit("fd00:0:0:1::1".parse().unwrap(), 100).0, Admission::Admit);
+    assert_eq!(access_control.admit("fd00::1".parse().unwrap(), Transport::Udp, 100).0, Admission::Admit);
+    assert_ne!(access_control.admit("fd00::2".parse().unwrap(), Transport::Udp, 100).0, Admission::Admit);
+    assert_eq!(
+        access_control.admit("fd00:0:0:1::1".parse().unwrap(), Transport::Udp, 100).0,
+        Admission::Admit
+    );
 }
 
 #[test]
 fn queries_over_the_longest_length_are_rejected() {
     let access_control =
         AccessControl::new(&AccessSettings { longest_query: 300, ..AccessSettings::default() });
-    assert_eq!(access_control.admit(PRIVATE, 300).0, Admission::Admit);
-    assert_eq!(access_control.admit(PRIVATE, 301).0, Admission::TooLong);
-    assert_eq!(access_control.admit(PUBLIC, 301).0, Admission::Refuse(Restriction::NotAllowed));
+    assert_eq!(access_control.admit(PRIVATE, Transport::Udp, 300).0, Admission::Admit);
+    assert_eq!(access_control.admit(PRIVATE, Transport::Udp, 301).0, Admission::TooLong);
+    assert_eq!(access_control.admit(PUBLIC, Transport::Udp, 301).0, Admission::TooLong);
+}
+
+#[test]
+fn forged_datagrams_take_nothing_from_a_client_that_proves_its_address() {
+    let access = AccessSettings { queries_per_second: Some(5), ..AccessSettings::default() };
+    let access_control = AccessControl::new(&access);
+    let cookie = access_control.check_cookie(SentCookie::read(&[7; 8]), PRIVATE).reply().unwrap();
+    let good = SentCookie::read(&cookie);
+    let is_over = |transport| access_control.admit(PRIVATE, transport, 100).0 != Admission::Admit;
+    while !is_over(Transport::Udp) {}
+    assert!(!is_over(Transport::Tcp), "TCP");
+    assert!(!access_control.readmit(SentCookie::None, PRIVATE), "no cookie");
+    assert!(!access_control.readmit(SentCookie::read(&[7; 8]), PRIVATE), "half a cookie");
+    assert!(!access_control.readmit(good, [10, 0, 0, 8].into()), "the cookie of another address");
+    let readmitted = (0..100).filter(|_| access_control.readmit(good, PRIVATE)).count();
+    assert!((4..50).contains(&readmitted), "{readmitted}: a rate of its own");
 }
 
 #[test]
@@ -155,6 +178,6 @@ fn cookies_can_be_disabled_or_required() {
 
     let cookies = Cookies { enabled: true, required: true };
     let access_control = AccessControl::new(&AccessSettings { cookies, ..open() });
-    assert!(access_control.requires_cookie(access_control.admit(PUBLIC, 100).1));
-    assert!(!access_control.requires_cookie(access_control.admit(PRIVATE, 100).1));
+    assert!(access_control.requires_cookie(access_control.admit(PUBLIC, Transport::Udp, 100).1));
+    assert!(!access_control.requires_cookie(access_control.admit(PRIVATE, Transport::Udp, 100).1));
 }

@@ -6,12 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hickory_proto::rr::RecordType;
+use hickory_proto::{op::ResponseCode, rr::RecordType};
 
-use testkit::{
-    running::Running,
-    wait::{PATIENCE, wait_for},
-};
+use testkit::{running::Running, wait::PATIENCE};
 
 use super::asking::{ZONE, ask_tcp, connect, framed, query, read_tcp};
 
@@ -38,26 +35,65 @@ fn tcp_answers_pipelined_queries_however_they_are_cut() {
     assert_eq!(ids, (0..500).collect::<Vec<_>>());
 }
 
+fn is_closed(stream: &mut TcpStream) -> bool {
+    matches!(stream.read(&mut [0; 1]), Ok(0)) || stream.take_error().is_ok_and(|error| error.is_some())
+}
+
+fn connect_from(client: [u8; 4], server: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((client, 0)).into()).unwrap();
+    socket.connect(&server.into()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
+}
+
 #[test]
-fn tcp_closes_silent_connections_and_those_beyond_the_cap() {
-    let running = Running::start("dns = [\"127.0.0.1:0\"]\ntcp_connections = 2\ntcp_idle = \"300ms\"", ZONE);
+fn tcp_closes_silent_connections() {
+    let running = Running::start("dns = [\"127.0.0.1:0\"]\ntcp_idle = \"300ms\"", ZONE);
     let started = Instant::now();
-    let mut open: Vec<_> = (0..2).map(|_| connect(running.dns())).collect();
-    for stream in &mut open {
-        assert_eq!(ask_tcp(stream, &query("web.shop.", RecordType::A)).answers.len(), 2);
-    }
-    let mut refused = connect(running.dns());
-    assert!(matches!(refused.read(&mut [0; 1]), Ok(0) | Err(_)), "the third is closed");
-    let mut byte = [0; 1];
-    assert_eq!(open[0].read(&mut byte).unwrap(), 0, "closed for being silent");
+    let mut stream = connect(running.dns());
+    assert_eq!(ask_tcp(&mut stream, &query("web.shop.", RecordType::A)).answers.len(), 2);
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "closed for being silent");
     assert!(started.elapsed() >= Duration::from_millis(300));
-    // Both slots are free again, at the latest when the other connection has been idle as long.
-    assert_eq!(open[1].read(&mut byte).unwrap(), 0);
-    wait_for("a free place", || {
-        let mut stream = connect(running.dns());
-        let packet = framed(&query("web.shop.", RecordType::A));
-        stream.write_all(&packet).is_ok() && matches!(stream.read(&mut [0; 1]), Ok(1))
-    });
+}
+
+#[test]
+fn tcp_closes_the_connection_that_is_idle_longest_for_a_new_one() {
+    let listen = "dns = [\"127.0.0.1:0\"]\ntcp_connections = 2\ntcp_idle = \"1h\"";
+    let running = Running::start(listen, ZONE);
+    let question = query("web.shop.", RecordType::A);
+    let mut open: Vec<_> = (0..3).map(|_| connect(running.dns())).collect();
+    assert_eq!(ask_tcp(&mut open[1], &question).answers.len(), 2);
+    assert_eq!(ask_tcp(&mut open[2], &question).answers.len(), 2, "a new connection gets a slot");
+    let mut fourth = connect(running.dns());
+    assert_eq!(ask_tcp(&mut fourth, &question).answers.len(), 2);
+    assert_eq!(ask_tcp(&mut open[2], &question).answers.len(), 2);
+    assert!(open.drain(..2).all(|mut idle| is_closed(&mut idle)));
+}
+
+#[test]
+fn tcp_clients_that_may_query_nothing_take_no_slot_from_others() {
+    let listen = "dns = [\"127.0.0.1:0\"]\ntcp_connections = 4\ntcp_idle = \"1h\"\n\
+        [access]\nallow = \"127.0.0.1\"";
+    let running = Running::start(listen, ZONE);
+    let question = query("web.shop.", RecordType::A);
+    let mut stream = connect(running.dns());
+    assert_eq!(ask_tcp(&mut stream, &question).answers.len(), 2);
+    let mut strangers: Vec<_> = (2..42).map(|host| connect_from([127, 0, 0, host], running.dns())).collect();
+    let last = strangers.last_mut().unwrap();
+    assert_eq!(ask_tcp(last, &question).metadata.response_code, ResponseCode::Refused);
+    assert_eq!(ask_tcp(&mut stream, &question).answers.len(), 2, "its connection is still open");
+}
+
+#[test]
+fn tcp_does_not_wait_for_the_rest_of_too_long_a_query() {
+    let running = Running::start("dns = [\"127.0.0.1:0\"]\ntcp_idle = \"1h\"", ZONE);
+    let mut stream = connect(running.dns());
+    let mut start = query("web.shop.", RecordType::A).to_vec().unwrap();
+    start.resize(1232, 0);
+    stream.write_all(&[&[0xff, 0xff], &start[..]].concat()).unwrap();
+    assert_eq!(read_tcp(&mut stream).metadata.response_code, ResponseCode::FormErr);
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "closed");
 }
 
 #[test]
@@ -65,11 +101,7 @@ fn tcp_takes_no_place_for_those_who_get_no_answer() {
     let text =
         "dns = [\"127.0.0.1:0\"]\ntcp_connections = 1\ntcp_idle = \"1h\"\n[access]\ndeny = \"127.0.0.9\"";
     let running = Running::start(text, ZONE);
-    let denied = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    denied.bind(&SocketAddr::from(([127, 0, 0, 9], 0)).into()).unwrap();
-    denied.connect(&running.dns().into()).unwrap();
-    denied.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut denied = TcpStream::from(denied);
+    let mut denied = connect_from([127, 0, 0, 9], running.dns());
     assert_eq!(denied.read(&mut [0; 1]).unwrap(), 0, "closed at once, though nothing was asked");
     let mut stream = connect(running.dns());
     assert_eq!(ask_tcp(&mut stream, &query("web.shop.", RecordType::A)).answers.len(), 2);
