@@ -24,16 +24,23 @@ use tokio::time::Instant;
 use super::{
     cache_key::CacheKey,
     client_query::ClientQuery,
-    stored_answer::{Age, AnswerSummary, FAILURE_TTL, Lifetime, StoredAnswer},
+    stored_answer::{Age, AnswerSummary, Lifetime, StoredAnswer},
 };
 use crate::config;
 
 type KeyHasher = foldhash::fast::RandomState;
 
+/// The table, as one thread reads it.
+type Pinned<'t> = papaya::HashMapRef<'t, Box<[u8]>, CacheEntry, KeyHasher, papaya::LocalGuard<'t>>;
+
 /// How long a stale answer is given without querying upstreams again after they failed, in
 /// milliseconds (the failure recheck timer: "RECOMMENDED … no more than 30 seconds", RFC 8767
 /// section 5).
 const RECHECK: u64 = 30_000;
+
+/// How long a failure is stored, in seconds, and at most after failing again and again: "at least 1
+/// second", "MUST NOT … longer than 5 minutes", and more with each repetition (RFC 9520 section 3.2).
+const FAILURE_TTL: (u32, u32) = (2, 30);
 
 /// An answer with this many hits is prefetched shortly before it expires.
 const POPULAR: u32 = 3;
@@ -118,8 +125,8 @@ impl AnswerCache {
         out: &mut Vec<u8>,
     ) -> Option<CacheHit> {
         let table = self.table.pin();
-        let entry = table.get(key.as_bytes())?;
         let now = self.now();
+        let entry = find(&table, key, now)?;
         if now >= entry.fresh_until {
             let failed_at = entry.failed_at.load(Ordering::Relaxed);
             let serves = failed_at > 0 && now < failed_at + RECHECK && now < entry.stale_until;
@@ -148,7 +155,8 @@ impl AnswerCache {
         out: &mut Vec<u8>,
     ) -> Option<CacheHit> {
         let table = self.table.pin();
-        let entry = table.get(key.as_bytes()).filter(|entry| entry.may_be_stale(self.now()))?;
+        let now = self.now();
+        let entry = find(&table, key, now).filter(|entry| entry.may_be_stale(now))?;
         Some(entry.write_stale(query, out))
     }
 
@@ -157,7 +165,7 @@ impl AnswerCache {
     pub(super) fn mark_failed(&self, key: &CacheKey) -> bool {
         let table = self.table.pin();
         let now = self.now();
-        let Some(entry) = table.get(key.as_bytes()).filter(|entry| entry.may_be_stale(now)) else {
+        let Some(entry) = find(&table, key, now).filter(|entry| entry.may_be_stale(now)) else {
             return false;
         };
         entry.failed_at.store(now.max(1), Ordering::Relaxed);
@@ -177,11 +185,15 @@ impl AnswerCache {
     /// A failure does not replace an answer that may still be given as a stale one.
     pub(super) fn store(&self, key: &CacheKey, answer: StoredAnswer, epoch: u64) -> usize {
         let settings = self.settings.load();
-        let Some(entry) = self.entry(answer, &settings) else { return 0 };
-        if entry.is_failure && epoch == self.epoch() && self.mark_failed(key) {
-            return 0;
+        let Some(mut entry) = self.entry(answer, &settings) else { return 0 };
+        if entry.is_failure {
+            if epoch == self.epoch() && self.mark_failed(key) {
+                return 0;
+            }
+            self.lengthen(&mut entry, key);
         }
-        let key = key.as_bytes();
+        let of_any_type = entry.answer.is_nx_domain().then(|| key.of_any_type());
+        let key = of_any_type.as_ref().unwrap_or(key).as_bytes();
         let size = entry.size(key);
         let mut order = self.order();
         let most = self.settings.load().size;
@@ -197,6 +209,17 @@ impl AnswerCache {
         order.bytes += size;
         table.insert(key.into(), entry);
         self.evict(&mut order, most)
+    }
+
+    /// Lets a failure hold for longer if the last one did not help.
+    fn lengthen(&self, failure: &mut CacheEntry, key: &CacheKey) {
+        let table = self.table.pin();
+        let Some(last) = table.get(key.as_bytes()).filter(|last| last.is_failure) else { return };
+        if failure.stored_at < last.fresh_until + RECHECK {
+            failure.max_ttl = last.max_ttl.saturating_mul(2).min(FAILURE_TTL.1);
+            failure.fresh_until = failure.stored_at + u64::from(failure.max_ttl) * 1000;
+            failure.stale_until = failure.fresh_until;
+        }
     }
 
     /// Evicts until the rest takes no more than `size` bytes. Returns how many entries it evicted.
@@ -261,7 +284,7 @@ impl AnswerCache {
                 let most = settings.max_ttl.min(settings.negative_ttl);
                 (ttl.max(settings.min_ttl).min(most), true, false)
             }
-            Lifetime::Failure => (FAILURE_TTL, false, true),
+            Lifetime::Failure => (FAILURE_TTL.0, false, true),
         };
         let now = self.now();
         let fresh_until = now + u64::from(lifetime) * 1000;
@@ -284,6 +307,18 @@ impl AnswerCache {
     fn now(&self) -> u64 {
         milliseconds(self.began.elapsed())
     }
+}
+
+/// The entry for a query: that of its type, or that its name does not exist. A fresh one is better, then
+/// the newer one.
+fn find<'t>(table: &'t Pinned<'_>, key: &CacheKey, now: u64) -> Option<&'t CacheEntry> {
+    let of_type = table.get(key.as_bytes());
+    if of_type.is_some_and(|entry| now < entry.fresh_until) {
+        return of_type;
+    }
+    let of_name = table.get(key.of_any_type().as_bytes()).filter(|entry| entry.answer.is_nx_domain());
+    let rank = |entry: &&CacheEntry| (now < entry.fresh_until, entry.stored_at);
+    of_type.into_iter().chain(of_name).max_by_key(rank)
 }
 
 fn milliseconds(duration: Duration) -> u64 {

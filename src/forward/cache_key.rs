@@ -31,6 +31,17 @@ impl CacheKey {
         Self(key)
     }
 
+    /// The key of answers that hold for all types of the name.
+    pub(super) fn of_any_type(&self) -> Self {
+        let mut key = self.clone();
+        let place = key.0.len().checked_sub(TAIL).and_then(|at| key.0.get_mut(at..at + 2));
+        debug_assert!(place.is_some(), "a key ends with a type and flags");
+        if let Some(place) = place {
+            place.fill(0); // no record has this type (RFC 6895 section 3.1)
+        }
+        key
+    }
+
     /// The key's bytes.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0

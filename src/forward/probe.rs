@@ -110,8 +110,11 @@ pub(super) fn probe(
     let query = probes.begin(upstream, &rule.settings.suffix);
     let probe = Probe { probes: Arc::clone(probes), upstream: Arc::clone(upstream), query };
     Some(async move {
-        if let Some(query) = &probe.query {
-            let _ = probe.upstream.query(query, PATIENCE, false).await;
+        if let Some(query) = &probe.query
+            && let Err(error) = probe.upstream.query(query, PATIENCE, false).await
+            && !error.is_ours()
+        {
+            probe.upstream.missed(&error);
         }
     })
 }

@@ -22,9 +22,6 @@ const STALE_TTL: u32 = 30;
 const STALE_OPTION: [u8; 6] = extended_error(3);
 const STALE_NX_DOMAIN_OPTION: [u8; 6] = extended_error(19);
 
-/// How long a failure is stored, in seconds (RFC 9520 section 3.2 requires at least one).
-pub(super) const FAILURE_TTL: u32 = 2;
-
 /// An upstream's answer without its OPT record.
 #[derive(Debug)]
 pub(super) struct StoredAnswer {
@@ -49,7 +46,7 @@ pub(super) enum Lifetime {
     Positive(u32),
     /// The name, or its type, does not exist (RFC 2308).
     Negative(u32),
-    /// SERVFAIL.
+    /// SERVFAIL, or any other error that does not settle the question (RFC 9520 section 2).
     Failure,
 }
 
@@ -85,8 +82,8 @@ impl StoredAnswer {
             rcode::NO_ERROR | rcode::NX_DOMAIN => {
                 negative_ttl.map(|ttl| Lifetime::Negative(answer_ttl.map_or(ttl, |answer| answer.min(ttl))))
             }
-            rcode::SERV_FAIL => Some(Lifetime::Failure),
-            _ => None,
+            rcode::YX_DOMAIN => None,
+            _ => Some(Lifetime::Failure),
         };
         let lifetime = lifetime.filter(|_| !is_truncated(&message));
         Some(Self {
@@ -118,6 +115,19 @@ impl StoredAnswer {
     /// NOERROR, NXDOMAIN, YXDOMAIN.
     pub(super) fn is_conclusive(&self) -> bool {
         matches!(self.rcode, rcode::NO_ERROR | rcode::NX_DOMAIN | rcode::YX_DOMAIN)
+    }
+
+    /// Whether the name, or its type, does not exist.
+    pub(super) fn is_negative(&self) -> bool {
+        self.is_conclusive() && !matches!(self.lifetime, Some(Lifetime::Positive(_)))
+    }
+
+    /// Whether the queried name does not exist, whatever the type: "should be cached such that it can
+    /// be retrieved and returned in response to another query for the same <QNAME, QCLASS>" (RFC 2308
+    /// section 5). After a CNAME it is the alias's target that does not exist.
+    pub(super) fn is_nx_domain(&self) -> bool {
+        let [answers, ..] = self.counts;
+        self.rcode == rcode::NX_DOMAIN && answers == 0
     }
 
     /// How long the answer itself allows it to be stored.

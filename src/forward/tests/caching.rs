@@ -37,6 +37,55 @@ async fn do_and_cd_have_stored_answers_of_their_own() {
     assert_eq!(fake.count(), 3, "an OPT record alone changes no answer");
 }
 
+/// NXDOMAIN with a SOA record, as `packet` was queried.
+fn nx_domain(packet: &[u8], qtype: u16) -> Vec<u8> {
+    let mut answer = answer("gone.example.", qtype, 0x8183, &[], &[soa("example.", 60, 60)]);
+    answer[..2].copy_from_slice(&packet[..2]);
+    answer
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_is_queried_once_for_all_types() {
+    const TXT: u16 = 16;
+    let fake = Fake::start(|received| {
+        let [.., high, low, _, _] = *received.question() else { panic!("no question") };
+        vec![nx_domain(&received.query, u16::from_be_bytes([high, low]))]
+    })
+    .await;
+    let bed = Bed::with(&[&fake], "", "prefetch = false");
+    for qtype in [A, TXT, 28, A] {
+        let packet = query("gone.example.", qtype, None);
+        let answer = bed.ask(&packet).await.unwrap();
+        assert_eq!((answer[3] & 0x0f, question(&answer)), (3, question(&packet)), "{qtype}");
+    }
+    assert_eq!(fake.count(), 1);
+    bed.ask(&query("gone.example.", TXT, Some(true))).await.unwrap();
+    assert_eq!(fake.count(), 2, "signatures change the answer");
+    pass(Duration::from_secs(60)).await;
+    bed.ask(&query("gone.example.", TXT, None)).await.unwrap();
+    assert_eq!(fake.count(), 3, "its TTL has passed");
+}
+
+#[tokio::test]
+async fn all_failures_are_stored_and_longer_each_time() {
+    for flags in [0x8181, 0x8182, 0x8184, 0x8185] {
+        let fake = Fake::start(move |received| vec![reply_to(&received.query, flags)]).await;
+        let bed = Bed::to(&[&fake]);
+        let packet = query("web.example.", A, None);
+        let ask = async || assert_eq!(bed.ask(&packet).await.unwrap()[3], flags.to_be_bytes()[1]);
+        let mut before = 0;
+        for seconds in [2, 4, 8, 16, 30, 30] {
+            ask().await;
+            assert!(fake.count() > before, "{flags:x} after {seconds} s");
+            before = fake.count();
+            pass(Duration::from_secs(seconds - 1)).await;
+            ask().await;
+            assert_eq!(fake.count(), before, "{flags:x} within {seconds} s");
+            pass(Duration::from_secs(1)).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn negative_answers_are_stored_for_the_ttl_of_the_soa() {
     for flags in [0x8180, 0x8183] {

@@ -129,6 +129,82 @@ async fn at_most_the_configured_tries_are_made() {
 }
 
 #[tokio::test]
+async fn one_upstream_gets_one_question_three_times_at_most() {
+    let silent = Fake::silent().await;
+    let bed = Bed::with(&[&silent], "timeout = \"3s\", tries = 20", "");
+    bed.ask(&query("web.example.", A, None)).await.unwrap();
+    assert_eq!(silent.count(), 3);
+}
+
+#[tokio::test]
+async fn names_without_an_answer_do_not_mark_an_upstream_down() {
+    let is_good = |query: &[u8]| query[13..17].eq_ignore_ascii_case(b"good");
+    let fake = Fake::start(move |received| match is_good(&received.query) {
+        true => vec![answer_to(&received.query, 0)],
+        false => Vec::new(),
+    })
+    .await;
+    let bed = Bed::with(&[&fake], "timeout = \"1500ms\"", "");
+    let up = format!("muster_forward_upstream_up{{upstream=\"{}\"}}", fake.address);
+    // One question counts once, however often it is sent.
+    assert_eq!(bed.ask(&query("dead.example.", A, None)).await.unwrap()[3] & 0x0f, 2);
+    assert_eq!(bed.metric(&up), Some(1.0));
+    // Those that wait while others are answered do not count.
+    let dead: Vec<_> = (0..5).map(|at| query(&format!("dead{at}.example."), A, None)).collect();
+    let unanswered =
+        async { futures_util::future::join_all(dead.iter().map(|packet| bed.ask(packet))).await };
+    let answered = async {
+        until("they are sent", || fake.count() >= 6).await;
+        bed.ask(&query("good.example.", A, None)).await
+    };
+    let (unanswered, answered) = tokio::join!(unanswered, answered);
+    assert!(answered.is_some() && unanswered.iter().all(Option::is_some));
+    assert_eq!(bed.metric(&up), Some(1.0));
+}
+
+/// Answers each query with one A record, once `other` has received it too, and a moment later.
+async fn slower_than(other: &Fake) -> (SocketAddr, AbortHandle) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let received = Arc::clone(&other.received);
+    let serving = tokio::spawn(async move {
+        let mut room = [0; 512];
+        loop {
+            let (length, peer) = socket.recv_from(&mut room).await.unwrap();
+            let is_probe = room[..length].windows(12).any(|part| part.eq_ignore_ascii_case(b"muster-loop-"));
+            while !is_probe && received.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            socket.send_to(&answer_to(&room[..length], 60), peer).await.unwrap();
+        }
+    });
+    (address, serving.abort_handle())
+}
+
+#[tokio::test]
+async fn a_negative_answer_waits_for_the_preferred_upstream() {
+    let second = Fake::start(|received| vec![reply_to(&received.query, 0x8183)]).await;
+    for (policy, answers) in [("sequential", 1), ("round_robin", 0)] {
+        second.received.lock().unwrap().clear();
+        let (first, serving) = slower_than(&second).await;
+        let to = format!("\".\" = {{ to = [\"{first}\", \"{}\"], policy = \"{policy}\" }}", second.address);
+        let bed = Bed::new(&to, "");
+        let answer = bed.message(&query("internal.example.", A, None)).await;
+        assert_eq!(answer.answers.len(), answers, "{policy}");
+        serving.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_negative_answer_counts_once_the_preferred_upstream_has_failed() {
+    let second = Fake::start(|received| vec![reply_to(&received.query, 0x8183)]).await;
+    let bed = Bed::new(&format!("\".\" = [\"{}\", \"{}\"]", dead().await, second.address), "");
+    let answer = bed.ask(&query("web.example.", A, None)).await.unwrap();
+    assert_eq!(answer[3] & 0x0f, 3);
+}
+
+#[tokio::test]
 async fn round_robin_queries_each_in_turn() {
     let (first, second) = (Fake::with_ttl(0).await, Fake::with_ttl(0).await);
     let bed = Bed::with(&[&first, &second], "policy = \"round_robin\"", "");

@@ -157,7 +157,8 @@ impl UpstreamClient {
         }
     }
 
-    /// Queries it, and learns from the result.
+    /// Queries it, and learns from an answer. Whether it has missed a query is for the caller to say,
+    /// who may query it more than once for one client.
     ///
     /// # Errors
     /// When there is no answer within `limit`, or the answer is malformed.
@@ -175,7 +176,8 @@ impl UpstreamClient {
         };
         match &result {
             Ok(_) => self.answered(began.elapsed()),
-            Err(error) => self.failed(error),
+            Err(UpstreamError::Timeout(_)) => self.metrics.timed_out(),
+            Err(_) => self.metrics.failed(),
         }
         result
     }
@@ -230,17 +232,6 @@ impl UpstreamClient {
         if self.health.answered(took) {
             info!(upstream = self.label, "the upstream answers again; marked up");
             self.metrics.set_up(true);
-        }
-    }
-
-    fn failed(&self, error: &UpstreamError) {
-        match error {
-            UpstreamError::Timeout(_) => self.metrics.timed_out(),
-            _ => self.metrics.failed(),
-        }
-        // Being out of sockets is our own fault.
-        if !error.is_ours() {
-            self.missed(error);
         }
     }
 

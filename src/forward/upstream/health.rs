@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-/// Unanswered queries in a row that mark an upstream down.
+/// Clients' queries in a row without an answer that mark an upstream down.
 const FALL: u32 = 3;
 
 /// How long to wait for an upstream that has never answered before the next one is queried as well.
@@ -21,6 +21,8 @@ const WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_s
 pub(in crate::forward) struct UpstreamHealth {
     /// Unanswered queries since the last answer.
     misses: AtomicU32,
+    /// Answers, modulo 2^32.
+    answers: AtomicU32,
     down: AtomicBool,
     /// Smoothed round-trip time and its deviation in microseconds (RFC 6298 section 2); 0: it has
     /// never answered.
@@ -32,6 +34,7 @@ impl UpstreamHealth {
     /// Notes an answer. Returns whether the upstream was down.
     pub(in crate::forward) fn answered(&self, took: Duration) -> bool {
         self.misses.store(0, Ordering::Relaxed);
+        self.answers.fetch_add(1, Ordering::Relaxed);
         let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
         let smoothed = self.smoothed.load(Ordering::Relaxed);
         let (smoothed, deviation) = if smoothed == 0 {
@@ -50,6 +53,11 @@ impl UpstreamHealth {
     pub(in crate::forward) fn missed(&self) -> bool {
         let misses = self.misses.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         misses >= FALL && !self.down.swap(true, Ordering::Relaxed)
+    }
+
+    /// How many answers it has given, modulo 2^32.
+    pub(in crate::forward) fn answers(&self) -> u32 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Whether it is to be queried only after all others.
