@@ -52,8 +52,6 @@ pub struct PendingReply {
 struct OwnedEdns {
     udp_size: u16,
     dnssec_ok: bool,
-    /// The options that are forwarded, as on the wire.
-    passing: Box<[u8]>,
 }
 
 impl PendingReply {
@@ -66,15 +64,9 @@ impl PendingReply {
         (settings, metrics): (&Settings, &Arc<Metrics>),
     ) -> Option<Box<Self>> {
         let Query { header, question, edns } = query;
-        let passing = |edns: &Edns<'_>| {
-            let passing = edns.opt.options().filter(|option| opt::may_pass(option.code));
-            passing.flat_map(|option| option.wire).copied().collect()
-        };
-        let edns = edns.as_ref().map(|edns| OwnedEdns {
-            udp_size: edns.opt.udp_size,
-            dnssec_ok: edns.opt.dnssec_ok,
-            passing: if edns.has_forwardable_options { passing(edns) } else { Box::default() },
-        });
+        let edns = edns
+            .as_ref()
+            .map(|edns| OwnedEdns { udp_size: edns.opt.udp_size, dnssec_ok: edns.opt.dnssec_ok });
         debug_assert!(settings.forwarder.is_some(), "only a forwarder defers requests");
         Some(Box::new(Self {
             forwarder: Arc::clone(settings.forwarder.as_ref()?),
@@ -103,7 +95,6 @@ impl PendingReply {
     /// Never blocks. A query that the forwarder cannot accept gets SERVFAIL at once.
     pub fn send(self: Box<Self>, reply: ReplySender) {
         let forwarder = Arc::clone(&self.forwarder);
-        let passing: Box<[u8]> = self.edns.as_ref().map(|edns| edns.passing.clone()).unwrap_or_default();
         let own_options = self.own_options.clone();
         let requester = self.requester;
         let question = self.question.clone();
@@ -117,7 +108,6 @@ impl PendingReply {
             authentic_data: self.header.authentic_data,
             checking_disabled: self.header.checking_disabled,
             edns: self.edns.as_ref().map(|edns| edns.dnssec_ok),
-            has_options: !passing.is_empty(),
             own_options: &own_options,
             limit: self.limit,
         };
@@ -125,7 +115,7 @@ impl PendingReply {
             let deliver = move |answer: &[u8], written: forward::AnswerSummary| {
                 self.release(answer, written.into(), reply);
             };
-            return forwarder.forward(&query, &passing, requester, Box::new(deliver));
+            return forwarder.forward(&query, requester, Box::new(deliver));
         };
         let target = cname.target.as_wire();
         let of_target = [target, &self.qtype.to_be_bytes(), &self.class.to_be_bytes()].concat();
@@ -140,7 +130,7 @@ impl PendingReply {
             let cname = cname.clone();
             move |upstream: &[u8], _: forward::AnswerSummary| self.join(&cname, upstream, reply)
         };
-        forwarder.forward(&query, &passing, requester, Box::new(deliver));
+        forwarder.forward(&query, requester, Box::new(deliver));
     }
 
     /// Answers with our CNAME, followed by an upstream's records for its target.

@@ -152,7 +152,6 @@ pub(super) fn client_query<'a>(
         authentic_data: header.authentic_data,
         checking_disabled: header.checking_disabled,
         edns: edns.as_ref().map(|edns| edns.opt.dnssec_ok),
-        has_options: edns.as_ref().is_some_and(|edns| edns.has_forwardable_options),
         own_options,
         limit: size_limit(transport, edns.as_ref()),
     }

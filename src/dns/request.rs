@@ -29,8 +29,6 @@ pub(super) type QuestionBuffer = [u8; 256];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edns<'a> {
     pub(super) opt: Opt<'a>,
-    /// Whether it has an option that is forwarded, and so may change an upstream's answer.
-    pub(super) has_forwardable_options: bool,
     /// The COOKIE option.
     pub(super) cookie: SentCookie,
     /// The client subnet option.
@@ -45,9 +43,7 @@ impl<'a> Edns<'a> {
 
     fn new(opt: Opt<'a>) -> Self {
         let (mut cookie, mut subnet) = (SentCookie::None, SentSubnet::None);
-        let mut has_forwardable_options = false;
         for EdnsOption { code, data, .. } in opt.options() {
-            has_forwardable_options |= opt::may_pass(code);
             match code {
                 // "only the first (the one closest to the DNS header) COOKIE option" counts (RFC
                 // 7873 section 5)
@@ -56,7 +52,7 @@ impl<'a> Edns<'a> {
                 _ => {}
             }
         }
-        Self { opt, has_forwardable_options, cookie, subnet }
+        Self { opt, cookie, subnet }
     }
 
     /// Whether it has an option that muster itself processes. Options of other EDNS versions are
@@ -178,15 +174,11 @@ mod tests {
         let mut buffer = [0; 256];
         let Request::Query(Query { edns: Some(edns), .. }) = read(&packet, &mut buffer) else { panic!() };
         assert_eq!((edns.opt.udp_size, edns.opt.version, edns.opt.dnssec_ok), (1232, 0, true));
-        assert_eq!(
-            (edns.cookie, edns.subnet, edns.has_forwardable_options),
-            (SentCookie::None, SentSubnet::None, false)
-        );
+        assert_eq!((edns.cookie, edns.subnet), (SentCookie::None, SentSubnet::None));
     }
 
-    /// The OPT record as hickory-proto reads it: size, version, DO, cookie, subnet, options to
-    /// forward.
-    fn by_hickory(packet: &[u8]) -> Option<(u16, u8, bool, SentCookie, SentSubnet, bool)> {
+    /// The OPT record as hickory-proto reads it: size, version, DO, cookie, subnet.
+    fn by_hickory(packet: &[u8]) -> Option<(u16, u8, bool, SentCookie, SentSubnet)> {
         let edns = Message::from_vec(packet).ok()?.edns?;
         let data = |code| edns.option(code).map(|option| <Vec<u8>>::try_from(option).ok());
         Some((
@@ -199,7 +191,6 @@ mod tests {
             data(EdnsCode::Subnet).map_or(SentSubnet::None, |data| {
                 data.map_or(SentSubnet::Malformed, |data| SentSubnet::read(&data))
             }),
-            edns.options().as_ref().iter().any(|(code, _)| opt::may_pass((*code).into())),
         ))
     }
 
@@ -216,7 +207,7 @@ mod tests {
                 let Request::Query(Query { edns, .. }) = read(&packet, &mut buffer) else { panic!() };
                 let ours = edns.map(|edns| {
                     let Opt { udp_size, version, dnssec_ok, .. } = edns.opt;
-                    (udp_size, version, dnssec_ok, edns.cookie, edns.subnet, edns.has_forwardable_options)
+                    (udp_size, version, dnssec_ok, edns.cookie, edns.subnet)
                 });
                 assert_eq!(ours, by_hickory(&packet), "{opt:02x?}");
             }

@@ -22,8 +22,6 @@ pub struct ClientQuery<'a> {
     pub checking_disabled: bool,
     /// The DO bit of the OPT record; `None`: the request has no OPT record.
     pub edns: Option<bool>,
-    /// Whether the OPT record has an option that is passed on: the answer could depend on it.
-    pub has_options: bool,
     /// muster's own options for the answer's OPT record, in wire format: a cookie.
     pub own_options: &'a [u8],
     /// Longest answer, in bytes.

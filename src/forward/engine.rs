@@ -31,8 +31,7 @@ impl Job {
     /// Replies without querying an upstream, because there is no room: a stale answer is better
     /// than none.
     pub(super) fn reject(self, shared: &Shared) {
-        let key = self.query.is_plain().then(|| self.query.key());
-        shared.reply_stale(self.client, key, ForwardOutcome::Dropped);
+        shared.reply_stale(self.client, Some(self.query.key()), ForwardOutcome::Dropped);
     }
 }
 
@@ -75,9 +74,7 @@ impl Engine {
 pub(super) fn admit(shared: &Shared, job: Job) -> Option<Started> {
     let Job { query, mut client } = job;
     // While the job was queued, an equal one may have been answered.
-    if query.is_plain()
-        && let Some(waiting) = client
-    {
+    if let Some(waiting) = client {
         let mut answer = Vec::with_capacity(512);
         if let Some(hit) = shared.cache.answer(&waiting.query(), query.key(), &mut answer) {
             shared.metrics.forward().client_query(ForwardOutcome::Answered);
@@ -97,8 +94,7 @@ pub(super) fn admit(shared: &Shared, job: Job) -> Option<Started> {
     match shared.in_flight.admit(fetch, client) {
         Admitted::First(started, gave_way) => {
             if let Some((query, clients)) = gave_way.map(|gave_way| *gave_way) {
-                let key = query.is_plain().then(|| query.key());
-                shared.reply_stale(clients, key, ForwardOutcome::Dropped);
+                shared.reply_stale(clients, Some(query.key()), ForwardOutcome::Dropped);
             }
             Some(started)
         }
@@ -129,7 +125,7 @@ pub(super) async fn fetch(shared: Arc<Shared>, started: Started) {
     let query = &fetch.query;
     let waiting = guard.finish();
     let is_conclusive = answer.as_ref().is_some_and(StoredAnswer::is_conclusive);
-    let may_be_stored = was_queried && query.is_plain() && shared.cache.epoch() == fetch.epoch;
+    let may_be_stored = was_queried && shared.cache.epoch() == fetch.epoch;
     if !is_conclusive && may_be_stored && shared.cache.mark_failed(query.key()) {
         return shared.reply_stale(waiting, Some(query.key()), ForwardOutcome::Failed);
     }
@@ -153,7 +149,7 @@ async fn resolve_or_serve_stale(shared: &Shared, started: &Started) -> Result<St
     tokio::pin!(resolving);
     tokio::select! {
         answer = &mut resolving => return answer,
-        () = sleep(CLIENT_PATIENCE), if query.is_plain() => {}
+        () = sleep(CLIENT_PATIENCE) => {}
     }
     if shared.cache.mark_failed(query.key()) {
         let waiting = shared.in_flight.take_waiters(started);

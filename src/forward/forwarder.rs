@@ -118,55 +118,43 @@ impl Forwarder {
     /// one lookup and a copy of the message. Never waits; allocates only to prefetch an answer.
     pub fn answer(&self, query: &ClientQuery<'_>, out: &mut Vec<u8>) -> Forwarding {
         let Shared { cache, metrics, .. } = &*self.shared;
-        // Options could change the answer, so queries with options always go to an upstream. A
-        // stored answer was covered by a rule when it was stored; the cache is cleared when rules
+        // A stored answer was covered by a rule when it was stored; the cache is cleared when rules
         // change.
-        if !query.has_options {
-            let key = query.key();
-            if let Some(hit) = cache.answer(query, &key, out) {
-                let result = if hit.stale { CacheLookup::Stale } else { CacheLookup::Hit };
-                metrics.forward().lookup(result);
-                if hit.prefetch {
-                    self.prefetch(key);
-                }
-                return Forwarding::Answered(hit.summary);
+        let key = query.key();
+        if let Some(hit) = cache.answer(query, &key, out) {
+            let result = if hit.stale { CacheLookup::Stale } else { CacheLookup::Hit };
+            metrics.forward().lookup(result);
+            if hit.prefetch {
+                self.prefetch(key);
             }
+            return Forwarding::Answered(hit.summary);
         }
         if !self.covers(query.name) {
             return Forwarding::Refused;
         }
-        if !query.has_options {
-            metrics.forward().lookup(CacheLookup::Miss);
-        }
+        metrics.forward().lookup(CacheLookup::Miss);
         if query.recursion_desired { Forwarding::QueryUpstream } else { Forwarding::Refused }
     }
 
     fn prefetch(&self, key: CacheKey) {
-        let job = Job { query: UpstreamQuery::new(key, &[]), client: None };
+        let job = Job { query: UpstreamQuery::new(key), client: None };
         if self.queue.try_send(job).is_ok() {
             self.shared.metrics.forward().prefetch();
         }
     }
 
     /// Forwards a query for which [`answer`](Self::answer) returned [`Forwarding::QueryUpstream`];
-    /// `options` are the request's EDNS options that are passed on, in wire format, and `requester`
-    /// is charged for it.
+    /// `requester` is charged for it.
     ///
     /// Never waits. If the queue is full, the client gets a stale answer or SERVFAIL at once.
-    pub fn forward(
-        &self,
-        query: &ClientQuery<'_>,
-        options: &[u8],
-        requester: Requester,
-        reply: AnswerCallback,
-    ) {
+    pub fn forward(&self, query: &ClientQuery<'_>, requester: Requester, reply: AnswerCallback) {
         let client = WaitingClient::new(query, requester, reply);
         if let Some(upstream) = self.shared.probes.recognize(query.name, query.qtype) {
             self.shared.metrics.forward().client_query(ForwardOutcome::Loop);
             upstream.mark_loop();
             return client.fail();
         }
-        let job = Job { query: UpstreamQuery::new(query.key(), options), client: Some(client) };
+        let job = Job { query: UpstreamQuery::new(query.key()), client: Some(client) };
         if let Err(error) = self.queue.try_send(job) {
             let (mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) = error;
             job.reject(&self.shared);

@@ -354,7 +354,7 @@ mod tests {
             let rule = Arc::clone(self.rules.find(suffix.wire()).unwrap());
             let name: Name = format!("n{name}.example").parse().unwrap();
             let key = CacheKey::new(name.wire(), 1, false, false);
-            let fetch = Fetch { query: UpstreamQuery::new(key, &[]), rule, epoch: 0 };
+            let fetch = Fetch { query: UpstreamQuery::new(key), rule, epoch: 0 };
             match self.in_flight.admit(fetch, Some(client(host))) {
                 Admitted::First(started, gave_way) => {
                     self.started.push(started);
@@ -383,7 +383,6 @@ mod tests {
             authentic_data: false,
             checking_disabled: false,
             edns: None,
-            has_options: false,
             own_options: &[],
             limit: 512,
         };

@@ -42,7 +42,7 @@ pub(super) struct MessageParts {
     pub(super) rcode: u16,
     /// Whether there is an OPT record.
     pub(super) has_opt: bool,
-    /// The options that may be passed on, in wire format.
+    /// The options that are for the client too, in wire format.
     pub(super) options: Vec<u8>,
     /// The lowest TTL of the answer section, in seconds; `None`: the section is empty.
     pub(super) answer_ttl: Option<u32>,
@@ -107,9 +107,9 @@ fn ttl(wire: u32) -> u32 {
     if wire > 0x7fff_ffff { 0 } else { wire }
 }
 
-/// The options that may be passed on, in wire format.
+/// The options that are for the client too, in wire format.
 fn passing(opt: Opt<'_>) -> Vec<u8> {
-    let passing = opt.options().filter(|option| opt::may_pass(option.code));
+    let passing = opt.options().filter(|option| opt::passes_to_client(option.code));
     passing.flat_map(|option| option.wire).copied().collect()
 }
 
@@ -121,11 +121,16 @@ mod tests {
     #[test]
     fn records_are_found_and_the_opt_record_is_removed() {
         let plain = answer("web.example.", 1, 0x8180, &[a("web.example.", 300), a("web.example.", 60)], &[]);
-        let parts = parts(&with_opt(&plain, 0x80, &[0, 15, 0, 2, 0, 3, 0, 10, 0, 1, 9])).unwrap();
+        let parts =
+            parts(&with_opt(&plain, 0x80, &[0, 15, 0, 2, 0, 3, 0, 10, 0, 1, 9, 255, 1, 0, 0])).unwrap();
         assert_eq!((parts.counts, parts.ttls.len(), parts.end), ([2, 0, 0], 2, plain.len()));
         assert_eq!((parts.answer_ttl, parts.has_type, parts.negative_ttl), (Some(60), true, None));
         assert_eq!((parts.has_opt, parts.rcode), (true, 0x800));
-        assert_eq!(parts.options, [0, 15, 0, 2, 0, 3], "the extended error passes, the cookie does not");
+        assert_eq!(
+            parts.options,
+            [0, 15, 0, 2, 0, 3],
+            "the extended error passes, a cookie and what is unknown do not"
+        );
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl LoopProbes {
         };
         let name = name.ok()?;
         self.lock().insert(name.wire().as_bytes().into(), Arc::clone(upstream));
-        Some(UpstreamQuery::new(CacheKey::new(name.wire(), QTYPE, false, false), &[]))
+        Some(UpstreamQuery::new(CacheKey::new(name.wire(), QTYPE, false, false)))
     }
 
     /// Forgets a probe, which has ended.

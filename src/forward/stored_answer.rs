@@ -315,7 +315,6 @@ mod tests {
                 authentic_data: false,
                 checking_disabled: false,
                 edns,
-                has_options: false,
                 own_options: &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8],
                 limit,
             };
@@ -352,7 +351,6 @@ mod tests {
                 authentic_data: false,
                 checking_disabled: false,
                 edns: Some(false),
-                has_options: false,
                 own_options: &[],
                 limit: 512,
             };

@@ -222,9 +222,7 @@ impl Bed {
             Forwarding::QueryUpstream => {
                 let (sender, receiver) = oneshot::channel();
                 let reply = move |answer: &[u8], _| drop(sender.send(answer.to_vec()));
-                let options =
-                    crate::forward::message::parts(packet).map(|parts| parts.options).unwrap_or_default();
-                self.forwarder.forward(&ask, &options, Requester::default(), Box::new(reply));
+                self.forwarder.forward(&ask, Requester::default(), Box::new(reply));
                 Some(timeout(PATIENCE, receiver).await.expect("an answer in time").expect("an answer"))
             }
         }
@@ -274,7 +272,6 @@ fn read<'a>(packet: &'a [u8], name: &'a [u8], limit: usize) -> ClientQuery<'a> {
         authentic_data: packet[3] & 0x20 != 0,
         checking_disabled: packet[3] & 0x10 != 0,
         edns: opt.map(|opt| opt[7] & 0x80 != 0),
-        has_options: opt.is_some_and(|opt| opt.len() > 11),
         own_options: &[],
         limit,
     }

@@ -20,14 +20,12 @@ pub(super) struct QueryForm {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct UpstreamQuery {
     key: CacheKey,
-    /// The client's options that are passed on, in wire format.
-    options: Box<[u8]>,
 }
 
 impl UpstreamQuery {
-    /// Makes a query from the key of its answer and the options to pass on.
-    pub(super) fn new(key: CacheKey, options: &[u8]) -> Self {
-        Self { key, options: options.into() }
+    /// Makes a query from the key of its answer.
+    pub(super) fn new(key: CacheKey) -> Self {
+        Self { key }
     }
 
     /// The key that its answer is stored under.
@@ -35,22 +33,17 @@ impl UpstreamQuery {
         &self.key
     }
 
-    /// Whether its answers may be stored: no option can have changed them.
-    pub(super) fn is_plain(&self) -> bool {
-        self.options.is_empty()
-    }
-
     /// The name, lower case.
     pub(super) fn name(&self) -> WireName<'_> {
         self.key.name()
     }
 
-    /// Writes the message: with an OPT record of our own, and with AD, so that the answer's AD
+    /// Writes the message: with an OPT record of our own, without any of the client's options, and with AD, so that the answer's AD
     /// shows whether it was validated (RFC 6840 section 5.7). Clients that did not ask for AD do
     /// not get it.
     pub(super) fn encode(&self, id: u16, form: QueryForm) -> Vec<u8> {
         let question = self.key.question();
-        let mut query = Vec::with_capacity(HEADER_LEN + question.len() + opt::OPT_LEN + self.options.len());
+        let mut query = Vec::with_capacity(HEADER_LEN + question.len() + opt::OPT_LEN);
         let flags =
             [RECURSION_DESIRED, AUTHENTIC_DATA | bit(self.key.checking_disabled(), CHECKING_DISABLED)];
         query.extend(header::bytes(id.to_be_bytes(), flags, [1, 0, 0, form.edns.into()]));
@@ -59,8 +52,7 @@ impl UpstreamQuery {
             mix_case(query.iter_mut().skip(HEADER_LEN).take(self.name().as_bytes().len()));
         }
         if form.edns {
-            query.extend(opt::head(0, self.key.dnssec_ok(), self.options.len()));
-            query.extend_from_slice(&self.options);
+            query.extend(opt::head(0, self.key.dnssec_ok(), 0));
         }
         query
     }

@@ -69,7 +69,6 @@ impl WaitingClient {
             authentic_data: self.authentic_data,
             checking_disabled: self.checking_disabled,
             edns: self.edns,
-            has_options: false,
             own_options: &self.own_options,
             limit: self.limit,
         }

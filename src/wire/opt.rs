@@ -16,14 +16,11 @@ pub const COOKIE: u16 = 10;
 /// Extended error (RFC 8914).
 pub const EXTENDED_ERROR: u16 = 15;
 
-/// Options that concern one hop only: NSID (RFC 5001), EXPIRE (RFC 7314), COOKIE (RFC 7873),
-/// keepalive (RFC 7828), padding (RFC 7830), CHAIN (RFC 7901).
-const HOP_BY_HOP: [u16; 6] = [3, 9, COOKIE, 11, 12, 13];
-
-/// Whether an option is forwarded from a client to an upstream and back.
+/// Whether an option of an upstream's answer is for the client too: only an extended error. "OPT RRs
+/// MUST NOT be cached, forwarded, or stored" (RFC 6891 section 6.1.1).
 #[inline]
-pub fn may_pass(code: u16) -> bool {
-    !HOP_BY_HOP.contains(&code)
+pub fn passes_to_client(code: u16) -> bool {
+    code == EXTENDED_ERROR
 }
 
 /// A parsed OPT record.
@@ -176,10 +173,5 @@ mod tests {
             let wire = [&head(0, false, options.len())[..], options].concat();
             assert_eq!(Opt::only(&wire), None, "{options:02x?}");
         }
-    }
-
-    #[test]
-    fn cookies_stay_on_their_hop_and_subnets_pass() {
-        assert!(!may_pass(COOKIE) && may_pass(CLIENT_SUBNET) && may_pass(EXTENDED_ERROR) && may_pass(65_001));
     }
 }

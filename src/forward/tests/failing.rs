@@ -245,7 +245,7 @@ async fn a_full_queue_means_servfail_at_once() {
     for _ in 0..QUEUE + 2 {
         let failures = Arc::clone(&failures);
         let reply = move |answer: &[u8], _| *failures.lock().unwrap() += usize::from(answer[3] & 0x0f == 2);
-        forwarder.forward(&read(&packet, &name, 512), &[], Requester::default(), Box::new(reply));
+        forwarder.forward(&read(&packet, &name, 512), Requester::default(), Box::new(reply));
     }
     assert_eq!(*failures.lock().unwrap(), 2);
 }
@@ -265,7 +265,7 @@ async fn a_client_whose_names_nobody_answers_leaves_room_for_others() {
     for at in 0..4096_usize {
         let packet = query(&format!("dead{at}.example."), A, None);
         let name = lower_name(&packet);
-        bed.forwarder.forward(&read(&packet, &name, 512), &[], hostile, Box::new(|_, _| ()));
+        bed.forwarder.forward(&read(&packet, &name, 512), hostile, Box::new(|_, _| ()));
         let counted = || bed.forwarder.shared.in_flight.len() + dropped() as usize > at;
         until("it is in flight or dropped", counted).await;
     }
@@ -293,7 +293,7 @@ async fn an_upstream_in_a_forwarding_loop_is_disabled() {
             let (packet, socket) = (room[..length].to_vec(), Arc::clone(&socket));
             let name = lower_name(&packet);
             let reply = move |answer: &[u8], _| drop(socket.try_send_to(answer, peer));
-            forwarder.forward(&read(&packet, &name, 512), &[], Requester::default(), Box::new(reply));
+            forwarder.forward(&read(&packet, &name, 512), Requester::default(), Box::new(reply));
         }
     });
     until("the loop is found", || {
@@ -333,7 +333,7 @@ async fn a_query_that_comes_back_waits_for_itself() {
             // Probes are dropped, so that the loop is not found.
             if !name.starts_with(b"\x1emuster") && !name.get(1..).unwrap().starts_with(b"muster-loop") {
                 *seen.lock().unwrap() += 1;
-                forwarder.forward(&read(&packet, &name, 512), &[], Requester::default(), Box::new(|_, _| ()));
+                forwarder.forward(&read(&packet, &name, 512), Requester::default(), Box::new(|_, _| ()));
             }
         }
     });
@@ -359,7 +359,7 @@ async fn a_rejected_query_gets_a_stale_answer_if_there_is_one() {
         let reply: AnswerCallback =
             Box::new(move |answer: &[u8], _| codes.lock().unwrap().push(answer[3] & 0x0f));
         let client = Some(WaitingClient::new(&ask, Requester::default(), reply));
-        Job { query: UpstreamQuery::new(ask.key(), &[]), client }.reject(&bed.forwarder.shared);
+        Job { query: UpstreamQuery::new(ask.key()), client }.reject(&bed.forwarder.shared);
     }
     assert_eq!(*codes.lock().unwrap(), [0, 2]);
     let count = |result| bed.metric(&format!("muster_forward_queries_total{{result=\"{result}\"}}"));
@@ -391,7 +391,7 @@ async fn a_fetch_that_is_aborted_leaves_no_client_waiting() {
     let bed = Bed::with(&[&silent], "timeout = \"30s\"", "");
     let packet = query("web.example.", A, None);
     let name = lower_name(&packet);
-    let query = UpstreamQuery::new(read(&packet, &name, 512).key(), &[]);
+    let query = UpstreamQuery::new(read(&packet, &name, 512).key());
     let (sender, receiver) = oneshot::channel::<()>();
     let reply: AnswerCallback = Box::new(move |_: &[u8], _| drop(sender));
     let client = Some(WaitingClient::new(&read(&packet, &name, 512), Requester::default(), reply));

@@ -57,17 +57,21 @@ async fn the_upstream_query_is_our_own() {
 }
 
 #[tokio::test]
-async fn options_pass_and_their_answers_are_not_stored() {
+async fn options_of_clients_stay_here_and_their_queries_share_one_answer() {
     let fake = Fake::with_ttl(60).await;
     let bed = Bed::to(&[&fake]);
     let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2];
     let cookie = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
-    let packet = with_opt(&query("web.example.", A, None), 0, &[&cookie[..], &subnet].concat());
-    for _ in 0..2 {
-        bed.ask(&packet).await.unwrap();
+    let algorithms = [0, 5, 0, 2, 8, 13];
+    for unknown in 0..5 {
+        let unknown = [253, 233, 0, 1, unknown];
+        let options = [&cookie[..], &subnet, &algorithms, &unknown].concat();
+        let packet = with_opt(&query("web.example.", A, None), 0, &options);
+        assert_eq!(bed.message(&packet).await.answers.len(), 1);
     }
-    assert_eq!(fake.count(), 2);
-    assert!(fake.received.lock().unwrap()[0].query.ends_with(&[&[0, 11][..], &subnet].concat()));
+    assert_eq!(fake.count(), 1);
+    let received = fake.received.lock().unwrap()[0].clone();
+    assert!(received.query.ends_with(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 0]));
 }
 
 #[tokio::test]
@@ -193,7 +197,7 @@ async fn equal_queries_in_flight_are_coalesced() {
         let name = lower_name(packet);
         let (sender, receiver) = oneshot::channel();
         let reply = move |answer: &[u8], _| drop(sender.send(answer.to_vec()));
-        bed.forwarder.forward(&read(packet, &name, 512), &[], Requester::default(), Box::new(reply));
+        bed.forwarder.forward(&read(packet, &name, 512), Requester::default(), Box::new(reply));
         answers.push(receiver);
     }
     until("nine wait for the first", || bed.metric("muster_forward_coalesced_total ") == Some(9.0)).await;

@@ -299,7 +299,7 @@ mod tests {
 
     async fn query(stream: &StreamClient, at: u8) -> io::Result<Vec<u8>> {
         let name = [1, b'a' + at, 0];
-        let query = UpstreamQuery::new(CacheKey::new(WireName::trusted(&name), 1, false, false), &[]);
+        let query = UpstreamQuery::new(CacheKey::new(WireName::trusted(&name), 1, false, false));
         let form = QueryForm { mixed_case: false, edns: true };
         timeout(PATIENCE, stream.exchange(&query, form)).await.unwrap()
     }
