@@ -45,6 +45,12 @@ pub enum Retention {
 }
 
 impl Retained {
+    /// The members of a subject that nothing is retained of.
+    pub fn lacking(&self, subject: &WatchSubject) -> Vec<Member> {
+        let WatchSubject::Members(members) = subject else { return Vec::new() };
+        members.iter().filter(|member| !self.members.contains_key(*member)).cloned().collect()
+    }
+
     /// Takes a subject's entries. The members of an import's names stay, for their own watches.
     pub fn take(&mut self, subject: &WatchSubject) -> Retention {
         match subject {

@@ -151,3 +151,13 @@ pub enum Update {
         import: Import,
     },
 }
+
+impl Update {
+    /// One update of several that become visible together; `None`: there are none.
+    pub fn together(mut updates: Vec<Self>) -> Option<Self> {
+        match updates.len() {
+            0 | 1 => updates.pop(),
+            _ => Some(Self::Changes(updates)),
+        }
+    }
+}

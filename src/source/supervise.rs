@@ -16,7 +16,7 @@ use super::{
     watch_error::{WatchError, catch_panic},
 };
 use crate::{
-    model::{Retained, Retention, Update, WatchSubject},
+    model::{Member, Retained, Retention, Update, WatchSubject},
     telemetry::{SourceStatus, WatchHandle},
 };
 
@@ -54,19 +54,23 @@ pub fn supervise<W: Watch>(
 ) -> impl Future<Output = ()> + Send {
     let handle = Arc::new(context.status.watch(name));
     handle.follow(subject.clone());
-    let retention = context.retained().take(&subject);
+    let (unsynced, retention) = {
+        let mut retained = context.retained();
+        (retained.lacking(&subject), retained.take(&subject))
+    };
     match retention {
         Retention::Nothing => {}
         Retention::Some(since) => handle.lost(since),
         Retention::All(since) => handle.retained(since),
     }
-    run(watch, handle, retention, subject, context)
+    run(watch, handle, retention, unsynced, subject, context)
 }
 
 async fn run<W: Watch>(
     watch: W,
     handle: Arc<WatchHandle>,
     retention: Retention,
+    unsynced: Vec<Member>,
     subject: WatchSubject,
     context: SourceContext,
 ) {
@@ -85,21 +89,17 @@ async fn run<W: Watch>(
     // One task runs both: the watch cannot sync between the check that it is stale and the update
     // that expires it.
     tokio::select! {
-        () = retry_forever(watch, out, &subject) => {}
+        () = retry_forever(watch, out, unsynced) => {}
         () = expire_when_stale(&subject, &context, &handle, &sync_state) => {}
     }
 }
 
 /// Runs the watch again and again; returns when the program is stopping.
 ///
-/// It tells the catalog of the first failure of a watch that has not synced, so that nothing waits
-/// for its members any more.
-async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox, subject: &WatchSubject) {
+/// It tells the catalog of the first failure before the watch has synced, so that nothing waits any
+/// more for the members that have no data.
+async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox, mut unsynced: Vec<Member>) {
     let mut backoff = Backoff::default();
-    let mut unsynced_members = match subject {
-        WatchSubject::Members(members) => members.clone(),
-        WatchSubject::Import(_) => Vec::new(),
-    };
     loop {
         let Err(error) = catch_panic(watch.run(&mut out)).await;
         if matches!(error, WatchError::Closed) {
@@ -119,10 +119,12 @@ async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox, subject: &W
             retry_in = ?wait, "watch failed: {message}",
         );
         out.handle.failed(error.kind(), message);
-        for member in std::mem::take(&mut unsynced_members) {
-            if current == SyncState::Unsynced && out.outbox.send(Update::Failed { member }).await.is_err() {
-                return;
-            }
+        let failed = std::mem::take(&mut unsynced).into_iter().map(|member| Update::Failed { member });
+        if !matches!(current, SyncState::Synced(_))
+            && let Some(update) = Update::together(failed.collect())
+            && out.outbox.send(update).await.is_err()
+        {
+            return;
         }
         tokio::time::sleep(wait).await;
     }

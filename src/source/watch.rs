@@ -68,11 +68,10 @@ impl WatchOutbox {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub async fn send_all(&mut self, mut changes: Vec<Update>) -> Result<(), WatchError> {
-        match changes.len() {
-            0 => Ok(()),
-            1 => self.send(changes.remove(0)).await,
-            _ => self.send(Update::Changes(changes)).await,
+    pub async fn send_all(&mut self, changes: Vec<Update>) -> Result<(), WatchError> {
+        match Update::together(changes) {
+            Some(update) => self.send(update).await,
+            None => Ok(()),
         }
     }
 

@@ -102,6 +102,18 @@ async fn a_watch_with_more_members_than_the_channel_has_room_for_expires() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_waits_for_a_new_member_of_a_watch_that_fails() {
+    let new = Member { service: "new.test".parse().unwrap(), ..member() };
+    let lost = Instant::now().into_std();
+    let retained = Retained { members: [(member(), lost)].into(), ..Retained::default() };
+    let subject = WatchSubject::Members(vec![member(), new.clone()]);
+    let watch = Flaky { member: member(), syncs: 0 };
+    let (mut inbox, _status) = start_retaining(retained, subject, watch, Duration::from_secs(60));
+    assert_eq!(inbox.recv().await, Some(Update::Failed { member: new }), "only of the new one");
+    assert!(matches!(inbox.recv().await, Some(Update::Changes(_))), "both expire");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unsynced_watch_retries_and_expires_nothing() {
     let (mut inbox, status) = start(0, Duration::from_secs(1));
     assert_eq!(inbox.recv().await, Some(Update::Failed { member: member() }), "told once");
