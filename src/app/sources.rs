@@ -61,6 +61,8 @@ pub(super) struct Sources {
     board: Arc<StatusBoard>,
     running: BTreeMap<JobKey, RunningJob>,
     statuses: BTreeMap<SourceId, Arc<SourceStatus>>,
+    /// The clusters of Kubernetes sources, which outlive the jobs that follow them.
+    clusters: BTreeMap<SourceId, Arc<kubernetes::Cluster>>,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,8 @@ impl Drop for RunningJob {
 impl Sources {
     /// Without any source.
     pub(super) fn new(updates: mpsc::Sender<Update>, board: Arc<StatusBoard>) -> Self {
-        Self { updates, board, running: BTreeMap::new(), statuses: BTreeMap::new() }
+        let (running, statuses, clusters) = Default::default();
+        Self { updates, board, running, statuses, clusters }
     }
 
     /// How fresh the state is that each watch has delivered.
@@ -103,6 +106,7 @@ impl Sources {
     /// instances have been sent to the catalog.
     pub(super) fn start(&mut self, change: JobChange, retained: Retained) -> Vec<oneshot::Receiver<()>> {
         self.statuses.retain(|source, _| change.sources.contains_key(source));
+        self.clusters.retain(|source, _| change.sources.contains_key(source));
         for (source, has_watches) in change.sources {
             let new = || Arc::new(SourceStatus::new(source.clone()));
             self.statuses.entry(source.clone()).or_insert_with(new).expect_watches(has_watches);
@@ -122,7 +126,10 @@ impl Sources {
             };
             self.running.insert(
                 key,
-                RunningJob { outbox, task: AbortOnDropHandle::new(job.run(context, &mut synced)) },
+                RunningJob {
+                    outbox,
+                    task: AbortOnDropHandle::new(job.run(context, &mut self.clusters, &mut synced)),
+                },
             );
         }
         self.board.replace(self.statuses.values().cloned().collect());
@@ -200,13 +207,23 @@ impl Job {
         }
     }
 
-    fn run(self, context: SourceContext, all_synced: &mut Vec<oneshot::Receiver<()>>) -> JoinHandle<()> {
+    fn run(
+        self,
+        context: SourceContext,
+        clusters: &mut BTreeMap<SourceId, Arc<kubernetes::Cluster>>,
+        all_synced: &mut Vec<oneshot::Receiver<()>>,
+    ) -> JoinHandle<()> {
         match self {
             Self::Consul { settings, members, imports, .. } => {
                 tokio::spawn(consul::run(settings, members, imports, context))
             }
             Self::Kubernetes { settings, members, .. } => {
-                tokio::spawn(kubernetes::run(settings, members, context))
+                let identify_clients = settings.identify_clients;
+                let known = clusters.get(&settings.id).filter(|cluster| cluster.is_reached_by(&settings));
+                let cluster =
+                    known.cloned().unwrap_or_else(|| Arc::new(kubernetes::Cluster::new(settings.clone())));
+                clusters.insert(settings.id, Arc::clone(&cluster));
+                tokio::spawn(kubernetes::run(cluster, identify_clients, members, context))
             }
             Self::Static { members } => {
                 let (synced, when_synced) = oneshot::channel();

@@ -51,6 +51,18 @@ impl Selector {
         })
     }
 
+    /// Iterates over the pairs of key and value that `=`, `==` and `in` allow. Labels that match have
+    /// one of the pairs for each of these keys.
+    pub fn required(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().flat_map(|requirement| {
+            let values = match &requirement.condition {
+                Condition::In(values) => values.as_slice(),
+                _ => &[],
+            };
+            values.iter().map(|value| (requirement.key.as_str(), value.as_str()))
+        })
+    }
+
     /// Whether the selector is empty, so that it matches everything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -34,6 +34,17 @@ pub struct SourceContext {
 }
 
 impl SourceContext {
+    /// Retains what the current watches have delivered, for those that replace them.
+    pub(super) fn retain_current(&self) {
+        let now = std::time::Instant::now();
+        let mut retained = self.retained();
+        for (subject, freshness) in self.status.freshness() {
+            let WatchSubject::Members(members) = &*subject else { continue };
+            let stale_since = freshness.stale_since().unwrap_or(now);
+            retained.members.extend(members.iter().map(|member| (member.clone(), stale_since)));
+        }
+    }
+
     /// Locks what is retained; hold the guard only to take something out.
     pub(super) fn retained(&self) -> MutexGuard<'_, Retained> {
         self.retained.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,12 +5,9 @@
 //! and its address can go to another pod. So readiness, which is most of what changes about pods,
 //! causes no update.
 
-use std::sync::Arc;
-
 use super::{
-    collection::{Collection, Object},
     endpoint::{Endpoint, Ports},
-    pod::{Pod, PodJson},
+    endpoint_table::EndpointTable,
 };
 use crate::{
     config::{KubernetesObjects, KubernetesQuery, MemberRule, SourceQuery},
@@ -18,49 +15,28 @@ use crate::{
     source::FollowedMember,
 };
 
-/// The pods of all namespaces.
-pub(super) fn collection() -> Collection {
-    Collection::everywhere("/api/v1", "pods")
-}
-
-/// The member that all of these pods belong to.
-pub(super) fn member(source: SourceId) -> FollowedMember {
+/// The table of all pods of the cluster as clients.
+pub(super) fn table(source: SourceId) -> EndpointTable {
     let objects = KubernetesObjects::Pods(Selector::default());
     let query = SourceQuery::Kubernetes(KubernetesQuery { namespace: String::new(), objects, port: None });
     let rule = MemberRule { source: source.clone(), labels: Labels::default(), port_name: None, query };
-    FollowedMember { member: Member::clients(source), rule }
+    EndpointTable::new(vec![FollowedMember { member: Member::clients(source), rule }])
 }
 
-/// A pod as a client. Its name has the namespace in front, since pod names are unique only within
-/// one.
-#[derive(Debug)]
-pub(super) struct ClientPod(Pod);
-
-impl Object for ClientPod {
-    type Json = PodJson;
-
-    fn version(json: &PodJson) -> &str {
-        Pod::version(json)
-    }
-
-    fn from_json(json: PodJson) -> Self {
-        let namespace = json.namespace().to_owned();
-        let Pod { name, endpoint } = Pod::from_json(json);
-        let name: Arc<str> = format!("{namespace}/{name}").into();
-        let endpoint = endpoint.map(|endpoint| Endpoint {
-            id: Arc::clone(&name),
-            ports: Ports::default(),
-            health: Health::Healthy,
-            reason: None,
-            weight: Instance::DEFAULT_WEIGHT,
-            ..endpoint
-        });
-        Self(Pod { name, endpoint })
+/// A pod's endpoint as a client. Its id has the namespace in front, since pod names are unique only
+/// within one.
+pub(super) fn client(namespace: &str, endpoint: &Endpoint) -> Endpoint {
+    Endpoint {
+        id: id(namespace, &endpoint.id).into(),
+        ports: Ports::default(),
+        health: Health::Healthy,
+        reason: None,
+        weight: Instance::DEFAULT_WEIGHT,
+        ..endpoint.clone()
     }
 }
 
-impl From<ClientPod> for Pod {
-    fn from(pod: ClientPod) -> Self {
-        pod.0
-    }
+/// A pod's id as a client.
+pub(super) fn id(namespace: &str, pod: &str) -> String {
+    format!("{namespace}/{pod}")
 }

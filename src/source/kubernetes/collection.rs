@@ -2,6 +2,9 @@
 
 use serde::de::DeserializeOwned;
 
+use super::scope::Scope;
+use crate::source::WatchError;
+
 /// A kind of object, reduced to what muster keeps of it.
 pub(super) trait Object: Sized + Send + 'static {
     /// The fields that are read.
@@ -15,7 +18,7 @@ pub(super) trait Object: Sized + Send + 'static {
 }
 
 /// The objects that a feed follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Collection {
     /// The path of the URL, such as `/api/v1/nodes`.
     pub(super) path: String,
@@ -44,16 +47,23 @@ impl Collection {
     /// <https://kubernetes.io/docs/setup/best-practices/cluster-large/>
     pub(super) const MAX_OBJECTS: usize = 200_000;
 
-    /// The objects of a namespace that match `labels`; `api` is a path such as `/api/v1`.
-    pub(super) fn namespaced(api: &str, namespace: &str, plural: &str, labels: String) -> Self {
-        let labels = Some(labels).filter(|labels| !labels.is_empty());
-        let path = format!("{api}/namespaces/{}/{plural}", escaped(namespace));
-        Self { path, labels, metadata_only: false }
+    /// The objects in `scope`; `api` is a path such as `/api/v1`.
+    pub(super) fn within(scope: &Scope, api: &str, plural: &str) -> Self {
+        let (namespace, labels) = match scope {
+            Scope::Cluster => (None, None),
+            Scope::Namespace(namespace) => (Some(namespace), None),
+            Scope::Selected { namespace, labels } => (Some(namespace), Some(labels.clone())),
+        };
+        let path = match namespace {
+            Some(namespace) => format!("{api}/namespaces/{}/{plural}", escaped(namespace)),
+            None => format!("{api}/{plural}"),
+        };
+        Self { path, labels: labels.filter(|labels| !labels.is_empty()), metadata_only: false }
     }
 
-    /// All objects of the cluster, in all namespaces.
-    pub(super) fn everywhere(api: &str, plural: &str) -> Self {
-        Self { path: format!("{api}/{plural}"), labels: None, metadata_only: false }
+    /// The error of a watch that would follow too many objects.
+    pub(super) fn too_many() -> WatchError {
+        WatchError::Refused(format!("more than {} objects; narrow the selector", Self::MAX_OBJECTS))
     }
 
     /// The metadata of all objects of the cluster.

@@ -4,7 +4,15 @@
 //! the tests are about. Writing to a client that has closed its connection is no failure: on a slow
 //! machine a client may give up at any time, and the test is about what it does next.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -23,6 +31,7 @@ pub(super) struct ApiServer {
     pub(super) address: SocketAddr,
     requests: mpsc::UnboundedReceiver<FakeRequest>,
     skipped: Vec<FakeRequest>,
+    connections: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -53,13 +62,29 @@ impl ApiServer {
         let address = listener.local_addr().unwrap();
         let (sender, requests) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
+        let connections = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&connections);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(read(stream, sender.clone()));
             }
         });
-        Self { address, requests, skipped: Vec::new(), _tasks: tasks }
+        Self { address, requests, skipped: Vec::new(), connections, _tasks: tasks }
+    }
+
+    /// How many connections were opened so far.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// The paths of requests that came and were not taken.
+    pub(super) fn waiting(&mut self) -> Vec<&str> {
+        while let Ok(request) = self.requests.try_recv() {
+            self.skipped.push(request);
+        }
+        self.skipped.iter().map(|request| request.path.as_str()).collect()
     }
 
     /// Returns the next request for `path`; requests for other paths wait.

@@ -110,10 +110,7 @@ impl<T: Object> Feed<T> {
                 return Ok(Some((objects, version)));
             }
         }
-        Err(WatchError::Refused(format!(
-            "more than {} objects; narrow the selector",
-            Collection::MAX_OBJECTS
-        )))
+        Err(Collection::too_many())
     }
 
     async fn page(&self, continue_token: Option<String>) -> Result<Option<List<T::Json>>, WatchError> {

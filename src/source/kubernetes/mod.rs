@@ -2,24 +2,28 @@
 //!
 //! ```text
 //! SharedClient ─▶ Feed: list, then OpenWatch ─▶ ObjectChange
-//!                   ├─ Pod ───▶ PodWatch ───┬─▶ EndpointTable ─ difference ─▶ WatchOutbox
-//!                   │             ▲ zones   │
-//!                   ├─ Node ──▶ NodeWatch   │
-//!                   └─ Slice ─▶ SliceWatch ─┘
+//!                   ├─ Pod ───▶ Informer ─▶ PodWatch ───┬─▶ EndpointTable ─ difference ─▶ WatchOutbox
+//!                   │                         ▲ zones   │
+//!                   ├─ Node ──────────────▶ NodeWatch   │
+//!                   └─ Slice ─▶ Informer ─▶ SliceWatch ─┘
 //! ```
 //!
 //! - [`client`]: one client for all watches. It is made again when credentials may have changed.
 //! - [`connector`], [`proxy`]: its connections, through a proxy where kubectl uses one.
+//! - [`scope`], [`scope_denial`]: which members share a watch, and when they cannot.
 //! - [`collection`], [`json`]: what is requested, and the JSON that all objects share.
 //! - [`feed`], [`open_watch`]: list and watch as one stream of changes.
 //! - [`pod`], [`slice`](mod@slice), [`node`]: the fields that are read of an object, as small
 //!   types.
+//! - [`informer`], [`pod_store`], [`slice_store`]: a feed with the objects that it has delivered.
+//! - [`cluster`]: what stays while a reload replaces the watches: client, informers, zones.
+//! - [`endpoint`], [`endpoint_table`]: the current endpoints of a selector or Service, and the
+//!   updates that follow from a change.
+//! - [`pod_index`]: which selectors match a pod.
 //! - [`client_pods`]: with `identify_clients`, all pods of the cluster, so that routes can match
 //!   clients.
-//! - [`endpoint`], [`endpoint_table`]: the current endpoints of a watch, and the updates that
-//!   follow from a change.
-//! - [`pod_watch`], [`slice_watch`]: the supervised watches, one for each namespace and selector or
-//!   Service, however many members use it.
+//! - [`pod_watch`], [`slice_watch`]: the supervised watches, one for each scope, however many
+//!   members use it.
 //! - [`node_watch`]: one watch of nodes, for the availability zones of pods.
 //!
 //! When the server ends a watch as announced (`timeoutSeconds`), the next watch starts at the
@@ -41,19 +45,26 @@
 
 mod client;
 mod client_pods;
+mod cluster;
 mod collection;
 mod connector;
 mod endpoint;
 mod endpoint_table;
 mod feed;
+mod informer;
 mod json;
 mod node;
 mod node_watch;
 mod open_watch;
 mod pod;
+mod pod_index;
+mod pod_store;
 mod pod_watch;
 mod proxy;
+mod scope;
+mod scope_denial;
 mod slice;
+mod slice_store;
 mod slice_watch;
 mod timing;
 
@@ -62,117 +73,110 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use futures_util::FutureExt as _;
+pub use cluster::Cluster;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::task::JoinSet;
-use tracing::error;
+use tracing::{error, info};
 
 use self::{
-    client::SharedClient,
-    client_pods::ClientPod,
-    endpoint_table::EndpointTable,
-    feed::Feed,
-    node_watch::{NodeWatch, NodeZones},
-    pod::Pod,
-    pod_watch::PodWatch,
+    pod_watch::{PodTables, PodWatch},
+    scope::{Scope, groups, share},
+    scope_denial::ObjectKind,
     slice_watch::SliceWatch,
-    timing::KubernetesTiming,
 };
 use super::{FollowedMember, SourceContext, supervise};
-use crate::config::{KubernetesObjects, KubernetesSource, SourceQuery};
 
-/// Follows the members of one Kubernetes source until the program stops.
+/// Follows the members of one Kubernetes source until the program stops; with `identify_clients`,
+/// all pods of the cluster too.
 ///
-/// Dropping the future stops every watch.
-pub async fn run(settings: KubernetesSource, members: Vec<FollowedMember>, context: SourceContext) {
-    follow(settings, members, context, KubernetesTiming::default()).await;
-}
-
-async fn follow(
-    settings: KubernetesSource,
+/// Dropping the future stops every watch, but `cluster` keeps what they have read, and their
+/// connections.
+pub async fn run(
+    cluster: Arc<Cluster>,
+    identify_clients: bool,
     members: Vec<FollowedMember>,
     context: SourceContext,
-    timing: KubernetesTiming,
 ) {
-    let source = settings.id.clone();
-    let identify_clients = settings.identify_clients;
-    let client = Arc::new(SharedClient::new(settings, timing.max_silence));
-    let zones = NodeZones::default();
-    let mut supervised = Vec::new();
-    let groups: Vec<_> = groups(members).collect();
-    let mut unsupervised = JoinSet::new();
-    if identify_clients || groups.iter().any(|group| matches!(group.objects, KubernetesObjects::Pods(_))) {
-        let nodes = NodeWatch::new(Arc::clone(&client), timing.clone(), zones.clone());
-        unsupervised.spawn(nodes.run(source.clone()));
-    }
-    if identify_clients {
-        let table = EndpointTable::new(vec![client_pods::member(source.clone())]);
-        let subject = table.subject();
-        let pods = Feed::<ClientPod>::new(Arc::clone(&client), client_pods::collection(), timing.clone());
-        let watch = PodWatch::new(pods, table, zones.clone(), timing.zones);
-        supervised.push(supervise(watch, "all pods".to_owned(), subject, context.clone()).boxed());
-    }
-    for MemberGroup { namespace, objects, members } in groups {
-        let table = EndpointTable::new(members);
-        let subject = table.subject();
-        let context = context.clone();
-        match objects {
-            KubernetesObjects::Pods(selector) => {
-                let name = format!("pods {selector} in {namespace}");
-                let pods = Feed::<Pod>::new(
-                    Arc::clone(&client),
-                    pod_watch::collection(&namespace, &selector),
-                    timing.clone(),
-                );
-                let watch = PodWatch::new(pods, table, zones.clone(), timing.zones);
-                supervised.push(supervise(watch, name, subject, context).boxed());
-            }
-            KubernetesObjects::Service(service) => {
-                let name = format!("service {service} in {namespace}");
-                let slices = Feed::new(
-                    Arc::clone(&client),
-                    slice_watch::collection(&namespace, &service),
-                    timing.clone(),
-                );
-                let watch = SliceWatch::new(slices, table);
-                supervised.push(supervise(watch, name, subject, context).boxed());
-            }
+    let mut denied = cluster.denied();
+    loop {
+        denied.mark_unchanged();
+        // Every watch is in the status before the first one runs: the source is not ready when only
+        // that one has synced.
+        let mut watches: JoinSet<()> =
+            watches(&cluster, identify_clients, members.clone(), &context).into_iter().collect();
+        tokio::select! {
+            () = all_ended(&mut watches, &context) => return,
+            // The cluster holds the other end.
+            Ok(()) = denied.changed() => {}
         }
+        context.retain_current();
+        context.status.hold();
+        watches.shutdown().await;
     }
-    // Every watch is in the status before the first one runs: the source is not ready when only
-    // that one has synced.
-    let mut watches: JoinSet<()> = supervised.into_iter().collect();
+}
+
+async fn all_ended(watches: &mut JoinSet<()>, context: &SourceContext) {
     while let Some(ended) = watches.join_next().await {
         if let Err(failure) = ended {
-            error!(%source, "a watch task failed; its state is frozen: {failure}");
+            error!(source = %context.status.id(), "a watch task failed; its state is frozen: {failure}");
         }
     }
 }
 
-/// The members that share a watch.
-struct MemberGroup {
-    namespace: String,
-    objects: KubernetesObjects,
+/// The supervised watches of all members.
+fn watches(
+    cluster: &Arc<Cluster>,
+    identify_clients: bool,
     members: Vec<FollowedMember>,
+    context: &SourceContext,
+) -> Vec<BoxFuture<'static, ()>> {
+    let source = context.status.id();
+    let (pods, services) = groups(members);
+    cluster.follow_nodes(identify_clients || !pods.is_empty());
+    let denied = cluster.denied().borrow().clone();
+    let may = |kind| !denied.contains(&kind);
+    let mut pods = share(pods, may(ObjectKind::Pods), identify_clients);
+    if identify_clients {
+        pods.entry(Scope::Cluster).or_default();
+    }
+    let services = share(services, may(ObjectKind::EndpointSlices), false);
+    cluster.keep(
+        &pods.keys().map(pod_watch::collection).collect(),
+        &services.keys().map(slice_watch::collection).collect(),
+    );
+    note_denial(context, denied.is_empty());
+    let mut watches = Vec::new();
+    for (scope, groups) in pods {
+        let clients =
+            (identify_clients && scope == Scope::Cluster).then(|| client_pods::table(source.clone()));
+        let has_fallback = scope == Scope::Cluster && !groups.is_empty();
+        let denial = has_fallback.then(|| cluster.denial(ObjectKind::Pods, clients.is_some()));
+        let informer = cluster.pods(pod_watch::collection(&scope));
+        let tables = PodTables::new(&scope, groups, clients);
+        let subject = tables.subject();
+        let watch =
+            PodWatch::new(informer, &scope, tables, cluster.zones().clone(), cluster.timing().zones, denial);
+        watches.push(supervise(watch, scope.name("pods"), subject, context.clone()).boxed());
+    }
+    for (scope, groups) in services {
+        let has_fallback = scope == Scope::Cluster;
+        let denial = has_fallback.then(|| cluster.denial(ObjectKind::EndpointSlices, false));
+        let informer = cluster.slices(slice_watch::collection(&scope));
+        let watch = SliceWatch::new(informer, &scope, groups, denial);
+        let subject = watch.subject();
+        watches.push(supervise(watch, scope.name("EndpointSlices"), subject, context.clone()).boxed());
+    }
+    watches
 }
 
-/// Groups members that follow the same objects.
-fn groups(members: Vec<FollowedMember>) -> impl Iterator<Item = MemberGroup> {
-    let mut groups = BTreeMap::<_, MemberGroup>::new();
-    for followed in members {
-        let SourceQuery::Kubernetes(query) = &followed.rule.query else {
-            debug_assert!(false, "a member of a Kubernetes source has a Kubernetes query");
-            continue;
-        };
-        let (namespace, objects) = (query.namespace.clone(), query.objects.clone());
-        let key = match &objects {
-            KubernetesObjects::Pods(selector) => (namespace.clone(), "pods", selector.to_string()),
-            KubernetesObjects::Service(service) => (namespace.clone(), "service", service.clone()),
-        };
-        let group =
-            groups.entry(key).or_insert_with(|| MemberGroup { namespace, objects, members: Vec::new() });
-        group.members.push(followed);
+/// Notes for operators whether one watch of the whole cluster was denied.
+fn note_denial(context: &SourceContext, may_use_cluster: bool) {
+    const NOTE: &str = "the token may not list the pods or EndpointSlices of all namespaces, so each namespace \
+                        has watches of its own; a ClusterRoleBinding makes one watch of them";
+    let note = (!may_use_cluster).then(|| NOTE.to_owned());
+    if context.status.note("scope", note) && !may_use_cluster {
+        info!(source = %context.status.id(), "{NOTE}");
     }
-    groups.into_values()
 }

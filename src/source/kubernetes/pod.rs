@@ -20,6 +20,7 @@ use crate::{
 /// A pod: its name and its endpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pod {
+    pub(super) namespace: Option<Arc<str>>,
     pub(super) name: Arc<str>,
     /// `None`: the pod has no address (yet), or it has ended and its address may belong to another
     /// pod by now.
@@ -84,13 +85,6 @@ struct PodIp {
     ip: String,
 }
 
-impl PodJson {
-    /// The pod's namespace.
-    pub(super) fn namespace(&self) -> &str {
-        self.metadata.namespace.as_deref().unwrap_or_default()
-    }
-}
-
 impl Object for Pod {
     type Json = PodJson;
 
@@ -101,9 +95,11 @@ impl Object for Pod {
     fn from_json(json: PodJson) -> Self {
         let PodJson { metadata, spec, status } = json;
         let name: Arc<str> = metadata.name.as_str().into();
+        let namespace: Option<Arc<str>> =
+            metadata.namespace.as_deref().filter(|name| !name.is_empty()).map(Into::into);
         let addresses = status.addresses();
         if addresses.is_empty() || name.is_empty() || status.has_ended() {
-            return Self { name, endpoint: None };
+            return Self { namespace, name, endpoint: None };
         }
         let (health, reason) = match metadata.deletion_timestamp {
             Some(_) => (Health::Draining, Some("being deleted".into())),
@@ -120,10 +116,10 @@ impl Object for Pod {
             labels: metadata.labels.unwrap_or_default().into_iter().collect(),
             node: spec.node_name.filter(|node| !node.is_empty()).map(Into::into),
             zone: None,
-            namespace: metadata.namespace.filter(|namespace| !namespace.is_empty()).map(Into::into),
+            namespace: namespace.clone(),
             shares_address: spec.host_network,
         };
-        Self { name, endpoint: Some(endpoint) }
+        Self { namespace, name, endpoint: Some(endpoint) }
     }
 }
 

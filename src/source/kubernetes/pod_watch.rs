@@ -1,105 +1,247 @@
-//! The watch of pods.
+//! The watch of pods: those of one selector, or of many, and of all clients.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
-use futures_util::TryStreamExt;
 use tokio::sync::watch;
 
 use super::{
-    collection::{Collection, Object, ObjectChange},
+    client_pods,
+    collection::{Collection, ObjectChange},
     endpoint::Endpoint,
-    endpoint_table::EndpointTable,
-    feed::{Feed, ended},
+    endpoint_table::{EndpointChange, EndpointTable},
+    informer::{Informer, InformerReader, SharedInformer},
     node_watch::{NodeZones, ZoneByNode},
     pod::Pod,
+    pod_index::PodIndex,
+    pod_store::PodStore,
+    scope::{MemberGroup, Scope},
+    scope_denial::ScopeDenial,
 };
 use crate::{
-    model::Selector,
+    config::KubernetesObjects,
+    model::{Selector, Update, WatchSubject},
     source::{Watch, WatchError, WatchOutbox},
 };
 
-/// The pods of `namespace` whose labels match `selector`.
-pub(super) fn collection(namespace: &str, selector: &Selector) -> Collection {
-    Collection::namespaced("/api/v1", namespace, "pods", selector.to_string())
+/// The pods in a scope.
+pub(super) fn collection(scope: &Scope) -> Collection {
+    Collection::within(scope, "/api/v1", "pods")
 }
 
-/// Follows pods by their labels.
+/// Follows the pods of a scope.
 ///
-/// A pod's locality is its node's zone. The first list of pods waits for the nodes' zones, but only
-/// for a few seconds. A pod whose node is not known yet is reported without a locality, and once
-/// more when the node is known.
+/// A pod's locality is its node's zone. A list of pods waits for the nodes' zones, but only for a
+/// few seconds. A pod whose node is not known yet is reported without a locality, and once more when
+/// the node is known.
 #[derive(Debug)]
-pub(super) struct PodWatch<T> {
-    feed: Feed<T>,
-    table: EndpointTable,
+pub(super) struct PodWatch {
+    informer: SharedInformer<Pod, PodStore>,
+    /// The namespace of all pods, unless they are of several.
+    namespace: Option<Arc<str>>,
+    readers: PodTables,
     nodes: NodeZones,
     zones: watch::Receiver<ZoneByNode>,
     /// How long a list of pods waits for the first list of nodes.
     patience: Duration,
+    denial: Option<ScopeDenial>,
 }
 
-impl<T: Object + Into<Pod>> PodWatch<T> {
-    pub(super) fn new(feed: Feed<T>, table: EndpointTable, nodes: NodeZones, patience: Duration) -> Self {
-        Self { feed, table, zones: nodes.subscribe(), nodes, patience }
-    }
+/// The tables of those that need the pods.
+#[derive(Debug)]
+pub(super) struct PodTables {
+    index: PodIndex,
+    /// One for each number in the index.
+    tables: Vec<EndpointTable>,
+    clients: Option<EndpointTable>,
+}
 
-    async fn apply(&mut self, change: ObjectChange<T>, out: &mut WatchOutbox) -> Result<(), WatchError> {
-        let pod = match change {
-            ObjectChange::All(pods) => {
-                self.nodes.tried(self.patience).await;
-                let endpoints = pods.into_iter().filter_map(|pod| pod.into().endpoint);
-                let zoned: Vec<_> = {
-                    let zones = self.zones.borrow_and_update();
-                    endpoints.map(|endpoint| in_zone(endpoint, &zones)).collect()
-                };
-                return self.table.replace(zoned, out).await;
-            }
-            ObjectChange::Resumed => {
-                let zoned: Vec<_> = {
-                    let zones = self.zones.borrow_and_update();
-                    self.table.endpoints().map(|endpoint| in_zone(endpoint.clone(), &zones)).collect()
-                };
-                return self.table.replace(zoned, out).await;
-            }
-            ObjectChange::Applied(pod) => pod.into(),
-            ObjectChange::Deleted(pod) => Pod { endpoint: None, ..pod.into() },
-        };
-        match pod {
-            Pod { endpoint: Some(endpoint), .. } => {
-                let endpoint = in_zone(endpoint, &self.zones.borrow());
-                self.table.put(endpoint, out).await
-            }
-            Pod { name, endpoint: None } => self.table.remove(&name, out).await,
+impl PodTables {
+    /// Makes empty tables of groups, and of all clients if there is a table for them.
+    pub(super) fn new(scope: &Scope, groups: Vec<MemberGroup>, clients: Option<EndpointTable>) -> Self {
+        let selectors = groups.iter().enumerate().map(|(number, group)| {
+            let selector = match &group.objects {
+                KubernetesObjects::Pods(selector) if !scope.is_selected() => selector.clone(),
+                _ => Selector::default(),
+            };
+            (number, group.namespace.as_str(), selector)
+        });
+        let index = PodIndex::new(selectors);
+        Self {
+            index,
+            tables: groups.into_iter().map(|group| EndpointTable::new(group.members)).collect(),
+            clients,
         }
     }
 
-    /// Reports the pods again whose node's zone became known or changed.
-    async fn update_zones(&mut self, out: &mut WatchOutbox) -> Result<(), WatchError> {
-        let moved: Vec<_> = {
-            let zones = self.zones.borrow_and_update();
-            let moved =
-                self.table.endpoints().filter(|endpoint| zone_of(endpoint, &zones) != endpoint.zone.as_ref());
-            moved.map(|endpoint| in_zone(endpoint.clone(), &zones)).collect()
-        };
-        self.table.put_all(moved, out).await
+    /// Returns the members, as the subject of supervision.
+    pub(super) fn subject(&self) -> WatchSubject {
+        let tables = self.clients.iter().chain(&self.tables);
+        WatchSubject::Members(tables.flat_map(EndpointTable::members).cloned().collect())
     }
-}
 
-impl<T: Object + Into<Pod>> Watch for PodWatch<T> {
-    async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
-        let mut changes = pin!(self.feed.changes());
-        let mut listed = false;
-        loop {
-            tokio::select! {
-                change = changes.try_next() => {
-                    self.apply(change?.ok_or_else(ended)?, out).await?;
-                    listed = true;
+    /// Takes all pods from the store and makes a full list of each member's.
+    fn reset(&mut self, store: &PodStore) -> Vec<Update> {
+        self.clients.iter_mut().chain(&mut self.tables).for_each(EndpointTable::clear);
+        for (namespace, endpoint) in store.iter() {
+            for number in self.index.matching(namespace, &endpoint.labels) {
+                if let Some(table) = self.tables.get_mut(number) {
+                    table.insert(Arc::clone(endpoint));
                 }
-                // Not before the list: until then the table holds what an earlier connection
-                // reported.
-                Ok(()) = self.zones.changed(), if listed => self.update_zones(out).await?,
+            }
+            if let Some(clients) = &mut self.clients {
+                clients.insert(Arc::new(client_pods::client(namespace, endpoint)));
             }
         }
+        let mut updates = Vec::new();
+        for table in self.clients.iter().chain(&self.tables) {
+            table.reset(&mut updates);
+        }
+        updates
+    }
+
+    /// Applies changes of pods to the tables that they concern.
+    fn apply(&mut self, changes: Vec<PodChange>) -> Vec<Update> {
+        let mut by_table = BTreeMap::<usize, Vec<EndpointChange>>::new();
+        let mut of_clients = Vec::new();
+        for PodChange { namespace, old, new } in changes {
+            let numbers = |pod: &Option<Arc<Endpoint>>| -> Vec<usize> {
+                pod.iter().flat_map(|pod| self.index.matching(&namespace, &pod.labels)).collect()
+            };
+            let (before, now) = (numbers(&old), numbers(&new));
+            let Some(id) = new.as_ref().or(old.as_ref()).map(|pod| Arc::clone(&pod.id)) else { continue };
+            for number in before.iter().filter(|number| !now.contains(number)) {
+                by_table.entry(*number).or_default().push((Arc::clone(&id), None));
+            }
+            if self.clients.is_some() {
+                let client = new.as_ref().map(|pod| Arc::new(client_pods::client(&namespace, pod)));
+                of_clients.push((client_pods::id(&namespace, &id).into(), client));
+            }
+            for number in now {
+                by_table.entry(number).or_default().push((Arc::clone(&id), new.clone()));
+            }
+        }
+        let mut updates = Vec::new();
+        if let Some(clients) = &mut self.clients {
+            clients.apply(of_clients, &mut updates);
+        }
+        for (number, changes) in by_table {
+            if let Some(table) = self.tables.get_mut(number) {
+                table.apply(changes, &mut updates);
+            }
+        }
+        updates
+    }
+}
+
+/// One pod before and after a change.
+#[derive(Debug)]
+struct PodChange {
+    namespace: Arc<str>,
+    old: Option<Arc<Endpoint>>,
+    new: Option<Arc<Endpoint>>,
+}
+
+impl PodWatch {
+    pub(super) fn new(
+        informer: SharedInformer<Pod, PodStore>,
+        scope: &Scope,
+        readers: PodTables,
+        nodes: NodeZones,
+        patience: Duration,
+        denial: Option<ScopeDenial>,
+    ) -> Self {
+        let namespace = scope.namespace().map(Into::into);
+        Self { informer, namespace, readers, zones: nodes.subscribe(), nodes, patience, denial }
+    }
+
+    /// Reads changes until the first error.
+    async fn follow(
+        &mut self,
+        informer: &mut Informer<Pod, PodStore>,
+        out: &mut WatchOutbox,
+    ) -> Result<Infallible, WatchError> {
+        if informer.is_current() {
+            self.reset(&mut informer.store, out).await?;
+        }
+        loop {
+            // Not before the list: until then the store holds what an earlier connection reported.
+            let is_current = informer.is_current();
+            tokio::select! {
+                change = informer.next() => self.apply(change?, &mut informer.store, out).await?,
+                Ok(()) = self.zones.changed(), if is_current => {
+                    let changes = self.update_zones(&mut informer.store)?;
+                    out.send_all(self.readers.apply(changes)).await?;
+                }
+            }
+        }
+    }
+
+    async fn apply(
+        &mut self,
+        change: ObjectChange<Pod>,
+        store: &mut PodStore,
+        out: &mut WatchOutbox,
+    ) -> Result<(), WatchError> {
+        let pod = match change {
+            ObjectChange::Resumed => return self.reset(store, out).await,
+            ObjectChange::All(pods) => {
+                store.clear();
+                for pod in pods {
+                    self.put(pod, store)?;
+                }
+                return self.reset(store, out).await;
+            }
+            ObjectChange::Applied(pod) => pod,
+            ObjectChange::Deleted(pod) => Pod { endpoint: None, ..pod },
+        };
+        let change = self.put(pod, store)?;
+        out.send_all(self.readers.apply(vec![change])).await
+    }
+
+    /// Puts a pod into the store, or takes it out if it has no endpoint.
+    fn put(&self, pod: Pod, store: &mut PodStore) -> Result<PodChange, WatchError> {
+        let namespace = self.namespace.as_ref().or(pod.namespace.as_ref()).cloned().unwrap_or_default();
+        let (new, old) = match pod.endpoint {
+            None => (None, store.remove(&namespace, &pod.name)),
+            Some(endpoint) => {
+                let endpoint = in_zone(endpoint, &self.zones.borrow());
+                let (new, old) = store.put(&namespace, endpoint)?;
+                (Some(new), old)
+            }
+        };
+        Ok(PodChange { namespace, old, new })
+    }
+
+    /// Sends every member a full list.
+    async fn reset(&mut self, store: &mut PodStore, out: &mut WatchOutbox) -> Result<(), WatchError> {
+        self.nodes.tried(self.patience).await;
+        self.update_zones(store)?;
+        out.send_all(self.readers.reset(store)).await
+    }
+
+    /// Updates the pods whose node's zone became known or changed.
+    fn update_zones(&mut self, store: &mut PodStore) -> Result<Vec<PodChange>, WatchError> {
+        let zones = self.zones.borrow_and_update();
+        let has_moved = |pod: &Endpoint| zone_of(pod, &zones) != pod.zone.as_ref();
+        let moved = store.iter().filter(|(_, pod)| has_moved(pod));
+        let moved: Vec<_> = moved
+            .map(|(namespace, pod)| (Arc::clone(namespace), in_zone(Endpoint::clone(pod), &zones)))
+            .collect();
+        let put = |(namespace, endpoint)| {
+            let (new, old) = store.put(&namespace, endpoint)?;
+            Ok(PodChange { namespace, old, new: Some(new) })
+        };
+        moved.into_iter().map(put).collect()
+    }
+}
+
+impl Watch for PodWatch {
+    async fn run(&mut self, out: &mut WatchOutbox) -> Result<Infallible, WatchError> {
+        let informer = Arc::clone(&self.informer);
+        let mut reader = InformerReader::lock(&informer).await;
+        let ended = self.follow(reader.informer(), out).await;
+        reader.informer().close();
+        ScopeDenial::check(self.denial.as_ref(), ended).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! EndpointSlices: the fields that are read, and the endpoints that several slices make together.
+//! EndpointSlices: the fields that are read, and the endpoint that several slices make together.
 //!
 //! <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/>
 
@@ -21,8 +21,11 @@ use crate::{
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Slice {
     pub(super) name: Arc<str>,
-    namespace: Option<Arc<str>>,
-    pub(super) endpoints: Vec<SliceEndpoint>,
+    pub(super) namespace: Option<Arc<str>>,
+    /// The name of the Service.
+    pub(super) service: Option<Arc<str>>,
+    /// Sorted by id; of one id, in the slice's order.
+    endpoints: Vec<SliceEndpoint>,
     ports: Ports,
 }
 
@@ -95,16 +98,52 @@ impl Object for Slice {
 
     fn from_json(json: SliceJson) -> Self {
         let is_host = json.address_type == "FQDN";
-        let endpoints = json.endpoints.unwrap_or_default();
+        let endpoints = json.endpoints.unwrap_or_default().into_iter();
+        let mut endpoints: Vec<_> = endpoints.filter_map(|endpoint| endpoint.convert(is_host)).collect();
+        endpoints.sort_by(|one, other| one.id.cmp(&other.id));
         let ports = json.ports.iter().flatten();
+        let labels = json.metadata.labels.unwrap_or_default();
         Self {
             name: json.metadata.name.into(),
-            namespace: json.metadata.namespace.map(Into::into),
-            endpoints: endpoints.into_iter().filter_map(|endpoint| endpoint.convert(is_host)).collect(),
+            namespace: json.metadata.namespace.filter(|namespace| !namespace.is_empty()).map(Into::into),
+            service: labels.get(Self::SERVICE).map(|service| service.as_str().into()),
+            endpoints,
             ports: Ports::collect(
                 ports.map(|port| (port.name.as_deref(), port.protocol.as_deref(), port.port)),
             ),
         }
+    }
+}
+
+impl Slice {
+    /// The label that names the Service.
+    ///
+    /// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#ownership>
+    const SERVICE: &str = "kubernetes.io/service-name";
+
+    /// Iterates over the ids of the slice's endpoints, each once.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.endpoints.chunk_by(|one, other| one.id == other.id).filter_map(|same| Some(&same.first()?.id))
+    }
+
+    /// How much of the memory limit the slice counts for.
+    pub(super) fn size(&self) -> usize {
+        self.endpoints.len() + 1
+    }
+
+    /// The ids whose endpoints differ between two states of a slice.
+    pub(super) fn changed_ids(&self, other: &Self) -> Vec<Arc<str>> {
+        let is_equal = (&self.ports, &self.namespace) == (&other.ports, &other.namespace);
+        let differs = |id: &&Arc<str>| !is_equal || self.with_id(id) != other.with_id(id);
+        let added = other.ids().filter(|id| self.with_id(id).is_empty());
+        self.ids().filter(differs).chain(added).cloned().collect()
+    }
+
+    fn with_id(&self, id: &str) -> &[SliceEndpoint] {
+        let start = self.endpoints.partition_point(|endpoint| *endpoint.id < *id);
+        let end = self.endpoints.partition_point(|endpoint| *endpoint.id <= *id);
+        debug_assert!(start <= end, "sorted by id");
+        self.endpoints.get(start..end).unwrap_or_default()
     }
 }
 
@@ -161,7 +200,7 @@ struct MergedPart<'a> {
     health: Health,
 }
 
-/// Merges slices, given in the order of their names, into endpoints by id.
+/// Merges what `slices`, in the order of their names, have of one id; `None`: nothing.
 ///
 /// A pod of a dual-stack Service is in one slice of each address family: one endpoint with both
 /// addresses.
@@ -176,11 +215,11 @@ struct MergedPart<'a> {
 ///
 /// Two pods of one name (a StatefulSet's old and new one) differ by their UIDs. The one with the
 /// better health counts, since only one of them can be alive.
-pub(super) fn merge<'a>(slices: impl Iterator<Item = &'a Slice>) -> BTreeMap<Arc<str>, Endpoint> {
-    let mut pods = BTreeMap::<(&Arc<str>, Option<&Arc<str>>), MergedPod<'a>>::new();
+pub(super) fn merge<'a>(id: &Arc<str>, slices: impl Iterator<Item = &'a Slice>) -> Option<Endpoint> {
+    let mut pods = BTreeMap::<Option<&Arc<str>>, MergedPod<'a>>::new();
     for slice in slices {
-        for endpoint in &slice.endpoints {
-            let pod = pods.entry((&endpoint.id, endpoint.uid.as_ref())).or_insert_with(|| MergedPod {
+        for endpoint in slice.with_id(id) {
+            let pod = pods.entry(endpoint.uid.as_ref()).or_insert_with(|| MergedPod {
                 parts: Vec::new(),
                 zone: None,
                 // Only pods have UIDs.
@@ -189,17 +228,8 @@ pub(super) fn merge<'a>(slices: impl Iterator<Item = &'a Slice>) -> BTreeMap<Arc
             pod.add(endpoint, &slice.ports);
         }
     }
-    let mut endpoints = BTreeMap::<Arc<str>, Endpoint>::new();
-    for ((id, _), pod) in pods {
-        let endpoint = pod.endpoint(id);
-        match endpoints.get(id) {
-            Some(other) if other.health < endpoint.health => {}
-            _ => {
-                endpoints.insert(Arc::clone(id), endpoint);
-            }
-        }
-    }
-    endpoints
+    // The last one of equal health: as `min_by_key` of the reverse.
+    pods.into_values().rev().map(|pod| pod.endpoint(id)).min_by_key(|endpoint| endpoint.health)
 }
 
 impl<'a> MergedPod<'a> {

@@ -3,6 +3,7 @@
 mod client_pods;
 mod failures;
 mod following;
+mod sharing;
 
 use std::{collections::VecDeque, io::Write, path::PathBuf, sync::Arc, time::Duration};
 
@@ -12,9 +13,10 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    KubernetesTiming,
+    Cluster,
     fake::{ApiServer, DEADLINE, line, list},
-    follow,
+    run,
+    timing::KubernetesTiming,
 };
 use crate::{
     config::{KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, SourceQuery},
@@ -33,7 +35,9 @@ struct Source {
     /// The rest of the changes that came in one update.
     changes: VecDeque<Update>,
     status: Arc<SourceStatus>,
-    _task: AbortOnDropHandle<()>,
+    cluster: Arc<Cluster>,
+    context: SourceContext,
+    task: AbortOnDropHandle<()>,
     folder: TempDir,
 }
 
@@ -76,8 +80,20 @@ impl Source {
             retained: Arc::default(),
         };
         let settings = KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients };
-        let task = AbortOnDropHandle::new(tokio::spawn(follow(settings, members, context, timing)));
-        Self { inbox, changes: VecDeque::new(), status, _task: task, folder }
+        let cluster = Arc::new(Cluster::with_timing(settings, timing));
+        let running = run(Arc::clone(&cluster), identify_clients, members, context.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(running));
+        Self { inbox, changes: VecDeque::new(), status, cluster, context, task, folder }
+    }
+
+    /// Stops the watches and starts those of other members, as a reload does.
+    async fn reload(&mut self, members: Vec<FollowedMember>) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+        self.changes.clear();
+        while self.inbox.try_recv().is_ok() {}
+        let running = run(Arc::clone(&self.cluster), false, members, self.context.clone());
+        self.task = AbortOnDropHandle::new(tokio::spawn(running));
     }
 
     fn kubeconfig(&self) -> PathBuf {
@@ -96,7 +112,10 @@ impl Source {
                 .expect("the source has ended")
             {
                 Update::Failed { .. } => {}
-                Update::Changes(changes) => self.changes.extend(changes),
+                Update::Changes(changes) => {
+                    let is_failure = |change: &Update| matches!(change, Update::Failed { .. });
+                    self.changes.extend(changes.into_iter().filter(|change| !is_failure(change)));
+                }
                 update => return update,
             }
         }
@@ -168,7 +187,16 @@ fn id() -> SourceId {
 }
 
 fn followed(service: &str, objects: KubernetesObjects, port: Option<PortRef>) -> FollowedMember {
-    let query = KubernetesQuery { namespace: "shop".to_owned(), objects, port };
+    followed_in("shop", service, objects, port)
+}
+
+fn followed_in(
+    namespace: &str,
+    service: &str,
+    objects: KubernetesObjects,
+    port: Option<PortRef>,
+) -> FollowedMember {
+    let query = KubernetesQuery { namespace: namespace.to_owned(), objects, port };
     FollowedMember {
         member: Member { service: service.parse().unwrap(), source: id(), place: 0 },
         rule: MemberRule {

@@ -20,7 +20,7 @@ pub(super) struct KubernetesTiming {
     pub(super) resume: Duration,
     /// How long one page of a list may take.
     pub(super) page: Duration,
-    /// How long the first list of pods waits for the zones of nodes.
+    /// How long a list of pods waits for the zones of nodes.
     pub(super) zones: Duration,
     /// The shortest time from the start of one list, or one watch, to the next.
     pub(super) pause: Duration,

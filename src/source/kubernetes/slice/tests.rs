@@ -32,8 +32,16 @@ fn ready() -> Value {
     json!({ "ready": true, "serving": true, "terminating": false })
 }
 
+/// All endpoints, by id.
+fn merged(slices: &[Slice]) -> BTreeMap<Arc<str>, Endpoint> {
+    let mut slices: Vec<_> = slices.iter().collect();
+    slices.sort_by(|one, other| one.name.cmp(&other.name));
+    let ids = slices.iter().flat_map(|slice| slice.ids()).cloned();
+    ids.map(|id| (Arc::clone(&id), merge(&id, slices.iter().copied()).unwrap())).collect()
+}
+
 fn instances(slices: &[Slice]) -> Vec<Instance> {
-    merge(slices.iter()).values().map(|endpoint| endpoint.instance(&member(None))).collect()
+    merged(slices).values().map(|endpoint| endpoint.instance(&member(None))).collect()
 }
 
 fn addresses(instance: &Instance) -> Vec<String> {
@@ -139,7 +147,7 @@ fn slices_with_different_ports_have_their_own_readiness() {
     assert_eq!(ids(&all), ["10.0.0.10", "10.0.0.9"], "ids stay");
     assert_eq!((with_port(&all, "port80"), with_port(&all, "port81")), (2, 1));
     for wanted in [PortRef::Name("port81".to_owned()), PortRef::Number(9090)] {
-        let instance = merge(some.iter())["10.0.0.9"].instance(&member(Some(wanted)));
+        let instance = merged(&some)["10.0.0.9"].instance(&member(Some(wanted)));
         assert_eq!((instance.port, instance.health), (9090, Health::Unhealthy));
         assert_eq!(instance.reason.as_deref(), Some("not ready"));
     }
@@ -196,7 +204,7 @@ fn ports_can_lack_a_name_or_number() {
         assert_eq!((all[0].port, all[0].named_ports.len()), (main, named), "{ports}");
     }
     let wanted = member(Some(PortRef::Name("grpc".to_owned())));
-    let lacking = merge([slice("web", "IPv4", endpoints())].iter())["a"].instance(&wanted);
+    let lacking = merged(&[slice("web", "IPv4", endpoints())])["a"].instance(&wanted);
     assert_eq!((lacking.health, lacking.port), (Health::Unhealthy, 0));
 }
 

@@ -77,19 +77,24 @@ async fn an_expired_version_brings_a_new_list() {
 }
 
 #[tokio::test]
-async fn members_are_followed_too() {
+async fn members_are_followed_by_the_same_watch() {
     let mut server = ApiServer::start().await;
     let mut source = Source::identifying(&server, web());
-    let _all = server.list_and_watch(ALL, 1, json!([client("shop", "a", 1, 1)])).await;
-    let Update::Reset { member, .. } = source.next().await else { panic!("not a reset") };
-    assert_eq!(member, clients());
-    assert!(!source.status.report().is_ready(), "the member's pods have not been listed");
-    let shop = with(pod("a", 1, 1), "/metadata/namespace", json!("shop"));
-    let _watch = server.list_and_watch(PODS, 1, json!([shop])).await;
+    let labelled = with(client("shop", "a", 1, 1), "/metadata/labels", json!({ "app": "web" }));
+    let elsewhere = with(labelled.clone(), "/metadata/namespace", json!("other"));
+    let pods = json!([labelled, elsewhere, client("shop", "b", 1, 2)]);
+    let mut watch = server.list_and_watch(ALL, 1, pods).await;
+    assert_eq!(source.reset_ids().await, ["other/a", "shop/a", "shop/b"]);
     let Update::Reset { member, instances } = source.next().await else { panic!("not a reset") };
-    assert_eq!((member.place, instances[0].port), (0, 80));
-    assert_eq!(instances[0].kube_namespace.as_deref(), Some("shop"));
-    assert_eq!(source.status.report().synced, 2, "two watches");
+    assert_eq!(member.place, 0);
+    let [instance] = instances.as_slice() else { panic!("{instances:?}") };
+    assert_eq!((&*instance.id, instance.port, instance.kube_namespace.as_deref()), ("a", 80, Some("shop")));
+    assert_eq!(source.status.report().synced, 1, "one watch");
+    // A member's pod is one of all clients, and has a health only as the member's.
+    let unready = with(not_ready(pod("a", 5, 1)), "/metadata/namespace", json!("shop"));
+    watch.event("MODIFIED", unready).await;
+    assert_eq!(source.upsert().await.health, Health::Unhealthy);
+    assert!(!server.waiting().contains(&PODS));
 }
 
 #[tokio::test]
