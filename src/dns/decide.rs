@@ -15,11 +15,11 @@
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::{
-    access::AccessLevel,
+    access::{AccessLevel, CookieCheck, SentCookie},
     exchange::{ClientOptions, Exchange, is_forwardable},
     find::{Finder, QuestionKey},
     records::{Chased, Cname, Content, Decision, DropReason, Fallback, Forward, Refusal, ZoneRecords},
-    request::{Query, Request},
+    request::{Edns, Query, Request},
     rotation::Rotation,
     settings::Settings,
     trace::Trace,
@@ -44,16 +44,18 @@ pub(super) fn decide<'a>(
     }
     let query = match request {
         Request::Query(query) => query,
+        Request::CookieOnly(_, edns) => return Decision::Refuse(cookie_only(edns, options, access.level)),
         Request::OtherOpcode(_) => return Decision::Refuse(Refusal::OtherOpcode),
         Request::Malformed(_) => return Decision::Refuse(Refusal::Malformed),
         Request::Noise => return Decision::Drop(DropReason::Noise),
     };
     let Some(options) = options else { return Decision::Refuse(Refusal::Malformed) };
-    if !options.is_proven(context) && settings.access.requires_cookie(access) {
-        return Decision::Refuse(Refusal::Cookie { has_new: options.has_new_cookie() });
-    }
+    // Before the cookie, which cannot be read in another version (RFC 6891 section 6.1.3).
     if query.edns.as_ref().is_some_and(|edns| edns.opt.version != 0) {
         return Decision::Refuse(Refusal::Version);
+    }
+    if !options.is_proven(context) && settings.access.requires_cookie(access) {
+        return Decision::Refuse(Refusal::Cookie { has_new: options.has_new_cookie() });
     }
     if access.level == AccessLevel::Refused {
         return Decision::Refuse(Refusal::NotAllowed);
@@ -91,15 +93,32 @@ pub(super) fn decide<'a>(
     }
 }
 
-/// Whether an upstream may answer instead (fallthrough): for external names, and for names in a
-/// reverse zone that no instance has, since the network's resolver may know other addresses there.
-/// Special names are never forwarded.
+/// The reply to a query for a cookie only. "If such a query provided just a Client Cookie and no
+/// Server Cookie, the response SHALL have the RCODE NOERROR" (RFC 7873 section 5.4).
+#[cold]
+fn cookie_only(edns: &Edns<'_>, options: Option<&ClientOptions>, level: AccessLevel) -> Refusal {
+    match (options.map(|options| options.cookie), edns.cookie) {
+        _ if level == AccessLevel::Refused => Refusal::NotAllowed,
+        (Some(CookieCheck::Good(_)), _) => Refusal::CookieOnly { is_bad: false },
+        (Some(CookieCheck::New(_)), SentCookie::Halves(_, server)) => {
+            Refusal::CookieOnly { is_bad: server != [0; 16] }
+        }
+        _ => Refusal::Malformed,
+    }
+}
+
+/// Whether an upstream may answer instead (fallthrough): for external names, for names in a
+/// reverse zone that no instance has, since the network's resolver may know other addresses there,
+/// and for DS of an apex, which its parent has (RFC 4035 section 3.1.4.1). Special names are never forwarded.
 #[inline]
 fn falls_through(own: &Result<Content<'_>, Refusal>, asked: QuestionKey<'_>, settings: &Settings) -> bool {
     match own {
         Err(Refusal::NoForwarding) => true,
         Ok(Content::Zone(zone, ZoneRecords::NoName)) if zone.is_reverse() => {
             settings.specials.load().find(asked.name, asked.qtype).is_none()
+        }
+        Ok(Content::Zone(zone, ZoneRecords::NoData)) if asked.qtype == RecordType::DS => {
+            zone.apex.wire() == asked.name
         }
         _ => false,
     }

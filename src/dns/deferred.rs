@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     forward::{self, Forwarder, Requester},
-    telemetry::{Metrics, QueryOutcome, Restriction},
+    telemetry::{Metrics, QueryOutcome, Restriction, Transport},
     wire::{RequestHeader, TCP_LIMIT, WireName, opt},
 };
 
@@ -164,6 +164,9 @@ impl PendingReply {
 
     /// Sends and counts a response, unless response rate limiting drops it.
     fn release(self: Box<Self>, answer: &[u8], written: ReplySummary, reply: ReplySender) {
+        if written.truncated && self.context.transport == Transport::Tcp {
+            return self.fail(reply);
+        }
         let action = if self.is_proven {
             RrlAction::Send
         } else {
@@ -188,6 +191,15 @@ impl PendingReply {
                 self.metrics.count(self.context.transport, QueryOutcome::NoResponse);
             }
         }
+    }
+
+    /// Sends SERVFAIL: the whole answer is not to be had, and after TCP the client has nowhere to go.
+    fn fail(self: Box<Self>, reply: ReplySender) {
+        let mut failure = Vec::new();
+        let code = (ResponseCode::ServFail, false);
+        let written = self.with_envelope(|envelope| encode::short(&envelope, code, &mut failure));
+        self.count(written);
+        reply(&failure);
     }
 
     fn count(&self, written: ReplySummary) {

@@ -54,7 +54,7 @@ pub(super) fn dry_run(
         limit: size_limit(Transport::Udp, query.edns.as_ref()),
     };
     let refused = |refusal: Refusal| {
-        let write = |out: &mut Vec<u8>| encode::refuse(&request, Some(&envelope), refusal, false, out);
+        let write = |out: &mut Vec<u8>| encode::refuse(&request, Some(&envelope), refusal, (false, &[]), out);
         encoded(why_refused(refusal), write)
     };
     let answered = |why: Option<String>, content: &Content<'_>| {
@@ -110,6 +110,7 @@ fn why_refused(refusal: Refusal) -> Option<String> {
         | Refusal::OtherOpcode
         | Refusal::Version
         | Refusal::Cookie { .. }
+        | Refusal::CookieOnly { .. }
         | Refusal::NotSynced => return None,
     };
     Some(why.to_owned())

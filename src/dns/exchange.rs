@@ -70,7 +70,9 @@ impl ClientOptions {
     #[inline]
     pub(super) fn read(exchange: &Exchange<'_>, settings: &Settings) -> Option<Self> {
         match exchange.request {
-            Request::Query(Query { edns: Some(edns), .. }) if edns.has_own_options() => {
+            Request::Query(Query { edns: Some(edns), .. }) | Request::CookieOnly(_, edns)
+                if edns.has_own_options() =>
+            {
                 Self::read_options(edns, exchange, settings)
             }
             _ => Some(Self::default()),

@@ -75,6 +75,9 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
             Lookup::Apex(zone) if qtype == RecordType::PTR => {
                 (zone, pointers::at_apex(zone, name, self.view))
             }
+            Lookup::Apex(zone) if qtype == RecordType::DS => {
+                (self.parent_zone(name).unwrap_or(zone), ZoneRecords::NoData)
+            }
             Lookup::Apex(zone) => (zone, at_apex(qtype)),
             Lookup::Address(zone, names) => (zone, pointers::at_address(zone, names.as_slice(), qtype)),
             Lookup::Browse(zone, name) => (zone, browse::find(zone, name, qtype, self.view, self.rotation)),
@@ -92,6 +95,22 @@ impl<'a, T: Trace> Finder<'_, 'a, T> {
             }
         };
         Ok(Content::Zone(zone, records))
+    }
+
+    /// The zone that an apex would be delegated from, if it is one of ours: it answers DS (RFC 4035
+    /// section 3.1.4.1).
+    #[cold]
+    fn parent_zone(&self, apex: WireName<'_>) -> Option<&'a Zone> {
+        match self.view.lookup(apex.parent()?) {
+            Lookup::Service(service, _) => Some(&service.zone),
+            Lookup::Apex(zone)
+            | Lookup::Address(zone, _)
+            | Lookup::Browse(zone, _)
+            | Lookup::EmptyNonTerminal(zone)
+            | Lookup::NxDomain(zone)
+            | Lookup::NotSynced(zone) => Some(zone),
+            Lookup::External => None,
+        }
     }
 
     /// Finds the records of a service, or of a name below it: `below` is the labels in front of the

@@ -89,6 +89,8 @@ pub(super) enum Refusal {
         /// Whether the response carries a new cookie.
         has_new: bool,
     },
+    /// A query for a cookie only: NOERROR, or BADCOOKIE if its server cookie is bad.
+    CookieOnly { is_bad: bool },
     /// REFUSED: the client is not in `[access] allow`, or sends too many queries.
     NotAllowed,
     /// REFUSED: a zone transfer, or a class that muster does not serve.
@@ -111,7 +113,10 @@ impl Refusal {
             Self::Malformed => (ResponseCode::FormErr, false),
             Self::OtherOpcode => (ResponseCode::NotImp, false),
             Self::Version => (ResponseCode::BADVERS, false),
-            Self::Cookie { has_new: true } => (ResponseCode::BADCOOKIE, false),
+            Self::CookieOnly { is_bad: false } => (ResponseCode::NoError, false),
+            Self::Cookie { has_new: true } | Self::CookieOnly { is_bad: true } => {
+                (ResponseCode::BADCOOKIE, false)
+            }
             Self::Cookie { has_new: false } => (ResponseCode::NoError, true),
             Self::NotAllowed
             | Self::Unsupported

@@ -70,27 +70,57 @@ pub(super) struct Query<'a> {
     pub(super) edns: Option<Edns<'a>>,
 }
 
+/// A request that gets an error, reduced to what the error repeats.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rejected<'a> {
+    pub(super) header: RequestHeader,
+    /// Name, type and class, if they can be read.
+    pub(super) question: Option<&'a [u8]>,
+    /// The DO bit of the OPT record; `None`: there is no OPT record.
+    pub(super) edns: Option<bool>,
+}
+
+impl<'a> Rejected<'a> {
+    #[cold]
+    fn read(packet: &'a [u8], header: RequestHeader) -> Self {
+        let question = packet.get(HEADER_LEN..).and_then(|start| {
+            let (name, _) = WireName::split(start)?;
+            start.get(..name.as_bytes().len() + 4)
+        });
+        let has_question = packet.get(4..6) == Some(&[0, 1]);
+        Self { header, question: question.filter(|_| has_question), edns: Opt::dnssec_ok_of(packet) }
+    }
+}
+
 /// A parsed packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Request<'a> {
     /// A query.
     Query(Query<'a>),
+    /// A query without a question, for a cookie only (RFC 7873 section 5.4).
+    CookieOnly(RequestHeader, Edns<'a>),
     /// An operation other than QUERY.
-    OtherOpcode(RequestHeader),
+    OtherOpcode(Rejected<'a>),
     /// A request whose header is valid, but not the rest.
-    Malformed(RequestHeader),
+    Malformed(Rejected<'a>),
     /// A response, or too short for a header. It must not be answered.
     Noise,
 }
 
-impl Request<'_> {
-    /// The header; for noise, the default.
-    pub(super) fn header(&self) -> RequestHeader {
+impl<'a> Request<'a> {
+    /// What an error repeats; for noise, nothing.
+    pub(super) fn rejected(&self) -> Rejected<'a> {
         match self {
-            Self::Query(Query { header, .. }) | Self::OtherOpcode(header) | Self::Malformed(header) => {
-                *header
+            Self::Query(Query { header, question, edns }) => Rejected {
+                header: *header,
+                question: Some(question.wire),
+                edns: edns.as_ref().map(|edns| edns.opt.dnssec_ok),
+            },
+            Self::CookieOnly(header, edns) => {
+                Rejected { header: *header, question: None, edns: Some(edns.opt.dnssec_ok) }
             }
-            Self::Noise => RequestHeader::default(),
+            Self::OtherOpcode(rejected) | Self::Malformed(rejected) => *rejected,
+            Self::Noise => Rejected::default(),
         }
     }
 }
@@ -99,12 +129,14 @@ impl Request<'_> {
 pub(super) fn read<'a>(packet: &'a [u8], buffer: &'a mut QuestionBuffer) -> Request<'a> {
     let Some((header, counts)) = header::read(packet) else { return Request::Noise };
     if header.opcode != 0 {
-        return Request::OtherOpcode(header);
+        return Request::OtherOpcode(Rejected::read(packet, header));
     }
     // "a DNS message with OPCODE = 0 MUST NOT include a QDCOUNT parameter whose value is greater
     // than 1" (RFC 9619)
-    let [0, 1, other_counts @ ..] = counts else { return Request::Malformed(header) };
-    let Some((question, rest)) = question(packet, buffer) else { return Request::Malformed(header) };
+    let [0, 1, other_counts @ ..] = counts else { return without_question(packet, header, counts) };
+    let Some((question, rest)) = question(packet, buffer) else {
+        return Request::Malformed(Rejected::read(packet, header));
+    };
     let opt = match other_counts {
         [0, 0, 0, 0, 0, 0] => Ok(None),
         [0, 0, 0, 0, 0, 1] => Opt::only(rest).map_or_else(|| Opt::find(packet), |opt| Ok(Some(opt))),
@@ -112,7 +144,29 @@ pub(super) fn read<'a>(packet: &'a [u8], buffer: &'a mut QuestionBuffer) -> Requ
     };
     match opt {
         Ok(opt) => Request::Query(Query { header, question, edns: opt.map(Edns::new) }),
-        Err(_) => Request::Malformed(header),
+        Err(_) => Request::Malformed(Rejected::read(packet, header)),
+    }
+}
+
+/// A packet that is too long to be answered: an error, whatever it is.
+#[cold]
+pub(super) fn reject(packet: &[u8]) -> Request<'_> {
+    match header::read(packet) {
+        Some((header, _)) if header.opcode != 0 => Request::OtherOpcode(Rejected::read(packet, header)),
+        Some((header, _)) => Request::Malformed(Rejected::read(packet, header)),
+        None => Request::Noise,
+    }
+}
+
+/// Reads a query that does not have one question: it must have none, and a cookie.
+#[cold]
+fn without_question(packet: &[u8], header: RequestHeader, counts: [u8; 8]) -> Request<'_> {
+    let only_opt = packet.get(HEADER_LEN..).filter(|_| counts == [0, 0, 0, 0, 0, 0, 0, 1]);
+    match only_opt.and_then(Opt::only).map(Edns::new) {
+        Some(edns) if edns.opt.version == 0 && edns.cookie != SentCookie::None => {
+            Request::CookieOnly(header, edns)
+        }
+        _ => Request::Malformed(Rejected::read(packet, header)),
     }
 }
 
@@ -212,6 +266,31 @@ mod tests {
                 assert_eq!(ours, by_hickory(&packet), "{opt:02x?}");
             }
         }
+    }
+
+    #[test]
+    fn errors_repeat_the_question_and_that_there_is_an_opt_record() {
+        let bad_option = [&OPT[..9], &[0, 4, 0, 10, 0, 9]].concat();
+        let mut notify = packet(WITH_ADDITIONAL, &OPT);
+        notify[2] |= 0x20;
+        for packet in [packet(WITH_ADDITIONAL, &bad_option), notify, packet(WITH_ADDITIONAL, &OPT)] {
+            let mut buffer = [0; 256];
+            let rejected = read(&packet, &mut buffer).rejected();
+            assert_eq!((rejected.question, rejected.edns), (Some(&packet[12..28]), Some(true)));
+            let rejected = reject(&packet).rejected();
+            assert_eq!((rejected.question, rejected.edns), (Some(&packet[12..28]), Some(true)));
+        }
+        let two_questions = packet([0, 2, 0, 0, 0, 0, 0, 0], b"\0\0\x01\0\x01");
+        assert_eq!(reject(&two_questions).rejected().question, None);
+    }
+
+    #[test]
+    fn a_query_without_a_question_may_be_for_a_cookie() {
+        let cookie = [&OPT[..9], &[0, 12, 0, 10, 0, 8], &[7; 8]].concat();
+        let empty = [&packet([0, 0, 0, 0, 0, 0, 0, 1], &[])[..12], &cookie].concat();
+        assert!(matches!(read(&empty, &mut [0; 256]), Request::CookieOnly(..)));
+        let plain = [&empty[..12], &OPT[..]].concat();
+        assert!(matches!(read(&plain, &mut [0; 256]), Request::Malformed(_)), "no cookie");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
     encode::{self, Envelope, ReplySummary},
     exchange::{ClientOptions, Context, Exchange, client_query, size_limit},
     records::{Content, Decision, Fallback, Forward, Refusal, ZoneRecords},
-    request::{Query, QuestionBuffer, Request, read},
+    request::{Query, QuestionBuffer, Request, read, reject},
     rotation::Rotation,
     settings::Settings,
     special::Specials,
@@ -30,7 +30,6 @@ use crate::{
     forward::{Forwarder, Forwarding, SetupError},
     model::{GivenAnswer, Name, Network},
     telemetry::{Metrics, QueryOutcome, Restriction, Transport},
-    wire::HEADER_LEN,
 };
 
 /// Answers requests from the current snapshot. All transports call it.
@@ -275,7 +274,7 @@ impl Responder {
             }
             Admission::TooLong => {
                 self.metrics.restricted(Restriction::TooLong);
-                packet.bytes.get(..HEADER_LEN).unwrap_or_default() // FORMERR: the question is cut off
+                return (reject(packet.bytes), access);
             }
             Admission::Drop(why) => {
                 self.metrics.restricted(why);
@@ -316,7 +315,9 @@ impl Responder {
                     Err(deferred) => return deferred,
                 }
             }
-            (Decision::Refuse(refusal), _) => self.refuse(exchange, envelope, *refusal, out),
+            (Decision::Refuse(refusal), _) => {
+                self.refuse(exchange, (envelope, options.as_ref()), *refusal, out)
+            }
             (Decision::Drop(_), _) => return self.dropped(exchange),
             (Decision::Answer(_) | Decision::Chase(..) | Decision::Forward(_), None) => {
                 debug_assert!(false, "only queries get answers");
@@ -343,14 +344,15 @@ impl Responder {
     fn refuse(
         &self,
         exchange: &Exchange<'_>,
-        envelope: Option<&Envelope<'_>>,
+        (envelope, options): (Option<&Envelope<'_>>, Option<&ClientOptions>),
         refusal: Refusal,
         out: &mut Vec<u8>,
     ) -> ReplySummary {
         if matches!(refusal, Refusal::Cookie { .. }) {
             self.metrics.restricted(Restriction::NoCookie);
         }
-        encode::refuse(exchange.request, envelope, refusal, self.offers_recursion(exchange), out)
+        let options = options.map_or(&[][..], |options| &options.reply);
+        encode::refuse(exchange.request, envelope, refusal, (self.offers_recursion(exchange), options), out)
     }
 
     /// Answers from the cache, or defers the request until an upstream answers.
@@ -382,7 +384,7 @@ impl Responder {
                 Err(pending.map_or(Response::Dropped, Response::Deferred))
             }
             (Forwarding::Refused, Forward::Query(Fallback::Refuse(refusal))) => {
-                Ok(self.refuse(exchange, Some(envelope), *refusal, out))
+                Ok(self.refuse(exchange, (Some(envelope), options), *refusal, out))
             }
             (Forwarding::Refused, Forward::Query(Fallback::Answer(content))) => {
                 Ok(encode::answer(envelope, content, out))

@@ -179,12 +179,14 @@ impl StoredAnswer {
             out.extend_from_slice(options);
             out.extend_from_slice(query.own_options);
         }
-        AnswerSummary { code: self.header_rcode(), truncated }
+        AnswerSummary { code: self.header_rcode(query), truncated }
     }
 
-    /// The response code without its extended part.
-    fn header_rcode(&self) -> u8 {
-        let [_, low] = self.rcode.to_be_bytes();
+    /// The response code without its extended part. To a client without EDNS an extended code is
+    /// SERVFAIL: it could not see more than the lower bits, which have another meaning.
+    fn header_rcode(&self, query: &ClientQuery<'_>) -> u8 {
+        let is_whole = query.edns.is_some() || self.rcode < 16;
+        let [_, low] = if is_whole { self.rcode } else { rcode::SERV_FAIL }.to_be_bytes();
         low & 0x0f
     }
 
@@ -242,7 +244,8 @@ impl StoredAnswer {
         // "MUST ignore … unless … set the DO bit or the AD bit" (RFC 6840 section 5.8)
         let wants_ad = query.authentic_data || query.edns == Some(true);
         let second = RECURSION_AVAILABLE
-            | flags1 & 0x4f
+            | flags1 & 0x40
+            | self.header_rcode(query)
             | bit(wants_ad, flags1 & AUTHENTIC_DATA)
             | bit(query.checking_disabled, CHECKING_DISABLED);
         let [answers, authority, additional] = counts;
@@ -357,6 +360,29 @@ mod tests {
             let mut out = Vec::new();
             stored.write(&query, Age::Stale, &mut out);
             assert!(out.ends_with(&[0, 6, 0, 15, 0, 2, 0, expected]), "{out:02x?}");
+        }
+    }
+
+    #[test]
+    fn an_extended_code_is_servfail_without_edns() {
+        let message = with_opt(&answer("web.example.", 1, 0x8180, &[], &[]), 1, &[]);
+        let stored = StoredAnswer::new(message).unwrap();
+        for (edns, code) in [(None, 2), (Some(false), 0)] {
+            let query = ClientQuery {
+                id: [1, 2],
+                question: b"\x03web\x07example\x00\x00\x01\x00\x01",
+                name: WireName::trusted(b"\x03web\x07example\x00"),
+                qtype: 1,
+                recursion_desired: true,
+                authentic_data: false,
+                checking_disabled: false,
+                edns,
+                own_options: &[],
+                limit: 512,
+            };
+            let mut out = Vec::new();
+            let written = stored.write(&query, Age::New, &mut out);
+            assert_eq!((written.code, out[3] & 0x0f), (code, code), "{edns:?}");
         }
     }
 }

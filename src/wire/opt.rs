@@ -81,6 +81,16 @@ impl<'a> Opt<'a> {
         Ok(found)
     }
 
+    /// The DO bit of a message's OPT record, also if the options in it are malformed. `None` if there is
+    /// no such record.
+    pub fn dnssec_ok_of(message: &[u8]) -> Option<bool> {
+        let mut records = Records::new(message)?.map_while(Result::ok);
+        let found = records.find(|record| {
+            record.section == 2 && record.rtype == record::OPT && message.get(record.start) == Some(&0)
+        })?;
+        message.get(found.ttl_at + 2).map(|flags| flags & 0x80 != 0)
+    }
+
     /// Reads the OPT record at `record`. `None` if its options are malformed.
     pub fn at(message: &'a [u8], record: record::Record) -> Option<Self> {
         let udp_size = u16_at(message, record.ttl_at.checked_sub(2)?)?;

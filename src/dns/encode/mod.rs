@@ -28,15 +28,15 @@ use hickory_proto::{
 
 use super::{
     records::{Chased, Cname, Content, Refusal, ZoneRecords},
-    request::{Query, Request},
+    request::{Query, Rejected, Request},
 };
 use crate::{
     catalog::Zone,
     forward::AnswerSummary,
     wire::{
-        HEADER_LEN, RequestHeader, Section, UDP_LIMIT, Writer,
+        HEADER_LEN, RequestHeader, Section, TCP_LIMIT, UDP_LIMIT, Writer,
         header::{self, bit},
-        opt::OPT_LEN,
+        opt::{self, OPT_LEN},
         record::POINTER_HEAD,
     },
 };
@@ -120,13 +120,13 @@ pub(super) fn refuse(
     request: &Request<'_>,
     envelope: Option<&Envelope<'_>>,
     refusal: Refusal,
-    recursion_available: bool,
+    (recursion_available, options): (bool, &[u8]),
     out: &mut Vec<u8>,
 ) -> ReplySummary {
     let (code, truncated) = refusal.code();
     match (envelope, refusal) {
         (None, _) | (_, Refusal::Malformed | Refusal::OtherOpcode) => {
-            bare(request.header(), code, recursion_available, out)
+            bare(&request.rejected(), code, (recursion_available, options), out)
         }
         // The OPT record has our version, 0 (RFC 6891 section 6.1.3). Options mean nothing in this
         // response.
@@ -137,17 +137,26 @@ pub(super) fn refuse(
     }
 }
 
-/// Writes an error to a request without a valid question: only a header.
+/// Writes an error to a request that is no valid query: the question if it could be read, and an OPT
+/// record if there was one. Without it the error would say that muster does not know EDNS (RFC 6891
+/// section 7).
 fn bare(
-    header: RequestHeader,
+    rejected: &Rejected<'_>,
     code: ResponseCode,
-    recursion_available: bool,
+    (recursion_available, options): (bool, &[u8]),
     out: &mut Vec<u8>,
 ) -> ReplySummary {
+    let Rejected { header, question, edns } = *rejected;
     let written = ReplySummary { code, truncated: false };
     out.clear();
     let flags = flags(header, written, false, recursion_available);
-    out.extend_from_slice(&header::bytes(header.id, flags, [0; 4]));
+    let counts = [question.is_some().into(), 0, 0, edns.is_some().into()];
+    out.extend_from_slice(&header::bytes(header.id, flags, counts));
+    out.extend_from_slice(question.unwrap_or_default());
+    if let Some(dnssec_ok) = edns {
+        out.extend_from_slice(&opt::head(code.high(), dnssec_ok, options.len()));
+        out.extend_from_slice(options);
+    }
     written
 }
 
@@ -161,7 +170,9 @@ impl Envelope<'_> {
 
     #[inline]
     fn end(&self, writer: Writer<'_>, code: ResponseCode, authoritative: bool) -> ReplySummary {
-        let written = ReplySummary { code, truncated: writer.truncated };
+        // After TCP a client has nowhere to go.
+        let truncated = writer.truncated && self.limit < TCP_LIMIT;
+        let written = ReplySummary { code, truncated };
         let flags = flags(self.query.header, written, authoritative, self.recursion_available);
         // "The DO bit … MUST be copied" (RFC 3225 section 3)
         let opt = self.query.edns.as_ref().map(|edns| (code.high(), edns.opt.dnssec_ok, self.options));

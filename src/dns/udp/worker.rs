@@ -21,7 +21,22 @@ pub(super) fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), WouldBlock | TimedOut | Interrupted | ConnectionRefused)
 }
 
-/// Whether an answer can be sent to this address. Sending to port 0 always fails.
+/// Whether an answer may be sent to this address. Sending to port 0 always fails. Echo, daytime, quote
+/// of the day, chargen and time reply to whatever arrives, and their replies can look like queries: with
+/// a forged sender muster and such a server would answer each other forever.
 pub(super) fn is_answerable(client: SocketAddr) -> bool {
-    client.port() != 0
+    !matches!(client.port(), 0 | 7 | 13 | 17 | 19 | 37)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_reply_to_anything_get_no_answer() {
+        for port in [0, 7, 13, 17, 19, 37] {
+            assert!(!is_answerable(([127, 0, 0, 1], port).into()), "{port}");
+        }
+        assert!(is_answerable(([127, 0, 0, 1], 53).into()));
+    }
 }

@@ -210,6 +210,12 @@ const DIFFERENCES: &[Difference] = &[
               stays in the zone that it has found",
     },
     Difference {
+        parts: &[Part::Soa],
+        concerns: |question| question.qtype == RecordType::DS && question.is_for_apex(),
+        why: "RFC 4035 section 3.1.4.1: DS of an apex comes from the parent's side if a parent is ours. hickory-server \
+              answers from the child",
+    },
+    Difference {
         parts: &[Part::Answers],
         concerns: |question| question.qtype == RecordType::ANY && question.is_for_apex(),
         why: "RFC 8482 section 4.1: one RRset of those at the name, whichever. muster takes the SOA, hickory-server the NS",

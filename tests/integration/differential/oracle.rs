@@ -31,7 +31,8 @@ use super::{
 pub enum Expected {
     /// No reply.
     Silence,
-    /// A header without a question: the request is malformed or has another opcode.
+    /// An error without records: the request is malformed or has another opcode. It repeats the question
+    /// and has an OPT record if the request's could be read.
     Bare(ResponseCode),
     /// The question and the answer to it.
     Reply(Box<Reply>),
@@ -148,7 +149,15 @@ impl<'n> Oracle<'n> {
                 (reply.answers, reply.additional) = (records, additional);
                 reply.truncate = zone.truncate_srv;
             }
-            Found::NoData => reply.authority.push(self.soa(zone, zone.negative_ttl)),
+            Found::NoData => {
+                // RFC 4035 section 3.1.4.1: DS of an apex comes from the parent's side
+                let above = namespaces.iter().filter(|above| {
+                    below.is_empty() && qtype == RecordType::DS && above.apex.len() < zone.apex.len()
+                });
+                let above = above.filter(|above| labels.ends_with(&split(&above.apex)));
+                let zone = above.max_by_key(|above| above.apex.len()).unwrap_or(zone);
+                reply.authority.push(self.soa(zone, zone.negative_ttl));
+            }
             Found::NoName => {
                 reply.code = ResponseCode::NXDomain;
                 reply.authority.push(self.soa(zone, zone.negative_ttl));

@@ -1,12 +1,12 @@
 //! The verdict: whether the reply is what the oracle expects.
 
 use hickory_proto::{
-    op::{Header, Message, MessageType, ResponseCode},
+    op::{Header, Message, MessageType, Query, ResponseCode},
     rr::{
         RData, Record,
         rdata::opt::{EdnsCode, EdnsOption},
     },
-    serialize::binary::{BinDecodable, BinDecoder},
+    serialize::binary::{BinDecodable, BinDecoder, BinEncodable as _},
 };
 
 use super::{
@@ -100,7 +100,21 @@ fn flags(packet: &[u8], response: &Message, bytes: &[u8]) -> Verdict<()> {
 fn bare(packet: &[u8], code: ResponseCode, bytes: &[u8]) -> Verdict<Kind> {
     let response = decoded(bytes)?;
     flags(packet, &response, bytes)?;
-    same!("length of a bare error", bytes.len(), HEADER);
+    if let Ok(request) = Message::from_vec(packet) {
+        // A question whose name is compressed cannot be repeated.
+        let is_plain = |question: &Query| {
+            question
+                .to_bytes()
+                .is_ok_and(|bytes| packet.get(HEADER..).is_some_and(|rest| rest.starts_with(&bytes)))
+        };
+        let repeated = match &request.queries[..] {
+            [question] if is_plain(question) => &request.queries[..],
+            _ => &[],
+        };
+        same!("question", &response.queries[..], repeated);
+        same!("OPT", response.edns.is_some(), request.edns.is_some());
+    }
+    same!("records", response.answers.len() + response.authorities.len() + response.additionals.len(), 0);
     same!("code", response.metadata.response_code, code);
     same!("AA", response.metadata.authoritative, false);
     same!("TC", response.metadata.truncation, false);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hickory_proto::{
-    op::{Message, ResponseCode},
+    op::{Message, MessageType, OpCode, ResponseCode},
     rr::{
         RecordType,
         rdata::opt::{EdnsCode, EdnsOption},
@@ -155,8 +155,54 @@ fn too_long_a_query_is_a_format_error() {
         let message = with_edns(query("web.shop.", RecordType::A), |edns| {
             edns.options_mut().insert(EdnsOption::Unknown(12, vec![0; length]));
         });
-        exchange(running.dns(), &message).metadata.response_code
+        let answer = exchange(running.dns(), &message);
+        assert_eq!((&answer.queries, answer.edns.is_some()), (&message.queries, true), "{length}");
+        answer.metadata.response_code
     };
     assert_eq!(padded(100), ResponseCode::NoError);
     assert_eq!(padded(200), ResponseCode::FormErr);
+}
+
+#[test]
+fn an_error_has_an_opt_record_if_the_request_has_one() {
+    let running = Running::start("dns = [\"127.0.0.1:0\"]", ZONE);
+    let malformed = with_edns(query("web.shop.", RecordType::A), |edns| {
+        edns.options_mut().insert(EdnsOption::Unknown(10, vec![5; 9]));
+    });
+    let mut notify = with_edns(query("web.shop.", RecordType::A), |_| {});
+    notify.metadata.op_code = OpCode::Notify;
+    for (request, code) in [(malformed, ResponseCode::FormErr), (notify, ResponseCode::NotImp)] {
+        let answer = exchange(running.dns(), &request);
+        assert_eq!(answer.metadata.response_code, code);
+        assert_eq!((&answer.queries, answer.edns.is_some()), (&request.queries, true), "{code}");
+    }
+}
+
+#[test]
+fn a_query_without_a_question_gets_a_cookie() {
+    let running = Running::start("dns = [\"127.0.0.1:0\"]", ZONE);
+    let ask = |cookie: &[u8]| {
+        let message = with_edns(Message::new(77, MessageType::Query, OpCode::Query), |edns| {
+            edns.options_mut().insert(EdnsOption::Unknown(10, cookie.to_vec()));
+        });
+        let answer = exchange(running.dns(), &message);
+        let option = answer.edns.as_ref().unwrap().option(EdnsCode::Cookie).cloned();
+        let Some(EdnsOption::Unknown(_, cookie)) = option else { panic!("{answer:?}") };
+        (answer.metadata.response_code, cookie)
+    };
+    let (code, cookie) = ask(&[5; 8]);
+    assert_eq!((code, cookie.len()), (ResponseCode::NoError, 24));
+    assert_eq!(ask(&cookie), (ResponseCode::NoError, cookie));
+    assert_eq!(ask(&[5; 24]).0, ResponseCode::BADCOOKIE);
+}
+
+#[test]
+fn another_edns_version_is_told_so_before_a_cookie_is_required() {
+    let access = "[access.responses]\nexempt = []\n[access.cookies]\nrequired = true";
+    let running = Running::start(&format!("dns = [\"127.0.0.1:0\"]\n{access}"), ZONE);
+    let message = with_edns(query("web.shop.", RecordType::A), |edns| {
+        edns.set_version(1);
+    });
+    let code = exchange(running.dns(), &message).metadata.response_code;
+    assert_eq!(u16::from(code), u16::from(ResponseCode::BADVERS));
 }

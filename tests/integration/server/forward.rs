@@ -24,7 +24,7 @@ use muster::config;
 
 use testkit::{running::Running, wait::PATIENCE};
 
-use super::asking::{connect, exchange, query, read_message, receive, socket, write_message};
+use super::asking::{ask_tcp, connect, exchange, query, read_message, receive, socket, write_message};
 
 const ZONE: &str = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"127.0.0.11:80\"] }]\n\
     [services.away]\nfrom = [{ static = [\"chain.example:80\"] }]\n\
@@ -129,6 +129,7 @@ fn answer(query: &Message) -> Message {
             answer.add_answer(Record::from_rdata(question.name().clone(), 60, text));
         }
     } else {
+        answer.metadata.truncation = question.name().to_ascii().starts_with("cut");
         let address = RData::A(Ipv4Addr::new(192, 0, 2, 1).into());
         answer.add_answer(Record::from_rdata(question.name().clone(), 60, address));
     }
@@ -455,4 +456,23 @@ fn the_root_suffix_covers_private_reverse_names_only() {
     let asked = running.upstream.asked.lock().unwrap();
     let others: Vec<_> = asked.iter().filter(|name| !name.starts_with("muster-loop-")).collect();
     assert_eq!(others, ["4.3.2.10.in-addr.arpa."]);
+}
+
+#[test]
+fn a_cut_answer_of_an_upstream_is_servfail_over_tcp() {
+    let forwarding = Forwarding::start("127.0.0.1:0");
+    let packet = query("cut.example.", RecordType::A);
+    assert!(exchange(forwarding.dns(), &packet).metadata.truncation);
+    let answer = ask_tcp(&mut connect(forwarding.dns()), &packet);
+    assert_eq!((answer.metadata.response_code, answer.metadata.truncation), (ResponseCode::ServFail, false));
+}
+
+#[test]
+fn ds_of_an_apex_comes_from_the_parents_side() {
+    let forwarding = Forwarding::with("127.0.0.1:0", ".", "");
+    exchange(forwarding.dns(), &query("shop.", RecordType::DS));
+    assert_eq!(forwarding.upstream.count("shop."), 1);
+    let below = exchange(forwarding.dns(), &query("web.shop.", RecordType::DS));
+    assert!(below.answers.is_empty() && below.metadata.authoritative);
+    assert_eq!(forwarding.upstream.count("web.shop."), 0);
 }

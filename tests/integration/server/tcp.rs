@@ -131,3 +131,17 @@ fn tcp_does_not_let_single_bytes_hold_a_connection() {
     });
     assert!(closed);
 }
+
+#[test]
+fn tcp_sets_tc_on_no_answer() {
+    let instances: Vec<_> =
+        (0..2000).map(|at| format!("\"10.0.{}.{}:{}\"", at / 200, at % 200 + 1, at + 1)).collect();
+    let zone = format!(
+        "namespace = \"shop\"\n[services.web]\nfrom = [{{ static = [{}] }}]\nmax_answers = 1000\n",
+        instances.join(", ")
+    );
+    let running = Running::loopback(&zone);
+    let answer = ask_tcp(&mut connect(running.dns()), &query("web.shop.", RecordType::SRV));
+    assert!(answer.answers.len() > 100, "{}", answer.answers.len());
+    assert!(!answer.metadata.truncation);
+}
