@@ -235,10 +235,7 @@ impl ClientIndex {
         reports: impl Iterator<Item = (&'i Member, &'i Instance)>,
         localities: &Localities,
     ) -> ClientProfile {
-        let mut possible: BTreeMap<PossibleClientKey<'_>, PossibleClient<'_>> = BTreeMap::new();
-        for (member, instance) in reports {
-            possible.entry(PossibleClientKey::new(member, instance)).or_default().add(member, instance);
-        }
+        let possible = possible_clients(reports);
         let shared = possible.values().any(|client| client.shares_address);
         let mut bits = vec![0_u64; self.tests.identities.len().div_ceil(64)];
         let mut ambiguous = bits.clone();
@@ -263,18 +260,53 @@ impl ClientIndex {
     }
 }
 
-/// Identifies the client of a report. A pod has its address to itself, whichever services it
-/// belongs to; for other sources each instance is a client.
+/// The clients that an address with these reports may belong to.
+fn possible_clients<'i>(
+    reports: impl Iterator<Item = (&'i Member, &'i Instance)>,
+) -> BTreeMap<PossibleClientKey<'i>, PossibleClient<'i>> {
+    let mut possible: BTreeMap<PossibleClientKey<'_>, PossibleClient<'_>> = BTreeMap::new();
+    let mut of_no_pod = Vec::new();
+    for (member, instance) in reports {
+        if member.source.kind == SourceKind::Kubernetes && instance.kube_namespace.is_none() {
+            of_no_pod.push((member, instance));
+        } else {
+            possible.entry(PossibleClientKey::new(member, instance)).or_default().add(member, instance);
+        }
+    }
+    // A Service's endpoint without a pod tells only the address: it stands for every pod there.
+    for (member, instance) in of_no_pod {
+        let pods = possible.iter_mut().filter(|(key, _)| key.is_pod_of(&member.source));
+        let count = pods.map(|(_, client)| client.add(member, instance)).count();
+        if count == 0 {
+            let key = PossibleClientKey { source: &member.source, pod_namespace: None, instance: "" };
+            possible.entry(key).or_default().add(member, instance);
+        }
+    }
+    possible
+}
+
+/// Identifies the client of a report: a pod, whichever services it belongs to, or an instance of
+/// another source.
+///
+/// Two pods can have one address: it goes to a new pod while the old one, on a lost node, is still
+/// being deleted.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct PossibleClientKey<'i> {
     source: &'i SourceId,
+    pod_namespace: Option<&'i str>,
     instance: &'i str,
 }
 
 impl<'i> PossibleClientKey<'i> {
     fn new(member: &'i Member, instance: &'i Instance) -> Self {
-        let is_pod = member.source.kind == SourceKind::Kubernetes;
-        Self { source: &member.source, instance: if is_pod { "" } else { &instance.id } }
+        let pod_namespace = instance.kube_namespace.as_deref();
+        // Pods that only identify clients have the namespace in their id.
+        let pod = pod_namespace.and_then(|namespace| instance.id.strip_prefix(namespace)?.strip_prefix('/'));
+        Self { source: &member.source, pod_namespace, instance: pod.unwrap_or(&instance.id) }
+    }
+
+    fn is_pod_of(&self, source: &SourceId) -> bool {
+        self.source == source && self.pod_namespace.is_some()
     }
 }
 

@@ -292,6 +292,24 @@ fn an_address_that_several_share_matches_nothing_and_is_counted() {
 }
 
 #[test]
+fn an_address_that_went_to_another_pod_matches_nothing_while_the_old_pod_is_reported() {
+    let mut bed = kuma();
+    let pod = |id: &str| Instance { id: id.into(), kube_namespace: Some("shop".into()), ..at(20, &[]) };
+    bed.set("magnanimo", 0, vec![pod("old")]);
+    assert_eq!(second_of_100(&mut bed, [10, 0, 0, 20]), 10);
+    bed.clients(vec![pod("shop/old")]);
+    assert_eq!(second_of_100(&mut bed, [10, 0, 0, 20]), 10, "the same pod");
+    bed.clients(vec![pod("shop/old"), pod("shop/new")]);
+    assert_eq!(second_of_100(&mut bed, [10, 0, 0, 20]), 50);
+    bed.set("magnanimo", 0, vec![]);
+    bed.clients(vec![pod("shop/new")]);
+    assert_eq!(second_of_100(&mut bed, [10, 0, 0, 20]), 50, "the new pod is another one");
+    // An endpoint without a pod: the Service names the address of whichever pod has it.
+    bed.set("magnanimo", 0, vec![at(20, &[])]);
+    assert_eq!(second_of_100(&mut bed, [10, 0, 0, 20]), 10);
+}
+
+#[test]
 fn an_ambiguous_address_counts_only_where_it_decides() {
     let mut bed = Bed::new(&format!(
         "{KUMA}[services.near]\nprefer = \"zone\"\nfrom = [{{ consul = \"vms\", service = \"n\" }}]\n"
