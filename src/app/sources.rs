@@ -288,3 +288,47 @@ fn imports(config: &Config) -> BTreeMap<SourceId, Vec<(Import, ImportRule)>> {
     }
     imports
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config;
+
+    fn config(source: &str, member: &str) -> Config {
+        let zone =
+            format!("namespace = \"shop\"\n[services.web]\nfrom = [{{ kubernetes = \"eks\", {member} }}]");
+        let main = format!("[kubernetes.eks]\n{source}");
+        let files = [("muster.toml".into(), main), (PathBuf::from("zones/shop.toml"), zone)];
+        config::load_from(&files).unwrap().config
+    }
+
+    #[tokio::test]
+    async fn a_cluster_stays_while_its_members_change() {
+        let (updates, _inbox) = mpsc::channel(8);
+        let mut sources = Sources::new(updates, Arc::default());
+        let mut cluster = async |from: Option<&Config>, to: &Config| {
+            let change = JobChange::new(from, to);
+            sources.stop(&change).await;
+            sources.start(change, Retained::default());
+            sources.clusters.values().next().cloned()
+        };
+        let first = "kubeconfig = \"/nonexistent/first\"";
+        let configs = [
+            config(first, "namespace = \"a\", selector = \"app=web\""),
+            config(first, "namespace = \"b\", service = \"web\""),
+            config(&format!("{first}\nidentify_clients = true"), "namespace = \"b\", service = \"web\""),
+            config("kubeconfig = \"/nonexistent/second\"", "namespace = \"b\", service = \"web\""),
+        ];
+        let one = cluster(None, &configs[0]).await.unwrap();
+        for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+            let same = cluster(Some(&configs[from]), &configs[to]).await.unwrap();
+            assert!(Arc::ptr_eq(&one, &same), "{from} to {to}");
+        }
+        let other = cluster(Some(&configs[0]), &configs[3]).await.unwrap();
+        assert!(!Arc::ptr_eq(&one, &other), "another kubeconfig");
+        let none = config::load_from(&[("muster.toml".into(), String::new())]).unwrap().config;
+        assert!(cluster(Some(&configs[3]), &none).await.is_none());
+    }
+}

@@ -87,3 +87,32 @@ impl<T, S> fmt::Debug for Informer<T, S> {
         f.debug_struct("Informer").field("is_current", &self.is_current).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::{
+        config::KubernetesSource,
+        model::{SourceId, SourceKind},
+        source::kubernetes::{cluster::Cluster, pod_watch, scope::Scope},
+    };
+
+    #[test]
+    fn only_a_panic_closes_an_informer_that_is_left() {
+        let id = SourceId { kind: SourceKind::Kubernetes, name: "eks".into() };
+        let settings = KubernetesSource { id, kubeconfig: None, context: None, identify_clients: false };
+        let informer = Cluster::new(settings).pods(pod_watch::collection(&Scope::Cluster));
+        let lock = || InformerReader::lock(&informer).now_or_never().unwrap();
+        lock().informer().is_current = true;
+        assert!(lock().informer().is_current());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _reader = lock();
+            panic!("while the store is half changed");
+        }));
+        assert!(panicked.is_err() && !lock().informer().is_current());
+    }
+}
