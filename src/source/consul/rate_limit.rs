@@ -70,16 +70,24 @@ impl RateLimit {
 
 /// How long to pause after a response: a watch uses at most a tenth of the time and a fixed rate of
 /// bytes, within bounds.
+///
+/// A small response that took long has waited for a processor or for the network, which a longer pause
+/// would not relieve. So the time counts only up to what a response of that size may cost.
 fn pause(cost: Duration, bytes: usize) -> Duration {
     /// Pause for each time that a response costs.
     const PER_COST: u32 = 9;
     const BYTES_PER_SECOND: f64 = (32 << 20) as f64;
+    /// Bytes a second below which the time no longer counts, beyond [`SLOWEST_SMALL`].
+    const SLOW_BYTES_PER_SECOND: f64 = (4 << 20) as f64;
+    /// The longest pause after a response of no size: answers must not be 50 ms old.
+    const SLOWEST_SMALL: Duration = Duration::from_millis(15);
     /// At most 100 queries a second, however small the responses.
     const SHORTEST: Duration = Duration::from_millis(10);
     /// A response that took long since the link is slow must not make the next change late.
     const LONGEST: Duration = Duration::from_secs(5);
-    let by_bytes = Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND);
-    cost.saturating_mul(PER_COST).max(by_bytes).clamp(SHORTEST, LONGEST)
+    let at_rate = |bytes_per_second| Duration::from_secs_f64(bytes as f64 / bytes_per_second);
+    let by_time = cost.saturating_mul(PER_COST).min(SLOWEST_SMALL + at_rate(SLOW_BYTES_PER_SECOND));
+    by_time.max(at_rate(BYTES_PER_SECOND)).clamp(SHORTEST, LONGEST)
 }
 
 impl LeakyBucket {
@@ -111,10 +119,15 @@ mod tests {
 
     #[test]
     fn a_pause_follows_time_and_bytes_within_bounds() {
-        assert_eq!(pause(millis(20), 0), millis(180));
+        assert_eq!(pause(millis(20), 4 << 20), millis(180));
         assert_eq!(pause(millis(20), 16 << 20), millis(500));
         assert_eq!(pause(Duration::ZERO, 0), millis(10));
         assert_eq!(pause(Duration::from_secs(10), 64 << 20), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_small_response_that_took_long_does_not_make_the_next_one_late() {
+        assert!(pause(millis(500), 20 * INSTANCE) < millis(25));
     }
 
     /// Queries in ten seconds if each response takes `cost` and there is always another change
@@ -149,11 +162,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_slow_response_does_not_delay_the_next_change() {
         let mut limit = RateLimit::new();
-        limit.charge(millis(25), 0);
+        limit.charge(millis(25), 1 << 20);
         let start = Instant::now();
         limit.ready().await;
         assert_eq!(start.elapsed(), Duration::ZERO);
-        limit.charge(millis(25), 0);
+        limit.charge(millis(25), 1 << 20);
         limit.ready().await;
         assert!(start.elapsed() >= millis(200), "{:?}", start.elapsed());
     }

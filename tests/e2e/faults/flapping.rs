@@ -26,6 +26,9 @@ const INSTANCES: usize = 20;
 const LASTS: Duration = Duration::from_secs(20);
 /// An answer may be this much older than what Consul has told the watcher.
 const TOLERATED: Duration = Duration::from_millis(50);
+/// Consul may tell muster this much earlier than the watcher, which shares two cores with everything
+/// else here.
+const EARLY: Duration = Duration::from_millis(50);
 
 /// The healthy instances as Consul told them, and when.
 type Truth = Vec<(Instant, BTreeSet<IpAddr>)>;
@@ -135,11 +138,12 @@ impl Watcher {
     }
 }
 
-/// The states that Consul had told by the time that the answer may be old, until the answer came.
+/// The states that Consul had told by the time that the answer may be old, until the answer came, and
+/// those that muster may have heard of before the watcher did.
 fn known<'t>(answer: &Answer, truth: &'t Truth) -> &'t [(Instant, BTreeSet<IpAddr>)] {
     let oldest = answer.asked.checked_sub(TOLERATED).unwrap();
     let from = truth.partition_point(|(told, _)| *told <= oldest).saturating_sub(1);
-    let to = truth.partition_point(|(told, _)| *told <= answer.came);
+    let to = truth.partition_point(|(told, _)| *told <= answer.came + EARLY);
     &truth[from..to.max(from + 1)]
 }
 
