@@ -271,14 +271,33 @@ impl AgentClient {
     /// How much of an error's body is read, in bytes.
     const ERROR_LIMIT: usize = 1 << 10;
 
-    /// Sends one GET. The response must begin within `limit` and then not pause for longer than
-    /// `silence`.
+    /// Queries for what has changed after `index`, and waits up to `wait` for it; an index of 0 does
+    /// not wait. Beyond that, the response may take `grace` to begin and for each pause.
     ///
     /// # Errors
     /// [`WatchError::Denied`] for 401 and 403, [`WatchError::Refused`] for any other status than
     /// 200 and for a body over the limit, [`WatchError::Malformed`] for a 200 without an index,
     /// [`WatchError::Timeout`].
-    pub(super) async fn get(
+    pub(super) async fn get_after(
+        &self,
+        index: u64,
+        wait: Duration,
+        mut url: Url,
+        grace: Duration,
+    ) -> Result<ConsulResponse, WatchError> {
+        if index == 0 {
+            return self.get(url, grace, grace).await;
+        }
+        url.query_pairs_mut()
+            .append_pair("index", &index.to_string())
+            .append_pair("wait", &format!("{}ms", wait.as_millis()));
+        // Consul adds up to a sixteenth, so that queries do not all end at once.
+        self.get(url, grace + wait + wait / 16, grace).await
+    }
+
+    /// Sends one GET. The response must begin within `limit` and then not pause for longer than
+    /// `silence`.
+    async fn get(
         &self,
         url: Url,
         limit: Duration,

@@ -139,7 +139,7 @@ impl QuerySession<'_> {
     /// wait is over. A response does not imply a change.
     ///
     /// # Errors
-    /// As [`AgentClient::get`], [`WatchError::Timeout`], and [`WatchError::Denied`] when the
+    /// As [`AgentClient::get_after`], [`WatchError::Timeout`], and [`WatchError::Denied`] when the
     /// response is empty since the token may not read its entries. The index of an error response
     /// is ignored.
     pub(super) async fn next(&mut self) -> Result<ConsulResponse, WatchError> {
@@ -236,20 +236,12 @@ impl QuerySession<'_> {
         let ConsulTiming { grace, .. } = self.query.agent.timing;
         let held = self.query.slot.acquire().await.ok_or(WatchError::Closed)?;
         let mut url = self.url.clone();
-        let mut limit = grace;
         if self.is_stale() {
             url.query_pairs_mut().append_key_only("stale");
         }
-        if self.index > 0 {
-            let wait = held.wait(self.query.wanted_wait());
-            // Consul adds up to a sixteenth, so that queries do not all end at once.
-            limit += wait + wait / 16;
-            url.query_pairs_mut()
-                .append_pair("index", &self.index.to_string())
-                .append_pair("wait", &format!("{}ms", wait.as_millis()));
-        }
+        let wait = held.wait(self.query.wanted_wait());
         tokio::select! {
-            response = self.client.get(url, limit, grace) => response.map(Some),
+            response = self.client.get_after(self.index, wait, url, grace) => response.map(Some),
             () = held.revoked() => Ok(None),
         }
     }

@@ -26,9 +26,9 @@
 //!   ([`blocking`]). muster repeats the query in the default consistency mode. Queries with `stale`
 //!   wait no longer than about `max_lag`, since Consul reports the lag when a query begins to wait.
 //!
-//! When there are more watches than connections, three queries say which services have changed
-//! ([`notifiers`]), and the watches query only then ([`notices`]). Where those three are not permitted,
-//! the watches take turns ([`connection_pool`]).
+//! When there are more watches than connections, a few queries say which services have changed
+//! ([`notifiers`]), and the watches query only then ([`notices`]). Where those are not permitted, the
+//! watches take turns ([`connection_pool`]).
 //!
 //! Imports [`crate::model`], the settings in [`crate::config`], and what all sources share.
 //!

@@ -53,7 +53,7 @@ pub(super) fn node_key(node: &str) -> u64 {
 }
 
 impl Changed {
-    pub(super) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.services.is_empty() && self.nodes.is_empty()
     }
 
@@ -94,6 +94,9 @@ impl Notices {
 
     /// Notifies the watches that a change concerns.
     pub(super) fn notify(&self, changed: &Changed) {
+        if changed.is_empty() {
+            return;
+        }
         for subscriber in self.lock().by_key.values().filter(|subscriber| changed.concerns(subscriber)) {
             subscriber.mailbox.put(None);
         }

@@ -1,5 +1,4 @@
-//! Notifiers: three blocking queries that say which services to query when there are more watches
-//! than connections.
+//! Notifiers: queries that say which services to query when there are more watches than connections.
 //!
 //! - `/v1/health/state/critical` and `/warning` list the checks in that state. A check that is new in
 //!   a list or has left it has changed, and so has its service; a node's own check concerns all
@@ -41,7 +40,8 @@ use crate::{
     telemetry::SourceStatus,
 };
 
-/// How many connections the notifiers take: one for each endpoint.
+/// How many connections the notifiers take: one for each blocking query, and one for the list of all
+/// checks.
 const CONNECTIONS: u32 = 4;
 /// The fewest connections of a source with notifiers.
 const MIN_CONNECTIONS: usize = 8;
@@ -81,7 +81,7 @@ fn note(agent: &Agent, error: &WatchError) -> String {
     )
 }
 
-/// Follows all three endpoints until one of them fails.
+/// Follows the three endpoints until one of them fails.
 async fn follow(agent: &Agent, status: &SourceStatus) -> Result<Infallible, WatchError> {
     if agent.settings.max_connections < MIN_CONNECTIONS {
         return Err(WatchError::Setup(format!("set max_connections to {MIN_CONNECTIONS} or more")));
@@ -115,9 +115,7 @@ async fn follow_checks(
     loop {
         let next = checks(&notifier.next().await?)?;
         let changed = Changed::of(next.symmetric_difference(&listed));
-        if !changed.is_empty() {
-            notifier.agent.notices.notify(&changed);
-        }
+        notifier.agent.notices.notify(&changed);
         listed = next;
     }
 }
@@ -144,7 +142,7 @@ async fn follow_catalog(
 #[derive(Debug)]
 struct AllChecks<'a> {
     query: Notifier<'a>,
-    /// `None` if the list could not be read.
+    /// The list when it was last read; `None` if it never could be.
     listed: Option<BTreeSet<CheckKey>>,
 }
 
@@ -156,18 +154,21 @@ impl<'a> AllChecks<'a> {
         Ok(new)
     }
 
-    /// Reads the list. Returns what has changed since the last time: nothing if either list could
-    /// not be read, because it is forbidden or too large. Then the sweep finds the change.
+    /// Reads the list. Returns what has changed since it was last read: nothing if it cannot be read,
+    /// because it is forbidden or too large. Then the sweep finds the change.
     async fn changed(&mut self) -> Changed {
         self.query.index = 0;
         let read = self.query.next().await.and_then(|response| checks(&response));
-        let now = read.map_err(|error| debug!("cannot read all checks: {}", error.chain())).ok();
-        let changed = match (&self.listed, &now) {
-            (Some(before), Some(now)) => Changed::of(now.symmetric_difference(before)),
-            _ => Changed::default(),
+        let now = match read {
+            Ok(now) => now,
+            Err(error) => {
+                debug!("cannot read all checks: {}", error.chain());
+                return Changed::default();
+            }
         };
-        self.listed = now;
-        changed
+        let changed = self.listed.as_ref().map(|before| Changed::of(now.symmetric_difference(before)));
+        self.listed = Some(now);
+        changed.unwrap_or_default()
     }
 }
 
@@ -249,22 +250,13 @@ impl<'a> Notifier<'a> {
     /// over. Those are paced by what they cost.
     ///
     /// # Errors
-    /// As [`AgentClient::get`], and [`WatchError::Refused`] when the index goes back: what has
+    /// As [`AgentClient::get_after`], and [`WatchError::Refused`] when the index goes back: what has
     /// changed in the meantime is not known.
     async fn next(&mut self) -> Result<ConsulResponse, WatchError> {
         self.rate_limit.ready().await;
         let ConsulTiming { grace, .. } = self.agent.timing;
-        let mut limit = grace;
-        let mut url = self.url.clone();
-        if self.index > 0 {
-            let wait = self.agent.settings.wait;
-            // Consul adds up to a sixteenth.
-            limit += wait + wait / 16;
-            url.query_pairs_mut()
-                .append_pair("index", &self.index.to_string())
-                .append_pair("wait", &format!("{}ms", wait.as_millis()));
-        }
-        let response = self.client.get(url, limit, grace).await?;
+        let wait = self.agent.settings.wait;
+        let response = self.client.get_after(self.index, wait, self.url.clone(), grace).await?;
         if response.index < self.index {
             return Err(WatchError::Refused(format!(
                 "index {} after {}: a server is behind, or was restored",
