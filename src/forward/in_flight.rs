@@ -197,19 +197,14 @@ impl RuleLoad {
     /// Whether there is room for another fetch of a client, given how many all rules have.
     fn room_for(&self, requester: Requester, of_all: usize) -> Room {
         const MOST: usize = MAX_FETCHES / RULE_SHARE;
-        if self.fetches.of(requester) >= MOST / CLIENT_SHARE {
-            return self
-                .fetches
-                .oldest_of(requester)
-                .map_or(Room::None, |victim| Room::After(Box::new(victim)));
-        }
-        if self.fetches.len() >= MOST || of_all >= MAX_FETCHES {
-            return self
-                .fetches
-                .oldest_of_heaviest()
-                .map_or(Room::None, |victim| Room::After(Box::new(victim)));
-        }
-        Room::Free
+        let victim = if self.fetches.of(requester) >= MOST / CLIENT_SHARE {
+            self.fetches.oldest_of(requester)
+        } else if self.fetches.len() >= MOST || of_all >= MAX_FETCHES {
+            self.fetches.oldest_of_heaviest()
+        } else {
+            return Room::Free;
+        };
+        victim.map_or(Room::None, |victim| Room::After(Box::new(victim)))
     }
 }
 
@@ -217,8 +212,11 @@ impl Fetches {
     fn admit(&mut self, fetch: Fetch, client: Option<WaitingClient>) -> Admitted {
         let rule = Arc::as_ptr(&fetch.rule).addr();
         let requester = client.as_ref().map(WaitingClient::requester).unwrap_or_default();
+        if client.is_some() && self.waiting >= MAX_WAITING {
+            return Admitted::Full(fetch.query, client);
+        }
         let load = self.by_rule.entry(rule).or_default();
-        if client.is_some() && (self.waiting >= MAX_WAITING || !load.has_room_for_waiting(requester)) {
+        if client.is_some() && !load.has_room_for_waiting(requester) {
             return Admitted::Full(fetch.query, client);
         }
         let key = fetch.key();
@@ -233,7 +231,10 @@ impl Fetches {
         let gave_way = match load.room_for(requester, self.by_key.len()) {
             Room::Free => None,
             Room::After(victim) => Some(victim),
-            Room::None => return Admitted::Full(fetch.query, client),
+            Room::None => {
+                self.remove_if_idle(rule);
+                return Admitted::Full(fetch.query, client);
+            }
         };
         let gave_way = gave_way.and_then(|key| {
             let number = self.by_key.get(&key)?.number;
@@ -279,14 +280,22 @@ impl Fetches {
         let waiters = self.take_waiters(key, number);
         if self.by_key.get(key).is_some_and(|fetch| fetch.number == number)
             && let Some(ended) = self.by_key.remove(key)
-            && let Entry::Occupied(mut load) = self.by_rule.entry(ended.rule)
         {
-            load.get_mut().fetches.remove(ended.requester, number);
-            if load.get().is_idle() {
-                load.remove();
+            if let Some(load) = self.by_rule.get_mut(&ended.rule) {
+                load.fetches.remove(ended.requester, number);
             }
+            self.remove_if_idle(ended.rule);
         }
         waiters
+    }
+
+    /// Forgets a rule without fetches: its address may become another rule's.
+    fn remove_if_idle(&mut self, rule: usize) {
+        if let Entry::Occupied(load) = self.by_rule.entry(rule)
+            && load.get().is_idle()
+        {
+            load.remove();
+        }
     }
 }
 

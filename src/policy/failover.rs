@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::{
         config::InstanceFilter,
-        model::Health::{self, Healthy, Unhealthy, Unknown},
+        model::Health::{self, Draining, Healthy, Unhealthy, Unknown},
         policy::testing::candidate,
     };
 
@@ -197,15 +197,19 @@ mod tests {
     const H: Health = Healthy;
     const U: Health = Unhealthy;
     const N: Health = Unknown;
+    const D: Health = Draining;
 
     #[test]
     fn the_first_tier_with_enough_is_used() {
-        let cases: [(Amount, [&[Health]; 3], usize); 8] = [
+        let cases: [(Amount, [&[Health]; 3], usize); 10] = [
             (Amount::Count(1), [&[H, U], &[H], &[H]], 0),
             (Amount::Count(2), [&[H, U], &[H, H], &[H]], 1),
             (Amount::Count(1), [&[U], &[], &[H]], 2),
             (Amount::Percent(50), [&[H, U], &[H], &[]], 0),
             (Amount::Percent(51), [&[H, U], &[H], &[]], 1),
+            // A draining instance counts in no percentage, and a number counts what is left.
+            (Amount::Percent(100), [&[H, D], &[H], &[]], 0),
+            (Amount::Count(2), [&[H, D], &[H, H], &[]], 1),
             // None has enough: the first with any.
             (Amount::Count(3), [&[U], &[H], &[H, H]], 1),
             // None has any: the first with instances, for fail-open.

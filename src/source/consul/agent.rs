@@ -297,12 +297,7 @@ impl AgentClient {
 
     /// Sends one GET. The response must begin within `limit` and then not pause for longer than
     /// `silence`.
-    async fn get(
-        &self,
-        url: Url,
-        limit: Duration,
-        silence: Duration,
-    ) -> Result<ConsulResponse, WatchError> {
+    async fn get(&self, url: Url, limit: Duration, silence: Duration) -> Result<ConsulResponse, WatchError> {
         let mut request = self.client.get(url);
         if let Some(token) = &self.token {
             request = request.header("X-Consul-Token", token);
