@@ -87,3 +87,58 @@ fn update(followed: &FollowedMember, id: &Arc<str>, endpoint: Option<&Endpoint>)
         None => Update::Remove { member, id: Arc::clone(id) },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::Health,
+        source::kubernetes::{collection::Object, endpoint::member, pod::Pod},
+    };
+
+    fn endpoint(number: usize, health: Health) -> Arc<Endpoint> {
+        let json = serde_json::json!({
+            "metadata": { "name": format!("pod-{number}") },
+            "status": { "podIP": "10.0.0.1" },
+        });
+        let pod = Pod::from_json(serde_json::from_value(json).unwrap());
+        Arc::new(Endpoint { health, ..pod.endpoint.unwrap() })
+    }
+
+    fn table(count: usize) -> EndpointTable {
+        let mut table = EndpointTable::new(vec![member(None)]);
+        (0..count).for_each(|number| table.insert(endpoint(number, Health::Healthy)));
+        table
+    }
+
+    fn unhealthy(count: usize) -> Vec<EndpointChange> {
+        let change = |number| {
+            let endpoint = endpoint(number, Health::Unhealthy);
+            (Arc::clone(&endpoint.id), Some(endpoint))
+        };
+        (0..count).map(change).collect()
+    }
+
+    #[test]
+    fn a_difference_is_sent_unless_much_has_changed() {
+        for (count, changed, updates) in [(5000, 100, 100), (5000, 700, 1), (100, 32, 32), (100, 33, 1)] {
+            let mut sent = Vec::new();
+            table(count).apply(unhealthy(changed), &mut sent);
+            assert_eq!(sent.len(), updates, "{changed} of {count}");
+            let is_reset = matches!(&sent[0], Update::Reset { instances, .. } if instances.len() == count);
+            assert_eq!(is_reset, updates == 1, "{changed} of {count}");
+        }
+    }
+
+    #[test]
+    fn new_endpoints_come_before_those_that_are_gone() {
+        let mut table = table(1);
+        let (old, new) = (endpoint(0, Health::Healthy), endpoint(1, Health::Healthy));
+        let mut sent = Vec::new();
+        table.apply(vec![(Arc::clone(&old.id), None), (Arc::clone(&new.id), Some(new))], &mut sent);
+        assert!(matches!(sent.as_slice(), [Update::Upsert { .. }, Update::Remove { .. }]), "{sent:?}");
+        sent.clear();
+        table.apply(vec![(Arc::clone(&old.id), None)], &mut sent);
+        assert_eq!(sent, [], "what is gone already");
+    }
+}
