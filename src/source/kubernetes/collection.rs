@@ -63,7 +63,7 @@ impl Collection {
 
     /// The error of a watch that would follow too many objects.
     pub(super) fn too_many() -> WatchError {
-        WatchError::Refused(format!("more than {} objects; narrow the selector", Self::MAX_OBJECTS))
+        WatchError::Refused(format!("more than {} objects in one watch", Self::MAX_OBJECTS))
     }
 
     /// The metadata of all objects of the cluster.

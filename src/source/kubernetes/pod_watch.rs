@@ -38,7 +38,7 @@ pub(super) struct PodWatch {
     informer: SharedInformer<Pod, PodStore>,
     /// The namespace of all pods, unless they are of several.
     namespace: Option<Arc<str>>,
-    readers: PodTables,
+    tables: PodTables,
     nodes: NodeZones,
     zones: watch::Receiver<ZoneByNode>,
     /// How long a list of pods waits for the first list of nodes.
@@ -145,13 +145,13 @@ impl PodWatch {
     pub(super) fn new(
         informer: SharedInformer<Pod, PodStore>,
         scope: &Scope,
-        readers: PodTables,
+        tables: PodTables,
         nodes: NodeZones,
         patience: Duration,
         denial: Option<ScopeDenial>,
     ) -> Self {
         let namespace = scope.namespace().map(Into::into);
-        Self { informer, namespace, readers, zones: nodes.subscribe(), nodes, patience, denial }
+        Self { informer, namespace, tables, zones: nodes.subscribe(), nodes, patience, denial }
     }
 
     /// Reads changes until the first error.
@@ -170,7 +170,7 @@ impl PodWatch {
                 change = informer.next() => self.apply(change?, &mut informer.store, out).await?,
                 Ok(()) = self.zones.changed(), if is_current => {
                     let changes = self.update_zones(&mut informer.store)?;
-                    out.send_all(self.readers.apply(changes)).await?;
+                    out.send_all(self.tables.apply(changes)).await?;
                 }
             }
         }
@@ -195,7 +195,7 @@ impl PodWatch {
             ObjectChange::Deleted(pod) => Pod { endpoint: None, ..pod },
         };
         let change = self.put(pod, store)?;
-        out.send_all(self.readers.apply(vec![change])).await
+        out.send_all(self.tables.apply(vec![change])).await
     }
 
     /// Puts a pod into the store, or takes it out if it has no endpoint.
@@ -216,7 +216,7 @@ impl PodWatch {
     async fn reset(&mut self, store: &mut PodStore, out: &mut WatchOutbox) -> Result<(), WatchError> {
         self.nodes.tried(self.patience).await;
         self.update_zones(store)?;
-        out.send_all(self.readers.reset(store)).await
+        out.send_all(self.tables.reset(store)).await
     }
 
     /// Updates the pods whose node's zone became known or changed.
