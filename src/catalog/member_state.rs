@@ -12,6 +12,8 @@ pub(super) struct MemberState {
     pub(super) stale_since: Option<Instant>,
     /// Whether its source failed before it synced, or since it expired.
     pub(super) failed: bool,
+    /// Whether it synced once, and its source has been lost for longer than `max_stale` since.
+    pub(super) expired: bool,
     pub(super) instances: MemberInstances,
 }
 

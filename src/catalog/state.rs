@@ -64,6 +64,8 @@ pub(super) struct ServiceState {
     /// Whether a zone file names it. If not, it exists for as long as an import lists it.
     pub(super) configured: bool,
     pub(super) members: BTreeMap<Member, MemberState>,
+    /// What each member of the file asks of its source, in words.
+    pub(super) queries: BTreeMap<Member, Box<str>>,
     /// Its own name, then its aliases and subset names.
     pub(super) owner_names: Vec<OwnerName>,
     pub(super) health: HealthCounts,
@@ -224,7 +226,7 @@ impl Catalog {
                     notes.note_all(&member, &state.instances, &instances);
                     (state.synced, state.instances) = (true, instances);
                 }
-                state.stale_since = None;
+                (state.stale_since, state.expired) = (None, false);
                 changed
             }),
             Update::Upsert { member, instance } => self.change_member(&member, |state, notes| {
@@ -243,7 +245,12 @@ impl Catalog {
                 removed.is_some()
             }),
             Update::Expired { member } => self.change_member(&member, |state, notes| {
-                let before = std::mem::replace(state, MemberState { failed: true, ..MemberState::default() });
+                let expired = MemberState {
+                    failed: true,
+                    expired: state.synced || state.expired,
+                    ..MemberState::default()
+                };
+                let before = std::mem::replace(state, expired);
                 notes.note_all(&member, &before.instances, &BTreeMap::new());
                 before.synced
             }),
@@ -269,7 +276,7 @@ impl Catalog {
     fn add_namespace(&mut self, namespace: &Namespace) {
         let apex = &namespace.apex;
         for service in &namespace.services {
-            let members = service.members().map(|(member, _)| member);
+            let members = service.members().map(|(member, rule)| (member, rule.query.to_string().into()));
             let policy = Arc::new(Policy::of_service(service));
             let mut owner_names = vec![OwnerName::new(service.name.clone(), Arc::clone(&policy))];
             if let Some(AliasTarget::External(target)) = &service.alias {
@@ -308,17 +315,19 @@ impl Catalog {
         apex: &Name,
         owner_names: Vec<OwnerName>,
         configured: bool,
-        members: impl Iterator<Item = Member>,
+        members: impl Iterator<Item = (Member, Box<str>)>,
     ) {
         self.additional_names
             .extend(owner_names.iter().skip(1).map(|owner_name| (owner_name.name.clone(), name.clone())));
         for owner_name in &owner_names {
             self.snapshot.count_empty_non_terminals(&owner_name.name, apex, 1);
         }
+        let queries: BTreeMap<_, _> = members.collect();
         let state = ServiceState {
             apex: apex.clone(),
             configured,
-            members: members.map(|member| (member, MemberState::default())).collect(),
+            members: queries.keys().map(|member| (member.clone(), MemberState::default())).collect(),
+            queries,
             owner_names,
             health: HealthCounts::default(),
             reverse_entries: ReverseEntries::default(),

@@ -8,8 +8,8 @@ use super::{
     table::{BOLD, Cell, DIM, GREEN, PLAIN, RED, Table, YELLOW, age, clean, endpoint, health_style, styled},
 };
 use crate::model::{
-    Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService,
-    FOR_EVERY_CLIENT, GivenAnswer, InstanceReport, NameKind,
+    Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedMember, ExplainedRoute,
+    ExplainedService, FOR_EVERY_CLIENT, GivenAnswer, InstanceReport, NameKind,
 };
 
 /// The query to explain.
@@ -69,6 +69,9 @@ fn render(explained: &Explained) -> String {
     fact("client", PLAIN, client(&explained.client));
     if let Some(service) = &explained.service {
         fact("service", PLAIN, service_line(service));
+        for member in &service.members {
+            fact("source", PLAIN, member_line(member));
+        }
         for route in &service.routes {
             let style = if route.matched { PLAIN } else { DIM };
             fact(&format!("route {}", route.number), style, route_line(route));
@@ -89,6 +92,19 @@ fn render(explained: &Explained) -> String {
         text += &answer(given, explained.service.as_ref());
     }
     text
+}
+
+fn member_line(member: &ExplainedMember) -> String {
+    let ExplainedMember { source, query, state, instances, stale_seconds } = member;
+    let count = match (state.as_str(), instances) {
+        ("synced", 1) => "1 instance".to_owned(),
+        ("synced", _) => format!("{instances} instances"),
+        ("expired", _) => "lost for longer than max_stale".to_owned(),
+        ("failed", _) => "not synced, and fails; see `muster sources`".to_owned(),
+        _ => "not synced".to_owned(),
+    };
+    let stale = stale_seconds.map(|seconds| format!(", stale for {}", age(seconds))).unwrap_or_default();
+    format!("{source}: {query}: {count}{stale}")
 }
 
 fn client(client: &ExplainedClient) -> String {

@@ -91,6 +91,8 @@ pub struct ExplainedService {
     pub namespace: String,
     /// Members that have not synced yet, as `source #place`.
     pub not_synced: Vec<String>,
+    /// What is asked of each source, and what it last said.
+    pub members: Vec<ExplainedMember>,
     /// The TTL of the answers, in seconds.
     pub ttl: u32,
     /// The order of records in an answer: `rotate`, `random` or `weighted`.
@@ -105,6 +107,23 @@ pub struct ExplainedService {
     pub instances: Vec<ExplainedInstance>,
     /// How many instances are not listed.
     pub omitted: usize,
+}
+
+/// One member of a service: an entry of its `from`, or what an import adds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedMember {
+    /// The id of the source.
+    pub source: String,
+    /// What is asked of it, such as `service "nginx"`; `imported` for a member of an import.
+    pub query: String,
+    /// `synced`, `not synced`, `failed` before it synced, or `expired`: it synced, and was lost for
+    /// longer than `max_stale`.
+    pub state: String,
+    /// How many instances it has.
+    pub instances: usize,
+    /// For how many seconds its state has been stale at least, if it is from before the last start or
+    /// reload and was stale then.
+    pub stale_seconds: Option<u64>,
 }
 
 /// The reason why a route without a client condition matches.

@@ -29,8 +29,8 @@ mod update;
 mod watch_subject;
 
 pub use explained::{
-    Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedRoute, ExplainedService,
-    FOR_EVERY_CLIENT, GivenAnswer, InstanceReport, KnownAs, NameKind,
+    Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedMember, ExplainedRoute,
+    ExplainedService, FOR_EVERY_CLIENT, GivenAnswer, InstanceReport, KnownAs, NameKind,
 };
 pub use health::{Health, HealthSet};
 pub use instance::{Instance, NamedPort, Protocol, Target};

@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::service::{Answers, Position, Service},
-    model::{ExplainedService, NameKind},
+    model::{ExplainedMember, ExplainedService, NameKind},
 };
 
 /// The position of a name within its service: a [`Position`] that outlives the view.
@@ -68,7 +68,12 @@ fn itself(service: &Service, explained: &ExplainedService) -> String {
     let mut note =
         if name == canonical { "a service".to_owned() } else { format!("another name of {canonical}") };
     if !not_synced.is_empty() {
-        note += &format!("; not synced yet: {}", not_synced.join(", "));
+        let is_expired = |member: &ExplainedMember| member.state == "expired";
+        note += match explained.members.iter().any(is_expired) {
+            true => "; lost for longer than max_stale, or not synced yet: ",
+            false => "; not synced yet: ",
+        };
+        note += &not_synced.join(", ");
         note += match service.has_eligible() {
             true => ", so the other members are answered",
             false => ", and no other member has eligible instances: SERVFAIL, not an empty answer",

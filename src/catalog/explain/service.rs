@@ -7,7 +7,7 @@ use super::{
     query::ExplainQuery,
     verdict::Judge,
     wanted::Wanted,
-    words::{health_of, instance_report, labels, not_synced, order_in_words},
+    words::{health_of, instance_report, labels, members, not_synced, order_in_words},
 };
 use crate::{
     catalog::{
@@ -99,6 +99,7 @@ impl Catalog {
             service: name.to_string(),
             namespace: service.apex.to_string(),
             not_synced: not_synced(service),
+            members: members(service, self.now),
             ttl: rules.answers.ttl,
             order: order_in_words(rules.answers.order).to_owned(),
             max_answers: rules.answers.max_answers,

@@ -342,3 +342,25 @@ fn reverse_and_browsed_names_say_what_they_are() {
         "a browsing domain of DNS-SD, which leads to shop"
     );
 }
+
+#[test]
+fn a_service_says_what_is_asked_of_whom_and_expired_is_not_unsynced() {
+    let mut catalog = catalog("", [None, None]);
+    let members = |catalog: &Catalog| {
+        let service = explain(catalog, "web.shop", UNKNOWN).service.unwrap();
+        service.members.iter().map(|member| (member.query.clone(), member.state.clone())).collect::<Vec<_>>()
+    };
+    let of_vms = |state: &str| ("service \"b\"".to_owned(), state.to_owned());
+    assert_eq!(members(&catalog)[1], of_vms("not synced"));
+    let vms = catalog.services.values().flat_map(|service| service.members.keys()).find(|key| key.place == 1);
+    let vms = vms.unwrap().clone();
+    catalog.apply(Update::Failed { member: vms.clone() });
+    assert_eq!(members(&catalog)[1], of_vms("failed"));
+    catalog.apply(Update::Reset { member: vms.clone(), instances: Vec::new() });
+    assert_eq!(members(&catalog)[1], of_vms("synced"));
+    catalog.apply(Update::Expired { member: vms.clone() });
+    // A source that fails on does not make it one that never synced.
+    catalog.apply(Update::Failed { member: vms.clone() });
+    catalog.apply(Update::Expired { member: vms });
+    assert_eq!(members(&catalog)[1], of_vms("expired"));
+}

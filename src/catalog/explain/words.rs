@@ -1,11 +1,13 @@
 //! Words: settings and reports as text.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Instant};
 
 use crate::{
-    catalog::{snapshot::View, state::ServiceState, zone::Zone},
+    catalog::{member_state::MemberState, snapshot::View, state::ServiceState, zone::Zone},
     config::AnswerOrder,
-    model::{Health, HealthSet, Instance, InstanceReport, Labels, Member, Name, Target, nearest},
+    model::{
+        ExplainedMember, Health, HealthSet, Instance, InstanceReport, Labels, Member, Name, Target, nearest,
+    },
 };
 
 /// The order, as the configuration names it.
@@ -44,6 +46,27 @@ pub(super) fn not_synced(service: &ServiceState) -> Vec<String> {
             place => format!("{} #{place}", member.source),
         })
         .collect()
+}
+
+/// What each member asks of its source, and the state that it has.
+pub(super) fn members(service: &ServiceState, now: Instant) -> Vec<ExplainedMember> {
+    let explained = |(member, state): (&Member, &MemberState)| ExplainedMember {
+        source: member.source.to_string(),
+        query: match service.queries.get(member) {
+            Some(query) if !query.is_empty() => query.to_string(),
+            _ => "imported".to_owned(),
+        },
+        state: match state {
+            MemberState { synced: true, .. } => "synced",
+            MemberState { expired: true, .. } => "expired",
+            MemberState { failed: true, .. } => "failed",
+            _ => "not synced",
+        }
+        .to_owned(),
+        instances: state.instances.len(),
+        stale_seconds: state.stale_since.map(|since| now.saturating_duration_since(since).as_secs()),
+    };
+    service.members.iter().map(explained).collect()
 }
 
 /// One source's report on an instance.

@@ -1,6 +1,6 @@
 //! One entry of a service's `from`: which source, and which of its instances.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::check::HealthCheck;
 use crate::model::{Instance, Labels, Protocol, Selector, SourceId};
@@ -29,6 +29,17 @@ pub enum SourceQuery {
     Static(StaticMember),
 }
 
+impl fmt::Display for SourceQuery {
+    /// Writes what is asked of the source, such as `service "nginx"`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Consul(query) => write!(f, "{query}"),
+            Self::Kubernetes(query) => write!(f, "{query}"),
+            Self::Static(member) => write!(f, "{} static", member.instances.len()),
+        }
+    }
+}
+
 /// `{ consul = "vms", service = "nginx", … }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsulQuery {
@@ -44,6 +55,22 @@ pub struct ConsulQuery {
     pub port: Option<u16>,
 }
 
+impl fmt::Display for ConsulQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "service {:?}", self.service)?;
+        if !self.tags.is_empty() {
+            write!(f, ", tags {}", self.tags.join(" and "))?;
+        }
+        if let Some(filter) = &self.filter {
+            write!(f, ", filter {filter}")?;
+        }
+        if let Some(datacenter) = &self.datacenter {
+            write!(f, ", datacenter {datacenter}")?;
+        }
+        Ok(())
+    }
+}
+
 /// `{ kubernetes = "eks", namespace = "my-apps", … }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KubernetesQuery {
@@ -53,6 +80,16 @@ pub struct KubernetesQuery {
     pub objects: KubernetesObjects,
     /// The main port; `None` for the first that the object declares, if any.
     pub port: Option<PortRef>,
+}
+
+impl fmt::Display for KubernetesQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.objects {
+            KubernetesObjects::Pods(selector) => write!(f, "pods {selector}")?,
+            KubernetesObjects::Service(service) => write!(f, "Service {service}")?,
+        }
+        write!(f, " in {}", self.namespace)
+    }
 }
 
 /// The objects that a Kubernetes member watches.
