@@ -64,7 +64,7 @@ pub(super) struct ServiceState {
     /// Whether a zone file names it. If not, it exists for as long as an import lists it.
     pub(super) configured: bool,
     pub(super) members: BTreeMap<Member, MemberState>,
-    /// What each member of the file asks of its source, in words.
+    /// The query of each member, in words; empty for that of an import.
     pub(super) queries: BTreeMap<Member, Box<str>>,
     /// Its own name, then its aliases and subset names.
     pub(super) owner_names: Vec<OwnerName>,

@@ -91,7 +91,7 @@ pub struct ExplainedService {
     pub namespace: String,
     /// Members that have not synced yet, as `source #place`.
     pub not_synced: Vec<String>,
-    /// What is asked of each source, and what it last said.
+    /// The members, with their queries and what their sources report.
     pub members: Vec<ExplainedMember>,
     /// The TTL of the answers, in seconds.
     pub ttl: u32,
@@ -114,7 +114,7 @@ pub struct ExplainedService {
 pub struct ExplainedMember {
     /// The id of the source.
     pub source: String,
-    /// What is asked of it, such as `service "nginx"`; `imported` for a member of an import.
+    /// What muster queries it for, such as `service "nginx"`; `imported` for a member of an import.
     pub query: String,
     /// `synced`, `not synced`, `failed` before it synced, or `expired`: it synced, and was lost for
     /// longer than `max_stale`.

@@ -48,7 +48,7 @@ pub(super) fn not_synced(service: &ServiceState) -> Vec<String> {
         .collect()
 }
 
-/// What each member asks of its source, and the state that it has.
+/// The query and the state of each member.
 pub(super) fn members(service: &ServiceState, now: Instant) -> Vec<ExplainedMember> {
     let explained = |(member, state): (&Member, &MemberState)| ExplainedMember {
         source: member.source.to_string(),

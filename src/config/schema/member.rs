@@ -30,7 +30,7 @@ pub enum SourceQuery {
 }
 
 impl fmt::Display for SourceQuery {
-    /// Writes what is asked of the source, such as `service "nginx"`.
+    /// Writes what muster queries the source for, such as `service "nginx"`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Consul(query) => write!(f, "{query}"),
