@@ -17,6 +17,7 @@
 
 mod catalog;
 mod explain;
+mod host;
 mod listener;
 mod lists;
 mod parameters;
@@ -31,6 +32,7 @@ use axum::{
     Router,
     extract::State,
     http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -57,16 +59,19 @@ pub async fn serve(
 }
 
 fn router(state: ApiState) -> Router {
-    Router::new()
-        .route("/", get(index))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readiness::readyz))
-        .route("/metrics", get(metrics))
+    let guarded = Router::new()
         .route("/v1/explain", get(explain::explain))
         .route("/v1/services", get(lists::services))
         .route("/v1/instances", get(lists::instances))
         .route("/v1/sources", get(lists::sources))
         .route("/v1/reload", post(reload::reload))
+        .route_layer(middleware::from_fn_with_state(state.clone(), host::check));
+    Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readiness::readyz))
+        .route("/metrics", get(metrics))
+        .merge(guarded)
         .fallback(not_found)
         .with_state(state)
 }

@@ -1,7 +1,7 @@
 //! `GET /readyz`: whether this process is ready to answer, and the status of each source, as text or
 //! JSON.
 
-use std::fmt;
+use std::{fmt, sync::atomic::Ordering};
 
 use axum::{
     extract::State,
@@ -23,7 +23,11 @@ use crate::{
 const MAX_MESSAGE: usize = 500;
 
 pub(super) async fn readyz(State(state): State<ApiState>, headers: HeaderMap) -> Response {
-    let readiness = Readiness::new(state.board.is_ready(), &state.board.reports());
+    let is_stopping = state.is_stopping.load(Ordering::Relaxed);
+    let readiness = Readiness {
+        is_stopping,
+        ..Readiness::new(!is_stopping && state.board.is_ready(), &state.board.reports())
+    };
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if accepts_json(&headers) {
         (status, Json(readiness)).into_response()
@@ -35,15 +39,17 @@ pub(super) async fn readyz(State(state): State<ApiState>, headers: HeaderMap) ->
 /// Whether the server is ready, and the status of each source.
 #[derive(Debug, Serialize)]
 struct Readiness {
-    /// Whether the process is ready: once it is, it stays ready.
+    /// Whether the process is ready: once it is, it stays ready until it stops.
     ready: bool,
+    #[serde(skip)]
+    is_stopping: bool,
     /// The status of the sources.
     sources: Vec<ListedSource>,
 }
 
 impl Readiness {
     fn new(ready: bool, reports: &[SourceReport]) -> Self {
-        Self { ready, sources: reports.iter().map(ListedSource::new).collect() }
+        Self { ready, is_stopping: false, sources: reports.iter().map(ListedSource::new).collect() }
     }
 }
 
@@ -80,7 +86,11 @@ impl fmt::Display for Readiness {
         writeln!(
             f,
             "{}",
-            if self.ready { "ready" } else { "not ready: waiting for the first answer of a source" }
+            match (self.ready, self.is_stopping) {
+                (true, _) => "ready",
+                (false, true) => "not ready: stopping",
+                (false, false) => "not ready: waiting for the first answer of a source",
+            }
         )?;
         self.sources.iter().try_for_each(|source| writeln!(f, "{source}"))
     }

@@ -1,6 +1,9 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,6 +32,7 @@ struct Admin {
     files: Arc<SourceStatus>,
     metrics: Arc<Metrics>,
     reload_requests: mpsc::Receiver<ReloadRequest>,
+    is_stopping: Arc<AtomicBool>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -51,14 +55,24 @@ impl Admin {
         let responder = Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), None));
         let catalog = mpsc::channel(1).0;
         let board = Arc::new(board);
-        let state = ApiState { board, metrics: Arc::clone(&metrics), catalog, cell, responder, reloads };
+        let is_stopping: Arc<AtomicBool> = Arc::default();
+        let state = ApiState {
+            board,
+            metrics: Arc::clone(&metrics),
+            catalog,
+            cell,
+            responder,
+            reloads,
+            is_stopping: Arc::clone(&is_stopping),
+            hosts: ["dns1.corp.example".to_owned()].into(),
+        };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(serve(listener, state, async {
             let _ = stopped.await;
         }));
-        Self { address, vms, files, metrics, reload_requests, stop, task }
+        Self { address, vms, files, metrics, reload_requests, is_stopping, stop, task }
     }
 
     async fn get(&self, path: &str, headers: &str) -> Answer {
@@ -68,8 +82,12 @@ impl Admin {
 
 /// Sends one request and reads the answer.
 async fn send(address: SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
+    send_to(address, "admin", (method, path), headers).await
+}
+
+async fn send_to(address: SocketAddr, host: &str, (method, path): (&str, &str), headers: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n{headers}\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     timeout(DEADLINE, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
@@ -134,6 +152,39 @@ async fn pages_of_other_sites_cannot_reload() {
     assert!(!preflight.head.contains("access-control-allow"), "{}", preflight.head);
     assert_eq!(admin.get("/v1/reload", "X-Muster: reload\r\n").await.status, 405);
     assert!(admin.reload_requests.try_recv().is_err(), "no reload was requested");
+}
+
+#[tokio::test]
+async fn a_page_whose_name_leads_here_reads_nothing() {
+    let mut admin = Admin::start().await;
+    for (host, status) in [
+        ("attacker.example", 421),
+        ("attacker.example:5380", 421),
+        ("127.0.0.1:5380", 200),
+        ("[::1]:5380", 200),
+        ("localhost", 200),
+        ("dns1.corp.example:5380", 200),
+    ] {
+        assert_eq!(send_to(admin.address, host, ("GET", "/v1/sources"), "").await.status, status, "{host}");
+        assert_eq!(send_to(admin.address, host, ("GET", "/healthz"), "").await.status, 200, "{host}");
+    }
+    let reload =
+        send_to(admin.address, "attacker.example", ("POST", "/v1/reload"), "X-Muster: reload\r\n").await;
+    assert_eq!(reload.status, 421);
+    assert!(admin.reload_requests.try_recv().is_err(), "no reload was requested");
+}
+
+#[tokio::test]
+async fn readyz_is_not_ready_before_the_end() {
+    let admin = Admin::start().await;
+    admin.vms.watch("service nginx").synced();
+    admin.files.watch("service db").synced();
+    assert_eq!(admin.get("/readyz", "").await.status, 200);
+    admin.is_stopping.store(true, Ordering::Relaxed);
+    let answer = admin.get("/readyz", "").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.starts_with("not ready: stopping\n"), "{}", answer.body);
+    assert_eq!(admin.get("/healthz", "").await.status, 200);
 }
 
 #[tokio::test]

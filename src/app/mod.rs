@@ -78,6 +78,8 @@ pub struct Server {
     vital: JoinSet<&'static str>,
     workers: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
+    /// Whether it is about to stop, and so is not ready.
+    is_stopping: Arc<AtomicBool>,
     stop_admin: Option<oneshot::Sender<()>>,
     dns: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
@@ -118,6 +120,7 @@ impl Server {
             vital: JoinSet::new(),
             workers: Vec::new(),
             stop: Arc::default(),
+            is_stopping: Arc::default(),
             stop_admin: None,
             dns: Vec::new(),
             admin: None,
@@ -134,7 +137,7 @@ impl Server {
         let worker = catalog::run(catalog, inbox, requested, Arc::clone(&cell), Arc::clone(&metrics));
         server.vital.spawn(named("the catalog", worker));
         let sources = Sources::new(outbox, Arc::clone(&server.board));
-        let config = Arc::new(config.clone());
+        let (config, hosts) = (Arc::new(config.clone()), config.listen.admin_hosts.clone());
         let reloader =
             Reloader::new(config, serial, sources, requests.clone(), Arc::clone(&responder), retained);
         server.vital.spawn(named("the reloader", reloader.run(command_inbox, reload_inbox)));
@@ -153,6 +156,8 @@ impl Server {
                 cell,
                 responder,
                 reloads: server.reloads.clone(),
+                is_stopping: Arc::clone(&server.is_stopping),
+                hosts: hosts.into(),
             };
             let stopped = async {
                 let _ = stopped.await;
@@ -217,6 +222,12 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Reports that it is not ready from now on, while it goes on answering: whoever sends queries here
+    /// has time to send them elsewhere.
+    pub fn announce_stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// Stops the server: answers the datagrams already received, closes every socket, ends every

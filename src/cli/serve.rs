@@ -49,6 +49,7 @@ async fn serve(config: Config, location: &Location) -> anyhow::Result<()> {
     info!(version = VERSION, commit = COMMIT, "starting");
     raise_open_files();
     let mut server = Server::start(&config).await?;
+    let lameduck = config.listen.lameduck;
     drop(config); // The server keeps a copy, which a reload replaces.
     if matches!(location, Location::Demo) {
         print(&demo_hints(server.dns()));
@@ -61,6 +62,16 @@ async fn serve(config: Config, location: &Location) -> anyhow::Result<()> {
             failure = server.failed() => return Err(failure),
         }
     };
+    if signal == "SIGTERM" && !lameduck.is_zero() {
+        info!(?lameduck, "SIGTERM: not ready any more, and stopping after the time that is configured");
+        server.announce_stop();
+        tokio::select! {
+            () = tokio::time::sleep(lameduck) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            failure = server.failed() => return Err(failure),
+        }
+    }
     info!(signal, "stopping");
     server.stop().await;
     Ok(())

@@ -79,10 +79,13 @@ impl ServerFacts {
         }
         let is_remote = |address: &&SocketAddr| !address.ip().is_loopback() && !address.ip().is_unspecified();
         let apex = |name: &crate::model::Name| name.to_string().trim_end_matches('.').to_owned();
+        let namespaces = config.namespaces.iter().map(|namespace| apex(&namespace.apex));
+        let reverse =
+            config.reverse.iter().filter_map(|network| network.reverse_name()).map(|name| apex(&name));
         Self {
             remote: listen.iter().filter(is_remote).copied().collect(),
             local,
-            apexes: config.namespaces.iter().map(|namespace| apex(&namespace.apex)).collect(),
+            apexes: namespaces.chain(reverse).collect(),
             forwards_all: config.forward.iter().any(|forward| forward.suffix == crate::model::Name::root()),
         }
     }

@@ -115,13 +115,49 @@ fn check_forwarding(config: &Config, facts: &ServerFacts, path: &Path) -> anyhow
              itself; name the resolvers instead, such as \".\" = [\"10.0.0.2\"] (or use --force)"
         );
     }
+    if let Some(upstream) = upstreams(config).find(|upstream| needs_resolver(upstream)) {
+        bail!(
+            "nothing was changed: the upstream \"{upstream}\" has a name, and this machine would ask muster for its \
+             address, which muster would ask that upstream; add the address: \"{upstream}#192.0.2.1\" (or use --force)"
+        );
+    }
     Ok(())
 }
 
-/// Whether external names are forwarded to the servers in this resolv.conf.
+fn upstreams(config: &Config) -> impl Iterator<Item = &UpstreamSpec> {
+    config.forward.iter().flat_map(|forward| &forward.upstreams)
+}
+
+/// Whether external names are forwarded to the servers in this resolv.conf, by whatever path.
 fn forwards_to(config: &Config, resolv_conf: &Path) -> bool {
-    config.forward.iter().flat_map(|forward| &forward.upstreams).any(|upstream| match upstream {
-        UpstreamSpec::ResolvConf(path) => path == resolv_conf,
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    upstreams(config).any(|upstream| match upstream {
+        UpstreamSpec::ResolvConf(path) => real(path) == real(resolv_conf),
         _ => false,
     })
+}
+
+/// Whether the machine's resolver is asked for the upstream's address.
+fn needs_resolver(upstream: &UpstreamSpec) -> bool {
+    let UpstreamSpec::Https { url, address: None } = upstream else { return false };
+    let host = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    host.is_none_or(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_by_name_needs_another_resolver() {
+        let https = |url: &str, address: Option<&str>| {
+            let address = address.map(|address| address.parse().unwrap());
+            needs_resolver(&UpstreamSpec::Https { url: url.to_owned(), address })
+        };
+        assert!(https("https://dns.example/dns-query", None));
+        assert!(!https("https://dns.example/dns-query", Some("192.0.2.1:443")));
+        assert!(!https("https://192.0.2.1/dns-query", None));
+        assert!(!https("https://[2001:db8::1]/dns-query", None));
+        assert!(!needs_resolver(&UpstreamSpec::Plain("192.0.2.1:53".parse().unwrap())));
+    }
 }

@@ -14,6 +14,9 @@ use crate::config::{
 const MIN_TCP_IDLE: Duration = Duration::from_millis(100);
 const MAX_TCP_IDLE: Duration = Duration::from_secs(3600);
 
+/// Longest `lameduck`.
+const MAX_LAMEDUCK: Duration = Duration::from_secs(300);
+
 /// Reads `[listen]`.
 pub(super) fn listen(item: Item<'_>) -> Read<Listen> {
     let default = Listen::default();
@@ -28,6 +31,11 @@ pub(super) fn listen(item: Item<'_>) -> Read<Listen> {
         dns: table.read_or("dns", default.dns, |item| item.non_empty_list("address", &mut address)),
         // DNS is answered over TCP too, so the two cannot share a port.
         admin: table.read_or("admin", default.admin, |item| address(item).map(Some)),
+        admin_hosts: table.read_or("admin_hosts", default.admin_hosts, |item| {
+            Ok(item.list(|element| element.text().map(str::to_owned)))
+        }),
+        lameduck: table
+            .read_or("lameduck", default.lameduck, |item| duration(item, Duration::ZERO, MAX_LAMEDUCK)),
         workers: table.read_or("workers", default.workers, |item| item.number(1, 1024)),
         cpus: table.read_or("cpus", default.cpus, |item| Ok(item.list(|element| element.number(0, 1023)))),
         tcp_idle: table

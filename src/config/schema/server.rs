@@ -62,6 +62,11 @@ pub struct Listen {
     pub dns: Vec<SocketAddr>,
     /// The address of the admin port; `None` to have no admin port.
     pub admin: Option<SocketAddr>,
+    /// Names of this server that the admin port may be called by, besides addresses and names without a
+    /// dot.
+    pub admin_hosts: Vec<String>,
+    /// How long to answer after SIGTERM, while the process reports that it is not ready.
+    pub lameduck: Duration,
     /// UDP workers per address.
     pub workers: usize,
     /// CPUs to pin the UDP workers to, in turn; empty to let the kernel place them.
@@ -92,6 +97,8 @@ impl Default for Listen {
         Self {
             dns: vec![Self::DEFAULT_DNS],
             admin: None,
+            admin_hosts: Vec::new(),
+            lameduck: Duration::ZERO,
             workers: Self::DEFAULT_WORKERS,
             cpus: Vec::new(),
             tcp_idle: Self::DEFAULT_TCP_IDLE,

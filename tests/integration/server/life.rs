@@ -6,11 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{RData, RecordType},
+};
 
-use testkit::{running::Running, wait::wait_for};
+use testkit::{
+    process::{MusterProcess, ask, http},
+    running::Running,
+    wait::wait_for,
+};
 
 use super::asking::{ZONE, connect, exchange, query};
+use crate::MUSTER;
 
 #[test]
 fn a_server_under_load_stops_at_once() {
@@ -34,6 +42,20 @@ fn a_server_under_load_stops_at_once() {
     done.store(true, std::sync::atomic::Ordering::Relaxed);
     client.join().unwrap();
     assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn a_lame_duck_answers_but_is_not_ready_until_it_is_told_again() {
+    let server = "[listen]\ndns = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nlameduck = \"5m\"";
+    let zone = "namespace = \"shop\"\n[services.web]\nfrom = [{ static = [\"10.0.0.1:80\"] }]";
+    let mut muster = MusterProcess::start(MUSTER, &[("muster.toml", server), ("zones/shop.toml", zone)]);
+    let readiness = |muster: &MusterProcess| http(muster.admin, "GET", "/readyz", "");
+    wait_for("it is ready", || readiness(&muster).starts_with("HTTP/1.1 200"));
+    muster.terminate();
+    wait_for("it is not ready", || readiness(&muster).contains("not ready: stopping"));
+    assert_eq!(ask(muster.dns, "web.shop.").code, ResponseCode::NoError);
+    muster.terminate();
+    wait_for("it ends", || muster.has_ended());
 }
 
 #[test]

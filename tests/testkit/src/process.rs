@@ -115,6 +115,16 @@ impl MusterProcess {
         kill(self.pid(), Signal::SIGHUP).unwrap();
     }
 
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Runs `muster reload` with these arguments; without any, `--at` this server.
     pub fn reload(&self, arguments: &[&str]) -> Ended {
         let admin = self.admin.to_string();

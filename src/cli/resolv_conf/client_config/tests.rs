@@ -55,6 +55,17 @@ fn the_kubernetes_example_loads() {
     let config = loaded.unwrap_or_else(|report| panic!("{report}")).config;
     assert_eq!(config.namespaces[0].services.len(), 1);
     assert_eq!((config.listen.dns[0].port(), config.listen.admin.unwrap().port()), (5300, 5380));
+    let policy = yaml.split("---").find(|document| document.contains("kind: NetworkPolicy")).unwrap();
+    assert!(policy.contains("port: admin"), "not every pod may ask the admin port");
+}
+
+#[test]
+fn reverse_networks_are_queried_as_namespaces_are() {
+    let server = "reverse = \"10.20.0.0/16\"\n[listen]\ndns = \"10.1.2.3:53\"";
+    for program in [Program::SystemdResolved, Program::Dnsmasq, Program::CoreDns, Program::Unbound] {
+        let text = text(program, server, &["shop.internal"]).unwrap();
+        assert!(text.contains("20.10.in-addr.arpa") && text.contains("shop.internal"), "{program}: {text}");
+    }
 }
 
 #[test]
