@@ -18,7 +18,10 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     config::{AnswerSettings, Config, ConsulSource, ImportRule, KubernetesSource, SourceQuery},
     model::{Freshness, Import, Member, Retained, SourceId, SourceKind, Update, WatchSubject},
-    source::{FollowedMember, Outbox, SourceContext, consul, kubernetes, static_instances},
+    source::{
+        FollowedMember, Outbox, SourceContext, consul, kubernetes,
+        static_instances::{self, Prober},
+    },
     telemetry::{SourceStatus, StatusBoard},
 };
 
@@ -61,8 +64,16 @@ pub(super) struct Sources {
     board: Arc<StatusBoard>,
     running: BTreeMap<JobKey, RunningJob>,
     statuses: BTreeMap<SourceId, Arc<SourceStatus>>,
-    /// The clusters of Kubernetes sources, which outlive the jobs that follow them.
+    shared: SharedByJobs,
+}
+
+/// What jobs share, and what outlives them.
+#[derive(Debug, Default)]
+struct SharedByJobs {
+    /// The clusters of Kubernetes sources.
     clusters: BTreeMap<SourceId, Arc<kubernetes::Cluster>>,
+    /// Probes the instances of all static members.
+    prober: Arc<Prober>,
 }
 
 #[derive(Debug)]
@@ -80,8 +91,8 @@ impl Drop for RunningJob {
 impl Sources {
     /// Without any source.
     pub(super) fn new(updates: mpsc::Sender<Update>, board: Arc<StatusBoard>) -> Self {
-        let (running, statuses, clusters) = Default::default();
-        Self { updates, board, running, statuses, clusters }
+        let (running, statuses, shared) = Default::default();
+        Self { updates, board, running, statuses, shared }
     }
 
     /// How fresh the state is that each watch has delivered.
@@ -106,7 +117,7 @@ impl Sources {
     /// instances have been sent to the catalog.
     pub(super) fn start(&mut self, change: JobChange, retained: Retained) -> Vec<oneshot::Receiver<()>> {
         self.statuses.retain(|source, _| change.sources.contains_key(source));
-        self.clusters.retain(|source, _| change.sources.contains_key(source));
+        self.shared.clusters.retain(|source, _| change.sources.contains_key(source));
         for (source, has_watches) in change.sources {
             let new = || Arc::new(SourceStatus::new(source.clone()));
             self.statuses.entry(source.clone()).or_insert_with(new).expect_watches(has_watches);
@@ -128,7 +139,7 @@ impl Sources {
                 key,
                 RunningJob {
                     outbox,
-                    task: AbortOnDropHandle::new(job.run(context, &mut self.clusters, &mut synced)),
+                    task: AbortOnDropHandle::new(job.run(context, &mut self.shared, &mut synced)),
                 },
             );
         }
@@ -210,7 +221,7 @@ impl Job {
     fn run(
         self,
         context: SourceContext,
-        clusters: &mut BTreeMap<SourceId, Arc<kubernetes::Cluster>>,
+        shared: &mut SharedByJobs,
         all_synced: &mut Vec<oneshot::Receiver<()>>,
     ) -> JoinHandle<()> {
         match self {
@@ -219,16 +230,17 @@ impl Job {
             }
             Self::Kubernetes { settings, members, .. } => {
                 let identify_clients = settings.identify_clients;
-                let known = clusters.get(&settings.id).filter(|cluster| cluster.is_reached_by(&settings));
+                let known =
+                    shared.clusters.get(&settings.id).filter(|cluster| cluster.is_reached_by(&settings));
                 let cluster =
                     known.cloned().unwrap_or_else(|| Arc::new(kubernetes::Cluster::new(settings.clone())));
-                clusters.insert(settings.id, Arc::clone(&cluster));
+                shared.clusters.insert(settings.id, Arc::clone(&cluster));
                 tokio::spawn(kubernetes::run(cluster, identify_clients, members, context))
             }
             Self::Static { members } => {
                 let (synced, when_synced) = oneshot::channel();
                 all_synced.push(when_synced);
-                tokio::spawn(static_instances::run(members, context, synced))
+                tokio::spawn(static_instances::run(members, context, Arc::clone(&shared.prober), synced))
             }
         }
     }
@@ -312,7 +324,7 @@ mod tests {
             let change = JobChange::new(from, to);
             sources.stop(&change).await;
             sources.start(change, Retained::default());
-            sources.clusters.values().next().cloned()
+            sources.shared.clusters.values().next().cloned()
         };
         let first = "kubeconfig = \"/nonexistent/first\"";
         let configs = [

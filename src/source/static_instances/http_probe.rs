@@ -52,7 +52,7 @@ pub(super) async fn probe(
     }
     let response = match request.send().await {
         Ok(response) => response,
-        Err(error) => return failure(&error),
+        Err(error) => return failure(&error, address),
     };
     let status = response.status().as_u16();
     let (low, high) = check.status;
@@ -60,14 +60,14 @@ pub(super) async fn probe(
         return ProbeResult::Failed(format!("http {status}, expected {low}-{high}"));
     }
     match check.body.as_deref() {
-        Some(text) if !text.is_empty() => search(response, text).await,
+        Some(text) if !text.is_empty() => search(response, text, address).await,
         _ => ProbeResult::Passed(format!("http {status}")),
     }
 }
 
 /// Searches the first [`HttpCheck::BODY_LIMIT`] bytes of the body for `text`; the rest is never
 /// read.
-async fn search(mut response: Response, text: &str) -> ProbeResult {
+async fn search(mut response: Response, text: &str, address: SocketAddr) -> ProbeResult {
     let status = response.status().as_u16();
     let mut seen: Vec<u8> = Vec::with_capacity(HttpCheck::BODY_LIMIT);
     while seen.len() < HttpCheck::BODY_LIMIT {
@@ -82,7 +82,7 @@ async fn search(mut response: Response, text: &str) -> ProbeResult {
                 }
             }
             Ok(None) => break,
-            Err(error) => return failure(&error),
+            Err(error) => return failure(&error, address),
         }
     }
     ProbeResult::Failed(format!("body lacks {text:?}"))
@@ -90,13 +90,13 @@ async fn search(mut response: Response, text: &str) -> ProbeResult {
 
 /// The result of a failed request. Its innermost cause is the reason; the errors around it are
 /// generic.
-fn failure(error: &reqwest::Error) -> ProbeResult {
+fn failure(error: &reqwest::Error, address: SocketAddr) -> ProbeResult {
     let mut cause: &dyn Error = error;
     loop {
         if let Some(error) = cause.downcast_ref::<io::Error>()
             && error.raw_os_error().is_some()
         {
-            return ProbeResult::from_io_error(error);
+            return ProbeResult::from_io_error(error, address);
         }
         match cause.source() {
             Some(inner) => cause = inner,

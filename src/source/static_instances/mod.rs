@@ -26,6 +26,7 @@ mod probe_result;
 mod prober;
 mod rise_fall;
 mod tcp_probe;
+mod untried;
 
 #[cfg(test)]
 mod fake;
@@ -37,7 +38,8 @@ use std::sync::Arc;
 use tokio::{sync::oneshot, task::JoinSet};
 use tracing::{error, info};
 
-use self::{probe_loop::ProbeLoop, prober::Prober};
+pub use self::prober::Prober;
+use self::{probe_loop::ProbeLoop, untried::UntriedEntry};
 use super::{FollowedMember, SourceContext};
 use crate::{
     config::{HealthCheck, SourceQuery},
@@ -49,8 +51,13 @@ use crate::{
 /// takes no more updates.
 ///
 /// A member is synced once its one `Reset` is sent; `synced` is notified when all are. Dropping the
-/// future stops every probe.
-pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: oneshot::Sender<()>) {
+/// future stops every probe. All members share `prober`, and thus its limits.
+pub async fn run(
+    members: Vec<FollowedMember>,
+    context: SourceContext,
+    prober: Arc<Prober>,
+    synced: oneshot::Sender<()>,
+) {
     let watched: Vec<(FollowedMember, Arc<WatchHandle>)> = members
         .into_iter()
         .map(|followed| {
@@ -59,7 +66,6 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: o
             (followed, Arc::new(handle))
         })
         .collect();
-    let prober = Arc::new(Prober::new());
     let mut probes = JoinSet::new();
     for (followed, handle) in &watched {
         let SourceQuery::Static(query) = &followed.rule.query else {
@@ -83,7 +89,9 @@ pub async fn run(members: Vec<FollowedMember>, context: SourceContext, synced: o
         handle.sent(1);
         handle.synced();
         for (instance, check) in instances.into_iter().zip(query.check.iter().cycle()) {
+            let (member, id) = (followed.member.clone(), Arc::clone(&instance.id));
             let probe_loop = ProbeLoop {
+                untried: UntriedEntry::new(&prober.untried, &context.status, member, id),
                 member: followed.member.clone(),
                 instance,
                 check: check.clone(),

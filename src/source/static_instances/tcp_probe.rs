@@ -10,7 +10,7 @@ use super::probe_result::ProbeResult;
 pub(super) async fn probe(address: SocketAddr) -> ProbeResult {
     match TcpStream::connect(address).await {
         Ok(_) => ProbeResult::Passed("connection opened".into()),
-        Err(error) => ProbeResult::from_io_error(&error),
+        Err(error) => ProbeResult::from_io_error(&error, address),
     }
 }
 

@@ -63,7 +63,7 @@ impl Running {
             retained: Arc::new(retained.into()),
         };
         let mut task = JoinSet::new();
-        task.spawn(run(members, context, oneshot::channel().0));
+        task.spawn(run(members, context, Arc::default(), oneshot::channel().0));
         Self { inbox, status, task }
     }
 
@@ -263,4 +263,24 @@ async fn after_a_restart_the_first_probe_decides_alone() {
     let mut running = Running::retaining(retained, members);
     assert_eq!(running.reset().await[0].health, Health::Unhealthy, "until it is probed");
     assert_eq!(running.upsert().await.0, Health::Healthy, "one of three");
+}
+
+#[tokio::test]
+async fn an_instance_without_a_route_keeps_its_health_and_says_so() {
+    // Connecting fails before anything is sent: a link-local address needs an interface.
+    let one = Instance::at("one", "fe80::1".parse().unwrap(), 80);
+    let members = vec![followed("a.test", vec![one.clone()], Some(check(1, 1)))];
+    let before = Instance { health: Health::Healthy, reason: Some("http 200".into()), ..one };
+    let retained =
+        Retained { instances: [(members[0].member.clone(), vec![before])].into(), ..Retained::default() };
+    let mut running = Running::retaining(retained, members);
+    assert_eq!(running.reset().await[0].health, Health::Healthy);
+    let (health, reason) = running.upsert().await;
+    assert_eq!(health, Health::Healthy);
+    let because = "this machine has no route to it";
+    assert_eq!(reason, format!("cannot be probed ({because}); healthy before: http 200"));
+    let note = format!("1 instance cannot be probed and keeps its health: one of a.test: {because}");
+    assert_eq!(running.status.report().notes, [note]);
+    running.task.shutdown().await;
+    assert_eq!(running.status.report().notes, [""; 0], "the note goes with the instance");
 }

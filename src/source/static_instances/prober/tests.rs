@@ -83,12 +83,11 @@ async fn one_passing_address_of_a_host_is_enough() {
     let server = FakeServer::silent().await;
     let prober = Prober::new();
     let addresses = [server.refused().ip(), server.address.ip()];
-    let deadline = Instant::now() + DEADLINE;
     let port = server.address.port();
-    let result = prober.probe_all(&addresses, port, &tcp(), None, deadline, Required::Any).await;
+    let result = prober.probe_all(&addresses, port, &tcp(), None, DEADLINE, Required::Any).await;
     assert_eq!(result, ProbeResult::Passed("127.0.0.1: connection opened".into()));
     let refused = &addresses[..1];
-    let result = prober.probe_all(refused, port, &tcp(), None, deadline, Required::Any).await;
+    let result = prober.probe_all(refused, port, &tcp(), None, DEADLINE, Required::Any).await;
     assert_eq!(result, ProbeResult::Failed("connection refused".into()));
 }
 
@@ -108,6 +107,52 @@ fn host_leaves_out_the_port_of_the_scheme() {
 }
 
 #[tokio::test]
+async fn an_address_without_a_route_does_not_count_next_to_another() {
+    let server = FakeServer::silent().await;
+    let nowhere: IpAddr = "fe80::1".parse().unwrap();
+    let port = server.address.port();
+    let both = instance(&[server.address.ip(), nowhere], port);
+    let expected = "127.0.0.1: connection opened; not probed: fe80::1: this machine has no route to it";
+    assert_eq!(probe(&both, &tcp()).await, ProbeResult::Passed(expected.into()));
+    let refused = instance(&[nowhere, server.refused().ip()], port);
+    let result = probe(&refused, &tcp()).await;
+    assert_eq!(result, ProbeResult::Failed("127.0.0.2: connection refused".into()));
+    assert!(matches!(probe(&instance(&[nowhere], port), &tcp()).await, ProbeResult::NoRoute(_)));
+}
+
+#[test]
+fn probes_get_a_share_of_the_files_that_the_process_may_open() {
+    assert_eq!([64, 1024, usize::MAX].map(Prober::socket_limit), [16, 128, 1024]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_probes_of_thousands_of_instances_are_spread() {
+    let prober = Prober::new();
+    let delays = |interval| (0..1000).map(|_| prober.first_probe_delay(interval)).collect::<Vec<_>>();
+    let first = delays(DEADLINE);
+    assert_eq!(first[0], Duration::ZERO);
+    let mut starts: Vec<_> = [first, delays(DEADLINE)].concat();
+    starts.dedup();
+    assert_eq!(starts.len(), 2000, "members share one pace");
+    let latest = delays(Duration::from_millis(100)).into_iter().max().unwrap();
+    assert!(latest < Duration::from_millis(50), "half of the interval: {latest:?}");
+}
+
+#[tokio::test]
+async fn waiting_for_a_lookup_is_no_failure() {
+    let server = FakeServer::silent().await;
+    let prober = Arc::new(Prober::with_limits(1, 1));
+    let busy = Arc::clone(&prober.lookups).acquire_owned().await.unwrap();
+    let check = HealthCheck { timeout: Duration::from_millis(200), ..tcp() };
+    let instance = localhost(server.address.port());
+    let (waiting, at) = (Arc::clone(&prober), instance.clone());
+    let probe = tokio::spawn(async move { waiting.probe(&at, &check).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(busy);
+    assert!(matches!(probe.await.unwrap(), ProbeResult::Passed(_)));
+}
+
+#[tokio::test]
 async fn concurrent_probes_are_limited() {
     let (running, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counted, noted) = (Arc::clone(&running), Arc::clone(&peak));
@@ -124,7 +169,7 @@ async fn concurrent_probes_are_limited() {
         }
     })
     .await;
-    let prober = Prober::with_limit(2);
+    let prober = Prober::with_limits(2, 2);
     let (check, instance) = (http(), instance(&[server.address.ip()], server.address.port()));
     let results = futures_util::future::join_all((0..8).map(|_| prober.probe(&instance, &check))).await;
     assert_eq!(results, vec![ProbeResult::Passed("http 200".into()); 8]);
