@@ -4,7 +4,7 @@
 //! running.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,10 +16,12 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    config::{AnswerSettings, Config, ConsulSource, ImportRule, KubernetesSource, SourceQuery},
+    config::{AnswerSettings, Config, ConsulSource, GuardRule, ImportRule, KubernetesSource, SourceQuery},
     model::{Freshness, Import, Member, Retained, SourceId, SourceKind, Update, WatchSubject},
     source::{
-        FollowedMember, Outbox, SourceContext, consul, kubernetes,
+        FollowedMember, Outbox, SourceContext, consul,
+        guard::{CarriedMemory, Guard, GuardRules, release_when_due},
+        kubernetes,
         static_instances::{self, Prober},
     },
     telemetry::{SourceStatus, StatusBoard},
@@ -55,6 +57,15 @@ pub(super) struct JobChange {
     start: BTreeMap<JobKey, Job>,
     /// Every source of the new configuration, and whether it has something to watch.
     sources: BTreeMap<SourceId, bool>,
+    /// What the guards may go on with: the same query has the same answer.
+    unchanged: Unchanged,
+}
+
+/// Members and imports that ask their source for the same before and after a reload.
+#[derive(Debug, Default)]
+struct Unchanged {
+    members: HashSet<Member>,
+    imports: HashSet<Import>,
 }
 
 /// The running sources; they stop when this is dropped.
@@ -64,6 +75,8 @@ pub(super) struct Sources {
     board: Arc<StatusBoard>,
     running: BTreeMap<JobKey, RunningJob>,
     statuses: BTreeMap<SourceId, Arc<SourceStatus>>,
+    /// What the guards of stopped jobs remember, for those of the jobs that take over.
+    carried: CarriedMemory,
     shared: SharedByJobs,
 }
 
@@ -80,6 +93,13 @@ struct SharedByJobs {
 struct RunningJob {
     outbox: Outbox,
     task: AbortOnDropHandle<()>,
+    guard: Option<GuardTask>,
+}
+
+#[derive(Debug)]
+struct GuardTask {
+    guard: Arc<Guard>,
+    _timer: AbortOnDropHandle<()>,
 }
 
 impl Drop for RunningJob {
@@ -91,8 +111,8 @@ impl Drop for RunningJob {
 impl Sources {
     /// Without any source.
     pub(super) fn new(updates: mpsc::Sender<Update>, board: Arc<StatusBoard>) -> Self {
-        let (running, statuses, shared) = Default::default();
-        Self { updates, board, running, statuses, shared }
+        let (running, statuses, carried, shared) = Default::default();
+        Self { updates, board, running, statuses, carried, shared }
     }
 
     /// How fresh the state is that each watch has delivered.
@@ -109,6 +129,12 @@ impl Sources {
         }
         let stopped: Vec<RunningJob> =
             change.stop.iter().filter_map(|key| self.running.remove(key)).collect();
+        for running in &stopped {
+            running.outbox.shut();
+        }
+        let guards = stopped.iter().filter_map(|running| running.guard.as_ref());
+        self.carried = guards.flat_map(|task| task.guard.take_memory()).collect();
+        self.carried.retain(|member, _| change.unchanged.contains(member));
         end(stopped).await;
     }
 
@@ -128,7 +154,12 @@ impl Sources {
             let status = self.statuses.get(&key.0);
             debug_assert!(status.is_some(), "the source of every job has a status");
             let Some(status) = status else { continue };
-            let outbox = Outbox::new(self.updates.clone());
+            let guard = Guard::new(job.guard_rules(), &mut self.carried, status);
+            let outbox = Outbox::guarded(self.updates.clone(), guard.clone());
+            let guard = guard.map(|guard| {
+                let timer = release_when_due(Arc::clone(&guard), outbox.clone());
+                GuardTask { guard, _timer: AbortOnDropHandle::new(tokio::spawn(timer)) }
+            });
             let context = SourceContext {
                 outbox: outbox.clone(),
                 status: Arc::clone(status),
@@ -140,9 +171,11 @@ impl Sources {
                 RunningJob {
                     outbox,
                     task: AbortOnDropHandle::new(job.run(context, &mut self.shared, &mut synced)),
+                    guard,
                 },
             );
         }
+        self.carried.clear();
         self.board.replace(self.statuses.values().cloned().collect());
         synced
     }
@@ -176,6 +209,7 @@ impl JobChange {
             *sources.entry(source.clone()).or_default() |= job.watches() > 0;
         }
         let mut stop = Vec::new();
+        let unchanged = Unchanged::new(&before, &start);
         for (key, job) in before {
             if start.get(&key) == Some(&job) {
                 start.remove(&key);
@@ -183,7 +217,7 @@ impl JobChange {
                 stop.push(key);
             }
         }
-        Self { stop, start, sources }
+        Self { stop, start, sources, unchanged }
     }
 
     /// The sources that start or restart, without the static one.
@@ -198,7 +232,61 @@ impl JobChange {
     }
 }
 
+impl Unchanged {
+    fn new(from: &BTreeMap<JobKey, Job>, to: &BTreeMap<JobKey, Job>) -> Self {
+        let members = |jobs| queries(jobs).collect::<HashMap<_, _>>();
+        let imports = |jobs| import_rules(jobs).collect::<HashMap<_, _>>();
+        let (members_before, imports_before) = (members(from), imports(from));
+        let same_members = queries(to).filter(|(member, query)| members_before.get(member) == Some(query));
+        let same_imports = import_rules(to).filter(|(import, rule)| imports_before.get(import) == Some(rule));
+        Self {
+            members: same_members.map(|(member, _)| member.clone()).collect(),
+            imports: same_imports.map(|(import, _)| import.clone()).collect(),
+        }
+    }
+
+    fn contains(&self, member: &Member) -> bool {
+        self.members.contains(member) || self.imports.iter().any(|import| member.is_imported_by(import))
+    }
+}
+
+fn queries(jobs: &BTreeMap<JobKey, Job>) -> impl Iterator<Item = (&Member, &SourceQuery)> {
+    jobs.values().flat_map(Job::members).map(|followed| (&followed.member, &followed.rule.query))
+}
+
+fn import_rules(jobs: &BTreeMap<JobKey, Job>) -> impl Iterator<Item = (&Import, &ImportRule)> {
+    jobs.values().flat_map(Job::imports).map(|(import, rule)| (import, rule))
+}
+
 impl Job {
+    fn members(&self) -> &[FollowedMember] {
+        match self {
+            Self::Consul { members, .. } | Self::Kubernetes { members, .. } | Self::Static { members } => {
+                members
+            }
+        }
+    }
+
+    fn imports(&self) -> &[(Import, ImportRule)] {
+        match self {
+            Self::Consul { imports, .. } => imports,
+            Self::Kubernetes { .. } | Self::Static { .. } => &[],
+        }
+    }
+
+    /// How far the word of its source is followed.
+    fn guard_rules(&self) -> GuardRules {
+        let source = match self {
+            Self::Consul { settings, .. } => settings.guard.clone(),
+            Self::Kubernetes { settings, .. } => settings.guard.clone(),
+            Self::Static { .. } => GuardRule::default(),
+        };
+        let with_own = self.members().iter().filter(|followed| followed.rule.guard != GuardRule::default());
+        let members = with_own
+            .map(|FollowedMember { member, rule }| (member.clone(), rule.guard.clone().over(&source)));
+        GuardRules { members: members.collect(), source }
+    }
+
     /// How many watches the job starts with.
     fn watches(&self) -> usize {
         match self {

@@ -62,8 +62,7 @@ impl Catalog {
             && let Some(member) = log.members.pop_first()
         {
             let state = self.member_state(&member).filter(|state| state.synced);
-            let instances =
-                state.map(|state| state.instances.values().map(|dated| dated.instance.clone()).collect());
+            let instances = state.map(|state| state.source_words());
             taken += 1 + instances.as_ref().map_or(0, Vec::len);
             changes.members.push((member, instances));
         }
@@ -80,7 +79,7 @@ mod tests {
     use super::*;
     use crate::{
         config,
-        model::{Instance, Member, Name},
+        model::{Health, Held, HoldReason, Instance, Member, Name},
     };
 
     fn catalog() -> Catalog {
@@ -128,5 +127,19 @@ mod tests {
         catalog.publish();
         assert_eq!(members(&mut catalog), [(db, None)], "no longer listed");
         assert_eq!(catalog.take_changes(true).0.members.len(), 1, "web alone is left");
+    }
+
+    #[test]
+    fn held_instances_are_taken_as_their_source_reports_them() {
+        let mut catalog = catalog();
+        let web = catalog.services.values().next().unwrap().members.keys().next().unwrap().clone();
+        let held = |id: &str, word: Option<Instance>| {
+            let held = Held { why: HoldReason::Settling, until: None, word };
+            Instance::at(id, [10, 0, 0, 1].into(), 80).held(held)
+        };
+        let word = Instance { health: Health::Healthy, ..Instance::at("i", [10, 0, 0, 1].into(), 80) };
+        let instances = vec![held("i", Some(word.clone())), held("gone", None)];
+        catalog.apply(Update::Reset { member: web.clone(), instances });
+        assert_eq!(catalog.take_changes(false).0.members, [(web, Some(vec![word]))]);
     }
 }

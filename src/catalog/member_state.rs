@@ -29,6 +29,11 @@ impl MemberState {
         self.instances.values().map(move |dated| (member, dated))
     }
 
+    /// The instances as the source reports them, without what holds make of them.
+    pub(super) fn source_words(&self) -> Vec<Instance> {
+        self.instances.values().filter_map(|dated| dated.instance.source_word().cloned()).collect()
+    }
+
     /// What `instance` is now, IPv4-mapped addresses as IPv4, given the last report of it.
     pub(super) fn dated(&self, instance: Instance, now: u32) -> DatedInstance {
         let instance = instance.with_plain_ipv4();

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     config::{Config, ImportRule, MemberRule, Namespace, SourceQuery},
-    model::{Freshness, Import, Instance, Member, Name, Retained, RetainedImport, SourceId, WatchSubject},
+    model::{Freshness, Import, Member, Name, Retained, RetainedImport, SourceId, WatchSubject},
     policy,
 };
 
@@ -205,9 +205,7 @@ impl Catalog {
                 retained.members.insert(member.clone(), state.stale_since.unwrap_or(self.now));
             }
             if change.probed.contains(member) && probed_before.contains(member) {
-                let instances: Vec<Instance> =
-                    state.instances.values().map(|dated| dated.instance.clone()).collect();
-                retained.instances.insert(member.clone(), instances);
+                retained.instances.insert(member.clone(), state.source_words());
             }
         }
         for (import, state) in &self.imports {

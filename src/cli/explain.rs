@@ -210,8 +210,18 @@ fn instance_row(instance: &ExplainedInstance, has_groups: bool) -> Vec<Cell> {
         Cell::new(style(PLAIN), if has_groups { number(instance.group) } else { String::new() }),
         Cell::new(style(PLAIN), number(instance.tier)),
         Cell::new(style(PLAIN), source),
-        Cell::new(style(PLAIN), reason_besides_health(instance)),
+        Cell::new(style(PLAIN), reason(instance)),
     ]
+}
+
+/// Why the instance is answered or not, and how its only report is held. Several reports have rows of
+/// their own.
+fn reason(instance: &ExplainedInstance) -> String {
+    let reason = reason_besides_health(instance);
+    match instance.reports.as_slice() {
+        [InstanceReport { held: Some(held), .. }] => format!("{reason}; {held}"),
+        _ => reason.to_owned(),
+    }
 }
 
 /// The reason without the health at its beginning, which has a column of its own.
@@ -234,7 +244,7 @@ fn report_row(report: &InstanceReport) -> Vec<Cell> {
         dim(String::new()),
         dim(String::new()),
         dim(report.source.clone()),
-        dim(report.reason.clone().unwrap_or_default()),
+        dim(report.why()),
     ]
 }
 

@@ -154,7 +154,7 @@ fn render_instances(page: &InstancePage) -> String {
                 Cell::plain(report.weight.to_string()),
                 Cell::plain(&report.source),
                 Cell::plain(&report.id),
-                Cell::new(DIM, report.reason.clone().unwrap_or_default()),
+                Cell::new(DIM, report.why()),
             ]);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The field names are those of the API (docs/API.md): fields are added, never renamed.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -227,6 +227,9 @@ pub struct InstanceReport {
     pub health: String,
     /// The check or condition that decided it.
     pub reason: Option<String>,
+    /// Why it is not as the source says; `None` if it is.
+    #[serde(default)]
+    pub held: Option<HeldReport>,
     /// For how many seconds it has had that health.
     pub age_seconds: u64,
     /// The reported weight.
@@ -239,6 +242,45 @@ pub struct InstanceReport {
     pub datacenter: Option<String>,
     /// The namespace of its pod, for instances from Kubernetes.
     pub kube_namespace: Option<String>,
+}
+
+/// Why an instance is not as its source says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldReport {
+    /// The reason, such as `flapping`.
+    pub why: String,
+    /// The health that the source reports; `None` if it no longer reports the instance.
+    pub source_health: Option<String>,
+    /// The check or condition that decided it, as the source words it.
+    pub source_reason: Option<String>,
+    /// For how many more seconds it is held, rounded up, unless the source says something else
+    /// before; `None` if that is not known.
+    pub seconds_left: Option<u64>,
+}
+
+impl fmt::Display for HeldReport {
+    /// On one line, for tables.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.seconds_left {
+            Some(seconds) => write!(f, "held for {seconds} s ({}); ", self.why)?,
+            None => write!(f, "held ({}); ", self.why)?,
+        }
+        match (&self.source_health, &self.source_reason) {
+            (None, _) => f.write_str("the source no longer reports it"),
+            (Some(health), None) => write!(f, "the source says {health}"),
+            (Some(health), Some(reason)) => write!(f, "the source says {health}: {reason}"),
+        }
+    }
+}
+
+impl InstanceReport {
+    /// Why it has its health: the hold, or the check or condition.
+    pub fn why(&self) -> String {
+        match &self.held {
+            Some(held) => held.to_string(),
+            None => self.reason.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// A decoded answer.

@@ -1,8 +1,8 @@
 //! An instance: one address and port of a service, as one source reports it.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc, time::Instant};
 
-use super::{Health, Labels, Name};
+use super::{Health, HoldReason, Labels, Name};
 
 /// An address and port of a service, as one source reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,19 @@ pub struct Instance {
     /// Whether other instances may have its address, as pods in their host's network do; such an
     /// address identifies no client.
     pub shares_address: bool,
+    /// Why it is not as its source says; `None` if it is.
+    pub held: Option<Arc<Held>>,
+}
+
+/// Why an instance is not answered as its source says, and what the source says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Why it is held.
+    pub why: HoldReason,
+    /// Until when, unless the source says something else before; `None` if that is not known.
+    pub until: Option<Instant>,
+    /// The source's last word; `None`: it no longer reports the instance.
+    pub word: Option<Instance>,
 }
 
 impl Instance {
@@ -53,6 +66,7 @@ impl Instance {
             datacenter: None,
             kube_namespace: None,
             shares_address: false,
+            held: None,
         }
     }
 
@@ -72,6 +86,21 @@ impl Instance {
             Target::Host(_) => &[],
         };
         addresses.iter().copied()
+    }
+
+    /// The instance as its source reports it; `None` if the source no longer does.
+    #[must_use]
+    pub fn source_word(&self) -> Option<&Self> {
+        match &self.held {
+            Some(held) => held.word.as_ref(),
+            None => Some(self),
+        }
+    }
+
+    /// The instance, held.
+    #[must_use]
+    pub fn held(self, held: Held) -> Self {
+        Self { held: Some(Arc::new(held)), ..self }
     }
 }
 

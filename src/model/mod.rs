@@ -14,6 +14,7 @@
 
 mod explained;
 mod health;
+mod hold_reason;
 mod instance;
 mod labels;
 mod listed;
@@ -30,10 +31,11 @@ mod watch_subject;
 
 pub use explained::{
     Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedMember, ExplainedRoute,
-    ExplainedService, FOR_EVERY_CLIENT, GivenAnswer, InstanceReport, KnownAs, NameKind,
+    ExplainedService, FOR_EVERY_CLIENT, GivenAnswer, HeldReport, InstanceReport, KnownAs, NameKind,
 };
 pub use health::{Health, HealthSet};
-pub use instance::{Instance, NamedPort, Protocol, Target};
+pub use hold_reason::HoldReason;
+pub use instance::{Held, Instance, NamedPort, Protocol, Target};
 pub use labels::Labels;
 pub use listed::{
     ApiError, InstancePage, ListedError, ListedInstance, ListedService, ListedSource, ListedWatches,

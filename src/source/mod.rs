@@ -4,7 +4,7 @@
 //! consul/            blocking queries ─┐    supervise()
 //! kubernetes/        list and watch ───┴──▶ Watch ─▶ WatchOutbox ─┐
 //!                                                                 ├─▶ Outbox ─ Update ─▶ catalog
-//! static_instances/  probes ──────────────────────────────────────┘
+//! static_instances/  probes ──────────────────────────────────────┘   └─ guard/
 //!
 //! each watch and each static member ─▶ telemetry: the source's status
 //! ```
@@ -20,6 +20,7 @@
 //!   the watch synced.
 //! - [`Outbox`]: one source's way to the catalog, with a gate that the program shuts when it stops
 //!   the source.
+//! - [`guard`]: on that way, where configured: how far the source's word is followed.
 //! - [`WatchError`], [`Backoff`], `body` and `interner`: shared by the sources.
 //!
 //! Imports [`crate::model`], [`crate::telemetry`] and the settings in [`crate::config`].
@@ -28,6 +29,7 @@
 //! and a slow source cannot hold it up.
 
 pub mod consul;
+pub mod guard;
 pub mod kubernetes;
 pub mod static_instances;
 

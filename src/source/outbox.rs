@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::watch_error::WatchError;
+use super::{guard::Guard, watch_error::WatchError};
 use crate::model::Update;
 
 /// One source's way to the catalog: a bounded channel, so that a slow catalog slows sources down
@@ -17,12 +17,18 @@ use crate::model::Update;
 pub struct Outbox {
     updates: mpsc::Sender<Update>,
     is_open: Arc<Mutex<bool>>,
+    guard: Option<Arc<Guard>>,
 }
 
 impl Outbox {
     /// Makes an outbox with its own gate, open.
     pub fn new(updates: mpsc::Sender<Update>) -> Self {
-        Self { updates, is_open: Arc::new(Mutex::new(true)) }
+        Self::guarded(updates, None)
+    }
+
+    /// Makes an outbox whose updates pass a guard, if there is one.
+    pub fn guarded(updates: mpsc::Sender<Update>, guard: Option<Arc<Guard>>) -> Self {
+        Self { updates, is_open: Arc::new(Mutex::new(true)), guard }
     }
 
     /// Sends one update; waits while the channel is full.
@@ -30,17 +36,13 @@ impl Outbox {
     /// # Errors
     /// [`WatchError::Closed`] when the source or the program is stopping.
     pub async fn send(&self, update: Update) -> Result<(), WatchError> {
-        let permit = self.updates.reserve().await.map_err(|_| WatchError::Closed)?;
-        let is_open = self.lock();
-        if !*is_open {
-            return Err(WatchError::Closed);
-        }
-        permit.send(update);
-        Ok(())
+        self.send_if(update, || true).await.map(|_| ())
     }
 
     /// Waits for room, then sends `update` if `holds` still returns true. Returns whether it was
     /// sent.
+    ///
+    /// For expiries, which pass the guard at once: `holds` is not asked again for what it holds.
     ///
     /// # Errors
     /// As [`send`](Self::send).
@@ -53,8 +55,30 @@ impl Outbox {
         if !*is_open {
             return Err(WatchError::Closed);
         }
-        permit.send(update);
+        let passed = match &self.guard {
+            None => Some(update),
+            Some(guard) => guard.judge(update),
+        };
+        if let Some(update) = passed {
+            permit.send(update);
+        }
         Ok(true)
+    }
+
+    /// Sends what the guard held until now.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(super) async fn release(&self) -> Result<(), WatchError> {
+        let permit = self.updates.reserve().await.map_err(|_| WatchError::Closed)?;
+        let is_open = self.lock();
+        if !*is_open {
+            return Err(WatchError::Closed);
+        }
+        if let Some(update) = self.guard.as_ref().and_then(|guard| guard.release()) {
+            permit.send(update);
+        }
+        Ok(())
     }
 
     /// Shuts the gate. When this returns, every sent update is in the channel and no more can
@@ -68,7 +92,7 @@ impl Outbox {
         self.updates.closed().await;
     }
 
-    /// Held only while an update goes into a channel that has room for it.
+    /// Held only while an update passes the guard and goes into a channel that has room for it.
     fn lock(&self) -> MutexGuard<'_, bool> {
         self.is_open.lock().unwrap_or_else(PoisonError::into_inner)
     }

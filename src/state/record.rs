@@ -106,6 +106,7 @@ impl InstanceRecord {
             datacenter,
             kube_namespace,
             shares_address,
+            held: _, // the catalog hands over the source's word
         } = instance;
         let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
         let (addresses, host) = match target {
@@ -156,6 +157,7 @@ impl InstanceRecord {
             datacenter: self.datacenter.map(Into::into),
             kube_namespace: self.kube_namespace.map(Into::into),
             shares_address: self.shares_address,
+            held: None,
         })
     }
 }

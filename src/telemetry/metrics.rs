@@ -165,6 +165,8 @@ mod tests {
         assert!(fine.filtered(true) && !fine.filtered(true), "only the first one");
         lost.failed("timeout", "no answer".into());
         lost.failed("timeout", "no answer".into());
+        let guard = status.held();
+        guard.set([("flapping", 2)].into());
         board.reports()
     }
 
@@ -227,6 +229,7 @@ mod tests {
                 "muster_source_ready{kind=\"consul\",source=\"vms\"} 0",
                 "muster_source_errors_total{error=\"timeout\",kind=\"consul\",source=\"vms\"} 2",
                 "muster_source_watches_filtered{kind=\"consul\",source=\"vms\"} 1",
+                "muster_source_instances_held{kind=\"consul\",reason=\"flapping\",source=\"vms\"} 2",
                 "muster_source_updates_total{kind=\"consul\",source=\"vms\"} 3",
             ],
         );

@@ -29,4 +29,6 @@ pub use build_info::{COMMIT, VERSION};
 pub use forward::{CacheLookup, ForwardMetrics, ForwardOutcome, UpstreamMetrics};
 pub use metrics::Metrics;
 pub use queries::{QueryOutcome, Restriction, Transport};
-pub use source_status::{SourceReport, SourceStatus, StatusBoard, WatchFailure, WatchHandle, WatchState};
+pub use source_status::{
+    HeldHandle, SourceReport, SourceStatus, StatusBoard, WatchFailure, WatchHandle, WatchState,
+};

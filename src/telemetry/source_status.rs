@@ -94,6 +94,8 @@ struct Inner {
     updates: u64,
     /// Advice to operators on how to follow the source better, by topic.
     notes: BTreeMap<&'static str, String>,
+    /// How many instances each guard of the source holds, by reason.
+    held_instances: BTreeMap<u64, BTreeMap<&'static str, usize>>,
     /// Reported while the source restarts.
     held: Option<SourceReport>,
 }
@@ -159,6 +161,8 @@ pub struct SourceReport {
     pub errors: BTreeMap<&'static str, u64>,
     /// Updates sent to the catalog so far.
     pub updates: u64,
+    /// How many of its instances are held, by reason.
+    pub held_instances: BTreeMap<&'static str, usize>,
     /// Advice to operators on how to follow the source better, although it works: a sentence
     /// each, without a period.
     pub notes: Vec<String>,
@@ -206,6 +210,14 @@ impl SourceStatus {
         WatchHandle { status: Arc::clone(self), key, name: name.into() }
     }
 
+    /// Adds a guard; dropping the handle removes what it holds.
+    pub fn held(self: &Arc<Self>) -> HeldHandle {
+        let mut inner = self.lock();
+        let key = inner.next;
+        inner.next += 1;
+        HeldHandle { status: Arc::clone(self), key }
+    }
+
     /// Sets whether the source has something to watch.
     pub fn expect_watches(&self, expects: bool) {
         self.lock().expects_watches = expects;
@@ -249,6 +261,7 @@ impl SourceStatus {
             last_error: inner.last_error.clone(),
             errors: inner.errors.clone(),
             updates: inner.updates,
+            held_instances: inner.held_instances(),
             notes: inner.notes.values().cloned().collect(),
         }
     }
@@ -270,6 +283,42 @@ impl SourceStatus {
     /// Ignores poison: a panic while the lock was held leaves counters off by one at worst.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Those of all guards together.
+    fn held_instances(&self) -> BTreeMap<&'static str, usize> {
+        let mut all = BTreeMap::new();
+        for (why, count) in self.held_instances.values().flatten() {
+            *all.entry(*why).or_default() += count;
+        }
+        all
+    }
+}
+
+/// A guard's access to its source's status.
+#[derive(Debug)]
+pub struct HeldHandle {
+    status: Arc<SourceStatus>,
+    key: u64,
+}
+
+impl HeldHandle {
+    /// Sets how many instances the guard holds, by reason.
+    pub fn set(&self, counts: BTreeMap<&'static str, usize>) {
+        let mut inner = self.status.lock();
+        if counts.is_empty() {
+            inner.held_instances.remove(&self.key);
+        } else {
+            inner.held_instances.insert(self.key, counts);
+        }
+    }
+}
+
+impl Drop for HeldHandle {
+    fn drop(&mut self) {
+        self.status.lock().held_instances.remove(&self.key);
     }
 }
 

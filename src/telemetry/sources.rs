@@ -42,6 +42,11 @@ pub(super) fn families(reports: &[SourceReport]) -> Result<Vec<MetricFamily>, pr
         "Watches whose last response lacked entries that the source's token may not read.",
         &["source", "kind"],
     )?;
+    let held = register.gauges(
+        "muster_source_instances_held",
+        "Instances that are not answered as the source says, by reason.",
+        &["source", "kind", "reason"],
+    )?;
     for report in reports {
         let (source, kind) = (report.id.name.as_ref(), report.id.kind.as_str());
         let states =
@@ -51,6 +56,9 @@ pub(super) fn families(reports: &[SourceReport]) -> Result<Vec<MetricFamily>, pr
         }
         ready.with_label_values(&[source, kind]).set(i64::from(report.is_ready()));
         filtered.with_label_values(&[source, kind]).set(gauge_value(report.filtered));
+        for (reason, count) in &report.held_instances {
+            held.with_label_values(&[source, kind, reason]).set(gauge_value(*count));
+        }
         for (error, count) in &report.errors {
             errors.with_label_values(&[source, kind, error]).inc_by(*count);
         }

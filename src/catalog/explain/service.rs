@@ -124,7 +124,8 @@ impl Catalog {
 
     /// The report of one member on one instance.
     pub(super) fn report(&self, (member, dated): &Report<'_>) -> crate::model::InstanceReport {
-        instance_report(member, &dated.instance, u64::from(self.seconds().saturating_sub(dated.since)))
+        let age = u64::from(self.seconds().saturating_sub(dated.since));
+        instance_report(member, &dated.instance, age, self.now)
     }
 }
 

@@ -6,7 +6,8 @@ use crate::{
     catalog::{member_state::MemberState, snapshot::View, state::ServiceState, zone::Zone},
     config::AnswerOrder,
     model::{
-        ExplainedMember, Health, HealthSet, Instance, InstanceReport, Labels, Member, Name, Target, nearest,
+        ExplainedMember, Health, HealthSet, Held, HeldReport, Instance, InstanceReport, Labels, Member, Name,
+        Target, nearest,
     },
 };
 
@@ -70,7 +71,12 @@ pub(super) fn members(service: &ServiceState, now: Instant) -> Vec<ExplainedMemb
 }
 
 /// One source's report on an instance.
-pub(super) fn instance_report(member: &Member, instance: &Instance, age_seconds: u64) -> InstanceReport {
+pub(super) fn instance_report(
+    member: &Member,
+    instance: &Instance,
+    age_seconds: u64,
+    now: Instant,
+) -> InstanceReport {
     let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
     let (addresses, host): (Vec<IpAddr>, _) = match &instance.target {
         Target::Addresses(addresses) => (addresses.to_vec(), None),
@@ -85,12 +91,25 @@ pub(super) fn instance_report(member: &Member, instance: &Instance, age_seconds:
         port: instance.port,
         health: instance.health.to_string(),
         reason: text(&instance.reason),
+        held: instance.held.as_ref().map(|held| held_report(held, now)),
         age_seconds,
         weight: instance.weight,
         labels: labels(&instance.labels),
         zone: text(&instance.locality),
         datacenter: text(&instance.datacenter),
         kube_namespace: text(&instance.kube_namespace),
+    }
+}
+
+fn held_report(held: &Held, now: Instant) -> HeldReport {
+    let word = held.word.as_ref();
+    HeldReport {
+        why: held.why.as_str().to_owned(),
+        source_health: word.map(|word| word.health.to_string()),
+        source_reason: word.and_then(|word| word.reason.as_deref()).map(str::to_owned),
+        seconds_left: held
+            .until
+            .map(|until| until.saturating_duration_since(now).as_millis().div_ceil(1000) as u64),
     }
 }
 

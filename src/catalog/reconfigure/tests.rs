@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use super::*;
+use crate::model::Instance;
 use crate::{
     catalog::{Answers, Lookup, Pool, RotationId, Service, Snapshot},
     config,

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{context::NamespaceContext, static_member::static_member};
+use super::{context::NamespaceContext, guard::guard, static_member::static_member};
 use crate::{
     config::{
-        schema::{ConsulQuery, KubernetesObjects, KubernetesQuery, MemberRule, PortRef, SourceQuery},
+        schema::{
+            ConsulQuery, GuardRule, KubernetesObjects, KubernetesQuery, MemberRule, PortRef, SourceQuery,
+        },
         toml::{Item, Read, TableReader, list, values},
     },
     model::{Labels, Protocol, SourceId, SourceKind, nearest},
@@ -54,6 +56,7 @@ pub(super) fn member(item: Item<'_>, context: &NamespaceContext<'_>) -> Read<Mem
 struct CommonKeys {
     labels: Labels,
     port_name: Option<(Arc<str>, Protocol)>,
+    guard: GuardRule,
 }
 
 impl CommonKeys {
@@ -61,11 +64,12 @@ impl CommonKeys {
         Self {
             labels: table.read_or("labels", Labels::default(), values::labels),
             port_name: table.read_or("port_name", None, |item| values::port_name(item).map(Some)),
+            guard: guard(table),
         }
     }
 
     fn rule(self, source: SourceId, query: SourceQuery) -> MemberRule {
-        MemberRule { source, labels: self.labels, port_name: self.port_name, query }
+        MemberRule { source, labels: self.labels, port_name: self.port_name, guard: self.guard, query }
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!  muster.toml ──▶ server ─┬─▶ listen, access, forward, cache, locality
-//!                          └─▶ sources ───────────────┐ names of sources
+//!                          └─▶ sources ─▶ guard ──────┐ names of sources
 //!                                                     ▼
 //!  zones/*.toml ─▶ zone ─┬─▶ import                context
-//!                        └─▶ service ─┬─▶ member ──▶ static_member ──▶ check
+//!                        └─▶ service ─┬─▶ member ──▶ guard, static_member ──▶ check
 //!                             ▲       ├─▶ route, failover, subset_names ──▶ filter
 //!                             │       └─▶ answer_settings (zone and import too)
 //!                             └── resolve: names of services in other files
@@ -25,6 +25,7 @@ mod context;
 mod failover;
 mod filter;
 mod forward;
+mod guard;
 mod import;
 mod listen;
 mod locality;

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use reqwest::Url;
 use rustls::pki_types::ServerName;
 
+use super::guard::guard;
 use crate::{
     config::{
         schema::{ConsulSource, KubernetesSource},
@@ -163,6 +164,7 @@ fn consul(id: SourceId, item: Item<'_>, base: &PathBase) -> Read<ConsulSource> {
     let stale = table.read_or("stale", true, |item| item.boolean());
     let max_lag = table
         .read_or("max_lag", ConsulSource::DEFAULT_MAX_LAG, |item| duration(item, MIN_MAX_LAG, MAX_MAX_LAG));
+    let guard = guard(&mut table);
     table.finish();
     let ca_file = ca.map(|item| values::path(item, base)).transpose();
     let server_name = name.map(server_name).transpose();
@@ -178,6 +180,7 @@ fn consul(id: SourceId, item: Item<'_>, base: &PathBase) -> Read<ConsulSource> {
         max_connections,
         stale,
         max_lag,
+        guard,
     })
 }
 
@@ -255,8 +258,9 @@ fn kubernetes(id: SourceId, item: Item<'_>, base: &PathBase) -> Read<KubernetesS
             .report();
     }
     let identify_clients = table.read_or("identify_clients", false, |item| item.boolean());
+    let guard = guard(&mut table);
     table.finish();
     let kubeconfig = kubeconfig.map(|item| values::path(item, base)).transpose();
     let context = context.map(|item| item.text().map(str::to_owned)).transpose();
-    Ok(KubernetesSource { id, kubeconfig: kubeconfig?, context: context?, identify_clients })
+    Ok(KubernetesSource { id, kubeconfig: kubeconfig?, context: context?, identify_clients, guard })
 }

@@ -108,6 +108,7 @@ fn plain(target: Target, port: u16) -> Instance {
         datacenter: None,
         kube_namespace: None,
         shares_address: false,
+        held: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::check::HealthCheck;
+use super::{check::HealthCheck, guard::GuardRule};
 use crate::model::{Instance, Labels, Protocol, Selector, SourceId};
 
 /// One entry of a service's `from`.
@@ -14,6 +14,8 @@ pub struct MemberRule {
     pub labels: Labels,
     /// The name and protocol of the instances' main port, for `_port._proto.svc.ns`.
     pub port_name: Option<(Arc<str>, Protocol)>,
+    /// How far the source's word is followed, where that differs from the source's own rule.
+    pub guard: GuardRule,
     /// Which of the source's instances.
     pub query: SourceQuery,
 }

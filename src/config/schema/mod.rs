@@ -22,6 +22,7 @@ mod cache;
 mod check;
 mod filter;
 mod forward;
+mod guard;
 mod locality;
 mod member;
 mod namespace;
@@ -38,6 +39,7 @@ pub use cache::CacheSettings;
 pub use check::{CheckKind, HealthCheck, HttpCheck};
 pub use filter::{ClientFilter, InstanceFilter};
 pub use forward::{ForwardPolicy, ForwardRule, UpstreamSpec};
+pub use guard::{Damping, Flapping, GuardRule};
 pub use locality::{LocalityRule, region_of};
 pub use member::{
     ConsulQuery, KubernetesObjects, KubernetesQuery, MemberRule, PortRef, SourceQuery, StaticMember,

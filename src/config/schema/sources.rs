@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use super::guard::GuardRule;
 use crate::model::SourceId;
 
 /// `[consul.NAME]`.
@@ -30,6 +31,8 @@ pub struct ConsulSource {
     pub stale: bool,
     /// How far behind the leader such an answer may be.
     pub max_lag: Duration,
+    /// How far its word is followed, where a member says nothing else.
+    pub guard: GuardRule,
 }
 
 impl ConsulSource {
@@ -58,4 +61,6 @@ pub struct KubernetesSource {
     /// Whether muster watches all pods of the cluster, so that routes can tell clients by their
     /// pods.
     pub identify_clients: bool,
+    /// As of [`ConsulSource`].
+    pub guard: GuardRule,
 }

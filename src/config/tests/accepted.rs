@@ -462,3 +462,18 @@ fn the_demo_loads_without_a_warning() {
     assert_eq!(ids, ["127.0.0.1:5380", "127.0.0.2:8080"]);
     assert_eq!(namespace.services[0].from[0].source.kind, SourceKind::Static);
 }
+
+#[test]
+fn a_member_replaces_its_sources_damping() {
+    let text = "[consul.vms]\ndamping = { settle = \"2s\", flap_hold = \"10s\" }";
+    let source = &server(text).consul[0].guard;
+    let flapping = Flapping { hold: Duration::from_secs(10), changes: 5, window: Duration::from_secs(30) };
+    let damping = Damping { settle: Duration::from_secs(2), flapping: Some(flapping) };
+    assert_eq!(source.damping, Some(damping));
+    let consul = |keys: &str| member(&format!("{{ consul = \"vms\", service = \"web\"{keys} }}")).guard;
+    assert_eq!(consul("").over(source), *source);
+    let off = consul(", damping = { settle = \"0s\" }").over(source);
+    assert_eq!(off.damping, Some(Damping::default()));
+    assert!(source.is_on() && !off.is_on() && !GuardRule::default().is_on());
+    assert!(member("{ static = \"10.0.0.5:80\", damping = { settle = \"1s\" } }").guard.is_on());
+}

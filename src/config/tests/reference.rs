@@ -9,7 +9,7 @@ use super::{
 
 const REFERENCE: &str = include_str!("../../../docs/CONFIG.md");
 
-const SERVER: &str = "[listen]\n[access.responses]\n[access.cookies]\n[consul.vms]\n[kubernetes.eks]\n[cache]\n\
+const SERVER: &str = "[listen]\n[access.responses]\n[access.cookies]\n[consul.vms]\ndamping = {}\n[kubernetes.eks]\n[cache]\n\
      [forward]\n\".\" = { to = \"10.0.0.2\" }\n[[locality]]\n";
 
 /// Has every kind of table.
@@ -68,7 +68,7 @@ fn the_reference_has_every_key_and_no_other() {
 #[test]
 fn the_examples_of_the_reference_load() {
     let examples = examples();
-    assert_eq!(examples.len(), 13);
+    assert_eq!(examples.len(), 14);
     let server = examples[0].1;
     for (file, text) in examples {
         let zone = "namespace = \"other\"";

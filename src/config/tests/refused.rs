@@ -16,6 +16,9 @@ pub(super) fn assert_error(text: &str, words: &str) {
 }
 
 #[rstest]
+#[case("[consul.vms]\ndamping = { flaps = 3 }", "2:13|\"flaps\" needs \"flap_hold\"")]
+#[case("[consul.vms]\ndamping = { flap_hold = \"10s\", flaps = 1 }", "must be a number from 2 to 100")]
+#[case("[kubernetes.eks]\ndamping = { setle = \"10s\" }", "did you mean \"settle\"?")]
 #[case("listen.dns = \"127.0.0.1\"", "1:14|\"dns\" must be an IP address and a port|\"127.0.0.1:5300\"")]
 #[case("listen.dns = \"::1\"", "add a port, such as \"[::1]:5300\"")]
 #[case("listen.dns = \":53\"", "[\"0.0.0.0:53\", \"[::]:53\"]")]

@@ -17,7 +17,7 @@ use super::{
     service::ServiceWatch,
 };
 use crate::{
-    config::{ConsulQuery, ImportRule, MemberRule, SourceQuery},
+    config::{ConsulQuery, GuardRule, ImportRule, MemberRule, SourceQuery},
     model::{Import, Labels, Member, Name, Update, WatchSubject},
     source::{FollowedMember, SourceContext, Watch, WatchError, WatchOutbox, supervise},
 };
@@ -213,6 +213,7 @@ impl ImportedWatches {
             source: import.source.clone(),
             labels: Labels::default(),
             port_name: None,
+            guard: GuardRule::default(),
             query: SourceQuery::Consul(query.clone()),
         };
         let member = Member { service: name.clone(), source: import.source.clone(), place: Member::IMPORTED };

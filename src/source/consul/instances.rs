@@ -101,6 +101,7 @@ fn instance(
             .map(|name| texts.intern(name)),
         kube_namespace: None,
         shares_address: false,
+        held: None,
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
     *,
 };
 use crate::{
-    config::{ConsulQuery, MemberRule},
+    config::{ConsulQuery, GuardRule, MemberRule},
     model::{Health, Instance, Labels, Member, Name, SourceId, SourceKind, Update},
     source::Outbox,
     telemetry::{SourceReport, SourceStatus, StatusBoard},
@@ -53,6 +53,7 @@ fn settings(address: &str) -> ConsulSource {
         max_connections: ConsulSource::DEFAULT_MAX_CONNECTIONS,
         stale: false,
         max_lag: ConsulSource::DEFAULT_MAX_LAG,
+        guard: GuardRule::default(),
     }
 }
 
@@ -66,6 +67,7 @@ fn followed(query: ConsulQuery) -> FollowedMember {
         source: id(),
         labels: Labels::default(),
         port_name: None,
+        guard: GuardRule::default(),
         query: SourceQuery::Consul(query),
     };
     FollowedMember { member: Member { service, source: id(), place: 0 }, rule }

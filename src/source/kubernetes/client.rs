@@ -453,7 +453,13 @@ mod tests {
 
     fn shared() -> SharedClient {
         let id = SourceId { kind: SourceKind::Kubernetes, name: "eks".into() };
-        let settings = KubernetesSource { id, kubeconfig: None, context: None, identify_clients: false };
+        let settings = KubernetesSource {
+            id,
+            kubeconfig: None,
+            context: None,
+            identify_clients: false,
+            guard: crate::config::GuardRule::default(),
+        };
         SharedClient::new(settings, Duration::from_secs(100))
     }
 

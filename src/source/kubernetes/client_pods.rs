@@ -10,7 +10,7 @@ use super::{
     endpoint_table::EndpointTable,
 };
 use crate::{
-    config::{KubernetesObjects, KubernetesQuery, MemberRule, SourceQuery},
+    config::{GuardRule, KubernetesObjects, KubernetesQuery, MemberRule, SourceQuery},
     model::{Health, Instance, Labels, Member, Selector, SourceId},
     source::FollowedMember,
 };
@@ -19,7 +19,13 @@ use crate::{
 pub(super) fn table(source: SourceId) -> EndpointTable {
     let objects = KubernetesObjects::Pods(Selector::default());
     let query = SourceQuery::Kubernetes(KubernetesQuery { namespace: String::new(), objects, port: None });
-    let rule = MemberRule { source: source.clone(), labels: Labels::default(), port_name: None, query };
+    let rule = MemberRule {
+        source: source.clone(),
+        labels: Labels::default(),
+        port_name: None,
+        guard: GuardRule::default(),
+        query,
+    };
     EndpointTable::new(vec![FollowedMember { member: Member::clients(source), rule }])
 }
 

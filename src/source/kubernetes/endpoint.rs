@@ -67,6 +67,7 @@ impl Endpoint {
             datacenter: None,
             kube_namespace: self.namespace.clone(),
             shares_address: self.shares_address,
+            held: None,
         })
     }
 }
@@ -183,7 +184,7 @@ impl EndpointInterner {
 #[cfg(test)]
 pub(super) fn member(port: Option<PortRef>) -> FollowedMember {
     use crate::{
-        config::{KubernetesObjects, KubernetesQuery, MemberRule},
+        config::{GuardRule, KubernetesObjects, KubernetesQuery, MemberRule},
         model::{Member, SourceId, SourceKind},
     };
     let source = SourceId { kind: SourceKind::Kubernetes, name: "eks".into() };
@@ -195,6 +196,7 @@ pub(super) fn member(port: Option<PortRef>) -> FollowedMember {
             source,
             labels: Labels::default(),
             port_name: None,
+            guard: GuardRule::default(),
             query: SourceQuery::Kubernetes(query),
         },
     }

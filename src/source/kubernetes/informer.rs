@@ -104,7 +104,13 @@ mod tests {
     #[test]
     fn only_a_panic_closes_an_informer_that_is_left() {
         let id = SourceId { kind: SourceKind::Kubernetes, name: "eks".into() };
-        let settings = KubernetesSource { id, kubeconfig: None, context: None, identify_clients: false };
+        let settings = KubernetesSource {
+            id,
+            kubeconfig: None,
+            context: None,
+            identify_clients: false,
+            guard: crate::config::GuardRule::default(),
+        };
         let informer = Cluster::new(settings).pods(pod_watch::collection(&Scope::Cluster));
         let lock = || InformerReader::lock(&informer).now_or_never().unwrap();
         lock().informer().is_current = true;

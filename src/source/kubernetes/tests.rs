@@ -19,7 +19,9 @@ use super::{
     timing::KubernetesTiming,
 };
 use crate::{
-    config::{KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, SourceQuery},
+    config::{
+        GuardRule, KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, SourceQuery,
+    },
     model::{Health, Instance, Labels, Member, SourceId, SourceKind, Target, Update},
     source::{FollowedMember, Outbox, SourceContext},
     telemetry::{SourceStatus, StatusBoard},
@@ -79,7 +81,13 @@ impl Source {
             max_stale: Duration::from_secs(3600),
             retained: Arc::default(),
         };
-        let settings = KubernetesSource { id: id(), kubeconfig: Some(path), context: None, identify_clients };
+        let settings = KubernetesSource {
+            id: id(),
+            kubeconfig: Some(path),
+            context: None,
+            identify_clients,
+            guard: GuardRule::default(),
+        };
         let cluster = Arc::new(Cluster::with_timing(settings, timing));
         let running = run(Arc::clone(&cluster), identify_clients, members, context.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(running));
@@ -203,6 +211,7 @@ fn followed_in(
             source: id(),
             labels: Labels::default(),
             port_name: None,
+            guard: GuardRule::default(),
             query: SourceQuery::Kubernetes(query),
         },
     }

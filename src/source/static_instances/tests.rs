@@ -14,7 +14,7 @@ use super::{
     *,
 };
 use crate::{
-    config::{CheckKind, HttpCheck, MemberRule, StaticMember},
+    config::{CheckKind, GuardRule, HttpCheck, MemberRule, StaticMember},
     model::{Labels, Member, Protocol, Retained, SourceId, SourceKind},
     source::Outbox,
     telemetry::{SourceStatus, StatusBoard},
@@ -27,7 +27,13 @@ fn source() -> SourceId {
 fn followed(service: &str, instances: Vec<Instance>, check: Option<HealthCheck>) -> FollowedMember {
     let member = Member { service: service.parse().unwrap(), source: source(), place: 0 };
     let query = SourceQuery::Static(StaticMember { instances, check });
-    let rule = MemberRule { source: source(), labels: Labels::default(), port_name: None, query };
+    let rule = MemberRule {
+        source: source(),
+        labels: Labels::default(),
+        port_name: None,
+        guard: GuardRule::default(),
+        query,
+    };
     FollowedMember { member, rule }
 }
 
