@@ -23,8 +23,8 @@ pub(in crate::dns) enum SentCookie {
     None,
     /// Its length is neither 8 nor 16 to 40 bytes (RFC 7873 section 4).
     Malformed,
-    /// Client cookie and server cookie. The server cookie is all zeros, which is never valid, if
-    /// there is none or its length is not the 16 bytes of ours.
+    /// Client cookie and server cookie. The server cookie is all zeros if there is none, and all ones
+    /// if its length is not the 16 bytes of ours. Neither is ever valid.
     Halves([u8; 8], [u8; 16]),
 }
 
@@ -36,7 +36,8 @@ impl SentCookie {
     pub(in crate::dns) fn read(data: &[u8]) -> Self {
         match (data.split_first_chunk(), data.len()) {
             (Some((client, server)), 8 | 16..=40) => {
-                Self::Halves(*client, server.try_into().unwrap_or_default())
+                let absent_or_foreign = if server.is_empty() { [0; 16] } else { [u8::MAX; 16] };
+                Self::Halves(*client, server.try_into().unwrap_or(absent_or_foreign))
             }
             _ => Self::Malformed,
         }

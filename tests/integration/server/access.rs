@@ -193,7 +193,9 @@ fn a_query_without_a_question_gets_a_cookie() {
     let (code, cookie) = ask(&[5; 8]);
     assert_eq!((code, cookie.len()), (ResponseCode::NoError, 24));
     assert_eq!(ask(&cookie), (ResponseCode::NoError, cookie));
-    assert_eq!(ask(&[5; 24]).0, ResponseCode::BADCOOKIE);
+    for length in [16, 24, 40] {
+        assert_eq!(ask(&vec![5; length]).0, ResponseCode::BADCOOKIE, "{length} bytes");
+    }
 }
 
 #[test]
