@@ -37,7 +37,7 @@ impl fmt::Display for SourceQuery {
         match self {
             Self::Consul(query) => write!(f, "{query}"),
             Self::Kubernetes(query) => write!(f, "{query}"),
-            Self::Static(member) => write!(f, "{} static", member.instances.len()),
+            Self::Static(_) => f.write_str("in the zone file"),
         }
     }
 }
