@@ -6,11 +6,10 @@
 //! a response, and axum's `serve` does not expose it.
 
 use std::{
-    collections::HashMap,
     io,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,7 +20,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, Sleep, sleep},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::dns::tcp::{OpenConnection, OpenConnections};
 
 /// Concurrent connections of all clients.
 const MAX_CONNECTIONS: usize = 128;
@@ -38,22 +39,24 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct BoundedListener {
     listener: TcpListener,
     open: Arc<OpenConnections>,
-    limits: Limits,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    all: usize,
-    of_client: usize,
 }
 
 impl BoundedListener {
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self::with_limits(listener, Limits { all: MAX_CONNECTIONS, of_client: MAX_OF_CLIENT })
+        Self::with_limits(listener, MAX_CONNECTIONS, MAX_OF_CLIENT)
     }
 
-    fn with_limits(listener: TcpListener, limits: Limits) -> Self {
-        Self { listener, open: Arc::default(), limits }
+    fn with_limits(listener: TcpListener, all: usize, per_client: usize) -> Self {
+        Self { listener, open: OpenConnections::new(all, per_client) }
+    }
+
+    /// Takes a slot. Loopback addresses may have all of them.
+    fn slot(&self, peer: IpAddr) -> Slot {
+        let (open, _) = match peer.to_canonical().is_loopback() {
+            true => self.open.add_unlimited(),
+            false => self.open.add(peer),
+        };
+        Slot::new(open)
     }
 }
 
@@ -63,8 +66,8 @@ impl Listener for BoundedListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        let entry = self.open.add(client(peer.ip()), self.limits);
-        (IdleTimeoutStream::new(stream, Some(entry)), peer)
+        let slot = self.slot(peer.ip());
+        (IdleTimeoutStream::new(stream, Some(slot)), peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -72,89 +75,16 @@ impl Listener for BoundedListener {
     }
 }
 
-/// The client that a connection counts against; `None` for loopback.
-fn client(address: IpAddr) -> Option<IpAddr> {
-    match address.to_canonical() {
-        address if address.is_loopback() => None,
-        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
-        address => Some(address),
-    }
-}
-
-/// All open connections.
-#[derive(Debug, Default)]
-struct OpenConnections(Mutex<Connections>);
-
-#[derive(Debug, Default)]
-struct Connections {
-    next: u64,
-    by_key: HashMap<u64, Connection>,
-}
-
-#[derive(Debug)]
-struct Connection {
-    client: Option<IpAddr>,
-    /// When there was a byte last.
-    active_at: Instant,
-    closing: CancellationToken,
-}
-
-impl OpenConnections {
-    /// Adds a connection, and closes others if there are too many.
-    fn add(self: &Arc<Self>, client: Option<IpAddr>, limits: Limits) -> OpenConnection {
-        let mut connections = self.lock();
-        if client.is_some() {
-            connections.make_room(limits.of_client, |other| other.client == client);
-        }
-        connections.make_room(limits.all, |_| true);
-        let key = connections.next;
-        connections.next += 1;
-        let closing = CancellationToken::new();
-        let new = Connection { client, active_at: Instant::now(), closing: closing.clone() };
-        connections.by_key.insert(key, new);
-        drop(connections);
-        OpenConnection { open: Arc::clone(self), key, closing: Box::pin(closing.cancelled_owned()) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Connections {
-    /// Closes the longest idle connections of `these` until there are fewer than `limit`.
-    fn make_room(&mut self, limit: usize, these: impl Fn(&Connection) -> bool) {
-        loop {
-            let of_these = self.by_key.iter().filter(|(_, connection)| these(connection));
-            let idlest = of_these.clone().min_by_key(|(_, connection)| connection.active_at);
-            let Some((key, _)) = idlest.filter(|_| of_these.count() >= limit) else { return };
-            let key = *key;
-            if let Some(idlest) = self.by_key.remove(&key) {
-                idlest.closing.cancel();
-            }
-        }
-    }
-}
-
-/// One connection's place among the open ones.
-struct OpenConnection {
-    open: Arc<OpenConnections>,
-    key: u64,
+/// One connection's slot among the open ones.
+struct Slot {
+    open: OpenConnection,
     /// Ready when the connection must be closed.
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl OpenConnection {
-    fn is_active(&self) {
-        if let Some(connection) = self.open.lock().by_key.get_mut(&self.key) {
-            connection.active_at = Instant::now();
-        }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.open.lock().by_key.remove(&self.key);
+impl Slot {
+    fn new(open: OpenConnection) -> Self {
+        Self { closing: Box::pin(open.closing().cancelled_owned()), open }
     }
 }
 
@@ -162,7 +92,7 @@ impl Drop for OpenConnection {
 pub(super) struct IdleTimeoutStream<S> {
     stream: S,
     idle: Pin<Box<Sleep>>,
-    open: Option<OpenConnection>,
+    slot: Option<Slot>,
 }
 
 impl<S> std::fmt::Debug for IdleTimeoutStream<S> {
@@ -172,8 +102,8 @@ impl<S> std::fmt::Debug for IdleTimeoutStream<S> {
 }
 
 impl<S> IdleTimeoutStream<S> {
-    fn new(stream: S, open: Option<OpenConnection>) -> Self {
-        Self { stream, idle: Box::pin(sleep(IDLE_TIMEOUT)), open }
+    fn new(stream: S, slot: Option<Slot>) -> Self {
+        Self { stream, idle: Box::pin(sleep(IDLE_TIMEOUT)), slot }
     }
 }
 
@@ -184,15 +114,15 @@ impl<S: Unpin> IdleTimeoutStream<S> {
         cx: &mut Context<'_>,
         poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if let Some(open) = &mut self.open
-            && open.closing.as_mut().poll(cx).is_ready()
+        if let Some(slot) = &mut self.slot
+            && slot.closing.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         if let Poll::Ready(result) = poll(Pin::new(&mut self.stream), cx) {
             self.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
-            if let Some(open) = &self.open {
-                open.is_active();
+            if let Some(slot) = &mut self.slot {
+                slot.open.is_active();
             }
             return Poll::Ready(result);
         }
@@ -253,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_over_the_limit_takes_the_place_of_the_longest_idle() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let mut bounded = BoundedListener::with_limits(listener, Limits { all: 2, of_client: 1 });
+        let mut bounded = BoundedListener::with_limits(listener, 2, 1);
         let address = bounded.local_addr().unwrap();
         let mut clients = Vec::new();
         let mut taken = Vec::new();
@@ -273,23 +203,20 @@ mod tests {
             assert_eq!(taken[at].read_u8().await.unwrap(), b'y');
         }
         drop(taken);
-        assert!(bounded.open.lock().by_key.is_empty());
+        assert_eq!(bounded.open.count(), 0);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_client_has_a_share_and_loopback_has_all() {
-        let open = Arc::new(OpenConnections::default());
-        let limits = Limits { all: 8, of_client: 2 };
-        let ip = |text: &str| client(text.parse().unwrap());
-        assert_eq!((ip("127.0.0.1"), ip("::1"), ip("::ffff:127.0.0.1")), (None, None, None));
-        assert_eq!(ip("fd00::1"), ip("fd00::2"));
-        let _kubelet = open.add(ip("10.0.0.1"), limits);
-        let hostile: Vec<_> = (0..20).map(|_| open.add(ip("10.0.0.66"), limits)).collect();
-        assert_eq!(open.lock().by_key.len(), 3, "its own connections were closed");
-        let _local: Vec<_> = (0..5).map(|_| open.add(ip("127.0.0.1"), limits)).collect();
-        assert_eq!(open.lock().by_key.len(), 8);
-        drop(hostile);
-        assert_eq!(open.lock().by_key.len(), 6);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let bounded = BoundedListener::with_limits(listener, 8, 2);
+        let open = |address: &str, count: usize| -> Vec<_> {
+            (0..count).map(|_| bounded.slot(address.parse().unwrap())).collect()
+        };
+        let _hostile = open("10.0.0.66", 20);
+        assert_eq!(bounded.open.count(), 2);
+        let _local = [open("127.0.0.1", 2), open("::1", 2), open("::ffff:127.0.0.1", 2)];
+        assert_eq!(bounded.open.count(), 8);
     }
 
     fn connection<S>(stream: S) -> IdleTimeoutStream<S> {

@@ -1,7 +1,7 @@
 //! `GET /readyz`: whether this process is ready to answer, and the status of each source, as text or
 //! JSON.
 
-use std::{fmt, sync::atomic::Ordering};
+use std::fmt;
 
 use axum::{
     extract::State,
@@ -16,40 +16,46 @@ use super::{
 };
 use crate::{
     model::{ListedError, ListedSource, ListedWatches, one_line},
-    telemetry::SourceReport,
+    telemetry::{Readiness, SourceReport},
 };
 
 /// The characters that are kept of a source's error.
 const MAX_MESSAGE: usize = 500;
 
 pub(super) async fn readyz(State(state): State<ApiState>, headers: HeaderMap) -> Response {
-    let is_stopping = state.is_stopping.load(Ordering::Relaxed);
-    let readiness = Readiness {
-        is_stopping,
-        ..Readiness::new(!is_stopping && state.board.is_ready(), &state.board.reports())
-    };
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let readiness = state.board.readiness();
+    let page = ReadinessPage::new(readiness, &state.board.reports());
+    let status = if page.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     if accepts_json(&headers) {
-        (status, Json(readiness)).into_response()
+        (status, Json(page)).into_response()
     } else {
-        (status, readiness.to_string()).into_response()
+        (status, page.to_string()).into_response()
     }
 }
 
 /// Whether the server is ready, and the status of each source.
 #[derive(Debug, Serialize)]
-struct Readiness {
+struct ReadinessPage {
     /// Whether the process is ready: once it is, it stays ready until it stops.
     ready: bool,
+    /// The same in words, and why not.
     #[serde(skip)]
-    is_stopping: bool,
+    words: &'static str,
     /// The status of the sources.
     sources: Vec<ListedSource>,
 }
 
-impl Readiness {
-    fn new(ready: bool, reports: &[SourceReport]) -> Self {
-        Self { ready, is_stopping: false, sources: reports.iter().map(ListedSource::new).collect() }
+impl ReadinessPage {
+    fn new(readiness: Readiness, reports: &[SourceReport]) -> Self {
+        Self {
+            ready: readiness == Readiness::Ready,
+            words: match readiness {
+                Readiness::Starting => "not ready: waiting for the first answer of a source",
+                Readiness::Ready => "ready",
+                Readiness::Stopping => "not ready: stopping",
+            },
+            sources: reports.iter().map(ListedSource::new).collect(),
+        }
     }
 }
 
@@ -80,18 +86,10 @@ impl ListedSource {
     }
 }
 
-impl fmt::Display for Readiness {
+impl fmt::Display for ReadinessPage {
     /// One line for the process, and one for each source.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{}",
-            match (self.ready, self.is_stopping) {
-                (true, _) => "ready",
-                (false, true) => "not ready: stopping",
-                (false, false) => "not ready: waiting for the first answer of a source",
-            }
-        )?;
+        writeln!(f, "{}", self.words)?;
         self.sources.iter().try_for_each(|source| writeln!(f, "{source}"))
     }
 }

@@ -1,6 +1,6 @@
 //! What the pages are made from.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,8 +26,6 @@ pub struct ApiState {
     pub responder: Arc<Responder>,
     /// The reloader.
     pub reloads: mpsc::Sender<ReloadRequest>,
-    /// Whether the process is about to end, and so is not ready.
-    pub is_stopping: Arc<AtomicBool>,
     /// Names of this server, which the Host header may have.
     pub hosts: Arc<[String]>,
 }

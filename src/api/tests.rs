@@ -1,9 +1,6 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -32,7 +29,7 @@ struct Admin {
     files: Arc<SourceStatus>,
     metrics: Arc<Metrics>,
     reload_requests: mpsc::Receiver<ReloadRequest>,
-    is_stopping: Arc<AtomicBool>,
+    board: Arc<StatusBoard>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -55,15 +52,13 @@ impl Admin {
         let responder = Arc::new(Responder::new(Arc::clone(&cell), Arc::clone(&metrics), None));
         let catalog = mpsc::channel(1).0;
         let board = Arc::new(board);
-        let is_stopping: Arc<AtomicBool> = Arc::default();
         let state = ApiState {
-            board,
+            board: Arc::clone(&board),
             metrics: Arc::clone(&metrics),
             catalog,
             cell,
             responder,
             reloads,
-            is_stopping: Arc::clone(&is_stopping),
             hosts: ["dns1.corp.example".to_owned()].into(),
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -72,7 +67,7 @@ impl Admin {
         let task = tokio::spawn(serve(listener, state, async {
             let _ = stopped.await;
         }));
-        Self { address, vms, files, metrics, reload_requests, is_stopping, stop, task }
+        Self { address, vms, files, metrics, reload_requests, stop, task, board }
     }
 
     async fn get(&self, path: &str, headers: &str) -> Answer {
@@ -180,7 +175,7 @@ async fn readyz_is_not_ready_before_the_end() {
     admin.vms.watch("service nginx").synced();
     admin.files.watch("service db").synced();
     assert_eq!(admin.get("/readyz", "").await.status, 200);
-    admin.is_stopping.store(true, Ordering::Relaxed);
+    admin.board.announce_stop();
     let answer = admin.get("/readyz", "").await;
     assert_eq!(answer.status, 503);
     assert!(answer.body.starts_with("not ready: stopping\n"), "{}", answer.body);

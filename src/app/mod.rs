@@ -78,8 +78,6 @@ pub struct Server {
     vital: JoinSet<&'static str>,
     workers: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
-    /// Whether it is about to stop, and so is not ready.
-    is_stopping: Arc<AtomicBool>,
     stop_admin: Option<oneshot::Sender<()>>,
     dns: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
@@ -120,7 +118,6 @@ impl Server {
             vital: JoinSet::new(),
             workers: Vec::new(),
             stop: Arc::default(),
-            is_stopping: Arc::default(),
             stop_admin: None,
             dns: Vec::new(),
             admin: None,
@@ -156,7 +153,6 @@ impl Server {
                 cell,
                 responder,
                 reloads: server.reloads.clone(),
-                is_stopping: Arc::clone(&server.is_stopping),
                 hosts: hosts.into(),
             };
             let stopped = async {
@@ -224,10 +220,10 @@ impl Server {
         }
     }
 
-    /// Reports that it is not ready from now on, while it goes on answering: whoever sends queries here
-    /// has time to send them elsewhere.
+    /// Reports that it is not ready from now on, while it goes on answering: load balancers have
+    /// time to send queries elsewhere.
     pub fn announce_stop(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
+        self.board.announce_stop();
     }
 
     /// Stops the server: answers the datagrams already received, closes every socket, ends every

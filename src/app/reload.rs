@@ -28,6 +28,7 @@ use crate::{
     config::{self, Config, Diagnostic, Diagnostics, Fingerprint, Severity},
     dns::Responder,
     model::{ReloadDiagnostic, ReloadResult, Reloaded, Retained},
+    source::guard::CarriedMemory,
     telemetry::Metrics,
 };
 
@@ -76,7 +77,7 @@ impl Reloader {
         retained: Retained,
     ) -> Self {
         let metrics = Arc::clone(responder.metrics());
-        let _ = sources.start(JobChange::new(None, &config), retained);
+        let _ = sources.start(JobChange::new(None, &config), retained, CarriedMemory::new());
         Self {
             config,
             sources,
@@ -184,7 +185,7 @@ impl Reloader {
         let config = Arc::new(config);
         let jobs = JobChange::new(Some(&self.config), &config);
         let freshness = self.sources.freshness();
-        self.sources.stop(&jobs).await;
+        let carried = self.sources.stop(&jobs).await;
         self.serial = next_serial(self.serial, serial());
         let change = Reconfiguration {
             from: Arc::clone(&self.config),
@@ -197,7 +198,7 @@ impl Reloader {
         let (done, answer) = oneshot::channel();
         // A catalog that does not answer has ended, and the program ends with it.
         let _ = self.catalog.send(catalog::CatalogRequest::Reconfigure { change, done }).await;
-        let synced = self.sources.start(jobs, answer.await.unwrap_or_default());
+        let synced = self.sources.start(jobs, answer.await.unwrap_or_default(), carried);
         let _ = tokio::time::timeout(SYNC_TIMEOUT, self.wait_until_answered(synced)).await;
         self.config = config;
         outcome(ReloadResult::Applied, warnings, notes)

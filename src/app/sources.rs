@@ -75,12 +75,10 @@ pub(super) struct Sources {
     board: Arc<StatusBoard>,
     running: BTreeMap<JobKey, RunningJob>,
     statuses: BTreeMap<SourceId, Arc<SourceStatus>>,
-    /// What the guards of stopped jobs remember, for those of the jobs that take over.
-    carried: CarriedMemory,
     shared: SharedByJobs,
 }
 
-/// What jobs share, and what outlives them.
+/// State that jobs share and that outlives them.
 #[derive(Debug, Default)]
 struct SharedByJobs {
     /// The clusters of Kubernetes sources.
@@ -111,8 +109,8 @@ impl Drop for RunningJob {
 impl Sources {
     /// Without any source.
     pub(super) fn new(updates: mpsc::Sender<Update>, board: Arc<StatusBoard>) -> Self {
-        let (running, statuses, carried, shared) = Default::default();
-        Self { updates, board, running, statuses, carried, shared }
+        let (running, statuses, shared) = Default::default();
+        Self { updates, board, running, statuses, shared }
     }
 
     /// How fresh the state is that each watch has delivered.
@@ -120,28 +118,34 @@ impl Sources {
         self.statuses.values().flat_map(|status| status.freshness()).collect()
     }
 
-    /// Stops the jobs that the change stops. None of their updates is sent after this returns.
-    pub(super) async fn stop(&mut self, change: &JobChange) {
+    /// Stops the jobs that the change stops. None of their updates is sent after this returns. Returns
+    /// what their guards remember, for those of the jobs that take over.
+    pub(super) async fn stop(&mut self, change: &JobChange) -> CarriedMemory {
         for (source, _) in change.start.iter().filter(|(_, job)| job.watches() > 0).map(|(key, _)| key) {
             if let Some(status) = self.statuses.get(source) {
-                status.hold();
+                status.freeze();
             }
         }
         let stopped: Vec<RunningJob> =
             change.stop.iter().filter_map(|key| self.running.remove(key)).collect();
-        for running in &stopped {
-            running.outbox.shut();
-        }
+        // From here on no guard's memory changes.
+        stopped.iter().for_each(|running| running.outbox.shut());
         let guards = stopped.iter().filter_map(|running| running.guard.as_ref());
-        self.carried = guards.flat_map(|task| task.guard.take_memory()).collect();
-        self.carried.retain(|member, _| change.unchanged.contains(member));
+        let mut carried: CarriedMemory = guards.flat_map(|task| task.guard.take_memory()).collect();
+        carried.retain(|member, _| change.unchanged.contains(member));
         end(stopped).await;
+        carried
     }
 
-    /// Starts the jobs that the change starts, with the data retained for them, and updates the
-    /// board. Returns one receiver for each job of static instances: it completes when their
-    /// instances have been sent to the catalog.
-    pub(super) fn start(&mut self, change: JobChange, retained: Retained) -> Vec<oneshot::Receiver<()>> {
+    /// Starts the jobs that the change starts, with what was retained and carried over for them, and
+    /// updates the board. Returns one receiver for each job of static instances: it completes when
+    /// their instances have been sent to the catalog.
+    pub(super) fn start(
+        &mut self,
+        change: JobChange,
+        retained: Retained,
+        mut carried: CarriedMemory,
+    ) -> Vec<oneshot::Receiver<()>> {
         self.statuses.retain(|source, _| change.sources.contains_key(source));
         self.shared.clusters.retain(|source, _| change.sources.contains_key(source));
         for (source, has_watches) in change.sources {
@@ -154,7 +158,7 @@ impl Sources {
             let status = self.statuses.get(&key.0);
             debug_assert!(status.is_some(), "the source of every job has a status");
             let Some(status) = status else { continue };
-            let guard = Guard::new(job.guard_rules(), &mut self.carried, status);
+            let guard = Guard::new(job.guard_rules(), &mut carried, status);
             let outbox = Outbox::guarded(self.updates.clone(), guard.clone());
             let guard = guard.map(|guard| {
                 let timer = release_when_due(Arc::clone(&guard), outbox.clone());
@@ -175,7 +179,6 @@ impl Sources {
                 },
             );
         }
-        self.carried.clear();
         self.board.replace(self.statuses.values().cloned().collect());
         synced
     }
@@ -410,15 +413,18 @@ mod tests {
         let mut sources = Sources::new(updates, Arc::default());
         let mut cluster = async |from: Option<&Config>, to: &Config| {
             let change = JobChange::new(from, to);
-            sources.stop(&change).await;
-            sources.start(change, Retained::default());
+            let carried = sources.stop(&change).await;
+            sources.start(change, Retained::default(), carried);
             sources.shared.clusters.values().next().cloned()
         };
         let first = "kubeconfig = \"/nonexistent/first\"";
         let configs = [
             config(first, "namespace = \"a\", selector = \"app=web\""),
             config(first, "namespace = \"b\", service = \"web\""),
-            config(&format!("{first}\nidentify_clients = true"), "namespace = \"b\", service = \"web\""),
+            config(
+                &format!("{first}\nidentify_clients = true\ndamping = {{ settle = \"1s\" }}"),
+                "namespace = \"b\", service = \"web\"",
+            ),
             config("kubeconfig = \"/nonexistent/second\"", "namespace = \"b\", service = \"web\""),
         ];
         let one = cluster(None, &configs[0]).await.unwrap();

@@ -107,13 +107,8 @@ impl Catalog {
             None => {
                 let Some(state) = self.imports.get(import) else { return };
                 let owner_name = OwnerName::new(name.clone(), Arc::clone(&state.policy));
-                self.add_service(
-                    &name,
-                    &import.apex,
-                    vec![owner_name],
-                    false,
-                    std::iter::once((member, Box::default())),
-                );
+                let members = std::iter::once((member, None));
+                self.add_service(&name, &import.apex, vec![owner_name], false, members);
             }
         }
     }

@@ -64,7 +64,7 @@ pub(super) struct ServiceState {
     /// Whether a zone file names it. If not, it exists for as long as an import lists it.
     pub(super) configured: bool,
     pub(super) members: BTreeMap<Member, MemberState>,
-    /// The query of each member, in words; empty for that of an import.
+    /// The query of each member of the file, in words.
     pub(super) queries: BTreeMap<Member, Box<str>>,
     /// Its own name, then its aliases and subset names.
     pub(super) owner_names: Vec<OwnerName>,
@@ -276,7 +276,8 @@ impl Catalog {
     fn add_namespace(&mut self, namespace: &Namespace) {
         let apex = &namespace.apex;
         for service in &namespace.services {
-            let members = service.members().map(|(member, rule)| (member, rule.query.to_string().into()));
+            let members =
+                service.members().map(|(member, rule)| (member, Some(rule.query.to_string().into())));
             let policy = Arc::new(Policy::of_service(service));
             let mut owner_names = vec![OwnerName::new(service.name.clone(), Arc::clone(&policy))];
             if let Some(AliasTarget::External(target)) = &service.alias {
@@ -315,18 +316,22 @@ impl Catalog {
         apex: &Name,
         owner_names: Vec<OwnerName>,
         configured: bool,
-        members: impl Iterator<Item = (Member, Box<str>)>,
+        members: impl Iterator<Item = (Member, Option<Box<str>>)>,
     ) {
         self.additional_names
             .extend(owner_names.iter().skip(1).map(|owner_name| (owner_name.name.clone(), name.clone())));
         for owner_name in &owner_names {
             self.snapshot.count_empty_non_terminals(&owner_name.name, apex, 1);
         }
-        let queries: BTreeMap<_, _> = members.collect();
+        let (mut queries, mut states) = (BTreeMap::new(), BTreeMap::new());
+        for (member, query) in members {
+            queries.extend(query.map(|query| (member.clone(), query)));
+            states.insert(member, MemberState::default());
+        }
         let state = ServiceState {
             apex: apex.clone(),
             configured,
-            members: queries.keys().map(|member| (member.clone(), MemberState::default())).collect(),
+            members: states,
             queries,
             owner_names,
             health: HealthCounts::default(),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{
     Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedMember, ExplainedRoute,
-    ExplainedService, FOR_EVERY_CLIENT, GivenAnswer, InstanceReport, NameKind,
+    ExplainedService, FOR_EVERY_CLIENT, GivenAnswer, InstanceReport, MemberStatus, NameKind,
 };
 
 /// The query to explain.
@@ -95,13 +95,13 @@ fn render(explained: &Explained) -> String {
 }
 
 fn member_line(member: &ExplainedMember) -> String {
-    let ExplainedMember { source, query, state, instances, stale_seconds } = member;
-    let count = match (state.as_str(), instances) {
-        ("synced", 1) => "1 instance".to_owned(),
-        ("synced", _) => format!("{instances} instances"),
-        ("expired", _) => "lost for longer than max_stale".to_owned(),
-        ("failed", _) => "not synced, and fails; see `muster sources`".to_owned(),
-        _ => "not synced".to_owned(),
+    let ExplainedMember { source, query, state, instances, stale_seconds, .. } = member;
+    let count = match (state, instances) {
+        (MemberStatus::Synced, 1) => "1 instance".to_owned(),
+        (MemberStatus::Synced, _) => format!("{instances} instances"),
+        (MemberStatus::Expired, _) => "lost for longer than max_stale".to_owned(),
+        (MemberStatus::Failed, _) => "not synced, and fails; see `muster sources`".to_owned(),
+        (MemberStatus::NotSynced, _) => "not synced".to_owned(),
     };
     let stale = stale_seconds.map(|seconds| format!(", stale for {}", age(seconds))).unwrap_or_default();
     format!("{source}: {query}: {count}{stale}")

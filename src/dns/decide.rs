@@ -109,7 +109,8 @@ fn cookie_only(edns: &Edns<'_>, options: Option<&ClientOptions>, level: AccessLe
 
 /// Whether an upstream may answer instead (fallthrough): for external names, for names in a
 /// reverse zone that no instance has, since the network's resolver may know other addresses there,
-/// and for DS of an apex, which its parent has (RFC 4035 section 3.1.4.1). Special names are never forwarded.
+/// and for DS of an apex, which its parent has (RFC 4035 section 3.1.4.1). Special names are never
+/// forwarded.
 #[inline]
 fn falls_through(own: &Result<Content<'_>, Refusal>, asked: QuestionKey<'_>, settings: &Settings) -> bool {
     match own {

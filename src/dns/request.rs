@@ -108,7 +108,7 @@ pub(super) enum Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// What an error repeats; for noise, nothing.
+    /// The parts that an error repeats; for noise, none.
     pub(super) fn rejected(&self) -> Rejected<'a> {
         match self {
             Self::Query(Query { header, question, edns }) => Rejected {

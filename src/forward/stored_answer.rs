@@ -284,6 +284,22 @@ mod tests {
         wire::WireName,
     };
 
+    /// A query for web.example without EDNS.
+    fn plain() -> ClientQuery<'static> {
+        ClientQuery {
+            id: [1, 2],
+            question: b"\x03web\x07example\x00\x00\x01\x00\x01",
+            name: WireName::trusted(b"\x03web\x07example\x00"),
+            qtype: 1,
+            recursion_desired: true,
+            authentic_data: false,
+            checking_disabled: false,
+            edns: None,
+            own_options: &[],
+            limit: 512,
+        }
+    }
+
     proptest! {
         /// For any upstream message and any limit.
         #[test]
@@ -309,18 +325,8 @@ mod tests {
             }
             let Some(stored) = StoredAnswer::new(message) else { return Ok(()) };
             let question = b"\x03WEB\x07example\x00\x00\x01\x00\x01";
-            let query = ClientQuery {
-                id: [1, 2],
-                question,
-                name: WireName::trusted(b"\x03web\x07example\x00"),
-                qtype: 1,
-                recursion_desired: true,
-                authentic_data: false,
-                checking_disabled: false,
-                edns,
-                own_options: &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8],
-                limit,
-            };
+            let own_options = &[0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+            let query = ClientQuery { question, edns, own_options, limit, ..plain() };
             let mut out = Vec::new();
             let written = stored.write(&query, age, &mut out);
             prop_assert!(out.len() <= limit, "{} bytes", out.len());
@@ -345,18 +351,7 @@ mod tests {
         for (flags, expected) in [(0x8180, 3), (0x8183, 19)] {
             let message = answer("web.example.", 1, flags, &[], &[soa("example.", 60, 60)]);
             let stored = StoredAnswer::new(message).unwrap();
-            let query = ClientQuery {
-                id: [1, 2],
-                question: b"\x03web\x07example\x00\x00\x01\x00\x01",
-                name: WireName::trusted(b"\x03web\x07example\x00"),
-                qtype: 1,
-                recursion_desired: true,
-                authentic_data: false,
-                checking_disabled: false,
-                edns: Some(false),
-                own_options: &[],
-                limit: 512,
-            };
+            let query = ClientQuery { edns: Some(false), ..plain() };
             let mut out = Vec::new();
             stored.write(&query, Age::Stale, &mut out);
             assert!(out.ends_with(&[0, 6, 0, 15, 0, 2, 0, expected]), "{out:02x?}");
@@ -368,18 +363,7 @@ mod tests {
         let message = with_opt(&answer("web.example.", 1, 0x8180, &[], &[]), 1, &[]);
         let stored = StoredAnswer::new(message).unwrap();
         for (edns, code) in [(None, 2), (Some(false), 0)] {
-            let query = ClientQuery {
-                id: [1, 2],
-                question: b"\x03web\x07example\x00\x00\x01\x00\x01",
-                name: WireName::trusted(b"\x03web\x07example\x00"),
-                qtype: 1,
-                recursion_desired: true,
-                authentic_data: false,
-                checking_disabled: false,
-                edns,
-                own_options: &[],
-                limit: 512,
-            };
+            let query = ClientQuery { edns, ..plain() };
             let mut out = Vec::new();
             let written = stored.write(&query, Age::New, &mut out);
             assert_eq!((written.code, out[3] & 0x0f), (code, code), "{edns:?}");

@@ -38,9 +38,9 @@ impl UpstreamQuery {
         self.key.name()
     }
 
-    /// Writes the message: with an OPT record of our own, without any of the client's options, and with AD, so that the answer's AD
-    /// shows whether it was validated (RFC 6840 section 5.7). Clients that did not ask for AD do
-    /// not get it.
+    /// Writes the message: with an OPT record of our own, without any of the client's options, and
+    /// with AD, so that the answer's AD shows whether it was validated (RFC 6840 section 5.7).
+    /// Clients that did not ask for AD do not get it.
     pub(super) fn encode(&self, id: u16, form: QueryForm) -> Vec<u8> {
         let question = self.key.question();
         let mut query = Vec::with_capacity(HEADER_LEN + question.len() + opt::OPT_LEN);

@@ -109,21 +109,46 @@ pub struct ExplainedService {
     pub omitted: usize,
 }
 
+/// What a member's source has reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberStatus {
+    /// Its full state.
+    Synced,
+    /// Nothing yet.
+    NotSynced,
+    /// Nothing yet, and it has failed.
+    Failed,
+    /// Its full state once, but it has been lost for longer than `max_stale` since.
+    Expired,
+}
+
 /// One member of a service: an entry of its `from`, or what an import adds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainedMember {
     /// The id of the source.
     pub source: String,
+    /// The member's position in `from`; `None` for a member of an import.
+    pub member: Option<u16>,
     /// What muster queries it for, such as `service "nginx"`; `imported` for a member of an import.
     pub query: String,
-    /// `synced`, `not synced`, `failed` before it synced, or `expired`: it synced, and was lost for
-    /// longer than `max_stale`.
-    pub state: String,
+    /// Whether its source has reported them.
+    pub state: MemberStatus,
     /// How many instances it has.
     pub instances: usize,
     /// For how many seconds its state has been stale at least, if it is from before the last start or
     /// reload and was stale then.
     pub stale_seconds: Option<u64>,
+}
+
+impl ExplainedMember {
+    /// Its source, and its position if there is one: `consul.vms #0`.
+    pub fn label(&self) -> String {
+        match self.member {
+            Some(place) => format!("{} #{place}", self.source),
+            None => self.source.clone(),
+        }
+    }
 }
 
 /// The reason why a route without a client condition matches.

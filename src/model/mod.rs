@@ -31,7 +31,8 @@ mod watch_subject;
 
 pub use explained::{
     Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedMember, ExplainedRoute,
-    ExplainedService, FOR_EVERY_CLIENT, GivenAnswer, HeldReport, InstanceReport, KnownAs, NameKind,
+    ExplainedService, FOR_EVERY_CLIENT, GivenAnswer, HeldReport, InstanceReport, KnownAs, MemberStatus,
+    NameKind,
 };
 pub use health::{Health, HealthSet};
 pub use hold_reason::HoldReason;

@@ -36,7 +36,8 @@ impl Outbox {
     /// # Errors
     /// [`WatchError::Closed`] when the source or the program is stopping.
     pub async fn send(&self, update: Update) -> Result<(), WatchError> {
-        self.send_if(update, || true).await.map(|_| ())
+        self.send_if(update, || true).await?;
+        Ok(())
     }
 
     /// Waits for room, then sends `update` if `holds` still returns true. Returns whether it was
@@ -47,22 +48,17 @@ impl Outbox {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_if(&self, update: Update, holds: impl FnOnce() -> bool) -> Result<bool, WatchError> {
-        let permit = self.updates.reserve().await.map_err(|_| WatchError::Closed)?;
-        if !holds() {
-            return Ok(false);
-        }
-        let is_open = self.lock();
-        if !*is_open {
-            return Err(WatchError::Closed);
-        }
-        let passed = match &self.guard {
-            None => Some(update),
-            Some(guard) => guard.judge(update),
-        };
-        if let Some(update) = passed {
-            permit.send(update);
-        }
-        Ok(true)
+        self.pass(|guard| {
+            if !holds() {
+                return (false, None);
+            }
+            let passed = match guard {
+                Some(guard) => guard.judge(update),
+                None => Some(update),
+            };
+            (true, passed)
+        })
+        .await
     }
 
     /// Sends what the guard held until now.
@@ -70,15 +66,24 @@ impl Outbox {
     /// # Errors
     /// As [`send`](Self::send).
     pub(super) async fn release(&self) -> Result<(), WatchError> {
+        self.pass(|guard| ((), guard.and_then(Guard::release))).await
+    }
+
+    /// Waits for room, then sends the update that `judge` returns, if any.
+    async fn pass<T>(
+        &self,
+        judge: impl FnOnce(Option<&Guard>) -> (T, Option<Update>),
+    ) -> Result<T, WatchError> {
         let permit = self.updates.reserve().await.map_err(|_| WatchError::Closed)?;
         let is_open = self.lock();
         if !*is_open {
             return Err(WatchError::Closed);
         }
-        if let Some(update) = self.guard.as_ref().and_then(|guard| guard.release()) {
+        let (result, update) = judge(self.guard.as_deref());
+        if let Some(update) = update {
             permit.send(update);
         }
-        Ok(())
+        Ok(result)
     }
 
     /// Shuts the gate. When this returns, every sent update is in the channel and no more can

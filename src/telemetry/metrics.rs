@@ -165,7 +165,7 @@ mod tests {
         assert!(fine.filtered(true) && !fine.filtered(true), "only the first one");
         lost.failed("timeout", "no answer".into());
         lost.failed("timeout", "no answer".into());
-        let guard = status.held();
+        let guard = status.guard();
         guard.set([("flapping", 2)].into());
         board.reports()
     }

@@ -30,5 +30,5 @@ pub use forward::{CacheLookup, ForwardMetrics, ForwardOutcome, UpstreamMetrics};
 pub use metrics::Metrics;
 pub use queries::{QueryOutcome, Restriction, Transport};
 pub use source_status::{
-    HeldHandle, SourceReport, SourceStatus, StatusBoard, WatchFailure, WatchHandle, WatchState,
+    HeldHandle, Readiness, SourceReport, SourceStatus, StatusBoard, WatchFailure, WatchHandle, WatchState,
 };

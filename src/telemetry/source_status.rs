@@ -19,13 +19,30 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 pub struct StatusBoard {
     sources: Mutex<Vec<Arc<SourceStatus>>>,
     started: Instant,
-    /// Whether the process has been ready: see [`is_ready`](Self::is_ready).
+    /// Whether the process has been ready: see [`readiness`](Self::readiness).
     ready: AtomicBool,
+    stopping: AtomicBool,
+}
+
+/// Whether the process is ready to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It waits for the first answer of a source.
+    Starting,
+    /// It is ready.
+    Ready,
+    /// It still answers, but stops soon.
+    Stopping,
 }
 
 impl Default for StatusBoard {
     fn default() -> Self {
-        Self { sources: Mutex::default(), started: Instant::now(), ready: AtomicBool::new(false) }
+        Self {
+            sources: Mutex::default(),
+            started: Instant::now(),
+            ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        }
     }
 }
 
@@ -43,20 +60,28 @@ impl StatusBoard {
     }
 
     /// Whether the process is ready to answer: every watch has synced or failed its first try, or the
-    /// process has run for 30 s. From then on it stays ready.
+    /// process has run for 30 s. From then on it stays ready until it stops.
     ///
     /// The state of a source does not take it back. An unready process gets no queries at all, and one
     /// lost source, or one denied watch after a reload, must not cost every other name.
-    pub fn is_ready(&self) -> bool {
+    pub fn readiness(&self) -> Readiness {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Readiness::Stopping;
+        }
         if self.ready.load(Ordering::Relaxed) {
-            return true;
+            return Readiness::Ready;
         }
         let has_started = self.started.elapsed() >= START_LIMIT;
-        let is_ready = has_started || self.reports().iter().all(SourceReport::has_tried);
-        if is_ready {
-            self.ready.store(true, Ordering::Relaxed);
+        if !has_started && !self.reports().iter().all(SourceReport::has_tried) {
+            return Readiness::Starting;
         }
-        is_ready
+        self.ready.store(true, Ordering::Relaxed);
+        Readiness::Ready
+    }
+
+    /// Reports from now on that the process is stopping.
+    pub fn announce_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Reports on every source.
@@ -97,7 +122,7 @@ struct Inner {
     /// How many instances each guard of the source holds, by reason.
     held_instances: BTreeMap<u64, BTreeMap<&'static str, usize>>,
     /// Reported while the source restarts.
-    held: Option<SourceReport>,
+    frozen: Option<SourceReport>,
 }
 
 #[derive(Debug)]
@@ -197,7 +222,7 @@ impl SourceStatus {
         let mut inner = self.lock();
         let key = inner.next;
         inner.next += 1;
-        inner.held = None;
+        inner.frozen = None;
         let watch = Watch {
             state: WatchState::Connecting,
             has_data: false,
@@ -211,7 +236,7 @@ impl SourceStatus {
     }
 
     /// Adds a guard; dropping the handle removes what it holds.
-    pub fn held(self: &Arc<Self>) -> HeldHandle {
+    pub fn guard(self: &Arc<Self>) -> HeldHandle {
         let mut inner = self.lock();
         let key = inner.next;
         inner.next += 1;
@@ -237,16 +262,16 @@ impl SourceStatus {
 
     /// Freezes the report until the next watch is added: a source that restarts has no watches for
     /// a moment, but its instances are still answered.
-    pub fn hold(&self) {
+    pub fn freeze(&self) {
         let report = self.report();
-        self.lock().held = Some(report);
+        self.lock().frozen = Some(report);
     }
 
     /// Reports on the source.
     pub fn report(&self) -> SourceReport {
         let inner = self.lock();
-        if let Some(held) = &inner.held {
-            return held.clone();
+        if let Some(frozen) = &inner.frozen {
+            return frozen.clone();
         }
         let count = |state| inner.watches.values().filter(|watch| watch.state == state).count();
         SourceReport {

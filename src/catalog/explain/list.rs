@@ -2,7 +2,7 @@
 
 use std::collections::BinaryHeap;
 
-use super::words::{not_synced, suggest};
+use super::words::{members, not_synced, suggest};
 use crate::{
     catalog::{member_state::Report, merge::merge_with_reports, snapshot::Snapshot, state::Catalog},
     model::{Health, InstancePage, ListedInstance, ListedService, Name, ServicePage},
@@ -89,7 +89,7 @@ impl Catalog {
         };
         Some(InstancePage {
             service: canonical.to_string(),
-            not_synced: not_synced(service),
+            not_synced: not_synced(&members(service, self.now)),
             instances: merged.iter().map(listed).collect(),
             next: merged.last().filter(|_| has_more).map(|(candidate, _)| candidate.label.clone()),
         })

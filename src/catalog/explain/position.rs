@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::service::{Answers, Position, Service},
-    model::{ExplainedMember, ExplainedService, NameKind},
+    model::{ExplainedService, MemberStatus, NameKind},
 };
 
 /// The position of a name within its service: a [`Position`] that outlives the view.
@@ -64,16 +64,20 @@ impl NamePosition {
 }
 
 fn itself(service: &Service, explained: &ExplainedService) -> String {
-    let ExplainedService { name, service: canonical, not_synced, .. } = explained;
+    let ExplainedService { name, service: canonical, members, .. } = explained;
     let mut note =
         if name == canonical { "a service".to_owned() } else { format!("another name of {canonical}") };
-    if !not_synced.is_empty() {
-        let is_expired = |member: &ExplainedMember| member.state == "expired";
-        note += match explained.members.iter().any(is_expired) {
-            true => "; lost for longer than max_stale, or not synced yet: ",
-            false => "; not synced yet: ",
-        };
-        note += &not_synced.join(", ");
+    let (expired, unsynced): (Vec<_>, Vec<_>) = members
+        .iter()
+        .filter(|member| member.state != MemberStatus::Synced)
+        .partition(|member| member.state == MemberStatus::Expired);
+    for (what, members) in [("not synced yet", &unsynced), ("lost for longer than max_stale", &expired)] {
+        let labels: Vec<_> = members.iter().map(|member| member.label()).collect();
+        if !labels.is_empty() {
+            note += &format!("; {what}: {}", labels.join(", "));
+        }
+    }
+    if !explained.not_synced.is_empty() {
         note += match service.has_eligible() {
             true => ", so the other members are answered",
             false => ", and no other member has eligible instances: SERVFAIL, not an empty answer",

@@ -94,12 +94,13 @@ impl Catalog {
             }
         };
         let is_alias = owner_name.alias.is_some();
+        let members = members(service, self.now);
         Some(ExplainedService {
             name: owner_name.name.to_string(),
             service: name.to_string(),
             namespace: service.apex.to_string(),
-            not_synced: not_synced(service),
-            members: members(service, self.now),
+            not_synced: not_synced(&members),
+            members,
             ttl: rules.answers.ttl,
             order: order_in_words(rules.answers.order).to_owned(),
             max_answers: rules.answers.max_answers,

@@ -7,7 +7,8 @@ use crate::{
     catalog::state::Catalog,
     config,
     model::{
-        Explained, FOR_EVERY_CLIENT, Health, Instance, Member, Name, NameKind, NamedPort, Protocol, Update,
+        Explained, FOR_EVERY_CLIENT, Health, Instance, Member, MemberStatus, Name, NameKind, NamedPort,
+        Protocol, Update,
     },
 };
 
@@ -348,19 +349,22 @@ fn a_service_says_what_is_asked_of_whom_and_expired_is_not_unsynced() {
     let mut catalog = catalog("", [None, None]);
     let members = |catalog: &Catalog| {
         let service = explain(catalog, "web.shop", UNKNOWN).service.unwrap();
-        service.members.iter().map(|member| (member.query.clone(), member.state.clone())).collect::<Vec<_>>()
+        service.members.iter().map(|member| (member.query.clone(), member.state)).collect::<Vec<_>>()
     };
-    let of_vms = |state: &str| ("service \"b\"".to_owned(), state.to_owned());
-    assert_eq!(members(&catalog)[1], of_vms("not synced"));
+    let of_vms = |state| ("service \"b\"".to_owned(), state);
+    assert_eq!(members(&catalog)[1], of_vms(MemberStatus::NotSynced));
     let vms = catalog.services.values().flat_map(|service| service.members.keys()).find(|key| key.place == 1);
     let vms = vms.unwrap().clone();
     catalog.apply(Update::Failed { member: vms.clone() });
-    assert_eq!(members(&catalog)[1], of_vms("failed"));
+    assert_eq!(members(&catalog)[1], of_vms(MemberStatus::Failed));
     catalog.apply(Update::Reset { member: vms.clone(), instances: Vec::new() });
-    assert_eq!(members(&catalog)[1], of_vms("synced"));
+    assert_eq!(members(&catalog)[1], of_vms(MemberStatus::Synced));
     catalog.apply(Update::Expired { member: vms.clone() });
     // A source that fails on does not make it one that never synced.
     catalog.apply(Update::Failed { member: vms.clone() });
     catalog.apply(Update::Expired { member: vms });
-    assert_eq!(members(&catalog)[1], of_vms("expired"));
+    assert_eq!(members(&catalog)[1], of_vms(MemberStatus::Expired));
+    let note = explain(&catalog, "web.shop", UNKNOWN).note;
+    let expected = "not synced yet: consul.others #0; lost for longer than max_stale: consul.vms #1";
+    assert!(note.contains(expected), "{note}");
 }

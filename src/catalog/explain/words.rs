@@ -6,8 +6,8 @@ use crate::{
     catalog::{member_state::MemberState, snapshot::View, state::ServiceState, zone::Zone},
     config::AnswerOrder,
     model::{
-        ExplainedMember, Health, HealthSet, Held, HeldReport, Instance, InstanceReport, Labels, Member, Name,
-        Target, nearest,
+        ExplainedMember, Health, HealthSet, Held, HeldReport, Instance, InstanceReport, Labels, Member,
+        MemberStatus, Name, Target, nearest,
     },
 };
 
@@ -38,36 +38,33 @@ pub(super) fn suggest(view: &View<'_>, name: &Name, zone: Option<&Zone>) -> Stri
     }
 }
 
-/// The members of a service that have not synced, as `source #place`.
-pub(super) fn not_synced(service: &ServiceState) -> Vec<String> {
-    let not_synced = service.members.iter().filter(|(_, state)| !state.synced);
-    not_synced
-        .map(|(member, _)| match member.place {
-            Member::IMPORTED => member.source.to_string(),
-            place => format!("{} #{place}", member.source),
-        })
-        .collect()
+/// The labels of the members that have no data.
+pub(super) fn not_synced(members: &[ExplainedMember]) -> Vec<String> {
+    let not_synced = members.iter().filter(|member| member.state != MemberStatus::Synced);
+    not_synced.map(ExplainedMember::label).collect()
 }
 
 /// The query and the state of each member.
 pub(super) fn members(service: &ServiceState, now: Instant) -> Vec<ExplainedMember> {
     let explained = |(member, state): (&Member, &MemberState)| ExplainedMember {
         source: member.source.to_string(),
-        query: match service.queries.get(member) {
-            Some(query) if !query.is_empty() => query.to_string(),
-            _ => "imported".to_owned(),
-        },
+        member: place(member),
+        query: service.queries.get(member).map_or("imported", |query| query).to_owned(),
         state: match state {
-            MemberState { synced: true, .. } => "synced",
-            MemberState { expired: true, .. } => "expired",
-            MemberState { failed: true, .. } => "failed",
-            _ => "not synced",
-        }
-        .to_owned(),
+            MemberState { synced: true, .. } => MemberStatus::Synced,
+            MemberState { expired: true, .. } => MemberStatus::Expired,
+            MemberState { failed: true, .. } => MemberStatus::Failed,
+            _ => MemberStatus::NotSynced,
+        },
         instances: state.instances.len(),
         stale_seconds: state.stale_since.map(|since| now.saturating_duration_since(since).as_secs()),
     };
     service.members.iter().map(explained).collect()
+}
+
+/// A member's position in `from`, if it has one.
+fn place(member: &Member) -> Option<u16> {
+    (member.place != Member::IMPORTED).then_some(member.place)
 }
 
 /// One source's report on an instance.
@@ -84,7 +81,7 @@ pub(super) fn instance_report(
     };
     InstanceReport {
         source: member.source.to_string(),
-        member: (member.place != Member::IMPORTED).then_some(member.place),
+        member: place(member),
         id: instance.id.to_string(),
         addresses,
         host,

@@ -149,6 +149,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_resolv_conf_is_the_same_by_whatever_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let [real, link, other] = ["real", "link", "other"].map(|name| folder.path().join(name));
+        std::fs::write(&real, "nameserver 192.0.2.1\n").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let text = format!("[forward]\n\".\" = [{:?}]", real.display().to_string());
+        let files = [("muster.toml".into(), text)];
+        let config = crate::config::load_from(&files).map(|loaded| loaded.config).unwrap();
+        assert!(forwards_to(&config, &link));
+        assert!(!forwards_to(&config, &other));
+    }
+
+    #[test]
     fn an_upstream_by_name_needs_another_resolver() {
         let https = |url: &str, address: Option<&str>| {
             let address = address.map(|address| address.parse().unwrap());

@@ -10,6 +10,7 @@
 //! that stay silent would then keep all others out.
 
 mod limits;
+mod open_connections;
 mod reply_budget;
 mod session;
 
@@ -24,9 +25,16 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tracing::{debug, warn};
 
-pub use self::limits::Limits;
 use self::session::{Shared, serve_connection};
-use super::{access::AccessLevel, responder::Responder, rotation::Rotation};
+pub use self::{
+    limits::Limits,
+    open_connections::{OpenConnection, OpenConnections},
+};
+use super::{
+    access::{AccessLevel, subnet},
+    responder::Responder,
+    rotation::Rotation,
+};
 use crate::telemetry::{Metrics, Restriction};
 
 /// Maximum number of connections that wait to be accepted.
@@ -75,7 +83,7 @@ pub async fn serve(listener: TcpListener, responder: Arc<Responder>, limits: Arc
         }
         let (mut open, closed) = limits.add(client.ip(), level);
         metrics.tcp_shed(closed);
-        let (closing, budget) = (open.closing(), limits.replies.connection(open.client()));
+        let (closing, budget) = (open.closing(), limits.replies.connection(subnet(client.ip(), 32, 64)));
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             let _counted = CountedConnection::new(shared.responder.metrics());

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    limits::OpenConnection,
+    open_connections::OpenConnection,
     reply_budget::{ConnectionBudget, HeldBytes},
 };
 use crate::{

@@ -32,7 +32,7 @@ impl Standing {
     }
 }
 
-/// What damping remembers of one instance.
+/// The memory of one instance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Damper {
     /// When it will have been good for long enough, if it is good.

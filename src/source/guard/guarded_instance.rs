@@ -1,4 +1,4 @@
-//! One instance: its source's last word, and what was let through of it.
+//! One instance: its source's last word, and what the catalog has of it.
 
 use std::time::Instant;
 
@@ -10,19 +10,18 @@ use crate::{
 
 /// What the guard remembers of one instance.
 ///
-/// What is let through is always made of the last word, so an older word cannot overwrite a newer
-/// one.
+/// Updates are always made of the last word, so an older word cannot overwrite a newer one.
 #[derive(Clone, Debug)]
 pub(super) struct GuardedInstance {
     /// The source's last word; `None`: it does not report the instance.
     word: Option<Instance>,
-    /// What was let through; `None`: the catalog does not have the instance.
+    /// The instance as the catalog has it; `None`: it does not.
     given: Option<Instance>,
     damper: Damper,
 }
 
 impl GuardedInstance {
-    /// An instance of a member's first list, which is let through as it is.
+    /// An instance of a member's first list, which passes unchanged.
     pub(super) fn listed(instance: Instance) -> Self {
         Self { word: Some(instance.clone()), given: Some(instance), damper: Damper::default() }
     }
@@ -43,8 +42,8 @@ impl GuardedInstance {
         self.word = word;
     }
 
-    /// Brings what is let through up to the source's last word, as far as nothing holds it. Returns
-    /// whether that changes anything.
+    /// Follows the source's last word, unless the instance is held. Returns whether the catalog's
+    /// instance changes.
     pub(super) fn advance(&mut self, now: Instant) -> bool {
         let given = self.wanted(now);
         let has_changed = given != self.given;
@@ -52,7 +51,7 @@ impl GuardedInstance {
         has_changed
     }
 
-    /// What was let through.
+    /// The instance as the catalog has it.
     pub(super) fn given(&self) -> Option<&Instance> {
         self.given.as_ref()
     }

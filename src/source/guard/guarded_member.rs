@@ -29,7 +29,7 @@ pub(super) struct GuardedMember {
 }
 
 impl GuardedMember {
-    /// A member whose first list passes as it is.
+    /// A member whose first list passes unchanged.
     pub(super) fn new(rule: GuardRule, instances: &[Instance]) -> Self {
         let listed =
             |instance: &Instance| (Arc::clone(&instance.id), GuardedInstance::listed(instance.clone()));
@@ -129,7 +129,7 @@ impl GuardedMember {
     }
 }
 
-/// What passes of one instance.
+/// The update of one instance that passes.
 enum Passed {
     Nothing,
     Instance(Instance),

@@ -72,7 +72,7 @@ impl GuardMemory {
         self.members.drain().map(|(member, guarded)| (member, CarriedMember(guarded))).collect()
     }
 
-    /// What passes of an update; `None`: nothing does now.
+    /// Judges an update. Returns the part of it that passes now, if any.
     pub(super) fn judge(&mut self, update: Update, now: Instant) -> Option<Update> {
         let mut passed = Vec::new();
         let mut heard = Vec::new();
@@ -80,17 +80,17 @@ impl GuardMemory {
         for member in heard {
             self.decide(&member, now, &mut passed);
         }
-        together(passed)
+        Update::together(passed)
     }
 
-    /// What passes because time has passed.
+    /// Returns the updates that are due, if any.
     pub(super) fn release(&mut self, now: Instant) -> Option<Update> {
         let mut passed = Vec::new();
         let due: Vec<_> = self.deadlines.iter().take_while(|(at, _)| *at <= now).cloned().collect();
         for (_, member) in due {
             self.decide(&member, now, &mut passed);
         }
-        together(passed)
+        Update::together(passed)
     }
 
     /// When [`release`](Self::release) is due.
@@ -103,8 +103,8 @@ impl GuardMemory {
         self.held
     }
 
-    /// Hears the words in an update, so that all of them are judged as one. What says nothing about
-    /// instances passes at once, and clears what is remembered of members that it drops.
+    /// Hears the words in an update, so that all of them are judged as one. An update that is not about
+    /// instances passes at once. The memory of members that it drops is cleared.
     fn hear(&mut self, update: Update, now: Instant, passed: &mut Vec<Update>, heard: &mut Vec<Member>) {
         let (member, word) = match update {
             Update::Changes(changes) => {
@@ -202,13 +202,5 @@ impl Word {
             Self::Instance(instance) => Update::Upsert { member, instance },
             Self::Removal(id) => Update::Remove { member, id },
         }
-    }
-}
-
-/// Several updates as one; `None` if there is none.
-fn together(mut updates: Vec<Update>) -> Option<Update> {
-    match updates.len() {
-        0 | 1 => updates.pop(),
-        _ => Some(Update::Changes(updates)),
     }
 }

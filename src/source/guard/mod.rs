@@ -9,15 +9,15 @@
 //! In the order of the data:
 //!
 //! - `damping`: when an instance that is reported as good has to wait.
-//! - `guarded_instance`: one instance, its source's last word, and what was let through of it.
+//! - `guarded_instance`: one instance, its source's last word, and what the catalog has of it.
 //! - `guarded_member`: one member, and what a word changes.
 //! - `memory`: all members of a source. Pure: (memory, update, now) → what passes, next deadline.
 //! - `shared`: [`Guard`], the memory behind a lock; `timer`: the one task.
 //!
-//! What passes is always made of the source's last word, at the moment when it passes. So an older
-//! word never overwrites a newer one, and nothing is queued.
+//! An update that passes is always made of the source's last word at that moment. So an older word
+//! never overwrites a newer one, and nothing is queued.
 //!
-//! A source without these settings has no guard: its updates pass as they are, without a copy, a
+//! A source without these settings has no guard: its updates pass unchanged, without a copy, a
 //! lock or a task.
 //!
 //! Rejected: damping in the catalog, which would have to keep two states of each instance for every

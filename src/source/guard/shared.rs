@@ -14,8 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Guard {
     memory: Mutex<GuardMemory>,
-    /// Notified when something was decided.
-    pub(super) decided: Notify,
+    pub(super) deadline_changed: Notify,
     held: HeldHandle,
 }
 
@@ -31,7 +30,7 @@ impl Guard {
             return None;
         }
         let memory = Mutex::new(GuardMemory::new(rules, carried));
-        let guard = Self { memory, decided: Notify::new(), held: status.held() };
+        let guard = Self { memory, deadline_changed: Notify::new(), held: status.guard() };
         guard.report(&guard.lock());
         Some(Arc::new(guard))
     }
@@ -41,12 +40,12 @@ impl Guard {
         self.lock().take()
     }
 
-    /// What passes of an update now.
+    /// Judges an update. Returns the part of it that passes now, if any.
     pub(in crate::source) fn judge(&self, update: Update) -> Option<Update> {
         self.decide(|memory, now| memory.judge(update, now))
     }
 
-    /// What passes because time has passed.
+    /// Returns the updates that are due, if any.
     pub(in crate::source) fn release(&self) -> Option<Update> {
         self.decide(GuardMemory::release)
     }
@@ -61,9 +60,12 @@ impl Guard {
         decide: impl FnOnce(&mut GuardMemory, std::time::Instant) -> Option<Update>,
     ) -> Option<Update> {
         let mut memory = self.lock();
+        let before = memory.deadline();
         let passed = decide(&mut memory, Instant::now().into_std());
         self.report(&memory);
-        self.decided.notify_one();
+        if memory.deadline() != before {
+            self.deadline_changed.notify_one();
+        }
         passed
     }
 

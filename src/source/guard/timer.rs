@@ -13,7 +13,7 @@ pub async fn release_when_due(guard: Arc<Guard>, outbox: Outbox) {
     loop {
         let due = guard.deadline();
         tokio::select! {
-            () = guard.decided.notified() => {}
+            () = guard.deadline_changed.notified() => {}
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 if matches!(outbox.release().await, Err(WatchError::Closed)) {
                     return;

@@ -449,18 +449,10 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::model::{SourceId, SourceKind};
+    use crate::source::kubernetes::fake::settings;
 
     fn shared() -> SharedClient {
-        let id = SourceId { kind: SourceKind::Kubernetes, name: "eks".into() };
-        let settings = KubernetesSource {
-            id,
-            kubeconfig: None,
-            context: None,
-            identify_clients: false,
-            guard: crate::config::GuardRule::default(),
-        };
-        SharedClient::new(settings, Duration::from_secs(100))
+        SharedClient::new(settings(None), Duration::from_secs(100))
     }
 
     #[test]

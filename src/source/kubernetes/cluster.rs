@@ -66,8 +66,8 @@ impl Cluster {
     /// Whether these settings lead to this cluster, as the same user.
     #[must_use]
     pub fn is_reached_by(&self, settings: &KubernetesSource) -> bool {
-        let identify_clients = self.settings.identify_clients;
-        self.settings == KubernetesSource { identify_clients, ..settings.clone() }
+        let KubernetesSource { id, kubeconfig, context, identify_clients: _, guard: _ } = settings;
+        (&self.settings.id, &self.settings.kubeconfig, &self.settings.context) == (id, kubeconfig, context)
     }
 
     pub(super) fn timing(&self) -> &KubernetesTiming {

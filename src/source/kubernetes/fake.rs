@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,6 +23,27 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+
+use crate::{
+    config::{GuardRule, KubernetesSource},
+    model::{SourceId, SourceKind},
+};
+
+/// The id of the source.
+pub(super) fn id() -> SourceId {
+    SourceId { kind: SourceKind::Kubernetes, name: "eks".into() }
+}
+
+/// The settings of the source.
+pub(super) fn settings(kubeconfig: Option<PathBuf>) -> KubernetesSource {
+    KubernetesSource {
+        id: id(),
+        kubeconfig,
+        context: None,
+        identify_clients: false,
+        guard: GuardRule::default(),
+    }
+}
 
 /// How long tests wait for something that must happen.
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);

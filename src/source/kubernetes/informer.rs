@@ -95,23 +95,11 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::{
-        config::KubernetesSource,
-        model::{SourceId, SourceKind},
-        source::kubernetes::{cluster::Cluster, pod_watch, scope::Scope},
-    };
+    use crate::source::kubernetes::{cluster::Cluster, fake::settings, pod_watch, scope::Scope};
 
     #[test]
     fn only_a_panic_closes_an_informer_that_is_left() {
-        let id = SourceId { kind: SourceKind::Kubernetes, name: "eks".into() };
-        let settings = KubernetesSource {
-            id,
-            kubeconfig: None,
-            context: None,
-            identify_clients: false,
-            guard: crate::config::GuardRule::default(),
-        };
-        let informer = Cluster::new(settings).pods(pod_watch::collection(&Scope::Cluster));
+        let informer = Cluster::new(settings(None)).pods(pod_watch::collection(&Scope::Cluster));
         let lock = || InformerReader::lock(&informer).now_or_never().unwrap();
         lock().informer().is_current = true;
         assert!(lock().informer().is_current());

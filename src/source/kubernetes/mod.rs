@@ -112,7 +112,7 @@ pub async fn run(
             Ok(()) = denied.changed() => {}
         }
         context.retain_current();
-        context.status.hold();
+        context.status.freeze();
         watches.shutdown().await;
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Cluster,
-    fake::{ApiServer, DEADLINE, line, list},
+    fake::{ApiServer, DEADLINE, id, line, list, settings},
     run,
     timing::KubernetesTiming,
 };
@@ -22,7 +22,7 @@ use crate::{
     config::{
         GuardRule, KubernetesObjects, KubernetesQuery, KubernetesSource, MemberRule, PortRef, SourceQuery,
     },
-    model::{Health, Instance, Labels, Member, SourceId, SourceKind, Target, Update},
+    model::{Health, Instance, Labels, Member, Target, Update},
     source::{FollowedMember, Outbox, SourceContext},
     telemetry::{SourceStatus, StatusBoard},
 };
@@ -81,13 +81,7 @@ impl Source {
             max_stale: Duration::from_secs(3600),
             retained: Arc::default(),
         };
-        let settings = KubernetesSource {
-            id: id(),
-            kubeconfig: Some(path),
-            context: None,
-            identify_clients,
-            guard: GuardRule::default(),
-        };
+        let settings = KubernetesSource { identify_clients, ..settings(Some(path)) };
         let cluster = Arc::new(Cluster::with_timing(settings, timing));
         let running = run(Arc::clone(&cluster), identify_clients, members, context.clone());
         let task = AbortOnDropHandle::new(tokio::spawn(running));
@@ -188,10 +182,6 @@ fn quick() -> KubernetesTiming {
         zones: Duration::from_millis(50),
         pause: Duration::from_millis(1),
     }
-}
-
-fn id() -> SourceId {
-    SourceId { kind: SourceKind::Kubernetes, name: "eks".into() }
 }
 
 fn followed(service: &str, objects: KubernetesObjects, port: Option<PortRef>) -> FollowedMember {

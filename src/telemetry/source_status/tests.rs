@@ -46,7 +46,7 @@ fn a_restarting_source_keeps_its_report_until_a_watch_starts() {
     source.expect_watches(true);
     let watch = source.watch("service a");
     watch.synced();
-    source.hold();
+    source.freeze();
     drop(watch);
     assert!(source.report().is_ready(), "its data is still answered");
     let watch = source.watch("service b");
