@@ -52,7 +52,13 @@ pub(super) async fn explain(
     State(state): State<ApiState>,
     Parameters(ExplainParameters { name, qtype, client, limit }): Parameters<ExplainParameters>,
 ) -> Page<Explained> {
-    let query = ExplainQuery { name: name.clone(), qtype, client, limit: limit.get() };
+    let query = ExplainQuery {
+        name: name.clone(),
+        qtype,
+        client,
+        limit: limit.get(),
+        stale: state.board.stale_members(),
+    };
     let responder = Arc::clone(&state.responder);
     // The answer is made while the catalog stands still, so that both describe one state.
     let mut explained = query_catalog(&state, move |catalog| {

@@ -29,7 +29,8 @@ pub(super) async fn services(
     Parameters(ServicesParameters { after, limit }): Parameters<ServicesParameters>,
 ) -> Page<ServicePage> {
     let names = state.cell.load().names_after(after.as_ref(), limit.get());
-    query_catalog(&state, move |catalog| catalog.list_services(&names)).await.map(Json)
+    let stale = state.board.stale_members();
+    query_catalog(&state, move |catalog| catalog.list_services(&names, &stale)).await.map(Json)
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,8 +52,10 @@ pub(super) async fn instances(
     Parameters(InstancesParameters { service, after, limit }): Parameters<InstancesParameters>,
 ) -> Page<InstancePage> {
     let name = service.clone();
-    let page =
-        query_catalog(&state, move |catalog| catalog.list_instances(&name, after.as_deref(), limit.get()));
+    let stale = state.board.stale_members();
+    let page = query_catalog(&state, move |catalog| {
+        catalog.list_instances(&name, after.as_deref(), limit.get(), &stale)
+    });
     page.await?.map(Json).ok_or_else(|| {
         let meant = state.cell.load().suggest(&service);
         let message =

@@ -1,7 +1,7 @@
 //! `GET /readyz`: whether this process is ready to answer, and the status of each source, as text or
 //! JSON.
 
-use std::fmt;
+use std::{fmt, time::Instant};
 
 use axum::{
     extract::State,
@@ -62,6 +62,7 @@ impl ReadinessPage {
 impl ListedSource {
     /// Makes a list entry from a source's status.
     pub(super) fn new(report: &SourceReport) -> Self {
+        let now = Instant::now();
         Self {
             source: report.id.to_string(),
             kind: report.id.kind.as_str().to_owned(),
@@ -74,7 +75,8 @@ impl ListedSource {
             },
             updates: report.updates,
             errors: report.errors.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
-            stale_seconds: report.stale_since.map(|since| since.elapsed().as_secs()),
+            stale_seconds: report.stale.map(|stale| stale.seconds(now)),
+            expires_in_seconds: report.stale.and_then(|stale| stale.seconds_left(now)),
             notes: report.notes.iter().map(|note| one_line(note, MAX_MESSAGE)).collect(),
             last_error: report.last_error.as_ref().map(|failure| ListedError {
                 watch: failure.watch.clone(),
@@ -105,6 +107,9 @@ impl fmt::Display for ListedSource {
         )?;
         if let Some(seconds) = self.stale_seconds {
             write!(f, "; stale for {seconds} s")?;
+            if let Some(left) = self.expires_in_seconds {
+                write!(f, ", answered for {left} s more")?;
+            }
         }
         for note in &self.notes {
             write!(f, "; {note}")?;

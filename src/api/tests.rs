@@ -1,7 +1,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -233,6 +233,8 @@ async fn readyz_is_json_on_request() {
     let nginx = admin.vms.watch("service nginx");
     nginx.synced();
     nginx.sent(2);
+    nginx.keep_stale_for(Duration::from_secs(3600));
+    nginx.lost(Instant::now().checked_sub(Duration::from_secs(60)).unwrap());
     nginx.failed("timeout", "no answer within 1s".into());
     assert!(admin.vms.note("turns", Some("services take turns".into())), "a new note");
     let answer = admin.get("/readyz", "Accept: text/html;q=0.5, Application/JSON;q=0.9\r\n").await;
@@ -240,13 +242,16 @@ async fn readyz_is_json_on_request() {
     assert!(answer.head.contains("content-type: application/json"), "{}", answer.head);
     let mut json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     json["sources"][0]["last_error"]["seconds_ago"] = 0.into();
+    let mut take = |field: &str| json["sources"][0][field].take().as_u64().unwrap();
+    let (stale, left) = (take("stale_seconds"), take("expires_in_seconds"));
+    assert!(stale >= 60 && (3600 - stale - 1..=3600 - stale).contains(&left), "{stale} {left}");
     let expected = serde_json::json!({
         "ready": true,
         "sources": [
             {
                 "source": "consul.vms", "kind": "consul", "ready": true, "updates": 2,
                 "watches": { "connecting": 0, "synced": 0, "failing": 1, "with_data": 1 },
-                "errors": { "timeout": 1 }, "stale_seconds": null,
+                "errors": { "timeout": 1 }, "stale_seconds": null, "expires_in_seconds": null,
                 "notes": ["services take turns"],
                 "last_error": {
                     "watch": "service nginx", "kind": "timeout",
@@ -256,7 +261,7 @@ async fn readyz_is_json_on_request() {
             {
                 "source": "static", "kind": "static", "ready": true, "updates": 0,
                 "watches": { "connecting": 0, "synced": 0, "failing": 0, "with_data": 0 },
-                "errors": {}, "stale_seconds": null, "notes": [], "last_error": null,
+                "errors": {}, "stale_seconds": null, "expires_in_seconds": null, "notes": [], "last_error": null,
             },
         ],
     });

@@ -5,7 +5,10 @@ use std::{fmt::Write as _, net::IpAddr, process::ExitCode};
 use super::{
     admin_port::AdminPort,
     output::{OutputArgs, parse_page, print},
-    table::{BOLD, Cell, DIM, GREEN, PLAIN, RED, Table, YELLOW, age, clean, endpoint, health_style, styled},
+    table::{
+        BOLD, Cell, DIM, GREEN, PLAIN, RED, Table, YELLOW, age, clean, endpoint, health_style, staleness,
+        styled,
+    },
 };
 use crate::model::{
     Explained, ExplainedClient, ExplainedGroup, ExplainedInstance, ExplainedMember, ExplainedRoute,
@@ -94,8 +97,9 @@ fn render(explained: &Explained) -> String {
     text
 }
 
-fn member_line(member: &ExplainedMember) -> String {
-    let ExplainedMember { source, query, state, instances, stale_seconds, .. } = member;
+/// What a member's source was queried for and has reported.
+pub(super) fn member_line(member: &ExplainedMember) -> String {
+    let ExplainedMember { source, query, state, instances, stale_seconds, expires_in_seconds, .. } = member;
     let count = match (state, instances) {
         (MemberStatus::Synced, 1) => "1 instance".to_owned(),
         (MemberStatus::Synced, _) => format!("{instances} instances"),
@@ -103,7 +107,8 @@ fn member_line(member: &ExplainedMember) -> String {
         (MemberStatus::Failed, _) => "not synced, and fails; see `muster sources`".to_owned(),
         (MemberStatus::NotSynced, _) => "not synced".to_owned(),
     };
-    let stale = stale_seconds.map(|seconds| format!(", stale for {}", age(seconds))).unwrap_or_default();
+    let stale = staleness(*stale_seconds, *expires_in_seconds);
+    let stale = stale.map(|stale| format!(", {stale}")).unwrap_or_default();
     format!("{source}: {query}: {count}{stale}")
 }
 

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::{
     admin_port::AdminPort,
+    explain::member_line,
     output::{OutputArgs, fail, parse_page, print},
-    table::{BOLD, Cell, DIM, GREEN, RED, Table, YELLOW, age, endpoint, health_style, styled},
+    table::{BOLD, Cell, DIM, GREEN, RED, Table, YELLOW, age, endpoint, health_style, staleness, styled},
 };
-use crate::model::{InstancePage, ListedService, ServicePage, SourceList};
+use crate::model::{ExplainedMember, InstancePage, ListedService, MemberStatus, ServicePage, SourceList};
 
 pub(super) fn services(server: &AdminPort, output: &OutputArgs) -> ExitCode {
     let mut all = ServicePage::default();
@@ -117,9 +118,12 @@ fn service_row(service: &ListedService) -> Vec<Cell> {
     let has_counts = service.service == service.name && service.alias.is_none();
     let others = service.health.iter().filter(|_| has_counts).filter(|(health, _)| *health != "healthy");
     let mut notes: Vec<String> = others.map(|(health, count)| format!("{count} {health}")).collect();
-    if !service.synced {
+    if service.expired {
+        notes.push("expired".to_owned());
+    } else if !service.synced {
         notes.push("not synced".to_owned());
     }
+    notes.extend(staleness(service.stale_seconds, service.expires_in_seconds));
     if service.imported {
         notes.push("imported".to_owned());
     }
@@ -163,9 +167,10 @@ fn render_instances(page: &InstancePage) -> String {
     } else {
         table.draw(0)
     };
-    if !page.not_synced.is_empty() {
-        let line = format!("not synced yet: {}", page.not_synced.join(", "));
-        let _ = writeln!(text, "{}", styled(YELLOW, &line));
+    let is_current =
+        |member: &ExplainedMember| member.state == MemberStatus::Synced && member.stale_seconds.is_none();
+    for member in page.members.iter().filter(|member| !is_current(member)) {
+        let _ = writeln!(text, "{}", styled(YELLOW, &member_line(member)));
     }
     text
 }
@@ -183,10 +188,8 @@ fn render_sources(list: &SourceList) -> String {
             true => (GREEN, "ready"),
             false => (RED, "not ready"),
         };
-        let state = match source.stale_seconds {
-            Some(seconds) if source.ready => format!("{state} for {}", age(seconds)),
-            _ => state.to_owned(),
-        };
+        let stale = staleness(source.stale_seconds, source.expires_in_seconds);
+        let state = stale.filter(|_| source.ready).unwrap_or_else(|| state.to_owned());
         let count = |count: usize| if count == 0 { String::new() } else { count.to_string() };
         let errors: u64 = source.errors.values().sum();
         let last = source

@@ -174,6 +174,15 @@ pub(super) fn age(seconds: u64) -> String {
     }
 }
 
+/// For how long a state has been stale, and for how much longer it is answered.
+pub(super) fn staleness(stale_seconds: Option<u64>, expires_in_seconds: Option<u64>) -> Option<String> {
+    let stale = format!("stale for {}", age(stale_seconds?));
+    Some(match expires_in_seconds {
+        Some(left) => format!("{stale}, answered for {} more", age(left)),
+        None => stale,
+    })
+}
+
 /// The addresses or the host of an instance, with the port unless it is 0.
 pub(super) fn endpoint(addresses: &[IpAddr], host: Option<&str>, port: u16) -> String {
     let port = if port == 0 { String::new() } else { format!(":{port}") };

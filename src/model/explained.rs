@@ -136,9 +136,11 @@ pub struct ExplainedMember {
     pub state: MemberStatus,
     /// How many instances it has.
     pub instances: usize,
-    /// For how many seconds its state has been stale at least, if it is from before the last start or
-    /// reload and was stale then.
+    /// For how many seconds its state has been stale; `None` if it is current or there is none.
     pub stale_seconds: Option<u64>,
+    /// In how many seconds its stale state expires unless its source is back before.
+    #[serde(default)]
+    pub expires_in_seconds: Option<u64>,
 }
 
 impl ExplainedMember {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::InstanceReport;
+use super::{ExplainedMember, InstanceReport};
 
 /// A page of services, sorted by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,15 @@ pub struct ListedService {
     pub sources: Vec<String>,
     /// Whether all members have synced.
     pub synced: bool,
+    /// Whether a member's state has expired: its source was lost for longer than `max_stale`.
+    #[serde(default)]
+    pub expired: bool,
+    /// For how many seconds the oldest of its stale state has been stale; `None`: all is current.
+    #[serde(default)]
+    pub stale_seconds: Option<u64>,
+    /// In how many seconds that state expires unless its source is back before.
+    #[serde(default)]
+    pub expires_in_seconds: Option<u64>,
     /// The number of instances by health.
     pub health: BTreeMap<String, usize>,
     /// The external name that it is an alias of.
@@ -43,8 +52,11 @@ pub struct ListedService {
 pub struct InstancePage {
     /// The service.
     pub service: String,
-    /// Members that have not synced yet, as `source #place`.
+    /// Members that have no data, as `source #place`.
     pub not_synced: Vec<String>,
+    /// The members, and what their sources have reported.
+    #[serde(default)]
+    pub members: Vec<ExplainedMember>,
     /// The instances after merging, whether answered or not.
     pub instances: Vec<ListedInstance>,
     /// The value of `after` for the next page; `None` on the last one.
@@ -89,6 +101,9 @@ pub struct ListedSource {
     /// For how many seconds the oldest of its stale data has been stale; `None`: all data is current.
     #[serde(default)]
     pub stale_seconds: Option<u64>,
+    /// In how many seconds that data expires unless the source is back before.
+    #[serde(default)]
+    pub expires_in_seconds: Option<u64>,
     /// Advice to operators on how to follow the source better: a sentence each.
     #[serde(default)]
     pub notes: Vec<String>,

@@ -51,4 +51,4 @@ pub use selector::{Selector, SelectorError};
 pub use state_changes::StateChanges;
 pub use text::one_line;
 pub use update::{Import, Member, SourceId, SourceKind, Update};
-pub use watch_subject::{Freshness, WatchSubject};
+pub use watch_subject::{Freshness, StaleMembers, Staleness, WatchSubject};

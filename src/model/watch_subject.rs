@@ -1,6 +1,6 @@
 //! Subjects: what a watch delivers the state of.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use super::{Import, Member, Update};
 
@@ -20,6 +20,30 @@ pub enum Freshness {
     Current,
     /// Its watch has not synced since this time.
     StaleSince(Instant),
+}
+
+/// How stale a state is that is still answered. The older one is the lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Staleness {
+    /// When its watch last followed every change.
+    pub since: Instant,
+    /// When it expires unless the watch syncs before; `None` if it never does.
+    pub until: Option<Instant>,
+}
+
+/// The members whose state is stale, if they have any.
+pub type StaleMembers = HashMap<Member, Staleness>;
+
+impl Staleness {
+    /// For how many seconds it has been stale.
+    pub fn seconds(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.since).as_secs()
+    }
+
+    /// In how many seconds it expires; `None` if it never does.
+    pub fn seconds_left(&self, now: Instant) -> Option<u64> {
+        Some(self.until?.saturating_duration_since(now).as_secs())
+    }
 }
 
 impl Freshness {

@@ -65,6 +65,7 @@ pub fn supervise<W: Watch>(
 ) -> impl Future<Output = ()> + Send {
     let handle = Arc::new(context.status.watch(name));
     handle.follow(subject.clone());
+    handle.keep_stale_for(context.max_stale);
     let (unsynced, retention) = {
         let mut retained = context.retained();
         (retained.lacking(&subject), retained.take(&subject))
@@ -124,12 +125,7 @@ async fn retry_forever<W: Watch>(mut watch: W, mut out: WatchOutbox, mut unsynce
             backoff.lost_after(since.elapsed());
         }
         let wait = backoff.wait();
-        let message = error.chain();
-        warn!(
-            source = %out.handle.source(), watch = out.handle.name(), kind = error.kind(),
-            retry_in = ?wait, "watch failed: {message}",
-        );
-        out.handle.failed(error.kind(), message);
+        out.failed(&error, wait);
         let failed = std::mem::take(&mut unsynced).into_iter().map(|member| Update::Failed { member });
         if !matches!(current, SyncState::Synced(_))
             && let Some(update) = Update::together(failed.collect())

@@ -1,12 +1,15 @@
 //! A watch and its way to the catalog.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{outbox::Outbox, watch_error::WatchError};
-use crate::{model::Update, telemetry::WatchHandle};
+use crate::{
+    model::Update,
+    telemetry::{FailureNews, SyncNews, WatchHandle},
+};
 
 /// One stream of changes from a source, such as one Consul service or the pods of one selector.
 ///
@@ -85,8 +88,35 @@ impl WatchOutbox {
             !was_synced
         });
         if has_changed {
-            self.handle.synced();
-            info!(source = %self.handle.source(), watch = self.handle.name(), "synced");
+            let (source, watch) = (self.handle.source(), self.handle.name());
+            debug!(%source, watch, "synced");
+            let SyncNews { back_after, all_synced } = self.handle.synced();
+            if let Some(outage) = back_after {
+                info!(%source, after = ?rounded(outage), "back");
+            }
+            if let Some(watches) = all_synced {
+                info!(%source, watches, "synced: every change is followed");
+            }
         }
     }
+
+    /// Notes that the watch has failed, and is retried after `wait`. Logs one warning for a source that
+    /// is lost, not one for each watch and retry.
+    pub(super) fn failed(&self, error: &WatchError, wait: Duration) {
+        let (source, watch, kind) = (self.handle.source(), self.handle.name(), error.kind());
+        let message = error.chain();
+        let is_answered = matches!(*self.sync_state.borrow(), SyncState::Stale(_));
+        let news = self.handle.failed(kind, message.clone());
+        let answers = if is_answered { "; its last state is answered meanwhile" } else { "" };
+        match news {
+            FailureNews::SourceLost => warn!(%source, watch, kind, "source lost: {message}{answers}"),
+            FailureNews::WatchLost => warn!(%source, watch, kind, "watch lost: {message}{answers}"),
+            FailureNews::Known => debug!(%source, watch, kind, retry_in = ?wait, "still lost: {message}"),
+        }
+    }
+}
+
+/// A time in a log: to the millisecond.
+fn rounded(time: Duration) -> Duration {
+    Duration::from_millis(time.as_millis() as u64)
 }

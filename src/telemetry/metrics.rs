@@ -149,7 +149,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, path::Path};
+    use std::{collections::BTreeSet, path::Path, time::Instant};
 
     use super::*;
     use crate::model::{SourceId, SourceKind};
@@ -163,6 +163,8 @@ mod tests {
         fine.synced();
         fine.sent(3);
         assert!(fine.filtered(true) && !fine.filtered(true), "only the first one");
+        lost.keep_stale_for(Duration::from_secs(60));
+        lost.lost(Instant::now().checked_sub(Duration::from_secs(20)).unwrap());
         lost.failed("timeout", "no answer".into());
         lost.failed("timeout", "no answer".into());
         let guard = status.guard();
@@ -229,6 +231,7 @@ mod tests {
                 "muster_source_ready{kind=\"consul\",source=\"vms\"} 0",
                 "muster_source_errors_total{error=\"timeout\",kind=\"consul\",source=\"vms\"} 2",
                 "muster_source_watches_filtered{kind=\"consul\",source=\"vms\"} 1",
+                "muster_source_stale_seconds{kind=\"consul\",source=\"vms\"} 20",
                 "muster_source_instances_held{kind=\"consul\",reason=\"flapping\",source=\"vms\"} 2",
                 "muster_source_updates_total{kind=\"consul\",source=\"vms\"} 3",
             ],

@@ -30,5 +30,6 @@ pub use forward::{CacheLookup, ForwardMetrics, ForwardOutcome, UpstreamMetrics};
 pub use metrics::Metrics;
 pub use queries::{QueryOutcome, Restriction, Transport};
 pub use source_status::{
-    HeldHandle, Readiness, SourceReport, SourceStatus, StatusBoard, WatchFailure, WatchHandle, WatchState,
+    FailureNews, HeldHandle, Readiness, SourceReport, SourceStatus, StatusBoard, SyncNews, WatchFailure,
+    WatchHandle, WatchState,
 };

@@ -9,7 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{Freshness, SourceId, WatchSubject};
+use crate::model::{Freshness, SourceId, StaleMembers, Staleness, WatchSubject};
+
+use outages::Outages;
+
+mod outages;
+
+pub use outages::{FailureNews, SyncNews};
 
 /// How long the process waits for a source's first answer before it counts as ready without it.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -90,6 +96,22 @@ impl StatusBoard {
         sources.iter().map(|source| source.report()).collect()
     }
 
+    /// The members whose watches do not follow their source, those without data included.
+    pub fn stale_members(&self) -> StaleMembers {
+        let sources = self.lock().clone();
+        let mut stale = StaleMembers::default();
+        for source in sources {
+            for watch in source.lock().watches.values() {
+                if let (Some(staleness), Some(WatchSubject::Members(members))) =
+                    (watch.staleness(), watch.subject.as_deref())
+                {
+                    stale.extend(members.iter().map(|member| (member.clone(), staleness)));
+                }
+            }
+        }
+        stale
+    }
+
     /// How fresh the state is that each watch has delivered. Leaves out watches without data.
     pub fn freshness(&self) -> Vec<(Arc<WatchSubject>, Freshness)> {
         let sources = self.lock().clone();
@@ -123,6 +145,9 @@ struct Inner {
     held_instances: BTreeMap<u64, BTreeMap<&'static str, usize>>,
     /// Reported while the source restarts.
     frozen: Option<SourceReport>,
+    outages: Outages,
+    /// Whether every watch followed every change the last time that one of them synced.
+    all_synced: bool,
 }
 
 #[derive(Debug)]
@@ -135,6 +160,16 @@ struct Watch {
     subject: Option<Arc<WatchSubject>>,
     /// Since when its data is stale; `None` if it is current or there is none.
     stale_since: Option<Instant>,
+    /// How long its data is kept while it is stale.
+    max_stale: Duration,
+}
+
+impl Watch {
+    fn staleness(&self) -> Option<Staleness> {
+        let since = self.stale_since?;
+        // A limit beyond what the clock can tell is no limit.
+        Some(Staleness { since, until: since.checked_add(self.max_stale) })
+    }
 }
 
 /// The state of a watch.
@@ -176,8 +211,8 @@ pub struct SourceReport {
     pub failing: usize,
     /// Watches that have data to answer from, stale or not.
     pub with_data: usize,
-    /// Since when the oldest stale data is stale; `None` if all data is current.
-    pub stale_since: Option<Instant>,
+    /// How stale the oldest stale data is; `None` if all data is current.
+    pub stale: Option<Staleness>,
     /// Watches whose last response lacked entries that the source's token may not read.
     pub filtered: usize,
     /// The last error, if there ever was one; it stays after the source has recovered.
@@ -223,12 +258,14 @@ impl SourceStatus {
         let key = inner.next;
         inner.next += 1;
         inner.frozen = None;
+        inner.all_synced = false;
         let watch = Watch {
             state: WatchState::Connecting,
             has_data: false,
             filtered: false,
             subject: None,
             stale_since: None,
+            max_stale: Duration::MAX,
         };
         inner.watches.insert(key, watch);
         drop(inner);
@@ -281,7 +318,7 @@ impl SourceStatus {
             synced: count(WatchState::Synced),
             failing: count(WatchState::Failing),
             with_data: inner.watches.values().filter(|watch| watch.has_data).count(),
-            stale_since: inner.watches.values().filter_map(|watch| watch.stale_since).min(),
+            stale: inner.watches.values().filter_map(Watch::staleness).min(),
             filtered: inner.watches.values().filter(|watch| watch.filtered).count(),
             last_error: inner.last_error.clone(),
             errors: inner.errors.clone(),
@@ -312,6 +349,14 @@ impl SourceStatus {
 }
 
 impl Inner {
+    /// What the sync of a watch is to an operator.
+    fn sync_news(&mut self, key: u64) -> SyncNews {
+        let back_after = self.outages.synced(key, Instant::now());
+        let all_synced = self.watches.values().all(|watch| watch.state == WatchState::Synced);
+        let is_new = all_synced && !std::mem::replace(&mut self.all_synced, all_synced);
+        SyncNews { back_after, all_synced: is_new.then_some(self.watches.len()) }
+    }
+
     /// Those of all guards together.
     fn held_instances(&self) -> BTreeMap<&'static str, usize> {
         let mut all = BTreeMap::new();
@@ -371,11 +416,17 @@ impl WatchHandle {
         self.change(|watch| watch.subject = Some(Arc::new(subject)));
     }
 
-    /// The watch has synced and follows every change.
-    pub fn synced(&self) {
+    /// Says how long the watch's data is kept while it is stale.
+    pub fn keep_stale_for(&self, max_stale: Duration) {
+        self.change(|watch| watch.max_stale = max_stale);
+    }
+
+    /// The watch has synced and follows every change. Returns what of that is news.
+    pub fn synced(&self) -> SyncNews {
         self.change(|watch| {
             (watch.state, watch.has_data, watch.stale_since) = (WatchState::Synced, true, None);
         });
+        self.status.lock().sync_news(self.key)
     }
 
     /// The watch starts with all of its data retained, which is stale since this time.
@@ -401,15 +452,15 @@ impl WatchHandle {
         !std::mem::replace(&mut watch.filtered, is_filtered) && is_filtered
     }
 
-    /// The watch has failed; its data is stale but kept.
-    pub fn failed(&self, kind: &'static str, message: String) {
-        {
-            let mut inner = self.status.lock();
-            *inner.errors.entry(kind).or_default() += 1;
-            inner.last_error =
-                Some(WatchFailure { watch: self.name.clone(), kind, message, at: Instant::now() });
-        }
+    /// The watch has failed; its data is stale but kept. Returns what of that is news.
+    pub fn failed(&self, kind: &'static str, message: String) -> FailureNews {
+        let now = Instant::now();
         self.change(|watch| watch.state = WatchState::Failing);
+        let mut inner = self.status.lock();
+        *inner.errors.entry(kind).or_default() += 1;
+        inner.last_error = Some(WatchFailure { watch: self.name.clone(), kind, message, at: now });
+        inner.all_synced = false;
+        inner.outages.failed(self.key, kind, now)
     }
 
     /// The watch's data is too old to be used.
@@ -431,7 +482,9 @@ impl WatchHandle {
 
 impl Drop for WatchHandle {
     fn drop(&mut self) {
-        self.status.lock().watches.remove(&self.key);
+        let mut inner = self.status.lock();
+        inner.watches.remove(&self.key);
+        inner.outages.ended(self.key);
     }
 }
 

@@ -3,6 +3,8 @@
 //! The status is the only place where sources count, so nothing must be kept in step, and a source
 //! that a reload removes is gone from the next scrape.
 
+use std::time::Instant;
+
 use prometheus::{Registry, proto::MetricFamily};
 
 use super::{
@@ -47,6 +49,18 @@ pub(super) fn families(reports: &[SourceReport]) -> Result<Vec<MetricFamily>, pr
         "Instances that are not answered as the source says, by reason.",
         &["source", "kind", "reason"],
     )?;
+    let stale = register.gauges(
+        "muster_source_stale_seconds",
+        "For how long the oldest stale data of a source has been stale; 0 while all of it is current.",
+        &["source", "kind"],
+    )?;
+    let expires = register.gauges(
+        "muster_source_expires_in_seconds",
+        "In how many seconds the oldest stale data of a source is no longer answered; absent while all of \
+         it is current.",
+        &["source", "kind"],
+    )?;
+    let now = Instant::now();
     for report in reports {
         let (source, kind) = (report.id.name.as_ref(), report.id.kind.as_str());
         let states =
@@ -55,6 +69,11 @@ pub(super) fn families(reports: &[SourceReport]) -> Result<Vec<MetricFamily>, pr
             watches.with_label_values(&[source, kind, state]).set(gauge_value(count));
         }
         ready.with_label_values(&[source, kind]).set(i64::from(report.is_ready()));
+        let age = report.stale.map_or(0, |stale| stale.seconds(now));
+        stale.with_label_values(&[source, kind]).set(age.try_into().unwrap_or(i64::MAX));
+        if let Some(left) = report.stale.and_then(|stale| stale.seconds_left(now)) {
+            expires.with_label_values(&[source, kind]).set(left.try_into().unwrap_or(i64::MAX));
+        }
         filtered.with_label_values(&[source, kind]).set(gauge_value(report.filtered));
         for (reason, count) in &report.held_instances {
             held.with_label_values(&[source, kind, reason]).set(gauge_value(*count));

@@ -15,7 +15,9 @@ use muster::{
     catalog::{Catalog, ExplainQuery, SnapshotCell},
     config,
     dns::{Responder, Rotation},
-    model::{Explained, Health, Instance, InstancePage, NameKind, ServicePage, SourceList, Update},
+    model::{
+        Explained, Health, Instance, InstancePage, NameKind, ServicePage, SourceList, StaleMembers, Update,
+    },
     telemetry::Metrics,
 };
 
@@ -261,7 +263,13 @@ fn story(name: &str, qtype: RecordType, client: [u8; 4]) -> String {
     catalog.publish_at(began + Duration::from_secs(3 * 3600 + 40));
     let cell = Arc::new(SnapshotCell::from_pointee(catalog.snapshot()));
     let responder = Responder::new(cell, Arc::new(Metrics::new().unwrap()), None);
-    let asked = ExplainQuery { name: name.parse().unwrap(), qtype, client: client.into(), limit: 1000 };
+    let asked = ExplainQuery {
+        name: name.parse().unwrap(),
+        qtype,
+        client: client.into(),
+        limit: 1000,
+        stale: StaleMembers::new(),
+    };
     let mut explained = catalog.explain(&asked);
     explained.answer = Some(responder.explain((&asked.name, qtype), asked.client, &mut Rotation::default()));
     serde_json::to_string_pretty(&explained).unwrap()

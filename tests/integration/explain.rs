@@ -18,7 +18,7 @@ use muster::{
     dns::{Responder, Rotation},
     model::{
         Explained, ExplainedInstance, GivenAnswer, Health, Instance, Member, Name, NamedPort, Network,
-        Protocol, Target, Update,
+        Protocol, StaleMembers, Target, Update,
     },
     telemetry::Metrics,
 };
@@ -219,7 +219,13 @@ impl Server {
     }
 
     fn explain(&self, name: &Name, qtype: RecordType, client: IpAddr) -> Explained {
-        self.catalog.explain(&ExplainQuery { name: name.clone(), qtype, client, limit: 1000 })
+        self.catalog.explain(&ExplainQuery {
+            name: name.clone(),
+            qtype,
+            client,
+            limit: 1000,
+            stale: StaleMembers::new(),
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use super::words::{members, not_synced, suggest};
 use crate::{
     catalog::{member_state::Report, merge::merge_with_reports, snapshot::Snapshot, state::Catalog},
-    model::{Health, InstancePage, ListedInstance, ListedService, Name, ServicePage},
+    model::{Health, InstancePage, ListedInstance, ListedService, Name, ServicePage, StaleMembers},
     policy::Candidate,
 };
 
@@ -41,20 +41,22 @@ impl Snapshot {
 
 impl Catalog {
     /// Describes the services with these names. Omits services that are gone by now.
-    pub fn list_services(&self, (names, has_more): &(Vec<Name>, bool)) -> ServicePage {
+    pub fn list_services(&self, (names, has_more): &(Vec<Name>, bool), stale: &StaleMembers) -> ServicePage {
         ServicePage {
-            services: names.iter().filter_map(|name| self.list_service(name)).collect(),
+            services: names.iter().filter_map(|name| self.list_service(name, stale)).collect(),
             next: names.last().filter(|_| *has_more).map(Name::to_string),
         }
     }
 
-    fn list_service(&self, name: &Name) -> Option<ListedService> {
+    fn list_service(&self, name: &Name, stale: &StaleMembers) -> Option<ListedService> {
         let canonical = self.additional_names.get(name).unwrap_or(name);
         let service = self.services.get(canonical)?;
         let owner_name = service.owner_names.iter().find(|owner_name| owner_name.name == *name)?;
         let mut sources: Vec<_> = service.members.keys().map(|member| member.source.to_string()).collect();
         sources.dedup();
         let health = Health::ALL.iter().zip(service.health).filter(|(_, count)| *count > 0);
+        let oldest = service.members.iter().filter(|(_, state)| state.synced);
+        let oldest = oldest.filter_map(|(member, _)| stale.get(member)).min();
         Some(ListedService {
             name: name.to_string(),
             service: canonical.to_string(),
@@ -62,6 +64,9 @@ impl Catalog {
             imported: !service.configured,
             sources,
             synced: service.all_synced(),
+            expired: service.members.values().any(|state| state.expired && !state.synced),
+            stale_seconds: oldest.map(|oldest| oldest.seconds(self.now)),
+            expires_in_seconds: oldest.and_then(|oldest| oldest.seconds_left(self.now)),
             health: health.map(|(health, count)| (health.to_string(), count)).collect(),
             alias: owner_name.alias.as_ref().map(Name::to_string),
         })
@@ -71,7 +76,13 @@ impl Catalog {
     /// there is no such service.
     ///
     /// *Cost*: that of merging the service once.
-    pub fn list_instances(&self, name: &Name, after: Option<&str>, limit: usize) -> Option<InstancePage> {
+    pub fn list_instances(
+        &self,
+        name: &Name,
+        after: Option<&str>,
+        limit: usize,
+        stale: &StaleMembers,
+    ) -> Option<InstancePage> {
         let canonical = self.additional_names.get(name).unwrap_or(name);
         let service = self.services.get(canonical)?;
         let merged = merge_with_reports(service.reports(), self.snapshot.localities());
@@ -87,9 +98,11 @@ impl Catalog {
             weight: candidate.weight,
             reports: reports.iter().map(|report| self.report(report)).collect(),
         };
+        let members = members(service, stale, self.now);
         Some(InstancePage {
             service: canonical.to_string(),
-            not_synced: not_synced(&members(service, self.now)),
+            not_synced: not_synced(&members),
+            members,
             instances: merged.iter().map(listed).collect(),
             next: merged.last().filter(|_| has_more).map(|(candidate, _)| candidate.label.clone()),
         })

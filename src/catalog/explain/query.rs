@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::RecordType;
 
-use crate::model::Name;
+use crate::model::{Name, StaleMembers};
 
 /// A query to explain.
 #[derive(Clone, Debug)]
@@ -17,4 +17,6 @@ pub struct ExplainQuery {
     pub client: IpAddr,
     /// Maximum number of instances to list.
     pub limit: usize,
+    /// The members whose state is stale.
+    pub stale: StaleMembers,
 }

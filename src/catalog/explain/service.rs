@@ -94,7 +94,7 @@ impl Catalog {
             }
         };
         let is_alias = owner_name.alias.is_some();
-        let members = members(service, self.now);
+        let members = members(service, &query.stale, self.now);
         Some(ExplainedService {
             name: owner_name.name.to_string(),
             service: name.to_string(),

@@ -8,7 +8,7 @@ use crate::{
     config,
     model::{
         Explained, FOR_EVERY_CLIENT, Health, Instance, Member, MemberStatus, Name, NameKind, NamedPort,
-        Protocol, Update,
+        Protocol, StaleMembers, Staleness, Update,
     },
 };
 
@@ -60,6 +60,7 @@ fn explain(catalog: &Catalog, name: &str, client: [u8; 4]) -> Explained {
         qtype: RecordType::A,
         client: IpAddr::from(client),
         limit: 1000,
+        stale: StaleMembers::default(),
     };
     catalog.explain(&query)
 }
@@ -253,14 +254,20 @@ fn names_that_are_not_services_say_what_they_are() {
 fn instances_over_the_limit_are_omitted_and_paged() {
     let catalog = synced("", (1..9).map(healthy).collect());
     let name: Name = "web.shop".parse().unwrap();
-    let query = ExplainQuery { name: name.clone(), qtype: RecordType::A, client: UNKNOWN.into(), limit: 3 };
+    let query = ExplainQuery {
+        name: name.clone(),
+        qtype: RecordType::A,
+        client: UNKNOWN.into(),
+        limit: 3,
+        stale: StaleMembers::default(),
+    };
     let service = catalog.explain(&query).service.unwrap();
     assert_eq!((service.instances.len(), service.omitted), (3, 5));
     assert_eq!(service.routes[0].groups[0].records.len(), 3);
 
     let mut after: Option<String> = None;
     let mut pages = Vec::new();
-    while let Some(page) = catalog.list_instances(&name, after.as_deref(), 3) {
+    while let Some(page) = catalog.list_instances(&name, after.as_deref(), 3, &StaleMembers::default()) {
         pages
             .push(page.instances.iter().map(|instance| instance.label.clone()).collect::<Vec<_>>().join(" "));
         after = page.next;
@@ -269,7 +276,7 @@ fn instances_over_the_limit_are_omitted_and_paged() {
         }
     }
     assert_eq!(pages, ["i1 i2 i3", "i4 i5 i6", "i7 i8"]);
-    assert!(catalog.list_instances(&"no.shop".parse().unwrap(), None, 3).is_none());
+    assert!(catalog.list_instances(&"no.shop".parse().unwrap(), None, 3, &StaleMembers::default()).is_none());
 }
 
 #[test]
@@ -280,7 +287,7 @@ fn services_are_paged_with_their_subset_names() {
     let mut after: Option<Name> = None;
     let mut listed = Vec::new();
     for _ in 0..2 {
-        let page = catalog.list_services(&snapshot.names_after(after.as_ref(), 1));
+        let page = catalog.list_services(&snapshot.names_after(after.as_ref(), 1), &StaleMembers::default());
         listed.extend(page.services);
         after = page.next.map(|next| next.parse().unwrap());
     }
@@ -321,6 +328,7 @@ fn reverse_and_browsed_names_say_what_they_are() {
             qtype: RecordType::PTR,
             client: [127, 0, 0, 1].into(),
             limit: 10,
+            stale: StaleMembers::default(),
         };
         let explained = catalog.explain(&query);
         (explained.kind, explained.note)
@@ -367,4 +375,39 @@ fn a_service_says_what_is_asked_of_whom_and_expired_is_not_unsynced() {
     let note = explain(&catalog, "web.shop", UNKNOWN).note;
     let expected = "not synced yet: consul.others #0; lost for longer than max_stale: consul.vms #1";
     assert!(note.contains(expected), "{note}");
+}
+
+#[test]
+fn stale_state_is_told_in_explanations_and_lists() {
+    let mut catalog = catalog("", [None, None]);
+    let places: Vec<Member> =
+        catalog.services.values().flat_map(|service| service.members.keys()).cloned().collect();
+    let vms = places.iter().find(|member| member.place == 1).unwrap();
+    catalog.apply(Update::Reset { member: vms.clone(), instances: Vec::new() });
+    let now = catalog.now;
+    let (since, until) = (now - Duration::from_secs(50), Some(now + Duration::from_secs(10)));
+    // The other member's watch is as stale, but has no data that could expire.
+    let stale: StaleMembers =
+        places.iter().map(|member| (member.clone(), Staleness { since, until })).collect();
+    let query = ExplainQuery {
+        name: "web.shop".parse().unwrap(),
+        qtype: RecordType::A,
+        client: IpAddr::from(UNKNOWN),
+        limit: 10,
+        stale,
+    };
+    let times = |members: Vec<crate::model::ExplainedMember>| {
+        members.iter().map(|member| (member.stale_seconds, member.expires_in_seconds)).collect::<Vec<_>>()
+    };
+    let expected = [(None, None), (Some(50), Some(10))];
+    assert_eq!(times(catalog.explain(&query).service.unwrap().members), expected);
+    let page = catalog.list_instances(&query.name, None, 10, &query.stale).unwrap();
+    assert_eq!(times(page.members), expected);
+    let page = catalog.list_services(&(vec![query.name.clone()], false), &query.stale);
+    let service = &page.services[0];
+    assert_eq!((service.stale_seconds, service.expires_in_seconds), (Some(50), Some(10)));
+    assert!(!service.expired);
+    catalog.apply(Update::Expired { member: vms.clone() });
+    let page = catalog.list_services(&(vec![query.name], false), &query.stale);
+    assert_eq!((page.services[0].stale_seconds, page.services[0].expired), (None, true));
 }

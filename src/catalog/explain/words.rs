@@ -7,7 +7,7 @@ use crate::{
     config::AnswerOrder,
     model::{
         ExplainedMember, Health, HealthSet, Held, HeldReport, Instance, InstanceReport, Labels, Member,
-        MemberStatus, Name, Target, nearest,
+        MemberStatus, Name, StaleMembers, Target, nearest,
     },
 };
 
@@ -45,19 +45,23 @@ pub(super) fn not_synced(members: &[ExplainedMember]) -> Vec<String> {
 }
 
 /// The query and the state of each member.
-pub(super) fn members(service: &ServiceState, now: Instant) -> Vec<ExplainedMember> {
-    let explained = |(member, state): (&Member, &MemberState)| ExplainedMember {
-        source: member.source.to_string(),
-        member: place(member),
-        query: service.queries.get(member).map_or("imported", |query| query).to_owned(),
-        state: match state {
-            MemberState { synced: true, .. } => MemberStatus::Synced,
-            MemberState { expired: true, .. } => MemberStatus::Expired,
-            MemberState { failed: true, .. } => MemberStatus::Failed,
-            _ => MemberStatus::NotSynced,
-        },
-        instances: state.instances.len(),
-        stale_seconds: state.stale_since.map(|since| now.saturating_duration_since(since).as_secs()),
+pub(super) fn members(service: &ServiceState, stale: &StaleMembers, now: Instant) -> Vec<ExplainedMember> {
+    let explained = |(member, state): (&Member, &MemberState)| {
+        let stale = stale.get(member).filter(|_| state.synced);
+        ExplainedMember {
+            source: member.source.to_string(),
+            member: place(member),
+            query: service.queries.get(member).map_or("imported", |query| query).to_owned(),
+            state: match state {
+                MemberState { synced: true, .. } => MemberStatus::Synced,
+                MemberState { expired: true, .. } => MemberStatus::Expired,
+                MemberState { failed: true, .. } => MemberStatus::Failed,
+                _ => MemberStatus::NotSynced,
+            },
+            instances: state.instances.len(),
+            stale_seconds: stale.map(|stale| stale.seconds(now)),
+            expires_in_seconds: stale.and_then(|stale| stale.seconds_left(now)),
+        }
     };
     service.members.iter().map(explained).collect()
 }

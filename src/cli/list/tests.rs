@@ -11,15 +11,22 @@ fn services() -> ServicePage {
         { "name": "mail.shop", "service": "mail.shop", "namespace": "shop", "imported": false,
           "sources": [], "synced": true, "health": {}, "alias": "mail.example.net" },
         { "name": "db.shop", "service": "db.shop", "namespace": "shop", "imported": true,
-          "sources": ["consul.vms"], "synced": false, "health": {}, "alias": null },
+          "sources": ["consul.vms"], "synced": false, "expired": true, "health": {}, "alias": null },
         { "name": "api.shop", "service": "api.shop", "namespace": "shop", "imported": false,
-          "sources": ["static"], "synced": true, "health": { "unhealthy": 2 }, "alias": null }
+          "sources": ["static"], "synced": true, "stale_seconds": 90, "expires_in_seconds": 50,
+          "health": { "unhealthy": 2 }, "alias": null }
       ], "next": null }"#;
     serde_json::from_str(json).unwrap()
 }
 
 fn instances() -> InstancePage {
-    let json = r#"{ "service": "nginx.shop", "not_synced": ["kubernetes.eks #2"], "instances": [
+    let json = r#"{ "service": "nginx.shop", "not_synced": ["kubernetes.eks #2"], "members": [
+        { "source": "consul.vms", "member": 0, "query": "service \"nginx\"", "state": "synced",
+          "instances": 2, "stale_seconds": 185, "expires_in_seconds": 86215 },
+        { "source": "static", "member": 1, "query": "1 address", "state": "synced",
+          "instances": 1, "stale_seconds": null },
+        { "source": "kubernetes.eks", "member": 2, "query": "pods in \"shop\"", "state": "expired",
+          "instances": 0, "stale_seconds": null } ], "instances": [
         { "label": "app-1", "health": "unhealthy", "weight": 1, "reports": [
           { "source": "consul.vms", "member": 0, "id": "app-1", "addresses": ["10.10.2.5", "fd00::5"],
             "host": null, "port": 80, "health": "healthy", "reason": null, "age_seconds": 4000, "weight": 1,
@@ -46,7 +53,7 @@ fn sources() -> SourceList {
         r#"{{ "sources": [
         {{ "source": "consul.vms", "kind": "consul", "ready": true, "watches": {}, "updates": 41,
            "errors": {{ "connect": 3, "timeout": 1 }}, "stale_seconds": 185,
-           "notes": ["services take turns"], "last_error": {{ "watch": "service nginx",
+           "expires_in_seconds": 86215, "notes": ["services take turns"], "last_error": {{ "watch": "service nginx",
            "kind": "connect", "message": "cannot reach the source: Connection refused", "seconds_ago": 61 }} }},
         {{ "source": "kubernetes.eks", "kind": "kubernetes", "ready": false, "watches": {}, "updates": 0,
            "errors": {{}}, "last_error": null }},
@@ -84,7 +91,11 @@ fn colors_show_the_status() {
     assert!(text.contains("\x1b[33m3\x1b[0m"), "some of them are healthy: {text:?}");
     assert!(text.contains("\x1b[31m0\x1b[0m"), "none is: {text:?}");
     let text = render_sources(&sources());
-    let states = ["\x1b[33mstale for 3m\x1b[0m", "\x1b[31mnot ready\x1b[0m", "\x1b[32mready\x1b[0m"];
+    let states = [
+        "\x1b[33mstale for 3m, answered for 23h more\x1b[0m",
+        "\x1b[31mnot ready\x1b[0m",
+        "\x1b[32mready\x1b[0m",
+    ];
     assert!(states.iter().all(|state| text.contains(state)), "{text:?}");
     let text = render_instances(&instances());
     assert!(text.contains("\x1b[31munhealthy\x1b[0m"), "{text:?}");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Import, SourceKind};
+use crate::model::{Import, Member, SourceKind};
 
 fn source() -> Arc<SourceStatus> {
     StatusBoard::default().add(SourceId { kind: SourceKind::Consul, name: "vms".into() })
@@ -67,14 +67,14 @@ fn a_source_tells_since_when_its_data_is_stale() {
     one.retained(before);
     two.lost(now);
     two.failed("http", "503".into());
-    assert_eq!(source.report().stale_since, Some(before), "the oldest");
+    assert_eq!(source.report().stale.map(|stale| stale.since), Some(before), "the oldest");
     let subject = Arc::new(WatchSubject::Import(import));
     assert_eq!(source.freshness(), [(Arc::clone(&subject), Freshness::StaleSince(before))]);
     one.synced();
-    assert_eq!(source.report().stale_since, Some(now));
+    assert_eq!(source.report().stale.map(|stale| stale.since), Some(now));
     assert_eq!(source.freshness(), [(subject, Freshness::Current)]);
     two.expired();
-    assert_eq!(source.report().stale_since, None);
+    assert_eq!(source.report().stale, None);
 }
 
 #[test]
@@ -88,4 +88,36 @@ fn errors_are_counted_by_kind_and_the_last_is_kept() {
     assert_eq!(report.errors.get("connect"), Some(&2));
     assert_eq!(report.last_error.map(|e| e.message).as_deref(), Some("403"));
     assert_eq!(report.failing, 1);
+}
+
+#[test]
+fn a_source_tells_when_its_stale_data_expires() {
+    let source = source();
+    let watch = source.watch("service a");
+    let member = Member { service: "a.test".parse().unwrap(), source: source.id().clone(), place: 0 };
+    watch.follow(WatchSubject::Members(vec![member.clone()]));
+    watch.keep_stale_for(Duration::from_secs(60));
+    let _ = watch.synced();
+    let board = StatusBoard::default();
+    board.replace(vec![Arc::clone(&source)]);
+    assert!(board.stale_members().is_empty());
+    let since = Instant::now();
+    watch.lost(since);
+    let expected = Staleness { since, until: Some(since + Duration::from_secs(60)) };
+    assert_eq!(source.report().stale, Some(expected));
+    assert_eq!(board.stale_members(), [(member, expected)].into());
+}
+
+#[test]
+fn a_source_is_synced_when_its_last_watch_is() {
+    let source = source();
+    let [one, two] = ["service a", "service b"].map(|name| source.watch(name));
+    assert_eq!(one.synced(), SyncNews::default());
+    assert_eq!(two.synced(), SyncNews { back_after: None, all_synced: Some(2) });
+    assert_eq!(two.failed("connect", "refused".into()), FailureNews::SourceLost);
+    let news = two.synced();
+    assert!(news.back_after.is_some());
+    assert_eq!(news.all_synced, Some(2));
+    let third = source.watch("service c");
+    assert_eq!(third.synced(), SyncNews { back_after: None, all_synced: Some(3) });
 }
