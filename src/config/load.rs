@@ -168,7 +168,7 @@ fn assemble(
     let documents: Vec<_> = files.iter().map(|file| (file, parse(Scope { file, sink }))).collect();
     let read = documents.iter().filter_map(|(file, document)| {
         let table = TableReader::root("a zone file", document, Scope { file, sink });
-        read::zone(table, &server.sources).ok()
+        read::zone(table, &server.sources, base).ok()
     });
     let mut read: Vec<_> = read.collect();
     // A file that could not be read may define what the others refer to.

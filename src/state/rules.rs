@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher24;
 use crate::{
     config::{
         CheckKind, Config, ConsulQuery, HealthCheck, HttpCheck, KubernetesObjects, KubernetesQuery,
-        MemberRule, PortRef, SourceQuery,
+        MemberRule, PortRef, SourceQuery, TlsCheck,
     },
     model::{Import, Member, SourceId, SourceKind},
 };
@@ -104,9 +104,14 @@ fn port_value(port: &PortRef) -> Value {
 fn check_value(check: &HealthCheck) -> Value {
     match &check.kind {
         CheckKind::Tcp => json!(["tcp", check.port]),
-        CheckKind::Http(HttpCheck { path, host, status, body, .. }) => {
-            json!(["http", check.port, path, host, status, body])
-        }
+        CheckKind::Http(HttpCheck { path, tls, host, status, body }) => match tls {
+            None => json!(["http", check.port, path, host, status, body]),
+            Some(TlsCheck::AnyCertificate) => json!(["https", check.port, path, host, status, body]),
+            Some(TlsCheck::Verified { ca_file, valid_for }) => {
+                let verified = (ca_file, valid_for.as_secs());
+                json!(["https", check.port, path, host, status, body, verified])
+            }
+        },
     }
 }
 

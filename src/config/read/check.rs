@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::config::{
-    schema::{CheckKind, HealthCheck, HttpCheck},
-    toml::{Item, Read, TableReader, duration, format_duration, values},
+    schema::{CheckKind, HealthCheck, HttpCheck, TlsCheck},
+    toml::{Item, Read, TableReader, duration, format_duration, values, values::PathBase},
 };
 
 /// Longest time between probes.
@@ -13,10 +13,13 @@ const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 /// Shortest time limit of a probe.
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// Reads a health check.
-pub(super) fn check(item: Item<'_>) -> Read<HealthCheck> {
+/// Longest time that a certificate may be asked to be valid for.
+const MAX_VALID_FOR: Duration = Duration::from_secs(365 * 86_400);
+
+/// Reads a health check. Relative paths begin at `base`.
+pub(super) fn check(item: Item<'_>, base: &PathBase) -> Read<HealthCheck> {
     let mut table = TableReader::new("a check", &item)?;
-    let kind = kind(&mut table);
+    let kind = kind(&mut table, base);
     let interval = table.read_or("interval", HealthCheck::DEFAULT_INTERVAL, |item| {
         duration(item, HealthCheck::MIN_INTERVAL, MAX_INTERVAL)
     });
@@ -44,39 +47,86 @@ fn threshold(item: Item<'_>) -> Read<u32> {
     item.number(1, HealthCheck::MAX_THRESHOLD.into())
 }
 
-fn kind(table: &mut TableReader<'_>) -> Read<CheckKind> {
-    const FORMS: &str = "write { tcp = true } or { http = \"/path\" }";
-    let tcp = table.take("tcp");
-    let http = table.take("http");
-    let only_http = ["host", "status", "body"].map(|key| table.take(key));
-    match (tcp, http) {
-        (None, Some(path)) => http_check(path, only_http).map(CheckKind::Http),
-        (Some(tcp), None) => {
-            for item in only_http.into_iter().flatten() {
-                let message = format!("{:?} is for http checks only", item.name);
-                item.error(message).at(item.key).help("a tcp check only opens a connection").report();
-            }
+fn kind(table: &mut TableReader<'_>, base: &PathBase) -> Read<CheckKind> {
+    const FORMS: &str = "write { tcp = true }, { http = \"/path\" } or { https = \"/path\" }";
+    let kinds = ["tcp", "http", "https"].map(|key| table.take(key));
+    let of_http = ["host", "status", "body"].map(|key| table.take(key));
+    let of_https = ["verify", "ca_file", "valid_for"].map(|key| table.take(key));
+    let only_for = |items: [Option<Item<'_>>; 3], kind: &str, help: &str| {
+        for item in items.into_iter().flatten() {
+            let message = format!("{:?} is for {kind} checks only", item.name);
+            item.error(message).at(item.key).help(help).report();
+        }
+    };
+    let mut given = kinds.iter().flatten();
+    if let (Some(one), Some(other)) = (given.next(), given.next()) {
+        return other
+            .error(format!("a check is either {} or {}, not both", one.name, other.name))
+            .at(other.key)
+            .also(one.key_place(), "the other one is here")
+            .help(FORMS)
+            .reject();
+    }
+    match kinds {
+        [Some(tcp), ..] => {
+            only_for(of_http, "http and https", "a tcp check only opens a connection");
+            only_for(of_https, "https", "a tcp check only opens a connection");
             match tcp.boolean()? {
                 true => Ok(CheckKind::Tcp),
                 false => tcp.error("\"tcp\" must be true").help(FORMS).reject(),
             }
         }
-        (Some(tcp), Some(http)) => http
-            .error("a check is either tcp or http, not both")
-            .at(http.key)
-            .also(tcp.key_place(), "the other one is here")
-            .help(FORMS)
-            .reject(),
-        (None, None) => Err(table.is_missing(["tcp", "http"], "a check needs \"tcp\" or \"http\"", FORMS)),
+        [None, Some(path), _] => {
+            only_for(of_https, "https", "write https instead of http to have a certificate");
+            http_check(path, of_http, Ok(None)).map(CheckKind::Http)
+        }
+        [None, None, Some(path)] => {
+            let tls = tls_check(of_https, base);
+            http_check(path, of_http, tls.map(Some)).map(CheckKind::Http)
+        }
+        [None, None, None] => Err(table.is_missing(
+            ["tcp", "http", "https"],
+            "a check needs \"tcp\", \"http\" or \"https\"",
+            FORMS,
+        )),
     }
 }
 
-fn http_check(path: Item<'_>, [host, status, body]: [Option<Item<'_>>; 3]) -> Read<HttpCheck> {
+fn http_check(
+    path: Item<'_>,
+    [host, status, body]: [Option<Item<'_>>; 3],
+    tls: Read<Option<TlsCheck>>,
+) -> Read<HttpCheck> {
     let path = http_path(path);
     let host = host.map(http_host).transpose();
     let status = status.map_or(Ok(HttpCheck::DEFAULT_STATUS), http_status);
     let body = body.map(|item| item.text().map(str::to_owned)).transpose();
-    Ok(HttpCheck { path: path?, host: host?, status: status?, body: body? })
+    Ok(HttpCheck { path: path?, tls: tls?, host: host?, status: status?, body: body? })
+}
+
+/// Reads what is asked of the certificate. A file of authorities, or a time that it must be valid for,
+/// asks for a valid one.
+fn tls_check([verify, ca_file, valid_for]: [Option<Item<'_>>; 3], base: &PathBase) -> Read<TlsCheck> {
+    let needs_valid = ca_file.or(valid_for);
+    let ca_file = ca_file.map(|item| values::path(item, base)).transpose();
+    let valid_for =
+        valid_for.map_or(Ok(Duration::ZERO), |item| duration(item, Duration::ZERO, MAX_VALID_FOR));
+    let is_verified = match (verify, needs_valid) {
+        (None, needs_valid) => needs_valid.is_some(),
+        (Some(verify), needs_valid) => match (verify.boolean()?, needs_valid) {
+            (false, Some(item)) => {
+                return item
+                    .error(format!("{:?} needs a certificate that is verified", item.name))
+                    .at(item.key)
+                    .also(verify.key_place(), "but any certificate will do")
+                    .help("leave out one of the two")
+                    .reject();
+            }
+            (is_verified, _) => is_verified,
+        },
+    };
+    let (ca_file, valid_for) = (ca_file?, valid_for?);
+    Ok(if is_verified { TlsCheck::Verified { ca_file, valid_for } } else { TlsCheck::AnyCertificate })
 }
 
 fn http_path(item: Item<'_>) -> Read<String> {

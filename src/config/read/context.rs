@@ -7,7 +7,7 @@ use super::sources::DeclaredSources;
 use crate::{
     config::{
         schema::AnswerSettings,
-        toml::{DiagnosticSink, Draft, Item, Scope, Span, TextFile},
+        toml::{DiagnosticSink, Draft, Item, Scope, Span, TextFile, values::PathBase},
     },
     model::Name,
 };
@@ -20,6 +20,8 @@ pub(super) struct NamespaceContext<'z> {
     pub(super) defaults: &'z AnswerSettings,
     /// The sources in `muster.toml`.
     pub(super) sources: &'z DeclaredSources,
+    /// What relative paths begin at: the folder of `muster.toml`.
+    pub(super) base: &'z PathBase,
     /// The names so far that may be defined in another file, or further down.
     pub(super) references: &'z RefCell<Vec<Reference>>,
 }

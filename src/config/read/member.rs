@@ -152,7 +152,7 @@ fn port_ref(item: Item<'_>) -> Read<PortRef> {
 /// Reads a member whose instances stand in the file.
 fn in_file(item: Item<'_>, context: &NamespaceContext<'_>) -> Read<MemberRule> {
     let mut table = TableReader::new("a static member", &item)?;
-    let query = static_member(&mut table, context.apex);
+    let query = static_member(&mut table, context);
     let common = CommonKeys::take(&mut table);
     table.finish();
     Ok(common.rule(SourceId::static_source(), SourceQuery::Static(query?)))

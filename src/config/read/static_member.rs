@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
-use super::check::check;
+use super::{check::check, context::NamespaceContext};
 use crate::{
     config::{
         schema::{HealthCheck, StaticMember},
@@ -22,14 +22,17 @@ const EXPECTED: &str =
     "an address and a port, such as \"10.0.0.5:80\", \"[fd00::5]:80\" or \"vm-2.example.com:80\"";
 
 /// Reads the instances and their check.
-pub(super) fn static_member(table: &mut TableReader<'_>, apex: &Name) -> Read<StaticMember> {
-    let check = table.optional("check", check);
+pub(super) fn static_member(
+    table: &mut TableReader<'_>,
+    context: &NamespaceContext<'_>,
+) -> Read<StaticMember> {
+    let check = table.optional("check", |item| check(item, context.base));
     let health = if matches!(check, Ok(None)) { Health::Healthy } else { Health::Unknown };
     let checked = check.as_ref().ok().and_then(Option::as_ref);
     let mut seen = SeenInstances::default();
     let instances = table.require("static", "static = [\"10.0.0.5:80\"]").and_then(|item| {
         item.non_empty_list("instance", |element| {
-            let mut instance = instance(element, apex)?;
+            let mut instance = instance(element, context.apex)?;
             if instance.health != Health::Draining {
                 instance.health = health;
             }

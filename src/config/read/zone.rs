@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::{
         schema::{AnswerSettings, Namespace, ServiceDefinition, Truncate},
-        toml::{Item, Read, Scope, TableReader, values},
+        toml::{Item, Read, Scope, TableReader, values, values::PathBase},
     },
     model::Name,
 };
@@ -35,6 +35,7 @@ pub(in crate::config) struct ZoneFile<'a> {
 pub(in crate::config) fn zone<'a>(
     mut table: TableReader<'a>,
     sources: &DeclaredSources,
+    base: &PathBase,
 ) -> Read<ZoneFile<'a>> {
     let named = table.require("namespace", "namespace = \"shop.internal\"");
     let apex = named.and_then(apex);
@@ -56,7 +57,8 @@ pub(in crate::config) fn zone<'a>(
     // Under a wrong apex the services are read as if below the root, for the same reason.
     let above = apex.clone().unwrap_or_else(|_| Name::root());
     let references = RefCell::default();
-    let context = NamespaceContext { apex: &above, defaults: &defaults, sources, references: &references };
+    let context =
+        NamespaceContext { apex: &above, defaults: &defaults, sources, base, references: &references };
     let (services, declared) = services.map(|item| read_services(item, &context)).unwrap_or_default();
     let imports = import.map(|item| imports(item, &context)).unwrap_or_default();
     let (named, apex) = (named?, apex?);

@@ -1,6 +1,6 @@
 //! `check = { … }`: how static instances are probed.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// `check = { … }`: how instances are probed.
 ///
@@ -40,7 +40,7 @@ impl HealthCheck {
 pub enum CheckKind {
     /// Opens a TCP connection: `tcp = true`.
     Tcp,
-    /// Sends a GET request: `http = "/path"`.
+    /// Sends a GET request: `http = "/path"` or `https = "/path"`.
     Http(HttpCheck),
 }
 
@@ -49,12 +49,29 @@ pub enum CheckKind {
 pub struct HttpCheck {
     /// The path, which starts with a slash.
     pub path: String,
-    /// The `Host` header; `None` for the instance's address and port.
+    /// How the connection is secured: `https = "/path"`. `None` for plain HTTP.
+    pub tls: Option<TlsCheck>,
+    /// The `Host` header, and with TLS the server's name; `None` for the instance's address and port.
     pub host: Option<String>,
     /// The status codes that pass, as an inclusive range.
     pub status: (u16, u16),
     /// A text that must be within the first [`BODY_LIMIT`](Self::BODY_LIMIT) bytes of the body.
     pub body: Option<String>,
+}
+
+/// What an HTTPS probe asks of the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsCheck {
+    /// Any certificate will do, as in Route 53:
+    /// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/dns-failover-determining-health-of-endpoints.html>
+    AnyCertificate,
+    /// It must be valid for the server's name.
+    Verified {
+        /// PEM file of the authorities to trust; `None` for the system's.
+        ca_file: Option<PathBuf>,
+        /// How long it must still be valid.
+        valid_for: Duration,
+    },
 }
 
 impl HttpCheck {

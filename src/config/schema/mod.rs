@@ -36,7 +36,7 @@ mod sources;
 pub use access::{AccessSettings, Cookies, OverLimit, ResponseLimit};
 pub use answer_settings::{AnswerOrder, AnswerSettings, Near, Nearness, WhenAllUnhealthy};
 pub use cache::CacheSettings;
-pub use check::{CheckKind, HealthCheck, HttpCheck};
+pub use check::{CheckKind, HealthCheck, HttpCheck, TlsCheck};
 pub use filter::{ClientFilter, InstanceFilter};
 pub use forward::{ForwardPolicy, ForwardRule, UpstreamSpec};
 pub use guard::{Damping, Flapping, GuardRule};

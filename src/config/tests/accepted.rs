@@ -390,6 +390,7 @@ fn every_key_of_an_http_check_is_read() {
     let expected = HealthCheck {
         kind: CheckKind::Http(HttpCheck {
             path: "/a?b=%20".into(),
+            tls: None,
             host: Some("shop.example:81".into()),
             status: (200, 200),
             body: Some("ok then".into()),
@@ -401,6 +402,17 @@ fn every_key_of_an_http_check_is_read() {
         port: Some(81),
     };
     assert_eq!(check(text), expected);
+}
+
+#[rstest]
+#[case("", TlsCheck::AnyCertificate)]
+#[case(", verify = false", TlsCheck::AnyCertificate)]
+#[case(", verify = true", TlsCheck::Verified { ca_file: None, valid_for: Duration::ZERO })]
+#[case(", ca_file = \"ca.pem\"", TlsCheck::Verified { ca_file: Some("ca.pem".into()), valid_for: Duration::ZERO })]
+#[case(", valid_for = \"14d\"", TlsCheck::Verified { ca_file: None, valid_for: Duration::from_secs(14 * 86_400) })]
+fn an_https_check_verifies_the_certificate_if_told(#[case] text: &str, #[case] tls: TlsCheck) {
+    let CheckKind::Http(http) = check(&format!("{{ https = \"/\"{text} }}")).kind else { panic!("not http") };
+    assert_eq!(http.tls, Some(tls));
 }
 
 #[test]

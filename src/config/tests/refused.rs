@@ -315,11 +315,20 @@ fn in_static_instances(#[case] instances: &str, #[case] words: &str) {
 }
 
 #[rstest]
-#[case("{ }", "a check needs \"tcp\" or \"http\"")]
+#[case("{ }", "a check needs \"tcp\", \"http\" or \"https\"")]
 #[case("{ tcp = true, http = \"/\" }", "either tcp or http, not both")]
 #[case("{ tcp = false }", "\"tcp\" must be true")]
 #[case("{ tcp = 1 }", "\"tcp\" must be true or false")]
-#[case("{ tcp = true, status = 200 }", "\"status\" is for http checks only")]
+#[case("{ tcp = true, status = 200 }", "\"status\" is for http and https checks only")]
+#[case("{ http = \"/\", https = \"/\" }", "either http or https, not both")]
+#[case("{ http = \"/\", ca_file = \"ca.pem\" }", "\"ca_file\" is for https checks only")]
+#[case("{ tcp = true, valid_for = \"7d\" }", "\"valid_for\" is for https checks only")]
+#[case(
+    "{ https = \"/\", verify = false, valid_for = \"7d\" }",
+    "\"valid_for\" needs a certificate that is verified"
+)]
+#[case("{ https = \"/\", valid_for = \"400d\" }", "\"valid_for\" must be a duration from \"0s\" to \"365d\"")]
+#[case("{ https = \"x\" }", "start it with a slash: \"/x\"")]
 #[case("{ http = \"healthz\" }", "start it with a slash: \"/healthz\"")]
 #[case("{ http = \"http://a/b\" }", "write the path alone")]
 #[case("{ http = \"/a b\" }", "as %XX")]

@@ -3,7 +3,7 @@
 //! ```text
 //! settings ─▶ run ─── one Reset for each member ────────────────────────▶ Outbox ─▶ catalog
 //!              └─▶ ProbeLoop, one for each instance ─ Upsert on a turn ─▶ Outbox
-//!                    ├─▶ Prober ─▶ tcp_probe, http_probe ─▶ ProbeResult
+//!                    ├─▶ Prober ─▶ tcp_probe, http_probe (certificate) ─▶ ProbeResult
 //!                    └─▶ RiseFall: results in, health out
 //! ```
 //!
@@ -20,6 +20,7 @@
 //! stale. Rejected: one task that probes all instances in turn, since a dead one would delay the
 //! others by its whole timeout.
 
+mod certificate;
 mod http_probe;
 mod probe_loop;
 mod probe_result;

@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{http_probe, probe_result::ProbeResult, tcp_probe, untried::Untried};
 use crate::{
-    config::{CheckKind, HealthCheck},
+    config::{CheckKind, HealthCheck, HttpCheck},
     model::{Instance, Name, Target},
 };
 
@@ -40,7 +40,6 @@ enum Required {
 /// Probes instances, a limited number of them concurrently.
 #[derive(Debug)]
 pub struct Prober {
-    http: Result<reqwest::Client, String>,
     sockets: Semaphore,
     max_sockets: usize,
     lookups: Arc<Semaphore>,
@@ -88,7 +87,6 @@ impl Prober {
 
     fn with_limits(max_sockets: usize, max_lookups: usize) -> Self {
         Self {
-            http: http_probe::client().map_err(|error| format!("cannot set up HTTP: {error}")),
             sockets: Semaphore::new(max_sockets),
             max_sockets,
             lookups: Arc::new(Semaphore::new(max_lookups)),
@@ -127,7 +125,7 @@ impl Prober {
                 let (looked_up, took) = self.look_up(name, port, check.timeout).await;
                 match looked_up {
                     Ok(addresses) => {
-                        let host = check_host(check).unwrap_or_else(|| authority(name, port));
+                        let host = check_host(check).unwrap_or_else(|| authority(name, port, check));
                         let left = check.timeout.saturating_sub(took);
                         self.probe_all(&addresses, port, check, Some(host), left, Required::Any).await
                     }
@@ -192,10 +190,9 @@ impl Prober {
     }
 
     async fn probe_one(&self, address: SocketAddr, check: &HealthCheck, host: Option<&str>) -> ProbeResult {
-        match (&check.kind, &self.http) {
-            (CheckKind::Tcp, _) => tcp_probe::probe(address).await,
-            (CheckKind::Http(check), Ok(client)) => http_probe::probe(client, address, host, check).await,
-            (CheckKind::Http(_), Err(reason)) => ProbeResult::Untried(reason.clone()),
+        match &check.kind {
+            CheckKind::Tcp => tcp_probe::probe(address).await,
+            CheckKind::Http(check) => http_probe::probe(address, host, check).await,
         }
     }
 
@@ -239,11 +236,12 @@ fn check_host(check: &HealthCheck) -> Option<String> {
 
 /// The `Host` header for a name (RFC 9110 section 7.2): with the port unless it is the scheme's
 /// default.
-fn authority(name: &Name, port: u16) -> String {
-    match port {
-        80 => name.to_string(),
-        _ => format!("{name}:{port}"),
-    }
+fn authority(name: &Name, port: u16, check: &HealthCheck) -> String {
+    let default = match &check.kind {
+        CheckKind::Http(HttpCheck { tls: Some(_), .. }) => 443,
+        _ => 80,
+    };
+    if port == default { name.to_string() } else { format!("{name}:{port}") }
 }
 
 fn timeout_reason(check: &HealthCheck) -> String {

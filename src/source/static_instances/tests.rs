@@ -38,7 +38,8 @@ fn followed(service: &str, instances: Vec<Instance>, check: Option<HealthCheck>)
 }
 
 fn check(rise: u32, fall: u32) -> HealthCheck {
-    let http = HttpCheck { path: "/".into(), host: None, status: HttpCheck::DEFAULT_STATUS, body: None };
+    let http =
+        HttpCheck { path: "/".into(), tls: None, host: None, status: HttpCheck::DEFAULT_STATUS, body: None };
     let interval = Duration::from_millis(5);
     HealthCheck { kind: CheckKind::Http(http), interval, timeout: DEADLINE, rise, fall, port: None }
 }

@@ -1,9 +1,24 @@
+use std::{io::Write as _, sync::Arc, time::Duration};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rstest::rstest;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::mpsc};
+use tokio_rustls::TlsAcceptor;
 
 use super::{super::fake::FakeServer, *};
 
 fn check() -> HttpCheck {
-    HttpCheck { path: "/health?deep=1".into(), host: None, status: HttpCheck::DEFAULT_STATUS, body: None }
+    HttpCheck {
+        path: "/health?deep=1".into(),
+        tls: None,
+        host: None,
+        status: HttpCheck::DEFAULT_STATUS,
+        body: None,
+    }
 }
 
 fn with_body(text: &str) -> HttpCheck {
@@ -11,7 +26,7 @@ fn with_body(text: &str) -> HttpCheck {
 }
 
 async fn probe_server(server: &FakeServer, check: &HttpCheck) -> ProbeResult {
-    probe(&client().unwrap(), server.address, check.host.as_deref(), check).await
+    probe(server.address, check.host.as_deref(), check).await
 }
 
 fn failed(reason: &str) -> ProbeResult {
@@ -58,9 +73,8 @@ async fn host_is_the_address_unless_the_check_sets_it() {
 #[tokio::test]
 async fn every_probe_opens_its_own_connection() {
     let server = FakeServer::keeping_alive().await;
-    let client = client().unwrap();
     for _ in 0..3 {
-        let result = probe(&client, server.address, None, &check()).await;
+        let result = probe(server.address, None, &check()).await;
         assert_eq!(result, ProbeResult::Passed("http 200".into()));
     }
     assert_eq!(server.connections(), 3);
@@ -122,7 +136,7 @@ async fn a_response_that_breaks_off_fails_with_the_place(#[case] answer: &str, #
 #[tokio::test]
 async fn a_refused_connection_has_a_plain_reason() {
     let server = FakeServer::silent().await;
-    let result = probe(&client().unwrap(), server.refused(), None, &check()).await;
+    let result = probe(server.refused(), None, &check()).await;
     assert_eq!(result, failed("connection refused"));
 }
 
@@ -131,4 +145,132 @@ async fn a_path_that_makes_no_url_fails_without_a_panic() {
     let server = FakeServer::silent().await;
     let odd = HttpCheck { path: "no-slash:at:all".into(), ..check() };
     assert!(matches!(probe_server(&server, &odd).await, ProbeResult::Failed(_)));
+}
+
+/// A server with a certificate for `shop.example` that is valid for some days, of an authority of its
+/// own.
+struct TlsServer {
+    address: SocketAddr,
+    authority: tempfile::NamedTempFile,
+    /// The server names that clients sent.
+    names: mpsc::UnboundedReceiver<Option<String>>,
+}
+
+impl TlsServer {
+    async fn start(days: i64) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+        params.not_after = (std::time::SystemTime::now() + Duration::from_secs(3600)).into();
+        params.not_after += Duration::from_secs(86_400) * u32::try_from(days.max(0)).unwrap();
+        if days < 0 {
+            params.not_after = (std::time::SystemTime::now() - Duration::from_secs(3600)).into();
+        }
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from(certificate.der().to_vec())],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+        let mut authority = tempfile::NamedTempFile::new().unwrap();
+        authority.write_all(issuer.pem().as_bytes()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (seen, names) = mpsc::unbounded_channel();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let _ = seen.send(stream.get_ref().1.server_name().map(str::to_owned));
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        Self { address, authority, names }
+    }
+
+    async fn probe(&self, host: &str, tls: TlsCheck) -> ProbeResult {
+        let check = HttpCheck { tls: Some(tls), host: Some(host.into()), ..with_body("ok") };
+        probe(self.address, check.host.as_deref(), &check).await
+    }
+
+    fn verified(&self, days: u64) -> TlsCheck {
+        TlsCheck::Verified {
+            ca_file: Some(self.authority.path().to_owned()),
+            valid_for: Duration::from_secs(days * 86_400),
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_certificate_will_do_unless_the_check_asks_for_a_valid_one() {
+    let mut server = TlsServer::start(-1).await;
+    let passed = ProbeResult::Passed("http 200, body has \"ok\"".into());
+    assert_eq!(server.probe("other.example:8443", TlsCheck::AnyCertificate).await, passed);
+    assert_eq!(server.names.recv().await, Some(Some("other.example".to_owned())), "SNI, without the port");
+    let expired = server.probe("shop.example", server.verified(0)).await;
+    assert!(matches!(&expired, ProbeResult::Failed(reason) if reason.contains("expired")), "{expired:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_must_be_of_the_authority_and_for_the_host() {
+    let server = TlsServer::start(30).await;
+    let passed = ProbeResult::Passed("http 200, body has \"ok\", certificate valid".into());
+    assert_eq!(server.probe("shop.example", server.verified(0)).await, passed);
+    let wrong_name = server.probe("other.example", server.verified(0)).await;
+    assert!(
+        matches!(&wrong_name, ProbeResult::Failed(reason) if reason.contains("not valid for name")),
+        "{wrong_name:?}"
+    );
+    let foreign = TlsServer::start(30).await;
+    let unknown = server.probe("shop.example", foreign.verified(0)).await;
+    assert!(
+        matches!(&unknown, ProbeResult::Failed(reason) if reason.contains("invalid peer certificate")),
+        "{unknown:?}"
+    );
+}
+
+#[rstest]
+#[case(29, true)]
+#[case(31, false)]
+#[tokio::test]
+async fn a_certificate_that_expires_soon_fails_if_the_check_says_so(#[case] days: u64, #[case] passes: bool) {
+    let server = TlsServer::start(30).await;
+    let result = server.probe("shop.example", server.verified(days)).await;
+    assert_eq!(matches!(result, ProbeResult::Passed(_)), passes, "{result:?}");
+    if !passes {
+        assert_eq!(result, failed("unexpected error: the certificate expires within 31 days"));
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_file_of_authorities_tells_nothing_about_the_instance() {
+    let server = TlsServer::start(30).await;
+    let check = TlsCheck::Verified { ca_file: Some("/nonexistent/ca.pem".into()), valid_for: Duration::ZERO };
+    let result = server.probe("shop.example", check).await;
+    assert!(
+        matches!(&result, ProbeResult::Untried(reason) if reason.contains("/nonexistent/ca.pem")),
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_without_tls_fails_an_https_check() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let check = HttpCheck { tls: Some(TlsCheck::AnyCertificate), ..check() };
+    let result = probe(address, None, &check).await;
+    assert!(matches!(&result, ProbeResult::Failed(reason) if reason.contains("corrupt")), "{result:?}");
 }

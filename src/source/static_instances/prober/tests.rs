@@ -10,15 +10,18 @@ use super::{
     super::fake::{DEADLINE, FakeServer},
     *,
 };
-use crate::config::HttpCheck;
+use crate::config::TlsCheck;
 
 fn tcp() -> HealthCheck {
     HealthCheck { kind: CheckKind::Tcp, interval: DEADLINE, timeout: DEADLINE, rise: 1, fall: 1, port: None }
 }
 
+fn http_check() -> HttpCheck {
+    HttpCheck { path: "/".into(), tls: None, host: None, status: HttpCheck::DEFAULT_STATUS, body: None }
+}
+
 fn http() -> HealthCheck {
-    let kind = HttpCheck { path: "/".into(), host: None, status: HttpCheck::DEFAULT_STATUS, body: None };
-    HealthCheck { kind: CheckKind::Http(kind), ..tcp() }
+    HealthCheck { kind: CheckKind::Http(http_check()), ..tcp() }
 }
 
 fn instance(addresses: &[IpAddr], port: u16) -> Instance {
@@ -102,8 +105,12 @@ async fn a_host_is_resolved_and_sent_as_host_header() {
 #[test]
 fn host_leaves_out_the_port_of_the_scheme() {
     let name: Name = "vm-2.corp.example".parse().unwrap();
-    assert_eq!(authority(&name, 80), "vm-2.corp.example");
-    assert_eq!(authority(&name, 8080), "vm-2.corp.example:8080");
+    assert_eq!(authority(&name, 80, &http()), "vm-2.corp.example");
+    assert_eq!(authority(&name, 443, &http()), "vm-2.corp.example:443");
+    let https = HttpCheck { tls: Some(TlsCheck::AnyCertificate), ..http_check() };
+    let https = HealthCheck { kind: CheckKind::Http(https), ..tcp() };
+    assert_eq!(authority(&name, 443, &https), "vm-2.corp.example");
+    assert_eq!(authority(&name, 80, &https), "vm-2.corp.example:80");
 }
 
 #[tokio::test]
