@@ -22,7 +22,8 @@ use crate::{
         FollowedMember, Outbox, SourceContext, consul,
         guard::{CarriedMemory, Guard, GuardRules, release_when_due},
         kubernetes,
-        static_instances::{self, Prober},
+        probe::Prober,
+        static_instances,
     },
     telemetry::{SourceStatus, StatusBoard},
 };

@@ -21,6 +21,7 @@
 //! - [`Outbox`]: one source's way to the catalog, with a gate that the program shuts when it stops
 //!   the source.
 //! - [`guard`]: on that way, where configured: how far the source's word is followed.
+//! - [`probe`]: probes of single instances.
 //! - [`WatchError`], [`Backoff`], `body` and `interner`: shared by the sources.
 //!
 //! Imports [`crate::model`], [`crate::telemetry`] and the settings in [`crate::config`].
@@ -31,6 +32,7 @@
 pub mod consul;
 pub mod guard;
 pub mod kubernetes;
+pub mod probe;
 pub mod static_instances;
 
 mod backoff;

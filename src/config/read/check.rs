@@ -104,8 +104,8 @@ fn http_check(
     Ok(HttpCheck { path: path?, tls: tls?, host: host?, status: status?, body: body? })
 }
 
-/// Reads what is asked of the certificate. A file of authorities, or a time that it must be valid for,
-/// asks for a valid one.
+/// Reads what the probe expects of the certificate. With a file of authorities, or a time that it must be
+/// valid for, it has to be valid.
 fn tls_check([verify, ca_file, valid_for]: [Option<Item<'_>>; 3], base: &PathBase) -> Read<TlsCheck> {
     let needs_valid = ca_file.or(valid_for);
     let ca_file = ca_file.map(|item| values::path(item, base)).transpose();

@@ -20,7 +20,7 @@ pub(super) struct NamespaceContext<'z> {
     pub(super) defaults: &'z AnswerSettings,
     /// The sources in `muster.toml`.
     pub(super) sources: &'z DeclaredSources,
-    /// What relative paths begin at: the folder of `muster.toml`.
+    /// The folder of `muster.toml`, where relative paths begin.
     pub(super) base: &'z PathBase,
     /// The names so far that may be defined in another file, or further down.
     pub(super) references: &'z RefCell<Vec<Reference>>,

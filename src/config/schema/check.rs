@@ -59,7 +59,7 @@ pub struct HttpCheck {
     pub body: Option<String>,
 }
 
-/// What an HTTPS probe asks of the certificate.
+/// The certificates that an HTTPS probe accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsCheck {
     /// Any certificate will do, as in Route 53:

@@ -3,7 +3,7 @@
 //! ```text
 //! settings ─▶ run ─── one Reset for each member ────────────────────────▶ Outbox ─▶ catalog
 //!              └─▶ ProbeLoop, one for each instance ─ Upsert on a turn ─▶ Outbox
-//!                    ├─▶ Prober ─▶ tcp_probe, http_probe (certificate) ─▶ ProbeResult
+//!                    ├─▶ Prober ─▶ ProbeResult
 //!                    └─▶ RiseFall: results in, health out
 //! ```
 //!
@@ -20,17 +20,9 @@
 //! stale. Rejected: one task that probes all instances in turn, since a dead one would delay the
 //! others by its whole timeout.
 
-mod certificate;
-mod http_probe;
 mod probe_loop;
-mod probe_result;
-mod prober;
 mod rise_fall;
-mod tcp_probe;
-mod untried;
 
-#[cfg(test)]
-mod fake;
 #[cfg(test)]
 mod tests;
 
@@ -39,9 +31,11 @@ use std::sync::Arc;
 use tokio::{sync::oneshot, task::JoinSet};
 use tracing::{error, info};
 
-pub use self::prober::Prober;
-use self::{probe_loop::ProbeLoop, untried::UntriedEntry};
-use super::{FollowedMember, SourceContext};
+use self::probe_loop::ProbeLoop;
+use super::{
+    FollowedMember, SourceContext,
+    probe::{Prober, UntriedEntry},
+};
 use crate::{
     config::{HealthCheck, SourceQuery},
     model::{Health, Instance, Update, WatchSubject},

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
-use super::{probe_result::ProbeResult, prober::Prober, rise_fall::RiseFall, untried::UntriedEntry};
+use super::rise_fall::RiseFall;
 use crate::{
     config::HealthCheck,
     model::{Health, Instance, Member, Update},
-    source::Outbox,
+    source::{
+        Outbox,
+        probe::{ProbeResult, Prober, UntriedEntry},
+    },
     telemetry::WatchHandle,
 };
 

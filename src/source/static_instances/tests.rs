@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    fake::{DEADLINE, FakeServer},
+    super::probe::fake::{DEADLINE, FakeServer},
     *,
 };
 use crate::{

@@ -109,8 +109,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     tokio::select! {
         biased;
         result = &mut judged => result,
-        // What was received before the connection ended is still to be judged, and the request knows
-        // the error.
+        // The response may have arrived before the connection ended. If not, the request knows the error.
         _ = connection => judged.await,
     }
 }

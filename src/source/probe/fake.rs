@@ -18,12 +18,12 @@ use tokio::{
 };
 
 /// Longest wait for something that must happen; only a broken test waits that long.
-pub(super) const DEADLINE: Duration = Duration::from_secs(30);
+pub(in crate::source) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A server that stops when dropped, and keeps the heads of its requests.
-pub(super) struct FakeServer {
+pub(in crate::source) struct FakeServer {
     /// The listening address.
-    pub(super) address: SocketAddr,
+    pub(in crate::source) address: SocketAddr,
     heads: mpsc::UnboundedReceiver<String>,
     connections: Arc<AtomicUsize>,
     _task: JoinSet<()>,
@@ -32,7 +32,7 @@ pub(super) struct FakeServer {
 impl FakeServer {
     /// Answers each connection with `answer`, called with the stream once the request's head has
     /// been read.
-    pub(super) async fn new<A, F>(answer: A) -> Self
+    pub(in crate::source) async fn new<A, F>(answer: A) -> Self
     where
         A: Fn(TcpStream) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -61,7 +61,7 @@ impl FakeServer {
     }
 
     /// Accepts connections and never responds.
-    pub(super) async fn silent() -> Self {
+    pub(in crate::source) async fn silent() -> Self {
         Self::new(async |stream| {
             std::future::pending::<()>().await;
             drop(stream);
@@ -70,7 +70,7 @@ impl FakeServer {
     }
 
     /// Responds with these pieces and closes the connection.
-    pub(super) async fn raw<const N: usize>(pieces: [&str; N]) -> Self {
+    pub(in crate::source) async fn raw<const N: usize>(pieces: [&str; N]) -> Self {
         let pieces = Arc::new(pieces.map(str::to_owned));
         Self::new(move |mut stream| {
             let pieces = Arc::clone(&pieces);
@@ -86,12 +86,12 @@ impl FakeServer {
     }
 
     /// Responds with a status and a body.
-    pub(super) async fn http(status: u16, body: &str) -> Self {
+    pub(in crate::source) async fn http(status: u16, body: &str) -> Self {
         Self::raw([&format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len())]).await
     }
 
     /// Responds with the current value of `status`.
-    pub(super) async fn switched(status: Arc<AtomicU16>) -> Self {
+    pub(in crate::source) async fn switched(status: Arc<AtomicU16>) -> Self {
         Self::new(move |mut stream| {
             let status = status.load(Ordering::Relaxed);
             async move {
@@ -103,7 +103,7 @@ impl FakeServer {
     }
 
     /// Responds with 200 and keeps the connection open for the next request.
-    pub(super) async fn keeping_alive() -> Self {
+    pub(in crate::source) async fn keeping_alive() -> Self {
         Self::new(async |mut stream| {
             loop {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
@@ -116,7 +116,7 @@ impl FakeServer {
     }
 
     /// Responds with 200 and a body that goes on until the client closes the connection.
-    pub(super) async fn endless() -> Self {
+    pub(in crate::source) async fn endless() -> Self {
         Self::new(async |mut stream| {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
             while stream.write_all(&[b'-'; 1000]).await.is_ok() {}
@@ -126,22 +126,22 @@ impl FakeServer {
 
     /// An address that refuses connections: the server's port, which no other process gets, at
     /// another loopback address.
-    pub(super) fn refused(&self) -> SocketAddr {
+    pub(in crate::source) fn refused(&self) -> SocketAddr {
         SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), self.address.port())
     }
 
     /// Number of connections so far.
-    pub(super) fn connections(&self) -> usize {
+    pub(in crate::source) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
     /// The head of the next request.
-    pub(super) async fn request(&mut self) -> String {
+    pub(in crate::source) async fn request(&mut self) -> String {
         timeout(DEADLINE, self.heads.recv()).await.expect("a request within the deadline").unwrap()
     }
 
     /// The value of a header of the next request.
-    pub(super) async fn header(&mut self, name: &str) -> String {
+    pub(in crate::source) async fn header(&mut self, name: &str) -> String {
         let head = self.request().await;
         let lines = head.lines().filter_map(|line| line.split_once(": "));
         let found =
@@ -150,7 +150,7 @@ impl FakeServer {
     }
 
     /// Whether every request has been looked at.
-    pub(super) fn no_more_requests(&mut self) -> bool {
+    pub(in crate::source) fn no_more_requests(&mut self) -> bool {
         self.heads.try_recv().is_err()
     }
 }

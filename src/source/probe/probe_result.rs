@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 /// The result of one probe, with the reason in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ProbeResult {
+pub(in crate::source) enum ProbeResult {
     /// The instance responded as expected.
     Passed(String),
     /// The instance did not respond, or not as expected.
@@ -25,7 +25,7 @@ pub(super) enum ProbeResult {
 impl ProbeResult {
     /// Makes a result of an error of the operating system while `address` was probed. What this
     /// machine lacks is not the instance's failure.
-    pub(super) fn from_io_error(error: &io::Error, address: SocketAddr) -> Self {
+    pub(in crate::source) fn from_io_error(error: &io::Error, address: SocketAddr) -> Self {
         let errno = error.raw_os_error().map(Errno::from_raw);
         match errno {
             Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
@@ -56,7 +56,7 @@ impl ProbeResult {
     }
 
     /// The reason why nothing was tried, if so.
-    pub(super) fn untried(&self) -> Option<&str> {
+    pub(in crate::source) fn untried(&self) -> Option<&str> {
         match self {
             Self::Passed(_) | Self::Failed(_) => None,
             Self::Untried(reason) | Self::NoRoute(reason) => Some(reason),
@@ -64,7 +64,7 @@ impl ProbeResult {
     }
 
     /// Puts the address in front of the reason, for instances that have several.
-    pub(super) fn with_address(self, address: IpAddr) -> Self {
+    pub(in crate::source) fn with_address(self, address: IpAddr) -> Self {
         match self {
             Self::Passed(reason) => Self::Passed(format!("{address}: {reason}")),
             Self::Failed(reason) => Self::Failed(format!("{address}: {reason}")),

@@ -46,7 +46,7 @@ pub struct Prober {
     /// When the next first probe may start.
     next_first: Mutex<Instant>,
     /// The instances that cannot be probed now.
-    pub(super) untried: Arc<Untried>,
+    pub(in crate::source) untried: Arc<Untried>,
 }
 
 impl Default for Prober {
@@ -97,7 +97,7 @@ impl Prober {
 
     /// How long an instance's first probe waits so that many new instances are not probed all at
     /// once; at most half of its interval.
-    pub(super) fn first_probe_delay(&self, interval: Duration) -> Duration {
+    pub(in crate::source) fn first_probe_delay(&self, interval: Duration) -> Duration {
         let now = Instant::now();
         let mut next = self.next_first.lock().unwrap_or_else(PoisonError::into_inner);
         let start = now.max(*next);
@@ -111,7 +111,7 @@ impl Prober {
 
     /// Probes `instance` once. Takes at most `check.timeout`, counted from when the probe may
     /// start.
-    pub(super) async fn probe(&self, instance: &Instance, check: &HealthCheck) -> ProbeResult {
+    pub(in crate::source) async fn probe(&self, instance: &Instance, check: &HealthCheck) -> ProbeResult {
         let port = check.port.unwrap_or(instance.port);
         if port == 0 {
             return ProbeResult::Failed("no port to probe; give the instance or its check a port".into());

@@ -12,7 +12,7 @@ const TOPIC: &str = "probes";
 
 /// The instances that cannot be probed now, each with the reason.
 #[derive(Debug, Default)]
-pub(super) struct Untried {
+pub(in crate::source) struct Untried {
     reasons: Mutex<BTreeMap<Key, String>>,
 }
 
@@ -44,7 +44,7 @@ fn note(reasons: &BTreeMap<Key, String>) -> Option<String> {
 
 /// Whether one instance can be probed. Dropping it takes the instance out of the note.
 #[derive(Debug)]
-pub(super) struct UntriedEntry {
+pub(in crate::source) struct UntriedEntry {
     untried: Arc<Untried>,
     status: Arc<SourceStatus>,
     key: Key,
@@ -53,7 +53,7 @@ pub(super) struct UntriedEntry {
 
 impl UntriedEntry {
     /// Makes the entry of an instance that can be probed.
-    pub(super) fn new(
+    pub(in crate::source) fn new(
         untried: &Arc<Untried>,
         status: &Arc<SourceStatus>,
         member: Member,
@@ -64,7 +64,7 @@ impl UntriedEntry {
     }
 
     /// Says why the instance cannot be probed, or that it can be; returns whether that has changed.
-    pub(super) fn set(&mut self, reason: Option<&str>) -> bool {
+    pub(in crate::source) fn set(&mut self, reason: Option<&str>) -> bool {
         if reason.is_some() == self.is_untried {
             return false;
         }

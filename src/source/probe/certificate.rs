@@ -1,4 +1,4 @@
-//! What an HTTPS probe asks of the certificate.
+//! Certificates: what an HTTPS probe expects of one.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
