@@ -77,6 +77,7 @@ impl ListedSource {
             errors: report.errors.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
             stale_seconds: report.stale.map(|stale| stale.seconds(now)),
             expires_in_seconds: report.stale.and_then(|stale| stale.seconds_left(now)),
+            held: report.held_instances.iter().map(|(why, count)| ((*why).to_owned(), *count)).collect(),
             notes: report.notes.iter().map(|note| one_line(note, MAX_MESSAGE)).collect(),
             last_error: report.last_error.as_ref().map(|failure| ListedError {
                 watch: failure.watch.clone(),
@@ -110,6 +111,9 @@ impl fmt::Display for ListedSource {
             if let Some(left) = self.expires_in_seconds {
                 write!(f, ", answered for {left} s more")?;
             }
+        }
+        for (why, count) in &self.held {
+            write!(f, "; {count} held ({why})")?;
         }
         for note in &self.notes {
             write!(f, "; {note}")?;

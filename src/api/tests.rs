@@ -252,7 +252,7 @@ async fn readyz_is_json_on_request() {
                 "source": "consul.vms", "kind": "consul", "ready": true, "updates": 2,
                 "watches": { "connecting": 0, "synced": 0, "failing": 1, "with_data": 1 },
                 "errors": { "timeout": 1 }, "stale_seconds": null, "expires_in_seconds": null,
-                "notes": ["services take turns"],
+                "held": {}, "notes": ["services take turns"],
                 "last_error": {
                     "watch": "service nginx", "kind": "timeout",
                     "message": "no answer within 1s", "seconds_ago": 0,
@@ -261,7 +261,7 @@ async fn readyz_is_json_on_request() {
             {
                 "source": "static", "kind": "static", "ready": true, "updates": 0,
                 "watches": { "connecting": 0, "synced": 0, "failing": 0, "with_data": 0 },
-                "errors": {}, "stale_seconds": null, "expires_in_seconds": null, "notes": [], "last_error": null,
+                "errors": {}, "stale_seconds": null, "expires_in_seconds": null, "held": {}, "notes": [], "last_error": null,
             },
         ],
     });

@@ -20,7 +20,7 @@ use crate::{
     model::{Freshness, Import, Member, Retained, SourceId, SourceKind, Update, WatchSubject},
     source::{
         FollowedMember, Outbox, SourceContext, consul,
-        guard::{CarriedMemory, Guard, GuardRules, release_when_due},
+        guard::{CarriedMemory, Guard, GuardRules, attend},
         kubernetes,
         probe::Prober,
         static_instances,
@@ -98,7 +98,7 @@ struct RunningJob {
 #[derive(Debug)]
 struct GuardTask {
     guard: Arc<Guard>,
-    _timer: AbortOnDropHandle<()>,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Drop for RunningJob {
@@ -162,8 +162,8 @@ impl Sources {
             let guard = Guard::new(job.guard_rules(), &mut carried, status);
             let outbox = Outbox::guarded(self.updates.clone(), guard.clone());
             let guard = guard.map(|guard| {
-                let timer = release_when_due(Arc::clone(&guard), outbox.clone());
-                GuardTask { guard, _timer: AbortOnDropHandle::new(tokio::spawn(timer)) }
+                let attend = attend(Arc::clone(&guard), outbox.clone(), Arc::clone(&self.shared.prober));
+                GuardTask { guard, _task: AbortOnDropHandle::new(tokio::spawn(attend)) }
             });
             let context = SourceContext {
                 outbox: outbox.clone(),

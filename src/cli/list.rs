@@ -209,6 +209,11 @@ fn render_sources(list: &SourceList) -> String {
     }
     let mut text = table.draw(0);
     for source in &list.sources {
+        for (why, count) in &source.held {
+            let instances = if *count == 1 { "instance is" } else { "instances are" };
+            let line = format!("{}: {count} {instances} not answered as it says ({why})", source.source);
+            let _ = writeln!(text, "{}", styled(YELLOW, &line));
+        }
         for note in &source.notes {
             let _ = writeln!(text, "{}", styled(YELLOW, &format!("{}: {note}", source.source)));
         }

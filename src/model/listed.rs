@@ -104,6 +104,9 @@ pub struct ListedSource {
     /// In how many seconds that data expires unless the source is back before.
     #[serde(default)]
     pub expires_in_seconds: Option<u64>,
+    /// How many of its instances are not answered as it says, by reason, such as `contradicted`.
+    #[serde(default)]
+    pub held: BTreeMap<String, usize>,
     /// Advice to operators on how to follow the source better: a sentence each.
     #[serde(default)]
     pub notes: Vec<String>,

@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::{guard::Guard, watch_error::WatchError};
+use super::{
+    guard::{Guard, SecondOpinion},
+    watch_error::WatchError,
+};
 use crate::model::Update;
 
 /// One source's way to the catalog: a bounded channel, so that a slow catalog slows sources down
@@ -67,6 +70,14 @@ impl Outbox {
     /// As [`send`](Self::send).
     pub(super) async fn release(&self) -> Result<(), WatchError> {
         self.pass(|guard| ((), guard.and_then(Guard::release))).await
+    }
+
+    /// Sends what follows from second opinions.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub(super) async fn hear_opinions(&self, opinions: Vec<SecondOpinion>) -> Result<(), WatchError> {
+        self.pass(|guard| ((), guard.and_then(|guard| guard.hear_opinions(opinions)))).await
     }
 
     /// Waits for room, then sends the update that `judge` returns, if any.

@@ -375,6 +375,11 @@ pub struct HeldHandle {
 }
 
 impl HeldHandle {
+    /// The id of the guard's source.
+    pub fn source(&self) -> &SourceId {
+        &self.status.id
+    }
+
     /// Sets how many instances the guard holds, by reason.
     pub fn set(&self, counts: BTreeMap<&'static str, usize>) {
         let mut inner = self.status.lock();

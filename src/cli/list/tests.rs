@@ -53,7 +53,7 @@ fn sources() -> SourceList {
         r#"{{ "sources": [
         {{ "source": "consul.vms", "kind": "consul", "ready": true, "watches": {}, "updates": 41,
            "errors": {{ "connect": 3, "timeout": 1 }}, "stale_seconds": 185,
-           "expires_in_seconds": 86215, "notes": ["services take turns"], "last_error": {{ "watch": "service nginx",
+           "expires_in_seconds": 86215, "held": {{ "contradicted": 12 }}, "notes": ["services take turns"], "last_error": {{ "watch": "service nginx",
            "kind": "connect", "message": "cannot reach the source: Connection refused", "seconds_ago": 61 }} }},
         {{ "source": "kubernetes.eks", "kind": "kubernetes", "ready": false, "watches": {}, "updates": 0,
            "errors": {{}}, "last_error": null }},

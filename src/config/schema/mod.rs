@@ -39,7 +39,7 @@ pub use cache::CacheSettings;
 pub use check::{CheckKind, HealthCheck, HttpCheck, TlsCheck};
 pub use filter::{ClientFilter, InstanceFilter};
 pub use forward::{ForwardPolicy, ForwardRule, UpstreamSpec};
-pub use guard::{Damping, Flapping, GuardRule};
+pub use guard::{Damping, Flapping, GuardRule, RemovalLimit};
 pub use locality::{LocalityRule, region_of};
 pub use member::{
     ConsulQuery, KubernetesObjects, KubernetesQuery, MemberRule, PortRef, SourceQuery, StaticMember,

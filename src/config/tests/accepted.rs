@@ -489,3 +489,18 @@ fn a_member_replaces_its_sources_damping() {
     assert!(source.is_on() && !off.is_on() && !GuardRule::default().is_on());
     assert!(member("{ static = \"10.0.0.5:80\", damping = { settle = \"1s\" } }").guard.is_on());
 }
+
+#[test]
+fn a_limit_of_removals_is_a_number_or_a_share_in_a_time() {
+    let limit = |text: &str| {
+        let member =
+            member(&format!("{{ consul = \"vms\", service = \"web\", remove_at_most = \"{text}\" }}"));
+        member.guard.removal_limit().map(|limit| (limit.amount, limit.window.as_secs()))
+    };
+    assert_eq!(limit("30%/10s"), Some((Amount::Percent(30), 10)));
+    assert_eq!(limit("2 / 1m"), Some((Amount::Count(2), 60)));
+    let source = &server("[consul.vms]\nsecond_opinion = { tcp = true }").consul[0].guard;
+    assert_eq!(source.removal_limit(), Some(RemovalLimit::DEFAULT));
+    let member = member("{ consul = \"vms\", service = \"web\", second_opinion = { tcp = false } }").guard;
+    assert!(source.is_on() && !member.over(source).is_on());
+}

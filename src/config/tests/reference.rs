@@ -68,7 +68,7 @@ fn the_reference_has_every_key_and_no_other() {
 #[test]
 fn the_examples_of_the_reference_load() {
     let examples = examples();
-    assert_eq!(examples.len(), 14);
+    assert_eq!(examples.len(), 15);
     let server = examples[0].1;
     for (file, text) in examples {
         let zone = "namespace = \"other\"";

@@ -371,3 +371,17 @@ fn without_a_home_folder_a_tilde_is_an_error() {
     assert_eq!(report.errors(), 1, "{report}");
     assert_eq!(report.diagnostics()[0].label(), "cannot resolve ~: HOME is not set");
 }
+
+#[rstest]
+#[case("remove_at_most = \"30%\"", "write a slash and the time behind the number")]
+#[case("remove_at_most = \"0/10s\"", "the number is 1 to 1000000, or 1% to 100%")]
+#[case("remove_at_most = \"101%/10s\"", "the number is 1 to 1000000, or 1% to 100%")]
+#[case("remove_at_most = \"1/2h\"", "the time is 1s to 1h")]
+#[case("remove_at_most = \"1/10\"", "add a unit, such as \"10s\"")]
+#[case("remove_at_most = 3", "\"remove_at_most\" must be how many in which time")]
+#[case("second_opinion = true", "\"second_opinion\" must be a table")]
+#[case("second_opinion = { }", "needs \"tcp\"")]
+#[case("second_opinion = { tcp = true, http = \"/\" }", "unknown key \"http\"")]
+fn in_a_limit_of_removals(#[case] key: &str, #[case] words: &str) {
+    assert_error(&errors(load_member(&format!("{{ consul = \"vms\", service = \"web\", {key} }}"))), words);
+}

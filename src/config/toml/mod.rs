@@ -25,7 +25,7 @@ mod words;
 
 pub(super) use diagnostics::Cause;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
-pub(super) use duration::{duration, format_duration};
+pub(super) use duration::{duration, format_duration, parse_duration};
 pub(super) use percent::{parse_percent, percent};
 pub(super) use sink::{DiagnosticSink, Draft, Read, Scope};
 pub(super) use table::{Item, TableReader};

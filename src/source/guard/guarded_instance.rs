@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::damping::{Damper, Standing};
+use super::{
+    damping::{Damper, Standing},
+    doubt::Doubt,
+};
 use crate::{
     config::{Damping, GuardRule},
     model::{Health, Held, HoldReason, Instance},
@@ -18,17 +21,19 @@ pub(super) struct GuardedInstance {
     /// The instance as the catalog has it; `None`: it does not.
     given: Option<Instance>,
     damper: Damper,
+    /// The doubt whether its source is right to condemn it.
+    pub(super) doubt: Option<Doubt>,
 }
 
 impl GuardedInstance {
     /// An instance of a member's first list, which passes unchanged.
     pub(super) fn listed(instance: Instance) -> Self {
-        Self { word: Some(instance.clone()), given: Some(instance), damper: Damper::default() }
+        Self { word: Some(instance.clone()), given: Some(instance), damper: Damper::default(), doubt: None }
     }
 
     /// An instance that the source has not reported yet.
     pub(super) fn new() -> Self {
-        Self { word: None, given: None, damper: Damper::default() }
+        Self { word: None, given: None, damper: Damper::default(), doubt: None }
     }
 
     /// Hears the source's word.
@@ -42,13 +47,14 @@ impl GuardedInstance {
         self.word = word;
     }
 
-    /// Follows the source's last word, unless the instance is held. Returns whether the catalog's
-    /// instance changes.
-    pub(super) fn advance(&mut self, now: Instant) -> bool {
-        let given = self.wanted(now);
-        let has_changed = given != self.given;
+    /// Changes what the catalog has of it.
+    pub(super) fn give(&mut self, given: Option<Instance>) {
         self.given = given;
-        has_changed
+    }
+
+    /// The instance as it was answered, kept against its source's last word.
+    pub(super) fn kept(&self, answered: Instance, why: HoldReason) -> Instance {
+        answered.held(Held { why, until: None, word: self.word.clone() })
     }
 
     /// The instance as the catalog has it.
@@ -69,7 +75,7 @@ impl GuardedInstance {
 
     /// Whether there is nothing to remember.
     pub(super) fn is_over(&self, rule: &GuardRule, now: Instant) -> bool {
-        let is_gone = self.word.is_none() && self.given.is_none();
+        let is_gone = self.word.is_none() && self.given.is_none() && self.doubt.is_none();
         is_gone && self.forgets(rule).is_none_or(|at| at <= now)
     }
 
@@ -79,7 +85,8 @@ impl GuardedInstance {
         self.damper.forgets(rule.damping.unwrap_or_default()).filter(|_| is_gone)
     }
 
-    fn wanted(&self, now: Instant) -> Option<Instance> {
+    /// The instance as damping lets it pass now: its source's last word, unless it has to wait.
+    pub(super) fn wanted(&self, now: Instant) -> Option<Instance> {
         let word = self.word.as_ref()?;
         // Damping keeps instances out, but never takes one out.
         let waits =
@@ -93,9 +100,10 @@ impl GuardedInstance {
     /// The source's word with the health that it had before.
     fn kept_out(&self, word: &Instance, why: HoldReason, until: Instant) -> Instance {
         let before = self.given.as_ref().map(|given| given.health);
-        let (health, reason) = match why {
-            HoldReason::Settling => (before.unwrap_or(Health::Unknown), "healthy for too short a time"),
-            HoldReason::Flapping => (Health::Unhealthy, "health changes too often"),
+        let (health, reason) = if why == HoldReason::Flapping {
+            (Health::Unhealthy, "health changes too often")
+        } else {
+            (before.unwrap_or(Health::Unknown), "healthy for too short a time")
         };
         let held = Held { why, until: Some(until), word: Some(word.clone()) };
         Instance { health, reason: Some(reason.into()), ..word.clone() }.held(held)

@@ -7,7 +7,11 @@ use std::{
     time::Instant,
 };
 
-use super::{counts::HeldCounts, guarded_member::GuardedMember};
+use super::{
+    counts::HeldCounts,
+    doubt::Opinion,
+    guarded_member::{GuardedMember, OpinionRequest},
+};
 use crate::{
     config::GuardRule,
     model::{Instance, Member, Name, Update},
@@ -43,6 +47,16 @@ pub type CarriedMemory = HashMap<Member, CarriedMember>;
 #[derive(Clone, Debug)]
 pub struct CarriedMember(GuardedMember);
 
+/// A second opinion on an instance.
+#[derive(Clone, Debug)]
+pub(in crate::source) struct SecondOpinion {
+    pub(super) member: Member,
+    pub(super) id: Arc<str>,
+    /// The number of the doubt that it was asked for.
+    pub(super) doubt: u64,
+    pub(super) opinion: Opinion,
+}
+
 /// What the guard remembers of one source.
 #[derive(Debug, Default)]
 pub(in crate::source) struct GuardMemory {
@@ -50,6 +64,7 @@ pub(in crate::source) struct GuardMemory {
     members: HashMap<Member, GuardedMember>,
     deadlines: BTreeSet<(Instant, Member)>,
     held: HeldCounts,
+    requests: Vec<(Member, OpinionRequest)>,
 }
 
 impl GuardMemory {
@@ -69,6 +84,7 @@ impl GuardMemory {
     pub(super) fn take(&mut self) -> CarriedMemory {
         self.deadlines.clear();
         self.held = HeldCounts::default();
+        self.requests.clear();
         self.members.drain().map(|(member, guarded)| (member, CarriedMember(guarded))).collect()
     }
 
@@ -81,6 +97,34 @@ impl GuardMemory {
             self.decide(&member, now, &mut passed);
         }
         Update::together(passed)
+    }
+
+    /// Hears second opinions. Returns the updates that follow, if any.
+    pub(super) fn hear_opinions(&mut self, opinions: Vec<SecondOpinion>, now: Instant) -> Option<Update> {
+        let mut passed = Vec::new();
+        let mut heard = Vec::new();
+        for SecondOpinion { member, id, doubt, opinion } in opinions {
+            if let Some(guarded) = self.members.get_mut(&member) {
+                guarded.hear_opinion(&id, doubt, opinion, now);
+                if !heard.contains(&member) {
+                    heard.push(member);
+                }
+            }
+        }
+        for member in heard {
+            self.decide(&member, now, &mut passed);
+        }
+        Update::together(passed)
+    }
+
+    /// Takes the requests for second opinions.
+    pub(super) fn take_requests(&mut self) -> Vec<(Member, OpinionRequest)> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Whether second opinions are asked for.
+    pub(super) fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
     }
 
     /// Returns the updates that are due, if any.
@@ -147,6 +191,8 @@ impl GuardMemory {
     fn decide(&mut self, member: &Member, now: Instant, passed: &mut Vec<Update>) {
         let Some(mut guarded) = self.take_out(member) else { return };
         passed.append(&mut guarded.decide(member, now));
+        let requests = guarded.take_requests();
+        self.requests.extend(requests.into_iter().map(|request| (member.clone(), request)));
         self.put_back(member.clone(), guarded);
     }
 

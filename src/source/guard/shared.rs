@@ -1,12 +1,22 @@
 //! The guard of one outbox: its memory, and the signal that its next deadline may have changed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::{sync::Notify, time::Instant};
+use tracing::{info, warn};
 
-use super::memory::{CarriedMemory, GuardMemory, GuardRules};
+use super::{
+    guarded_member::OpinionRequest,
+    memory::{CarriedMemory, GuardMemory, GuardRules, SecondOpinion},
+};
 use crate::{
-    model::Update,
+    model::{HoldReason, Member, Update},
     telemetry::{HeldHandle, SourceStatus},
 };
 
@@ -14,7 +24,10 @@ use crate::{
 #[derive(Debug)]
 pub struct Guard {
     memory: Mutex<GuardMemory>,
-    pub(super) deadline_changed: Notify,
+    /// Notified when the next deadline has changed, or a second opinion is asked for.
+    pub(super) changed: Notify,
+    /// Whether a probe contradicts the source.
+    is_contradicted: AtomicBool,
     held: HeldHandle,
 }
 
@@ -30,7 +43,12 @@ impl Guard {
             return None;
         }
         let memory = Mutex::new(GuardMemory::new(rules, carried));
-        let guard = Self { memory, deadline_changed: Notify::new(), held: status.guard() };
+        let guard = Self {
+            memory,
+            changed: Notify::new(),
+            is_contradicted: AtomicBool::new(false),
+            held: status.guard(),
+        };
         guard.report(&guard.lock());
         Some(Arc::new(guard))
     }
@@ -50,6 +68,16 @@ impl Guard {
         self.decide(GuardMemory::release)
     }
 
+    /// Hears second opinions. Returns the updates that follow, if any.
+    pub(in crate::source) fn hear_opinions(&self, opinions: Vec<SecondOpinion>) -> Option<Update> {
+        self.decide(|memory, now| memory.hear_opinions(opinions, now))
+    }
+
+    /// Takes the requests for second opinions.
+    pub(super) fn take_requests(&self) -> Vec<(Member, OpinionRequest)> {
+        self.lock().take_requests()
+    }
+
     /// When the next release is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.lock().deadline().map(Instant::from_std)
@@ -63,15 +91,25 @@ impl Guard {
         let before = memory.deadline();
         let passed = decide(&mut memory, Instant::now().into_std());
         self.report(&memory);
-        if memory.deadline() != before {
-            self.deadline_changed.notify_one();
+        if memory.deadline() != before || memory.has_requests() {
+            self.changed.notify_one();
         }
         passed
     }
 
     fn report(&self, memory: &GuardMemory) {
-        let counts = memory.held().by_reason();
-        self.held.set(counts.map(|(why, count)| (why.as_str(), count)).collect());
+        let counts: BTreeMap<_, _> = memory.held().by_reason().collect();
+        let contradicted = counts.get(&HoldReason::Contradicted).copied();
+        self.held.set(counts.into_iter().map(|(why, count)| (why.as_str(), count)).collect());
+        let source = self.held.source();
+        match (contradicted, self.is_contradicted.swap(contradicted.is_some(), Ordering::Relaxed)) {
+            (Some(instances), false) => warn!(
+                %source, instances,
+                "the source reports instances as gone or unhealthy that accept connections; they stay answered",
+            ),
+            (None, true) => info!(%source, "probes agree with the source again"),
+            _ => {}
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, GuardMemory> {

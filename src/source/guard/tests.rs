@@ -3,6 +3,7 @@
 mod damping;
 mod outbox;
 mod properties;
+mod removals;
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::memory::{CarriedMemory, GuardMemory, GuardRules};
+use super::{
+    doubt::Opinion,
+    memory::{CarriedMemory, GuardMemory, GuardRules, SecondOpinion},
+};
 use crate::{
     config::{Damping, Flapping, GuardRule},
     model::{Health, HoldReason, Instance, Member, SourceId, SourceKind, Update},
@@ -51,7 +55,10 @@ fn damping(settle: u64, flapping: Option<(u64, u8, u64)>) -> GuardRule {
         changes,
         window: Duration::from_secs(window),
     });
-    GuardRule { damping: Some(Damping { settle: Duration::from_secs(settle), flapping }) }
+    GuardRule {
+        damping: Some(Damping { settle: Duration::from_secs(settle), flapping }),
+        ..GuardRule::default()
+    }
 }
 
 /// A memory, what the catalog has after all that passed, and a clock.
@@ -83,8 +90,7 @@ impl Bed {
     fn wait_until(&mut self, milliseconds: u64) {
         let end = self.began + Duration::from_millis(milliseconds);
         while let Some(deadline) = self.memory.deadline().filter(|deadline| *deadline <= end) {
-            assert!(deadline > self.now || self.now == self.began, "no deadline is in the past");
-            self.now = deadline;
+            self.now = self.now.max(deadline);
             let passed = self.memory.release(self.now);
             self.apply(passed);
         }
@@ -111,6 +117,36 @@ impl Bed {
 
     fn health(&self, last: u8) -> Option<Health> {
         self.catalog.get(&instance(last, Health::Healthy).id).map(|instance| instance.health)
+    }
+
+    /// How many instances are answered as good.
+    fn good(&self) -> usize {
+        self.catalog.values().filter(|instance| instance.health <= Health::Warning).count()
+    }
+
+    /// The doubts that the guard asks for second opinions on.
+    fn asked(&mut self) -> Vec<(Arc<str>, u64)> {
+        let requests = self.memory.take_requests().into_iter();
+        requests.map(|(_, request)| (request.instance.id, request.doubt)).collect()
+    }
+
+    /// Sends an opinion on some doubts at a number of milliseconds after the beginning.
+    fn hear(&mut self, milliseconds: u64, doubts: &[(Arc<str>, u64)], opinion: Opinion) {
+        self.wait_until(milliseconds);
+        let heard = |(id, doubt): &(Arc<str>, u64)| SecondOpinion {
+            member: web(),
+            id: Arc::clone(id),
+            doubt: *doubt,
+            opinion,
+        };
+        let passed = self.memory.hear_opinions(doubts.iter().map(heard).collect(), self.now);
+        self.apply(passed);
+    }
+
+    /// Hands the memory to another guard, as a reload does.
+    fn take_over(&mut self, rule: GuardRule) {
+        let rules = GuardRules { source: rule, members: Default::default() };
+        self.memory = GuardMemory::new(rules, &mut self.memory.take());
     }
 
     /// Why an instance is held, and until how many milliseconds after the beginning.

@@ -1,10 +1,18 @@
 //! An outbox with a guard, and its timer.
 
+use std::net::SocketAddr;
+
 use tokio::sync::mpsc;
 
 use super::{super::*, *};
 use crate::{
-    source::{Outbox, WatchError},
+    source::{
+        Outbox, WatchError,
+        probe::{
+            Prober,
+            fake::{DEADLINE, FakeServer},
+        },
+    },
     telemetry::SourceStatus,
 };
 
@@ -20,7 +28,7 @@ async fn guarded(rule: GuardRule) -> Guarded {
     let guard = Guard::new(rules, &mut CarriedMemory::new(), &status).unwrap();
     let (updates, inbox) = mpsc::channel(1);
     let outbox = Outbox::guarded(updates, Some(Arc::clone(&guard)));
-    tokio::spawn(release_when_due(guard, outbox.clone()));
+    tokio::spawn(attend(guard, outbox.clone(), Arc::new(Prober::new())));
     // The timer waits before there is a deadline.
     tokio::task::yield_now().await;
     Guarded { outbox, inbox, status }
@@ -61,4 +69,31 @@ fn without_rules_there_is_no_guard() {
     let off = GuardRules { source: damping(0, None), members: Default::default() };
     assert!(Guard::new(off, &mut CarriedMemory::new(), &status).is_none());
     assert!(Guard::new(GuardRules::default(), &mut CarriedMemory::new(), &status).is_none());
+}
+
+#[tokio::test]
+async fn probes_decide_on_instances_that_go_in_bulk() {
+    let server = FakeServer::silent().await;
+    let at = |id: &str, address: SocketAddr| Instance {
+        health: Health::Healthy,
+        ..Instance::at(id, address.ip(), address.port())
+    };
+    let all = vec![at("open", server.address), at("closed", server.refused())];
+    let rule = GuardRule { second_opinion: Some(true), ..GuardRule::default() };
+    let Guarded { outbox, mut inbox, status } = guarded(rule.clone()).await;
+    outbox.send(reset(all)).await.unwrap();
+    let mut bed = Bed::new(rule);
+    bed.apply(inbox.recv().await);
+    outbox.send(reset(Vec::new())).await.unwrap();
+    bed.apply(inbox.recv().await);
+    assert_eq!(bed.good(), 2, "the old answer stands until the probes end");
+    let why = |bed: &Bed| {
+        let held = |instance: &Instance| (instance.id.to_string(), instance.held.as_ref().unwrap().why);
+        bed.catalog.values().map(held).collect::<Vec<_>>()
+    };
+    while why(&bed) != [("open".to_owned(), HoldReason::Contradicted)] {
+        let update = tokio::time::timeout(DEADLINE, inbox.recv()).await;
+        bed.apply(update.unwrap_or_else(|_| panic!("{:?}", bed.catalog)));
+    }
+    assert_eq!(status.report().held_instances, BTreeMap::from([("contradicted", 1)]));
 }

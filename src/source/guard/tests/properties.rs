@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{Amount, RemovalLimit};
 
 /// A word of the source, and how many milliseconds after the one before.
 #[derive(Clone, Debug)]
@@ -80,5 +81,70 @@ proptest! {
         let given: BTreeMap<_, _> = bed.catalog.values().cloned().map(|i| (Arc::clone(&i.id), i)).collect();
         let truth = truth(&said).into_iter().map(|(last, health)| instance(last, health));
         prop_assert_eq!(given, truth.map(|i| (Arc::clone(&i.id), i)).collect::<BTreeMap<_, _>>());
+    }
+
+    #[test]
+    fn nothing_goes_to_zero_on_one_word_and_all_ends_at_the_last_word(
+        words in words(),
+        amount in prop_oneof![(1..4u32).prop_map(Amount::Count), (1..100u8).prop_map(Amount::Percent)],
+        window in 1..20u64,
+        asks in any::<bool>(),
+        open in prop::collection::btree_set(0..6u8, 0..6),
+        answer in prop::sample::select(vec![None, Some(Opinion::Unknown), Some(Opinion::Closed)]),
+    ) {
+        let removal = Some(RemovalLimit { amount, window: Duration::from_secs(window) });
+        let mut bed =
+            Bed::new(GuardRule { removal, second_opinion: Some(asks), ..GuardRule::default() });
+        bed.at(0, reset(healthy(0..6)));
+        let mut at = 0;
+        let mut said = vec![(0, Word::List((0..6).map(|last| (last, Health::Healthy)).collect()))];
+        let is_open = |id: &Arc<str>| open.iter().any(|last| instance(*last, Health::Healthy).id == *id);
+        for (after, word) in words {
+            at += after;
+            bed.wait_until(at);
+            let good = bed.good();
+            let drains = match &word {
+                Word::List(list) => list.iter().any(|(_, health)| *health == Health::Draining),
+                Word::One(_, health) => *health == Health::Draining,
+                Word::Gone(_) => false,
+            };
+            // Unknown health is no word against an instance.
+            let unknown = match &word {
+                Word::List(list) => list.iter().any(|(_, health)| *health == Health::Unknown),
+                Word::One(_, health) => *health == Health::Unknown,
+                Word::Gone(_) => false,
+            };
+            bed.at(at, update(&word));
+            prop_assert!(good == 0 || bed.good() > 0 || drains || unknown, "{word:?}");
+            said.push((after, word));
+            let truth = truth(&said);
+            for (last, health) in &truth {
+                let given = bed.catalog.get(&instance(*last, *health).id);
+                prop_assert_eq!(given.and_then(Instance::source_word), Some(&instance(*last, *health)));
+            }
+            let good = truth.values().filter(|health| **health <= Health::Warning).count();
+            prop_assert!(bed.good() >= good, "good news counts at once");
+            let asked = bed.asked();
+            prop_assert!(asks || asked.is_empty());
+            for doubt in asked {
+                let opinion = if is_open(&doubt.0) { Some(Opinion::Open) } else { answer };
+                if let Some(opinion) = opinion {
+                    bed.hear(at, &[doubt], opinion);
+                }
+            }
+        }
+        // Whatever is open stays open only until it is closed.
+        let mut rounds = 0;
+        while bed.memory.deadline().is_some() {
+            rounds += 1;
+            prop_assert!(rounds < 1000, "it ends");
+            at += 500;
+            bed.wait_until(at);
+            let asked = bed.asked();
+            bed.hear(at, &asked, Opinion::Closed);
+        }
+        prop_assert_eq!(bed.memory.held().by_reason().count(), 0);
+        let truth = truth(&said).into_iter().map(|(last, health)| instance(last, health));
+        prop_assert_eq!(bed.catalog, truth.map(|i| (Arc::clone(&i.id), i)).collect::<BTreeMap<_, _>>());
     }
 }
