@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::rig::{Process, free_port, http, server, wait_for};
@@ -61,6 +62,16 @@ impl Consul {
 
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Stops it in its tracks: it accepts connections and answers nothing.
+    pub fn pause(&self) {
+        self.process.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.process.signal(Signal::SIGCONT);
     }
 
     /// The port of its HTTP API.

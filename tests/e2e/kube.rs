@@ -98,6 +98,11 @@ impl Kube {
     }
 
     /// Ends the API server and etcd.
+    /// The port of the API server.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     pub fn kill(&mut self) {
         self.api.kill();
         self.etcd.kill();
@@ -234,12 +239,18 @@ pub struct PodWatch {
 impl PodWatch {
     /// The next event: its type, the pod's name, and when it arrived.
     pub async fn next(&mut self) -> (String, String, Instant) {
+        let (event, told) = self.next_event().await;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&event["type"]), text(&event["object"]["metadata"]["name"]), told)
+    }
+
+    /// The next event, and when it arrived.
+    pub async fn next_event(&mut self) -> (Value, Instant) {
         loop {
             if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.received.drain(..=end).collect();
-                let event: Value = serde_json::from_slice(&line).unwrap();
-                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                return (text(&event["type"]), text(&event["object"]["metadata"]["name"]), Instant::now());
+                let told = Instant::now();
+                return (serde_json::from_slice(&line).unwrap(), told);
             }
             let chunk = self.response.chunk().await.unwrap().expect("the watch goes on");
             self.received.extend_from_slice(&chunk);

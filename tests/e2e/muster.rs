@@ -42,8 +42,9 @@ impl Muster {
         let text =
             format!("zones = \"{zones}\"\n[listen]\ndns = [\"{dns}\"]\nadmin = \"{admin}\"\n{sources}\n");
         // Top-level keys must stand before the first table.
-        let (top, tables): (Vec<_>, Vec<_>) =
-            text.lines().partition(|line| line.starts_with("max_stale") || line.starts_with("zones"));
+        let (top, tables): (Vec<_>, Vec<_>) = text
+            .lines()
+            .partition(|line| ["max_stale", "state", "zones"].iter().any(|key| line.starts_with(key)));
         std::fs::write(&config, format!("{}\n{}\n", top.join("\n"), tables.join("\n"))).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
         command.args(["serve", "--log", "muster=debug,info", "--config"]).arg(&config);

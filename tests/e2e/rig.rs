@@ -95,8 +95,12 @@ impl Process {
 
     /// Tells the process to end, as a service manager does.
     pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    pub fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.child.id().try_into().unwrap());
-        kill(id, Signal::SIGTERM).unwrap();
+        kill(id, signal).unwrap();
     }
 
     pub fn wait(&mut self) -> ExitStatus {

@@ -25,13 +25,13 @@ const INSTANCES: usize = 20;
 /// How long checks flap at each rate.
 const LASTS: Duration = Duration::from_secs(20);
 /// An answer may be this much older than what Consul has told the watcher.
-const TOLERATED: Duration = Duration::from_millis(50);
+pub(super) const TOLERATED: Duration = Duration::from_millis(50);
 /// Consul may tell muster this much earlier than the watcher, which shares two cores with everything
 /// else here.
 const EARLY: Duration = Duration::from_millis(50);
 
 /// The healthy instances as Consul told them, and when.
-type Truth = Vec<(Instant, BTreeSet<IpAddr>)>;
+pub(super) type Truth = Vec<(Instant, BTreeSet<IpAddr>)>;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs real servers: make faults"]
@@ -148,13 +148,13 @@ fn known<'t>(answer: &Answer, truth: &'t Truth) -> &'t [(Instant, BTreeSet<IpAdd
 }
 
 /// Whether an address was dead in all of those states.
-fn has_dead(answer: &Answer, truth: &Truth) -> bool {
+pub(super) fn has_dead(answer: &Answer, truth: &Truth) -> bool {
     let states = known(answer, truth);
     answer.addresses.iter().any(|address| states.iter().all(|(_, healthy)| !healthy.contains(address)))
 }
 
 /// Whether an address that was alive in all of those states is missing.
-fn lacks_live(answer: &Answer, truth: &Truth) -> bool {
+pub(super) fn lacks_live(answer: &Answer, truth: &Truth) -> bool {
     let states = known(answer, truth);
     let always =
         states[0].1.iter().filter(|address| states.iter().all(|(_, healthy)| healthy.contains(address)));
@@ -162,7 +162,7 @@ fn lacks_live(answer: &Answer, truth: &Truth) -> bool {
 }
 
 /// From each state that Consul told to the first answer that shows it or a later one.
-fn delays(answers: &[Answer], truth: &Truth) -> Vec<Duration> {
+pub(super) fn delays(answers: &[Answer], truth: &Truth) -> Vec<Duration> {
     let mut delays = Vec::new();
     for (at, pair) in truth.windows(2).enumerate() {
         let [(_, before), (told, after)] = pair else { continue };

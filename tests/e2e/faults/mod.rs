@@ -4,6 +4,9 @@
 mod account;
 mod catalog;
 mod flapping;
+mod kubernetes;
+mod restarts;
+mod second_opinion;
 
 use std::time::Duration;
 
