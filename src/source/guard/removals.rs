@@ -58,7 +58,7 @@ impl Removals {
         self.gone.remove(id).map(|(_, instance)| instance)
     }
 
-    /// What an instance was, and when it went.
+    /// When an instance went, and the instance as it was.
     pub(super) fn get(&self, id: &str) -> Option<&(Instant, Instance)> {
         self.gone.get(id)
     }

@@ -11,9 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::RngExt as _;
-
-use super::{account::Account, spread};
+use super::{Flips, account::Account, spread};
 use crate::{
     consul::Consul,
     load::{Answer, Client},
@@ -79,25 +77,17 @@ fn address(at: usize) -> IpAddr {
 /// Flips the checks of random instances at this rate; at least half stay healthy. Returns the number
 /// of flips.
 async fn flap(consul: &Consul, rate: u32) -> usize {
-    let mut dead = BTreeSet::new();
+    let mut next = Flips::new(INSTANCES);
     let mut flips = 0;
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let began_at = Instant::now();
     while began_at.elapsed() < LASTS {
         ticks.tick().await;
-        let at = rand::rng().random_range(0..INSTANCES);
-        let to = match dead.remove(&at) {
-            true => "pass",
-            false if dead.len() < INSTANCES / 2 => {
-                dead.insert(at);
-                "fail"
-            }
-            false => continue,
-        };
-        consul.flip(&format!("web-{at}"), to).await;
+        let Some((at, passes)) = next.next() else { continue };
+        consul.flip(&format!("web-{at}"), if passes { "pass" } else { "fail" }).await;
         flips += 1;
     }
-    for at in dead {
+    for at in next.dead {
         consul.flip(&format!("web-{at}"), "pass").await;
     }
     flips

@@ -8,10 +8,10 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use rand::RngExt as _;
 use serde_json::json;
 
 use super::{
+    Flips,
     account::{Account, connections},
     flapping::{TOLERATED, Truth, delays, has_dead, lacks_live},
     spread,
@@ -97,7 +97,7 @@ async fn a_thousand_members_of_a_namespace_share_connections() {
     let mut events = kube.watch_pods("apps", "").await;
     let mut took = Vec::new();
     for change in 0..CHANGES {
-        let at = rand::rng().random_range(0..MEMBERS);
+        let at = rand::random_range(0..MEMBERS);
         let pod_name = name(at);
         let (service, address) = (format!("{pod_name}.shop"), address(at).to_string());
         for ready in [false, true] {
@@ -136,7 +136,7 @@ fn sources(kube: &Kube) -> String {
     format!("[kubernetes.eks]\nkubeconfig = \"{}\"\n", kube.kubeconfig("admin-token").display())
 }
 
-fn name(at: u16) -> String {
+fn name(at: impl std::fmt::Display) -> String {
     format!("web-{at}")
 }
 
@@ -175,25 +175,17 @@ async fn watch(kube: &Arc<Kube>) -> tokio::task::JoinHandle<Truth> {
 /// Flips the readiness of random pods at this rate; at least half stay ready. Returns the number of
 /// flips.
 async fn flap(kube: &Kube, rate: u32) -> usize {
-    let mut dead = BTreeSet::new();
+    let mut next = Flips::new(PODS.into());
     let mut flips = 0;
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     let began_at = Instant::now();
     while began_at.elapsed() < LASTS {
         ticks.tick().await;
-        let at = rand::rng().random_range(0..PODS);
-        let ready = match dead.remove(&at) {
-            true => true,
-            false if dead.len() < usize::from(PODS) / 2 => {
-                dead.insert(at);
-                false
-            }
-            false => continue,
-        };
+        let Some((at, ready)) = next.next() else { continue };
         kube.set_ready("apps", &name(at), ready).await;
         flips += 1;
     }
-    for at in dead {
+    for at in next.dead {
         kube.set_ready("apps", &name(at), true).await;
     }
     flips

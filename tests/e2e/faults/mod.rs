@@ -8,9 +8,33 @@ mod kubernetes;
 mod restarts;
 mod second_opinion;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::rig::percentile;
+
+/// Which of some instances fails or recovers next: a random one, while at least half stay healthy.
+struct Flips {
+    instances: usize,
+    dead: BTreeSet<usize>,
+}
+
+impl Flips {
+    fn new(instances: usize) -> Self {
+        Self { instances, dead: BTreeSet::new() }
+    }
+
+    /// An instance and whether it recovers; `None` if it would be one too many that fails.
+    fn next(&mut self) -> Option<(usize, bool)> {
+        let at = rand::random_range(0..self.instances);
+        if self.dead.remove(&at) {
+            return Some((at, true));
+        }
+        (self.dead.len() < self.instances / 2).then(|| {
+            self.dead.insert(at);
+            (at, false)
+        })
+    }
+}
 
 /// Times of one kind as `p50 1.2ms, p99 3.4ms, max 5.6ms`.
 fn spread(times: &mut [Duration]) -> String {
