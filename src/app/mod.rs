@@ -23,7 +23,7 @@ mod sources;
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{SocketAddr, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -316,8 +316,7 @@ fn bind_both(address: SocketAddr, workers: usize) -> anyhow::Result<(Vec<UdpSock
     let mut tries = if address.port() == 0 { TRIES } else { 1 };
     loop {
         tries -= 1;
-        let sockets = udp::bind(address, workers)
-            .with_context(|| format!("cannot listen on {address} (UDP){}", hint(address)))?;
+        let sockets = udp::bind(address, workers).map_err(|error| cannot_listen(address, "UDP", error))?;
         let local = match sockets.first() {
             Some(socket) => socket.local_addr()?,
             None => address,
@@ -325,33 +324,33 @@ fn bind_both(address: SocketAddr, workers: usize) -> anyhow::Result<(Vec<UdpSock
         match tcp::bind(local) {
             Ok(listener) => return Ok((sockets, listener)),
             Err(error) if tries > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => {
-                let message = format!("cannot listen on {local} (TCP){}", hint(local));
-                return Err(anyhow::Error::new(error).context(message));
-            }
+            Err(error) => return Err(cannot_listen(local, "TCP", error)),
         }
     }
 }
 
 async fn bind_admin(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
     let Some(address) = address else { return Ok(None) };
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address} (admin){}", hint(address)))?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| cannot_listen(address, "admin", error))?;
     info!(address = %listener.local_addr()?, "admin port listening");
     Ok(Some(listener))
 }
 
-/// A hint for the usual reasons why an address cannot be bound.
-fn hint(address: SocketAddr) -> String {
+/// Why an address cannot be bound, and what to do.
+fn cannot_listen(address: SocketAddr, what: &str, error: io::Error) -> anyhow::Error {
     let port = address.port();
-    if (1..1024).contains(&port) {
-        return format!(": port {port} requires root or CAP_NET_BIND_SERVICE, and no other server on it");
-    }
-    match address.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED | Ipv4Addr::LOCALHOST) => {
-            format!(": is another server on port {port}? Choose another port in [listen]")
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(": port {port} requires root or CAP_NET_BIND_SERVICE"),
+        io::ErrorKind::AddrInUse => {
+            format!(
+                ": another server is on port {port}; choose another port in [listen], or stop that server"
+            )
         }
-        _ => ": does this machine have the address, and is the port free?".to_owned(),
-    }
+        io::ErrorKind::AddrNotAvailable => {
+            format!(": this machine does not have the address {}; change it in [listen]", address.ip())
+        }
+        _ => String::new(),
+    };
+    anyhow::Error::new(error).context(format!("cannot listen on {address} ({what}){hint}"))
 }

@@ -27,6 +27,17 @@ pub(super) struct AdminPort {
 }
 
 impl AdminPort {
+    /// Checks the whole configuration, unless `--at` names a server that may have another one.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub(super) fn check(&self) -> Result<(), ExitCode> {
+        match &self.at {
+            Some(_) => Ok(()),
+            None => self.configuration.load().map(|_| ()),
+        }
+    }
+
     /// Finds the URL: what `--at` gives, else the configuration's.
     ///
     /// # Errors
@@ -35,9 +46,31 @@ impl AdminPort {
     pub(super) fn find(&self) -> Result<Url, ExitCode> {
         let url = match &self.at {
             Some(at) => parse_url(at),
-            None => configured_url(self.configuration.load()?.0.config.listen.admin),
+            None => match self.configuration.load_listen() {
+                Ok(listen) => configured_url(listen.admin),
+                Err(code) => {
+                    let _ = writeln!(
+                        io::stderr(),
+                        "muster: --at ADDRESS contacts a running server without its configuration"
+                    );
+                    return Err(code);
+                }
+            },
         };
         url.map_err(|error| fail(&error))
+    }
+
+    /// Prints why the server cannot be contacted, and which server that is if nobody said so.
+    pub(super) fn fail(&self, error: &anyhow::Error) -> ExitCode {
+        let code = fail(error);
+        if self.at.is_none() && self.configuration.is_demo() {
+            let _ = writeln!(
+                io::stderr(),
+                "muster: there is no ./muster.toml and no /etc/muster/muster.toml, so this is the admin port of \
+                 the demo; --config or --at names another"
+            );
+        }
+        code
     }
 
     /// Gets a page of the API.
@@ -51,7 +84,7 @@ impl AdminPort {
         if !parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(parameters);
         }
-        let (status, text) = send(Method::GET, &url).map_err(|error| fail(&error))?;
+        let (status, text) = send(Method::GET, &url).map_err(|error| self.fail(&error))?;
         if status.is_success() {
             return Ok(text);
         }

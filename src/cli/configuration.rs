@@ -8,7 +8,7 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 
-use crate::config::{self, Diagnostics, Loaded, Location};
+use crate::config::{self, Diagnostics, Listen, Loaded, Location};
 
 /// Which configuration to use.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,24 @@ impl ConfigArgs {
                 Err(ExitCode::from(2))
             }
         }
+    }
+}
+
+impl ConfigArgs {
+    /// Finds the configuration, and loads the addresses that its server listens on.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), for mistakes in `muster.toml` only.
+    pub(super) fn load_listen(&self) -> Result<Listen, ExitCode> {
+        config::find(self.config.as_deref()).load_listen().map_err(|errors| {
+            print_report(&errors);
+            ExitCode::from(2)
+        })
+    }
+
+    /// Whether there is no configuration, so that the demo's counts.
+    pub(super) fn is_demo(&self) -> bool {
+        matches!(config::find(self.config.as_deref()), Location::Demo)
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 
 pub(super) fn run(server: &AdminPort) -> ExitCode {
-    let mut url = match server.find() {
+    let mut url = match server.check().and_then(|()| server.find()) {
         Ok(url) => url,
         Err(code) => {
             let _ = writeln!(io::stderr(), "\nmuster: reload not requested; the server is unchanged");
@@ -31,6 +31,6 @@ pub(super) fn run(server: &AdminPort) -> ExitCode {
             ExitCode::from(2)
         }
         Ok((status, text)) => fail(&anyhow::anyhow!("the admin port returned {status}: {}", text.trim())),
-        Err(error) => fail(&error),
+        Err(error) => server.fail(&error),
     }
 }

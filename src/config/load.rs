@@ -12,7 +12,7 @@ use toml::de::DeTable;
 use super::{
     files,
     read::{self, ZoneFile, ZonePaths},
-    schema::{Config, Namespace},
+    schema::{Config, Listen, Namespace},
     toml::{Cause, DiagnosticSink, Diagnostics, Item, Scope, Span, TableReader, TextFile, values::PathBase},
 };
 use crate::model::Name;
@@ -58,6 +58,18 @@ impl Location {
             Self::Demo => demo(),
         }
     }
+
+    /// Loads the addresses to listen on. Reads no zone file, so a mistake in one does not matter.
+    ///
+    /// # Errors
+    /// Every error in `muster.toml`.
+    pub fn load_listen(&self) -> Result<Listen, Diagnostics> {
+        let loaded = match self {
+            Self::File(path) => load_with(path, |_, _| Vec::new()),
+            Self::Demo => demo(),
+        };
+        loaded.map(|loaded| loaded.config.listen)
+    }
 }
 
 impl fmt::Display for Location {
@@ -89,11 +101,22 @@ pub(super) fn find_among(given: Option<&Path>, paths: &[&Path]) -> Location {
 /// # Errors
 /// Every error in any of the files, with the warnings. Warnings alone refuse nothing.
 pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
-    let base = PathBase { folder: folder_of(path), home: home() };
+    let base = base_of(path);
+    load_with(path, |zones, scope| files::zone_files(zones, &base, scope))
+}
+
+fn load_with(
+    path: &Path,
+    zone_files: impl FnOnce(ZonePaths<'_>, Scope<'_>) -> Vec<Arc<TextFile>>,
+) -> Result<Loaded, Diagnostics> {
     let sink = DiagnosticSink::default();
     let main = files::read(path, 0, &sink, None);
-    let read = assemble(&sink, main, &base, |zones, scope| files::zone_files(zones, &base, scope));
+    let read = assemble(&sink, main, &base_of(path), zone_files);
     conclude(sink, read)
+}
+
+fn base_of(path: &Path) -> PathBase {
+    PathBase { folder: folder_of(path), home: home() }
 }
 
 /// As [`load`], from texts: the first is `muster.toml`, the others are its zone files, whatever its

@@ -26,6 +26,15 @@ pub enum LogError {
         /// The cause.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// It names a module without a level, which looks like a level that does not exist.
+    #[error(
+        "the log filter has {word:?}, which is no level: the levels are error, warn, info, debug and trace; \
+         for a module, write \"{word}=debug\""
+    )]
+    Level {
+        /// The word.
+        word: String,
+    },
     /// The process has a subscriber already.
     #[error("logs are set up already")]
     Again,
@@ -54,6 +63,11 @@ pub fn init(filter: Option<&str>, json: bool) -> Result<(), LogError> {
 /// Parses a filter; an empty one, from an empty environment variable, counts as absent.
 fn parse(filter: Option<&str>) -> Result<EnvFilter, LogError> {
     let filter = filter.filter(|filter| !filter.trim().is_empty()).unwrap_or(DEFAULT);
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let words = filter.split(',').map(str::trim).filter(|word| !word.is_empty());
+    if let Some(word) = words.into_iter().find(|word| !word.contains(['=', '[', ':']) && !is_level(word)) {
+        return Err(LogError::Level { word: word.to_owned() });
+    }
     EnvFilter::builder()
         .with_regex(false)
         .parse(format!("{BASE},{filter}"))
@@ -74,6 +88,19 @@ mod tests {
     #[case::with_the_client(Some("info,kube_client=debug"), "kube_client=debug,info")]
     fn the_filter_is_info_by_default(#[case] filter: Option<&str>, #[case] expected: &str) {
         assert_eq!(parse(filter).unwrap().to_string(), expected);
+    }
+
+    #[rstest]
+    #[case("verbose", Some("verbose"))]
+    #[case("info, hyper", Some("hyper"))]
+    #[case("OFF", None)]
+    #[case("muster::source,info", None)]
+    fn a_bare_word_must_be_a_level(#[case] filter: &str, #[case] refused: Option<&str>) {
+        let word = match parse(Some(filter)) {
+            Err(LogError::Level { word }) => Some(word),
+            other => other.map(|_| None).unwrap(),
+        };
+        assert_eq!(word.as_deref(), refused);
     }
 
     #[rstest]

@@ -141,6 +141,11 @@ fn a_bad_file_changes_nothing_and_says_why() {
     assert_eq!(local.code, 2);
     assert!(local.stderr.contains(place) && local.stderr.contains("reload not requested"), "{local:?}");
 
+    // The commands that only look at the server need no valid zone file: this one gets as far as to see
+    // that the file does not know the port.
+    let services = muster.command_of_config("services");
+    assert!(services.stderr.contains("has port 0") && !services.stderr.contains(place), "{services:?}");
+
     fs::remove_file(muster.path("muster.toml")).unwrap();
     let reload = muster.reload(&[]);
     assert!(reload.code == 2 && reload.stderr.contains("muster.toml"), "{reload:?}");

@@ -134,7 +134,12 @@ impl MusterProcess {
 
     /// Runs `muster reload` with the configuration instead of the address.
     pub fn reload_of_config(&self) -> Ended {
-        run(Command::new(self.program).args(["reload", "--config"]).arg(self.path("muster.toml")))
+        self.command_of_config("reload")
+    }
+
+    /// Runs a command that finds the server through the configuration.
+    pub fn command_of_config(&self, command: &str) -> Ended {
+        run(Command::new(self.program).args([command, "--config"]).arg(self.path("muster.toml")))
     }
 
     fn pid(&self) -> Pid {
