@@ -28,6 +28,8 @@ enum SpecialZone {
     Localhost,
     /// No name exists, not even the apex.
     Nothing,
+    /// Every name exists, without records.
+    NoData,
     /// Only the apex exists (RFC 6303 section 3).
     Empty,
     /// Like `Empty`, but many networks use names in it, which their own resolver may know.
@@ -42,12 +44,12 @@ enum SpecialZone {
 /// `alt` (RFC 9476), because the root servers deny it.
 const ZONES: &[(&str, SpecialZone)] = &[
     ("localhost", SpecialZone::Localhost),
-    ("invalid", SpecialZone::Nothing),     // RFC 6761 section 6.4
-    ("test", SpecialZone::Nothing),        // RFC 6761 section 6.2
-    ("onion", SpecialZone::Nothing),       // RFC 7686 section 2
-    ("home.arpa", SpecialZone::Private),   // RFC 8375: a home network's resolver has such names
-    ("resolver.arpa", SpecialZone::Empty), // RFC 9462 section 6.4
-    ("service.arpa", SpecialZone::Empty),  // RFC 9665
+    ("invalid", SpecialZone::Nothing),      // RFC 6761 section 6.4
+    ("test", SpecialZone::Nothing),         // RFC 6761 section 6.2
+    ("onion", SpecialZone::Nothing),        // RFC 7686 section 2
+    ("home.arpa", SpecialZone::Private),    // RFC 8375: a home network's resolver has such names
+    ("resolver.arpa", SpecialZone::NoData), // RFC 9462 sections 4 and 6.4
+    ("service.arpa", SpecialZone::Empty),   // RFC 9665
     ("0.in-addr.arpa", SpecialZone::Empty),
     ("127.in-addr.arpa", SpecialZone::Loopback),
     ("254.169.in-addr.arpa", SpecialZone::Empty),
@@ -168,7 +170,7 @@ fn records(
             SpecialRecords::Address(Ipv4Addr::LOCALHOST.into())
         }
         (SpecialZone::Localhost, RecordType::AAAA) => SpecialRecords::Address(Ipv6Addr::LOCALHOST.into()),
-        (SpecialZone::Localhost, _) => no_data(),
+        (SpecialZone::Localhost | SpecialZone::NoData, _) => no_data(),
         (SpecialZone::Loopback, _) => {
             // The labels between the name and a loopback address's reverse name, if that is at or
             // below the name.
@@ -230,7 +232,10 @@ mod tests {
     #[case("home.arpa", RecordType::NS, Some(SpecialRecords::Ns))]
     #[case("home.arpa", RecordType::A, Some(SpecialRecords::NoData))]
     #[case("tv.home.arpa", RecordType::A, Some(SpecialRecords::NoName))]
-    #[case("_dns.resolver.arpa", RecordType::SVCB, Some(SpecialRecords::NoName))]
+    #[case("_dns.resolver.arpa", RecordType::SVCB, Some(SpecialRecords::NoData))]
+    #[case("resolver.arpa", RecordType::SVCB, Some(SpecialRecords::NoData))]
+    #[case("x.resolver.arpa", RecordType::A, Some(SpecialRecords::NoData))]
+    #[case("_dns.service.arpa", RecordType::SVCB, Some(SpecialRecords::NoName))]
     #[case("arpa", RecordType::NS, None)]
     #[case("in-addr.arpa", RecordType::NS, None)]
     #[case("4.3.2.10.in-addr.arpa", RecordType::PTR, Some(SpecialRecords::NoName))]
